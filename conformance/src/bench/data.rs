@@ -1,0 +1,122 @@
+//! Generated data: patients, each with the same number of vital signs over a year, in an order as devices send them.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use fhir::json::Json;
+use fhir::{array, object};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Failure;
+
+/// Vital signs by LOINC code: code, name, unit, lowest value, span.
+const SIGNS: [(&str, &str, &str, usize, usize); 4] = [
+    ("8867-4", "Heart rate", "/min", 50, 80),
+    ("59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry", "%", 90, 10),
+    ("29463-7", "Body weight", "kg", 45, 80),
+    ("8310-5", "Body temperature", "Cel", 36, 4),
+];
+
+/// Vital signs of each patient: enough for more than a page of each code.
+const PER_PATIENT: usize = 256;
+
+/// What is loaded: everything follows from the number of Observations.
+pub(crate) struct Plan {
+    observations: usize,
+}
+
+impl Plan {
+    /// Data of this many Observations.
+    pub(crate) fn new(observations: usize) -> Self {
+        Plan { observations: observations.max(PER_PATIENT) }
+    }
+
+    /// How many patients there are.
+    pub(crate) fn patients(&self) -> usize {
+        self.observations / PER_PATIENT
+    }
+
+    /// How many Observations are loaded.
+    pub(crate) fn observations(&self) -> usize {
+        self.patients() * PER_PATIENT
+    }
+
+    /// Logical id of a loaded Observation.
+    pub(crate) fn observation_id(&self, number: usize) -> String {
+        format!("o{}", number % self.observations())
+    }
+
+    /// Logical id of a loaded patient.
+    pub(crate) fn patient_id(&self, number: usize) -> String {
+        format!("p{}", number % self.patients())
+    }
+
+    /// A code that every patient has more than a page of.
+    pub(crate) fn code(number: usize) -> &'static str {
+        SIGNS[number % SIGNS.len()].0
+    }
+
+    /// A vital sign; loaded ones have an id, created ones get theirs from the server.
+    pub(crate) fn observation(&self, number: usize, id: Option<String>) -> Json {
+        let (code, name, unit, lowest, span) = SIGNS[number / self.patients() % SIGNS.len()];
+        let turn = number / self.patients();
+        let mut observation = object! {
+            "resourceType": "Observation",
+            "status": "final",
+            "category": array![object! { "coding": array![object! {
+                "system": "http://terminology.hl7.org/CodeSystem/observation-category",
+                "code": "vital-signs",
+                "display": "Vital Signs",
+            }] }],
+            "code": object! {
+                "coding": array![object! { "system": "http://loinc.org", "code": code, "display": name }],
+                "text": name,
+            },
+            "subject": object! { "reference": format!("Patient/{}", self.patient_id(number)) },
+            "effectiveDateTime": format!(
+                "2025-{:02}-{:02}T{:02}:{:02}:00Z", turn / 28 % 12 + 1, turn % 28 + 1, number % 24, number / 24 % 60
+            ),
+            "valueQuantity": object! {
+                "value": Json::Number(format!("{}.{}", lowest + number % span, number % 10).into()),
+                "unit": unit,
+                "system": "http://unitsofmeasure.org",
+                "code": unit,
+            },
+        };
+        if let (Some(id), Some(members)) = (id, observation.as_object_mut()) {
+            members.insert_at(1, "id", id);
+        }
+        observation
+    }
+
+    /// Writes all of it as NDJSON, patients first.
+    pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
+        let bar = ProgressBar::new((self.patients() + self.observations()) as u64);
+        bar.set_style(ProgressStyle::with_template("generating {bar:40} {human_pos}/{human_len} resources")?);
+        let mut out = BufWriter::new(File::create(file)?);
+        for number in 0..self.patients() {
+            writeln!(out, "{}", self.patient(number))?;
+            bar.inc(1);
+        }
+        for number in 0..self.observations() {
+            writeln!(out, "{}", self.observation(number, Some(self.observation_id(number))))?;
+            bar.inc(1);
+        }
+        out.flush()?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn patient(&self, number: usize) -> Json {
+        object! {
+            "resourceType": "Patient",
+            "id": self.patient_id(number),
+            "identifier": array![object! { "system": "urn:example:patients", "value": number.to_string() }],
+            "active": true,
+            "name": array![object! { "family": format!("Family{}", number % 997), "given": array![format!("Given{}", number % 89)] }],
+            "gender": if number.is_multiple_of(2) { "female" } else { "male" },
+            "birthDate": format!("19{:02}-{:02}-{:02}", 30 + number % 70, number % 12 + 1, number % 28 + 1),
+        }
+    }
+}

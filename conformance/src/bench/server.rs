@@ -1,0 +1,105 @@
+//! The release binary on a loaded database.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Failure;
+
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A running process that listens; dropping it kills it.
+pub(crate) struct Server {
+    process: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// An access token that may do everything, empty where none is needed.
+    pub(crate) token: String,
+}
+
+/// The release binary, built from the sources as they are.
+pub(crate) fn build() -> Result<PathBuf, Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["build", "--release", "--package", "tributary"]).status()?;
+    if !status.success() {
+        return Err("the release binary does not build".into());
+    }
+    let this = std::env::current_exe()?;
+    let release = this.ancestors().find(|folder| folder.ends_with("release") || folder.ends_with("debug"));
+    let target = release.and_then(Path::parent).ok_or("this executable lies in cargo's target folder")?;
+    Ok(target.join("release/tributary"))
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+impl Server {
+    /// Imports the file into an empty database, mints a token and starts the server.
+    pub(crate) fn load_and_start(binary: &Path, folder: &Path, database: &str, file: &Path) -> Result<Self, Failure> {
+        let binary = binary.canonicalize()?;
+        let command = |arguments: &[&str]| {
+            let mut command = Command::new(&binary);
+            command.args(arguments).args(["--database", database, "--log-level", "warn"]).current_dir(folder);
+            command
+        };
+        run(&mut command(&["migrate"]))?;
+        let started = Instant::now();
+        let status = command(&["import"]).arg(file).stdout(Stdio::null()).status()?;
+        if !status.success() {
+            return Err("the import failed".into());
+        }
+        eprintln!("imported in {:.1} s", started.elapsed().as_secs_f64());
+        let token = run(&mut command(&["token", "--scope", "system/*.cruds", "--ttl", "4h"]))?;
+        let address = free_address()?;
+        let (listen, base) = (address.to_string(), format!("http://{address}"));
+        let mut serve = command(&["serve", "--listen", &listen, "--base-url", &base]);
+        let log = File::create(folder.join("server.log"))?;
+        Self::start(serve.stdout(log.try_clone()?).stderr(log), address, token.trim().to_owned())
+    }
+
+    /// Starts a process and waits until it accepts connections.
+    pub(crate) fn start(command: &mut Command, address: SocketAddr, token: String) -> Result<Self, Failure> {
+        let process = command.stdin(Stdio::null()).spawn()?;
+        let mut server = Server { process, address, token };
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = server.process.try_wait()? {
+                return Err(format!("the server ended with {status}").into());
+            }
+            if Instant::now() > deadline {
+                return Err("the server does not listen".into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    /// Process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends the process.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(command: &mut Command) -> Result<String, Failure> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

@@ -1,0 +1,32 @@
+//! What proves the claims from outside: external suites and the benchmark, against a real server. See README.md.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod bench;
+
+/// Proves from outside what Tributary claims.
+#[derive(Parser)]
+#[command(name = "conformance", version)]
+enum Command {
+    /// Measure the release binary against the ceilings of what it is built on, and print a table.
+    Bench(bench::Arguments),
+    /// Serve the bare ceilings over HTTP; the benchmark starts this by itself.
+    #[command(hide = true)]
+    Ceiling(bench::CeilingArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Ceiling(arguments) => bench::serve_ceiling(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

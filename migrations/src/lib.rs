@@ -1,0 +1,29 @@
+//! Database schema of both engines and its history.
+//!
+//! To add a migration: write `mYYYYMMDD_NNNNNN_<what>.rs` beside this file, describe its tables with
+//! [`table::Table`] (every table, column and index needs a comment), list it in [`Migrator`]. A migration that has
+//! been released is never edited; a column is removed only two releases after the code stopped naming it.
+
+#![expect(elided_lifetimes_in_paths, reason = "`MigrationTrait::up` elides it, and its expansion takes no other form")]
+
+use sea_orm_migration::prelude::*;
+
+mod m20261122_000001_resources;
+mod m20261122_000002_access;
+mod m20261122_000003_devices;
+pub mod table;
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_resources::Migration),
+            Box::new(m20261122_000002_access::Migration),
+            Box::new(m20261122_000003_devices::Migration),
+        ]
+    }
+}

@@ -1,0 +1,234 @@
+//! Resources, their versions, the search index and the audit trail.
+
+use sea_orm_migration::prelude::*;
+
+use crate::table::{self, Column, Index, Kind, Table};
+
+/// The migration.
+#[derive(DeriveMigrationName, Debug)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for table in TABLES {
+            table::create(manager, table).await?;
+        }
+        Ok(())
+    }
+}
+
+const fn integer(name: &'static str, comment: &'static str) -> Column {
+    Column { name, kind: Kind::Integer, comment }
+}
+
+const fn text(name: &'static str, comment: &'static str) -> Column {
+    Column { name, kind: Kind::Text, comment }
+}
+
+const PARAM: Column = integer("param", "Search parameter and its definition: search::entry::ParamId.");
+const PATIENT: Column =
+    integer("patient", "rid of the Patient in whose compartment the resource lies, 0 for none; one row per patient.");
+const CHRONOLOGY: Column = integer(
+    "chronology",
+    "When the resource happened, microseconds since 1970; the smallest integer if it does not say. Newest first is the default order.",
+);
+const RID: Column = integer("rid", "The resource that has the value.");
+const LEAD: Column =
+    integer("lead", "1 on one row of each value, 0 on its repetitions for further patients: scans over all patients read 1.");
+
+static TABLES: &[Table] = &[
+    Table {
+        name: "resource_type",
+        comment: "Numbers of the resource types, in the order of HL7's definitions.",
+        columns: &[integer("type_id", "Number used in all other tables."), text("name", "Type as in FHIR.")],
+        primary_key: &["type_id"],
+        clustered: false,
+        indexes: &[],
+    },
+    Table {
+        name: "resource",
+        comment: "The current state of each resource, and a place for each that is only referred to.",
+        columns: &[
+            Column { name: "rid", kind: Kind::Serial, comment: "Surrogate key; references are kept as this number." },
+            integer("type_id", "Resource type."),
+            text("id", "Logical id."),
+            integer("version", "meta.versionId; 0 while it is only referred to."),
+            integer("state", "0 only referred to, 1 current, 2 deleted."),
+            integer("live", "1 if state is 1, else 0."),
+            integer("last_updated", "meta.lastUpdated, microseconds since 1970."),
+            integer("tables", "Bit set of the index tables that hold rows of it, see store::index."),
+            Column { name: "body", kind: Kind::OptionalText, comment: "The JSON that is served, byte for byte." },
+        ],
+        primary_key: &["rid"],
+        clustered: false,
+        indexes: &[
+            Index { name: "resource_by_id", columns: &["type_id", "id"], unique: true, only_where: None, comment: "read by logical id; finding the target of a reference" },
+            Index { name: "resource_by_last_updated", columns: &["type_id", "last_updated", "rid"], unique: false, only_where: Some("live"), comment: "_lastUpdated and _sort=_lastUpdated" },
+        ],
+    },
+    Table {
+        name: "version",
+        comment: "Every version of every resource, append-only.",
+        columns: &[
+            Column { name: "seq", kind: Kind::Serial, comment: "Order of writing." },
+            integer("rid", "The resource."),
+            integer("version", "meta.versionId."),
+            integer("last_updated", "meta.lastUpdated of this version, microseconds since 1970."),
+            integer("method", "How it came: 1 POST, 2 PUT, 3 DELETE."),
+            text("patients", "rids of the patients in whose compartment this version lay, each after a comma, one comma at the end."),
+            Column { name: "body", kind: Kind::OptionalText, comment: "The JSON that is served; none for a deletion." },
+        ],
+        primary_key: &["seq"],
+        clustered: false,
+        indexes: &[Index { name: "version_by_resource", columns: &["rid", "version"], unique: true, only_where: None, comment: "vread and instance history" }],
+    },
+    Table {
+        name: "listing",
+        comment: "Current resources by type and patient, in the default order of answers.",
+        columns: &[integer("type_id", "Resource type."), PATIENT, CHRONOLOGY, RID, LEAD],
+        primary_key: &["type_id", "patient", "chronology", "rid"],
+        clustered: true,
+        indexes: &[
+            Index { name: "listing_of_all", columns: &["type_id", "chronology", "rid"], unique: false, only_where: Some("lead"), comment: "search of a type over all patients" },
+            Index { name: "listing_by_resource", columns: &["rid"], unique: false, only_where: None, comment: "view predicate on a known resource; rewriting on update" },
+        ],
+    },
+    Table {
+        name: "token",
+        comment: "Dictionary of the tokens that occur.",
+        columns: &[
+            integer("token", "First 63 bits of SHA-256 over system, U+001F and code."),
+            text("system", "Code system or identifier namespace, may be empty."),
+            text("code", "Code."),
+            integer("code_hash", "First 63 bits of SHA-256 over the code."),
+            integer("system_hash", "First 63 bits of SHA-256 over the system."),
+        ],
+        primary_key: &["token"],
+        clustered: false,
+        indexes: &[
+            Index { name: "token_by_code", columns: &["code_hash"], unique: false, only_where: None, comment: "search by code without a system" },
+            Index { name: "token_by_system", columns: &["system_hash"], unique: false, only_where: None, comment: "search by system without a code" },
+        ],
+    },
+    Table {
+        name: "index_token",
+        comment: "Values of token parameters.",
+        columns: &[PARAM, integer("token", "The value, see table token."), PATIENT, CHRONOLOGY, RID, LEAD],
+        primary_key: &["param", "token", "patient", "chronology", "rid"],
+        clustered: true,
+        indexes: &[
+            Index { name: "index_token_of_all", columns: &["param", "token", "chronology", "rid"], unique: false, only_where: Some("lead"), comment: "search by token over all patients, newest first" },
+            Index { name: "index_token_by_resource", columns: &["rid", "param", "token"], unique: false, only_where: None, comment: "further conditions on a found resource; rewriting on update" },
+        ],
+    },
+    Table {
+        name: "index_reference",
+        comment: "Values of reference parameters.",
+        columns: &[
+            PARAM,
+            integer("target", "rid of the resource referred to; for other URLs the negative of the first 63 bits of their SHA-256."),
+            PATIENT,
+            CHRONOLOGY,
+            RID,
+            LEAD,
+        ],
+        primary_key: &["param", "target", "patient", "chronology", "rid"],
+        clustered: true,
+        indexes: &[Index { name: "index_reference_by_resource", columns: &["rid", "param", "target"], unique: false, only_where: None, comment: "_include; further conditions on a found resource" }],
+    },
+    Table {
+        name: "index_date",
+        comment: "Values of date parameters.",
+        columns: &[
+            PARAM,
+            integer("low", "First microsecond since 1970 that the value may denote; the smallest integer if open."),
+            integer("high", "Last microsecond; the largest integer if open."),
+            PATIENT,
+            CHRONOLOGY,
+            RID,
+            LEAD,
+        ],
+        primary_key: &["param", "low", "high", "patient", "rid"],
+        clustered: true,
+        indexes: &[
+            Index { name: "index_date_by_patient", columns: &["param", "patient", "low", "rid"], unique: false, only_where: None, comment: "dates within one patient's data" },
+            Index { name: "index_date_by_resource", columns: &["rid", "param", "low", "high"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" },
+        ],
+    },
+    Table {
+        name: "index_string",
+        comment: "Values of string parameters.",
+        columns: &[
+            PARAM,
+            text("prefix", "First 40 characters of the folded value: long texts do not fit into an index."),
+            text("folded", "Value folded for case, accents and white space."),
+            text("exact", "Value as written."),
+            PATIENT,
+            CHRONOLOGY,
+            RID,
+            LEAD,
+            integer("value", "First 63 bits of SHA-256 over the exact value: tells values of one resource apart."),
+        ],
+        primary_key: &["rid", "param", "value", "patient"],
+        clustered: false,
+        indexes: &[Index { name: "index_string_by_value", columns: &["param", "prefix", "patient"], unique: false, only_where: None, comment: "search by the start of a text" }],
+    },
+    Table {
+        name: "index_number",
+        comment: "Values of number parameters.",
+        columns: &[PARAM, text("value", "Sortable form of the decimal, see fhir::decimal."), PATIENT, CHRONOLOGY, RID, LEAD],
+        primary_key: &["param", "value", "patient", "rid"],
+        clustered: true,
+        indexes: &[Index { name: "index_number_by_resource", columns: &["rid", "param", "value"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" }],
+    },
+    Table {
+        name: "index_quantity",
+        comment: "Values of quantity parameters.",
+        columns: &[
+            PARAM,
+            text("value", "Sortable form of the decimal, see fhir::decimal."),
+            integer("unit", "First 63 bits of SHA-256 over unit system, U+001F and code."),
+            integer("code", "First 63 bits of SHA-256 over the coded unit."),
+            integer("name", "First 63 bits of SHA-256 over the unit as written for people."),
+            PATIENT,
+            CHRONOLOGY,
+            RID,
+            LEAD,
+        ],
+        primary_key: &["param", "value", "unit", "name", "patient", "rid"],
+        clustered: true,
+        indexes: &[Index { name: "index_quantity_by_resource", columns: &["rid", "param", "value"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" }],
+    },
+    Table {
+        name: "index_uri",
+        comment: "Values of uri parameters.",
+        columns: &[PARAM, integer("hash", "First 63 bits of SHA-256 over the value."), text("value", "Value as written."), PATIENT, CHRONOLOGY, RID, LEAD],
+        primary_key: &["param", "hash", "patient", "rid"],
+        clustered: true,
+        indexes: &[Index { name: "index_uri_by_resource", columns: &["rid", "param", "hash"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" }],
+    },
+    Table {
+        name: "claim",
+        comment: "Criteria of conditional creates: the row that two of them meet on, so that one waits for the other.",
+        columns: &[integer("hash", "First 63 bits of SHA-256 over type and criteria."), integer("claims", "How often it was claimed.")],
+        primary_key: &["hash"],
+        clustered: false,
+        indexes: &[],
+    },
+    Table {
+        name: "audit",
+        comment: "Who changed what, written in the transaction of the change.",
+        columns: &[
+            Column { name: "audit", kind: Kind::Serial, comment: "Order of writing." },
+            integer("at", "Microseconds since 1970."),
+            text("actor", "Client and user, or the part of the server that acted."),
+            integer("method", "1 POST, 2 PUT, 3 DELETE."),
+            integer("rid", "The resource."),
+            integer("version", "The version made."),
+        ],
+        primary_key: &["audit"],
+        clustered: false,
+        indexes: &[Index { name: "audit_by_resource", columns: &["rid"], unique: false, only_where: None, comment: "who changed this resource" }],
+    },
+];

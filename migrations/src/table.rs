@@ -1,0 +1,150 @@
+//! Tables described as data, so that none lacks a comment and both engines get the same.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+/// One table.
+#[derive(Debug)]
+pub struct Table {
+    /// Name, singular.
+    pub name: &'static str,
+    /// What a row is.
+    pub comment: &'static str,
+    /// Columns in order.
+    pub columns: &'static [Column],
+    /// Columns of the primary key; a single [`Kind::Serial`] column is numbered by the database.
+    pub primary_key: &'static [&'static str],
+    /// On SQLite, store rows inside the primary key (`WITHOUT ROWID`): for tables that are only ever scanned by it.
+    pub clustered: bool,
+    /// Secondary indexes.
+    pub indexes: &'static [Index],
+}
+
+/// One column.
+#[derive(Debug)]
+pub struct Column {
+    /// Name.
+    pub name: &'static str,
+    /// Type.
+    pub kind: Kind,
+    /// Meaning and unit.
+    pub comment: &'static str,
+}
+
+/// Types that mean the same on both engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 64-bit number given by the database, growing.
+    Serial,
+    /// 64-bit integer.
+    Integer,
+    /// 64-bit integer or nothing.
+    OptionalInteger,
+    /// Text compared byte by byte.
+    Text,
+    /// Text or nothing.
+    OptionalText,
+    /// Bytes.
+    Bytes,
+    /// Bytes or nothing.
+    OptionalBytes,
+}
+
+/// One index.
+#[derive(Debug)]
+pub struct Index {
+    /// Name, unique in the schema.
+    pub name: &'static str,
+    /// Columns in order.
+    pub columns: &'static [&'static str],
+    /// Whether two rows may not be equal in these columns.
+    pub unique: bool,
+    /// Only rows for which this column is 1 are indexed.
+    pub only_where: Option<&'static str>,
+    /// Which query needs it.
+    pub comment: &'static str,
+}
+
+/// Creates `table` with its indexes and comments.
+pub async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result<(), DbErr> {
+    let backend = manager.get_database_backend();
+    manager.create_table(create_statement(table, backend)).await?;
+    for index in table.indexes {
+        let mut statement = sea_query::Index::create();
+        statement.name(index.name).table(table.name);
+        for column in index.columns {
+            statement.col(*column);
+        }
+        if index.unique {
+            statement.unique();
+        }
+        if let Some(column) = index.only_where {
+            statement.and_where(Expr::col(column).eq(1));
+        }
+        manager.create_index(statement).await?;
+    }
+    if backend == DbBackend::Postgres {
+        comment(manager, table).await?;
+    }
+    Ok(())
+}
+
+fn create_statement(table: &Table, backend: DbBackend) -> TableCreateStatement {
+    let mut statement = sea_query::Table::create();
+    statement.table(table.name);
+    let serial = |column: &Column| column.kind == Kind::Serial;
+    for column in table.columns {
+        statement.col(definition(column, backend));
+    }
+    if !table.columns.iter().any(serial) {
+        let mut key = sea_query::Index::create();
+        for column in table.primary_key {
+            key.col(*column);
+        }
+        statement.primary_key(&mut key);
+    }
+    if table.clustered && backend == DbBackend::Sqlite {
+        statement.extra("WITHOUT ROWID");
+    }
+    statement
+}
+
+fn definition(column: &Column, backend: DbBackend) -> ColumnDef {
+    let mut definition = ColumnDef::new(column.name);
+    // SQLite's default collation compares bytes already; PostgreSQL's follows the locale of the database.
+    let text = |definition: &mut ColumnDef| {
+        if backend == DbBackend::Postgres {
+            definition.custom("text COLLATE \"C\"");
+        } else {
+            definition.text();
+        }
+    };
+    match column.kind {
+        Kind::Serial => definition.big_integer().not_null().auto_increment().primary_key(),
+        Kind::Integer => definition.big_integer().not_null(),
+        Kind::OptionalInteger => definition.big_integer().null(),
+        Kind::Text => {
+            text(&mut definition);
+            definition.not_null()
+        }
+        Kind::OptionalText => {
+            text(&mut definition);
+            definition.null()
+        }
+        Kind::Bytes => definition.blob().not_null(),
+        Kind::OptionalBytes => definition.blob().null(),
+    };
+    definition
+}
+
+async fn comment(manager: &SchemaManager<'_>, table: &Table) -> Result<(), DbErr> {
+    let quoted = |text: &str| text.replace('\'', "''");
+    let mut sql = format!("COMMENT ON TABLE \"{}\" IS '{}';", table.name, quoted(table.comment));
+    for column in table.columns {
+        sql += &format!("COMMENT ON COLUMN \"{}\".\"{}\" IS '{}';", table.name, column.name, quoted(column.comment));
+    }
+    for index in table.indexes {
+        sql += &format!("COMMENT ON INDEX \"{}\" IS '{}';", index.name, quoted(index.comment));
+    }
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}

@@ -1,0 +1,19 @@
+//! FHIR R4 vocabulary: JSON document, definitions, XML codec, FHIRPath, dates, decimals. <https://hl7.org/fhir/R4/>
+//!
+//! ```text
+//! date ─┐                definitions ──▶ xml ──▶ json
+//! decimal ─┼─▶ path ──▶ definitions
+//! reference ┘             (all stand on json)
+//! ```
+//!
+//! Everything here is pure: no IO, no clock, no database.
+
+pub mod date;
+pub mod decimal;
+pub mod definitions;
+pub mod id;
+pub mod json;
+pub mod outcome;
+pub mod path;
+pub mod reference;
+pub mod xml;

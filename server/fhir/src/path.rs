@@ -1,0 +1,185 @@
+//! FHIRPath, compiled once and evaluated over documents without copying them. <http://hl7.org/fhirpath/N1>
+//!
+//! ```text
+//! text ─ lexer ─▶ tokens ─ parser ─▶ tree ─ evaluator ─▶ items
+//! ```
+//!
+//! An item borrows the element it stands for and knows its FHIR type from the definitions. Expressions are bounded in
+//! length, depth and operators when compiled, and in steps when evaluated; patterns run in linear time. (IN-18)
+
+use std::fmt;
+
+use crate::json::Json;
+
+mod calls;
+mod collections;
+mod convert;
+mod elements;
+mod encoding;
+mod evaluator;
+mod functions;
+mod item;
+mod lexer;
+mod math;
+mod number;
+mod operators;
+mod parser;
+mod quantity;
+mod temporal;
+mod text;
+mod tree;
+mod types;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use item::Item;
+
+/// Most steps of one evaluation, unless an environment says otherwise.
+pub const DEFAULT_BUDGET: u64 = 1_000_000;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Expression {
+    text: Box<str>,
+    root: tree::Node,
+}
+
+/// What an expression is evaluated in.
+#[derive(Clone, Debug)]
+pub struct Environment<'a> {
+    /// `%resource`, which is the focus unless another is set.
+    resource: &'a Json,
+    root_resource: &'a Json,
+    focus: Item<'a>,
+    now: Option<i64>,
+    strict: bool,
+    budget: u64,
+    variables: Vec<(&'a str, Vec<Item<'a>>)>,
+}
+
+/// Why a text is no expression, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} at byte {offset}")]
+pub struct PathError {
+    /// Offset in bytes from the start of the text.
+    pub offset: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Why an expression has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EvaluationError {
+    /// More steps than permitted.
+    TooCostly,
+    /// Needs what this evaluation does not have: a terminology, a clock, profiles.
+    Unsupported(String),
+    /// The specification demands an error: several items where one is wanted, operands of wrong types.
+    Invalid(String),
+}
+
+impl Expression {
+    /// Compiles an expression.
+    pub fn compile(text: &str) -> Result<Expression, PathError> {
+        Ok(Expression { text: text.into(), root: parser::parse(text)? })
+    }
+
+    /// The expression as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The result on a resource, without clock and leniently: `as` filters, unknown members are empty.
+    pub fn evaluate<'a>(&'a self, resource: &'a Json) -> Result<Vec<Item<'a>>, EvaluationError> {
+        self.evaluate_in(&Environment::new(resource))
+    }
+
+    /// The result in an environment.
+    pub fn evaluate_in<'a>(&'a self, environment: &Environment<'a>) -> Result<Vec<Item<'a>>, EvaluationError> {
+        evaluator::evaluate(&self.root, environment)
+    }
+
+    /// Whether the result is true; an empty one is not, and a single item that is no boolean is.
+    pub fn holds(&self, environment: &Environment<'_>) -> Result<bool, EvaluationError> {
+        let environment = environment.clone();
+        let items = evaluator::evaluate(&self.root, &environment)?;
+        Ok(operators::singleton_boolean(&items)?.unwrap_or(false))
+    }
+}
+
+impl<'a> Environment<'a> {
+    /// A resource, the focus at the same time.
+    pub fn new(resource: &'a Json) -> Environment<'a> {
+        Environment {
+            resource,
+            root_resource: resource,
+            focus: Item::resource(resource),
+            now: None,
+            strict: false,
+            budget: DEFAULT_BUDGET,
+            variables: Vec::new(),
+        }
+    }
+
+    /// Evaluates on this element of the resource instead of on the resource.
+    #[must_use]
+    pub fn at(mut self, focus: Item<'a>) -> Self {
+        self.focus = focus;
+        self
+    }
+
+    /// Sets `%rootResource`, the container of a contained resource.
+    #[must_use]
+    pub fn within(mut self, root_resource: &'a Json) -> Self {
+        self.root_resource = root_resource;
+        self
+    }
+
+    /// Sets the time that `now()` gives, in microseconds since 1970.
+    #[must_use]
+    pub fn now(mut self, micros: i64) -> Self {
+        self.now = Some(micros);
+        self
+    }
+
+    /// Makes errors of members that the type does not have, and of `as` on several items.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    /// Sets the most steps of an evaluation.
+    #[must_use]
+    pub fn budget(mut self, steps: u64) -> Self {
+        self.budget = steps;
+        self
+    }
+
+    /// Sets `%name`.
+    #[must_use]
+    pub fn variable(mut self, name: &'a str, items: Vec<Item<'a>>) -> Self {
+        self.variables.push((name, items));
+        self
+    }
+}
+
+impl EvaluationError {
+    fn invalid(message: impl Into<String>) -> EvaluationError {
+        EvaluationError::Invalid(message.into())
+    }
+}
+
+impl fmt::Display for EvaluationError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EvaluationError::TooCostly => formatter.write_str("the evaluation takes too many steps"),
+            EvaluationError::Unsupported(what) => write!(formatter, "not supported here: {what}"),
+            EvaluationError::Invalid(message) => formatter.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for EvaluationError {}

@@ -1,0 +1,195 @@
+//! Walks the tree of an expression over a document.
+
+use std::cell::Cell;
+
+use super::item::Item;
+use super::tree::{Node, Path, Step, TypeOperation};
+use super::types::TypeSpecifier;
+use super::value::{UCUM, Value};
+use super::{Environment, EvaluationError, calls, operators};
+
+pub(super) type Items<'a> = Vec<Item<'a>>;
+pub(super) type Evaluation<'a> = Result<Items<'a>, EvaluationError>;
+
+/// State of one evaluation.
+pub(super) struct Evaluator<'a, 'e> {
+    pub(super) environment: &'e Environment<'a>,
+    remaining: Cell<u64>,
+}
+
+/// What `$this`, `$index` and `$total` are at a place.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a, 's> {
+    pub(super) this: &'s [Item<'a>],
+    pub(super) index: Option<usize>,
+    pub(super) total: Option<&'s [Item<'a>]>,
+}
+
+/// Evaluates `root` on the focus of the environment.
+pub(super) fn evaluate<'a>(root: &'a Node, environment: &Environment<'a>) -> Evaluation<'a> {
+    let evaluator = Evaluator { environment, remaining: Cell::new(environment.budget) };
+    let scope = Scope { this: std::slice::from_ref(&environment.focus), index: None, total: None };
+    evaluator.node(root, scope)
+}
+
+impl<'a> Evaluator<'a, '_> {
+    /// Counts steps; each touches one item or a piece of text.
+    pub(super) fn charge(&self, steps: usize) -> Result<(), EvaluationError> {
+        let left = self.remaining.get().checked_sub(steps as u64).ok_or(EvaluationError::TooCostly)?;
+        self.remaining.set(left);
+        Ok(())
+    }
+
+    pub(super) fn node(&self, node: &'a Node, scope: Scope<'a, '_>) -> Evaluation<'a> {
+        match node {
+            Node::Path(path) => self.path(path, scope),
+            Node::Literal(value) => Ok(vec![Item::of(value.clone())]),
+            Node::Nothing => Ok(Vec::new()),
+            Node::This => Ok(scope.this.to_vec()),
+            Node::Index => Ok(scope.index.map(|index| Item::of(Value::Integer(index as i64))).into_iter().collect()),
+            Node::Total => Ok(scope.total.map(<[_]>::to_vec).unwrap_or_default()),
+            Node::Variable(name) => self.variable(name),
+            Node::Union(operands) => self.union(operands, scope),
+            Node::Type(operation, specifier, operand) => {
+                let items = self.node(operand, scope)?;
+                self.type_operation(*operation, specifier, items)
+            }
+            Node::Binary(operator, operands) => operators::binary(self, *operator, operands, scope),
+            Node::Negate(operand) => operators::negate(&self.node(operand, scope)?),
+            Node::Plus(operand) => {
+                let items = self.node(operand, scope)?;
+                operators::negate(&items).map(|_| items)
+            }
+        }
+    }
+
+    fn path(&self, path: &'a Path, scope: Scope<'a, '_>) -> Evaluation<'a> {
+        let (mut items, rest) = match (&path.start, path.steps.split_first()) {
+            (Some(start), _) => (self.node(start, scope)?, &path.steps[..]),
+            (None, Some((first, rest))) => (self.step(first, scope.this, scope)?, rest),
+            (None, None) => (scope.this.to_vec(), &[][..]),
+        };
+        for (at, step) in rest.iter().enumerate() {
+            if self.environment.strict
+                && step.wants_order()
+                && at.checked_sub(1).is_some_and(|before| rest[before].is_unordered())
+            {
+                return Err(EvaluationError::invalid("children() and descendants() have no order"));
+            }
+            if items.is_empty() && matches!(step, Step::Member(_) | Step::Item(_) | Step::Type(..)) {
+                return Ok(items);
+            }
+            items = self.step(step, &items, scope)?;
+        }
+        Ok(items)
+    }
+
+    fn step(&self, step: &'a Step, input: &[Item<'a>], scope: Scope<'a, '_>) -> Evaluation<'a> {
+        match step {
+            Step::Member(name) => self.member(name, input),
+            Step::Root(specifier) => {
+                let found: Items<'a> = input.iter().filter(|item| item.is(specifier)).cloned().collect();
+                if found.is_empty() && self.environment.strict {
+                    return Err(EvaluationError::invalid("the focus is of another type"));
+                }
+                Ok(found)
+            }
+            Step::Item(index) => {
+                let index = self.node(index, scope)?;
+                match operators::single_value(&index)? {
+                    Some(Value::Integer(index)) => Ok(usize::try_from(index)
+                        .ok()
+                        .and_then(|index| input.get(index))
+                        .cloned()
+                        .into_iter()
+                        .collect()),
+                    None => Ok(Vec::new()),
+                    Some(_) => Err(EvaluationError::invalid("an index is an integer")),
+                }
+            }
+            Step::Call(call) => calls::call(self, call, input, scope),
+            Step::Type(operation, specifier) => self.type_operation(*operation, specifier, input.to_vec()),
+        }
+    }
+
+    /// Children named `name` of all items.
+    pub(super) fn member(&self, name: &str, input: &[Item<'a>]) -> Evaluation<'a> {
+        let mut out = Vec::new();
+        for item in input {
+            self.charge(1)?;
+            if !item.push_children(name, &mut out) && self.environment.strict {
+                return Err(EvaluationError::invalid(format!("{} has no element {name}", item.type_name())));
+            }
+        }
+        self.charge(out.len())?;
+        Ok(out)
+    }
+
+    fn union(&self, operands: &'a [Node], scope: Scope<'a, '_>) -> Evaluation<'a> {
+        let mut out = Vec::new();
+        for operand in operands {
+            let items = self.node(operand, scope)?;
+            for item in items {
+                self.push_unique(&mut out, item)?;
+            }
+        }
+        Ok(out)
+    }
+
+    fn type_operation(
+        &self,
+        operation: TypeOperation,
+        specifier: &TypeSpecifier,
+        mut items: Items<'a>,
+    ) -> Evaluation<'a> {
+        self.charge(items.len())?;
+        let single = operation == TypeOperation::Is || (operation == TypeOperation::As && self.environment.strict);
+        if single && items.len() > 1 {
+            return Err(EvaluationError::invalid("is and as want a single item; ofType() takes several"));
+        }
+        if operation == TypeOperation::Is {
+            return Ok(items.first().map(|item| Item::of(Value::Boolean(item.is(specifier)))).into_iter().collect());
+        }
+        items.retain(|item| item.is_exactly(specifier));
+        Ok(items)
+    }
+
+    fn variable(&self, name: &str) -> Evaluation<'a> {
+        let environment = self.environment;
+        if let Some((_, items)) = environment.variables.iter().find(|(known, _)| *known == name) {
+            return Ok(items.clone());
+        }
+        let text = |text: String| Ok(vec![Item::of(Value::text(text))]);
+        match name {
+            "context" => Ok(vec![environment.focus.clone()]),
+            "resource" => Ok(vec![Item::resource(environment.resource)]),
+            "rootResource" => Ok(vec![Item::resource(environment.root_resource)]),
+            "ucum" => text(UCUM.to_owned()),
+            "sct" => text("http://snomed.info/sct".to_owned()),
+            "loinc" => text("http://loinc.org".to_owned()),
+            _ => {
+                if let Some(name) = name.strip_prefix("vs-") {
+                    text(format!("http://hl7.org/fhir/ValueSet/{name}"))
+                } else if let Some(name) = name.strip_prefix("ext-") {
+                    text(format!("http://hl7.org/fhir/StructureDefinition/{name}"))
+                } else {
+                    Err(EvaluationError::invalid(format!("there is no %{name}")))
+                }
+            }
+        }
+    }
+
+    /// Appends an item unless an equal one is there.
+    pub(super) fn push_unique(&self, out: &mut Items<'a>, item: Item<'a>) -> Result<(), EvaluationError> {
+        if !self.has(out, &item)? {
+            out.push(item);
+        }
+        Ok(())
+    }
+
+    /// Whether an item equals one of these.
+    pub(super) fn has(&self, items: &[Item<'a>], item: &Item<'a>) -> Result<bool, EvaluationError> {
+        self.charge(1 + items.len())?;
+        Ok(items.iter().any(|other| super::item::equal(other, item) == Some(true)))
+    }
+}

@@ -1,0 +1,375 @@
+//! Items of a collection: elements of a document, borrowed, and computed values.
+
+use std::borrow::Cow;
+
+use super::types::{FhirType, SystemType, TypeSpecifier, is_subtype};
+use super::value::{self, UCUM, Value};
+use crate::date::{DateTime, Precision};
+use crate::decimal::Decimal;
+use crate::definitions::{self, Kind, Primitive};
+use crate::json::{Json, Object};
+
+use super::number::Number;
+
+/// Stands for the value of an element that has extensions only, and for a resource that is known by type only.
+static ABSENT: Json = Json::Null;
+
+/// One item of the result of an expression.
+#[derive(Clone, Debug)]
+pub struct Item<'a>(pub(super) Repr<'a>);
+
+#[derive(Clone, Debug)]
+pub(super) enum Repr<'a> {
+    Element(Element<'a>),
+    Value(Value<'a>),
+}
+
+/// An element of a document and its type, as far as the definitions know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Element<'a> {
+    pub(super) json: &'a Json,
+    /// `_name` of a primitive.
+    pub(super) sibling: Option<&'a Json>,
+    pub(super) fhir_type: Option<FhirType>,
+}
+
+impl<'a> Item<'a> {
+    /// A resource, or an element of unknown type.
+    pub fn resource(json: &'a Json) -> Item<'a> {
+        let fhir_type = json.str("resourceType").and_then(|name| definitions::r4().get(name));
+        Item(Repr::Element(Element { json, sibling: None, fhir_type }))
+    }
+
+    /// An element of the type `type_name`.
+    pub fn element(json: &'a Json, type_name: &str) -> Item<'a> {
+        Item(Repr::Element(Element { json, sibling: None, fhir_type: definitions::r4().get(type_name) }))
+    }
+
+    /// A text of type `System.String`.
+    pub fn text(text: &'a str) -> Item<'a> {
+        Item(Repr::Value(Value::text(text)))
+    }
+
+    /// The JSON form: borrowed for elements, `null` for an element that has extensions only.
+    pub fn json(&self) -> Cow<'a, Json> {
+        match &self.0 {
+            Repr::Element(element) => Cow::Borrowed(element.json),
+            Repr::Value(value) => Cow::Owned(value.to_json()),
+        }
+    }
+
+    /// The JSON of an element of the document; nothing for a computed value.
+    pub fn as_element(&self) -> Option<&'a Json> {
+        if let Repr::Element(element) = &self.0 { Some(element.json) } else { None }
+    }
+
+    /// `_name` beside a primitive: its id and extensions.
+    pub fn sibling(&self) -> Option<&'a Json> {
+        if let Repr::Element(element) = &self.0 { element.sibling } else { None }
+    }
+
+    /// The FHIR type (`Quantity`, `code`, `Observation.component`, `Patient`), `System.String` and the like for
+    /// computed values, `Element` where the definitions know none.
+    pub fn type_name(&self) -> &str {
+        match &self.0 {
+            Repr::Element(element) => element.fhir_type.map_or("Element", |fhir_type| &fhir_type.name),
+            Repr::Value(value) => value.system_type().qualified_name(),
+        }
+    }
+
+    /// The text of a primitive, or of a computed value as `toString()` gives it; nothing for elements with children.
+    pub fn to_text(&self) -> Option<Cow<'a, str>> {
+        match &self.0 {
+            Repr::Element(element) => match element.json {
+                Json::String(text) | Json::Number(text) => Some(Cow::Borrowed(text)),
+                Json::Bool(value) => Some(if *value { "true" } else { "false" }.into()),
+                _ => None,
+            },
+            Repr::Value(value) => Some(value.to_text()),
+        }
+    }
+
+    /// The value of a boolean.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.value()? {
+            Value::Boolean(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of(value: Value<'a>) -> Item<'a> {
+        Item(Repr::Value(value))
+    }
+
+    /// A resource of which only the type is known.
+    pub(super) fn of_type(fhir_type: FhirType) -> Item<'static> {
+        Item(Repr::Element(Element { json: &ABSENT, sibling: None, fhir_type: Some(fhir_type) }))
+    }
+
+    /// The value as a system type; nothing for elements with children, quantities apart.
+    pub(super) fn value(&self) -> Option<Value<'a>> {
+        match &self.0 {
+            Repr::Value(value) => Some(value.clone()),
+            Repr::Element(element) => element.value(),
+        }
+    }
+
+    /// Appends the children named `name`. Whether the type has such an element is answered, true where unknown.
+    pub(super) fn push_children(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
+        match &self.0 {
+            Repr::Element(element) => element.push_children(name, out),
+            Repr::Value(value) => push_parts(value, name, out),
+        }
+    }
+
+    /// Appends all children.
+    pub(super) fn push_all_children(&self, out: &mut Vec<Item<'a>>) {
+        let Repr::Element(element) = &self.0 else { return };
+        let Some(object) = element.members() else { return };
+        for (name, json) in object.iter() {
+            if let Some(bare) = name.strip_prefix('_') {
+                if object.get(bare).is_none() {
+                    let fhir_type = element.member_type(bare);
+                    push_values(&ABSENT, Some(json), fhir_type, out);
+                }
+            } else if name != "resourceType" {
+                push_values(json, sibling_of(object, name), element.member_type(name), out);
+            }
+        }
+    }
+
+    pub(super) fn is(&self, specifier: &TypeSpecifier) -> bool {
+        match &self.0 {
+            Repr::Element(element) => {
+                let types = element.fhir_type.zip(specifier.fhir);
+                types.is_some_and(|(fhir_type, wanted)| is_subtype(fhir_type, wanted))
+            }
+            Repr::Value(value) => {
+                specifier.system.is_some_and(|system| system == SystemType::Any || system == value.system_type())
+            }
+        }
+    }
+
+    /// As [`is`](Self::is), but a primitive type is not taken for the one that it specialises: a `code` is no `string`.
+    pub(super) fn is_exactly(&self, specifier: &TypeSpecifier) -> bool {
+        match &self.0 {
+            Repr::Element(Element { fhir_type: Some(fhir_type), .. }) if fhir_type.kind == Kind::Primitive => {
+                specifier.fhir.is_some_and(|wanted| std::ptr::eq(*fhir_type, wanted))
+            }
+            _ => self.is(specifier),
+        }
+    }
+}
+
+impl<'a> Element<'a> {
+    /// The members that hold its children: of a primitive, those of `_name`.
+    fn members(&self) -> Option<&'a Object> {
+        self.json.as_object().or_else(|| self.sibling?.as_object())
+    }
+
+    fn member_type(&self, member: &str) -> Option<FhirType> {
+        definitions::r4().definition(self.fhir_type?.member(member)?.1)
+    }
+
+    fn push_children(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
+        let Some(fhir_type) = self.fhir_type else {
+            if let Some(object) = self.members() {
+                push_untyped(object, name, out);
+            }
+            return true;
+        };
+        let Some(element) = fhir_type.element(name) else { return false };
+        let Some(object) = self.members() else { return true };
+        if element.choice {
+            for (member, json) in object.iter() {
+                let (bare, sibling_only) = member.strip_prefix('_').map_or((member, false), |bare| (bare, true));
+                if bare.len() <= name.len() || !bare.starts_with(name) {
+                    continue;
+                }
+                let Some((found, element_type)) = fhir_type.member(bare) else { continue };
+                if !std::ptr::eq(found, element) || (sibling_only && object.get(bare).is_some()) {
+                    continue;
+                }
+                let value_type = definitions::r4().definition(element_type);
+                if sibling_only {
+                    push_values(&ABSENT, Some(json), value_type, out);
+                } else {
+                    push_values(json, sibling_of(object, bare), value_type, out);
+                }
+            }
+            return true;
+        }
+        let value_type = element.types.first().and_then(|element_type| definitions::r4().definition(element_type));
+        let primitive = value_type.is_none_or(|value_type| value_type.kind == Kind::Primitive);
+        let sibling = if primitive { sibling_of(object, name) } else { None };
+        match object.get(name) {
+            Some(json) => push_values(json, sibling, value_type, out),
+            None if sibling.is_some() => push_values(&ABSENT, sibling, value_type, out),
+            None => {}
+        }
+        true
+    }
+
+    fn value(&self) -> Option<Value<'a>> {
+        let primitive = self.fhir_type.and_then(|fhir_type| fhir_type.primitive);
+        match (self.json, primitive) {
+            (Json::Bool(value), _) => Some(Value::Boolean(*value)),
+            (Json::Number(text), Some(Primitive::Decimal)) => Number::parse(text).map(Value::Decimal),
+            (Json::Number(text), _) => {
+                text.parse().map(Value::Integer).ok().or_else(|| Number::parse(text).map(Value::Decimal))
+            }
+            (Json::String(text), Some(Primitive::Date)) => DateTime::parse(text).map(Value::Date),
+            (Json::String(text), Some(Primitive::DateTime | Primitive::Instant)) => {
+                DateTime::parse(text).map(Value::DateTime)
+            }
+            (Json::String(text), Some(Primitive::Time)) => value::parse_time(text),
+            (Json::String(text), _) => Some(Value::text(&**text)),
+            (Json::Object(object), None) if self.is_quantity() => quantity(object),
+            _ => None,
+        }
+    }
+
+    fn is_quantity(&self) -> bool {
+        self.fhir_type.is_some_and(|fhir_type| {
+            fhir_type.name == "Quantity" || fhir_type.base.as_deref().is_some_and(|base| base == "Quantity")
+        })
+    }
+}
+
+fn quantity(object: &Object) -> Option<Value<'_>> {
+    let number = Number::parse(object.get("value")?.as_number()?)?;
+    let text = |name: &str| object.get(name).and_then(Json::as_str);
+    let coded = text("code").filter(|_| text("system") == Some(UCUM));
+    Some(Value::quantity(number, coded.or_else(|| text("unit")).unwrap_or("1"), false))
+}
+
+/// `_name` of an object, found without building that text.
+fn sibling_of<'a>(object: &'a Object, name: &str) -> Option<&'a Json> {
+    object
+        .iter()
+        .find(|(member, _)| member.len() == name.len() + 1 && member.strip_prefix('_') == Some(name))
+        .map(|(_, json)| json)
+}
+
+/// Appends the values of one member, each with its own sibling.
+fn push_values<'a>(json: &'a Json, sibling: Option<&'a Json>, fhir_type: Option<FhirType>, out: &mut Vec<Item<'a>>) {
+    let siblings = sibling.map_or(&[][..], Json::items);
+    let values: &[Json] = if std::ptr::eq(json, &raw const ABSENT) { &[] } else { json.items() };
+    out.reserve(values.len().max(siblings.len()));
+    for index in 0..values.len().max(siblings.len()) {
+        let value = values.get(index).unwrap_or(&ABSENT);
+        let sibling = siblings.get(index).filter(|sibling| **sibling != Json::Null);
+        if *value == Json::Null && sibling.is_none() {
+            continue;
+        }
+        out.push(Item(Repr::Element(Element { json: value, sibling, fhir_type: actual_type(value, fhir_type) })));
+    }
+}
+
+/// Where any resource may stand, the resource says which it is.
+fn actual_type(json: &Json, declared: Option<FhirType>) -> Option<FhirType> {
+    match declared {
+        Some(fhir_type) if fhir_type.kind == Kind::Resource => {
+            json.str("resourceType").and_then(|name| definitions::r4().get(name)).or(declared)
+        }
+        declared => declared,
+    }
+}
+
+/// Children of an element without definition: members of this name, or of this name and that of a type.
+fn push_untyped<'a>(object: &'a Object, name: &str, out: &mut Vec<Item<'a>>) {
+    if let Some(json) = object.get(name) {
+        push_values(json, sibling_of(object, name), None, out);
+        return;
+    }
+    for (member, json) in object.iter() {
+        let rest = member.strip_prefix(name).filter(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()));
+        let Some(rest) = rest else { continue };
+        let lower = format!("{}{}", rest[..1].to_ascii_lowercase(), &rest[1..]);
+        let value_type = definitions::r4().get(rest).or_else(|| definitions::r4().get(&lower));
+        if value_type.is_some() {
+            push_values(json, sibling_of(object, member), value_type, out);
+        }
+    }
+}
+
+/// Parts of a computed value.
+fn push_parts<'a>(value: &Value<'a>, name: &str, out: &mut Vec<Item<'a>>) -> bool {
+    let part = match (value, name) {
+        (Value::Quantity(quantity), "value") => Value::Decimal(quantity.number),
+        (Value::Quantity(quantity), "unit" | "code") => Value::String(quantity.unit.clone()),
+        (Value::Type { namespace, .. }, "namespace") => Value::text(*namespace),
+        (Value::Type { name, .. }, "name") => Value::String(name.clone()),
+        _ => return false,
+    };
+    out.push(Item::of(part));
+    true
+}
+
+/// `=` of two items; nothing where it cannot be said.
+pub(super) fn equal(left: &Item<'_>, right: &Item<'_>) -> Option<bool> {
+    if is_same(left, right) {
+        return Some(true);
+    }
+    match (left.value(), right.value()) {
+        (Some(left), Some(right)) => left.equals(&right),
+        (None, None) => Some(same_elements(left, right, json_equal)),
+        _ => Some(false),
+    }
+}
+
+/// `~` of two items.
+pub(super) fn equivalent(left: &Item<'_>, right: &Item<'_>) -> bool {
+    if is_same(left, right) {
+        return true;
+    }
+    match (left.value(), right.value()) {
+        (Some(left), Some(right)) => left.is_equivalent(&right),
+        (None, None) => same_elements(left, right, json_equal),
+        _ => false,
+    }
+}
+
+/// Whether both are the very same element of a document.
+fn is_same(left: &Item<'_>, right: &Item<'_>) -> bool {
+    match (&left.0, &right.0) {
+        (Repr::Element(left), Repr::Element(right)) => {
+            std::ptr::eq(left.json, right.json) && *left.json != Json::Null && left.fhir_type.is_some()
+        }
+        _ => false,
+    }
+}
+
+fn same_elements(left: &Item<'_>, right: &Item<'_>, same: fn(&Json, &Json) -> bool) -> bool {
+    let (Repr::Element(left), Repr::Element(right)) = (&left.0, &right.0) else { return false };
+    same(left.json, right.json) && left.sibling == right.sibling
+}
+
+/// Equal content: order of members does not matter, numbers are compared as numbers.
+fn json_equal(left: &Json, right: &Json) -> bool {
+    match (left, right) {
+        (Json::Object(left), Json::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| json_equal(value, other)))
+        }
+        (Json::Array(left), Json::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| json_equal(left, right))
+        }
+        (Json::Number(left), Json::Number(right)) => {
+            left == right || Decimal::parse(left).is_some_and(|left| Some(left) == Decimal::parse(right))
+        }
+        (left, right) => left == right,
+    }
+}
+
+/// The precision in digits of a date, time or number.
+pub(super) fn precision_of(value: &Value<'_>) -> Option<i64> {
+    match value {
+        Value::Date(value) | Value::DateTime(value) => Some(super::temporal::digits(value.precision)),
+        Value::Time(_, Precision::Fraction) => Some(9),
+        Value::Time(_, precision) => Some(super::temporal::digits(*precision) - 8),
+        Value::Decimal(number) => Some(number.scale.into()),
+        Value::Integer(_) => Some(0),
+        _ => None,
+    }
+}

@@ -1,0 +1,342 @@
+//! Tests of FHIRPath: a table of cases, every expression of R4, HL7's suite, and the bounds.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+mod suite;
+
+fn patient() -> Json {
+    Json::parse(
+        br##"{"resourceType":"Patient","id":"p1","active":true,
+        "contained":[{"resourceType":"Organization","id":"o","name":"Org"}],
+        "extension":[{"url":"http://x.org/age","valueAge":{"value":5}}],
+        "identifier":[{"system":"urn:a","value":"1"},{"system":"urn:b","value":"2"}],
+        "name":[{"use":"official","family":"Chalmers","given":["Peter","James"]},{"use":"usual","given":["Jim",null],
+          "_given":[null,{"extension":[{"url":"http://x.org/e","valueString":"why"}]}]}],
+        "birthDate":"1974-12-25","_birthDate":{"extension":[{"url":"http://x.org/t","valueDateTime":"1974-12-25T14:35:45-05:00"}]},
+        "gender":"male","deceasedBoolean":false,"multipleBirthInteger":2,
+        "managingOrganization":{"reference":"#o"},
+        "generalPractitioner":[{"reference":"Practitioner/1"},{"reference":"https://else.where/fhir/Organization/2/_history/3"},
+          {"reference":"urn:uuid:1","type":"Practitioner"},{"display":"nobody"}]}"##,
+    )
+    .expect("valid")
+}
+
+fn observation() -> Json {
+    Json::parse(
+        br#"{"resourceType":"Observation","id":"bp","meta":{"lastUpdated":"2026-01-02T03:04:05.678901Z"},"status":"final",
+        "category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"vital-signs"}]}],
+        "code":{"coding":[{"system":"http://loinc.org","code":"85354-9"}],"text":"Blood pressure"},
+        "subject":{"reference":"Patient/p1"},"effectiveDateTime":"2026-01-02T03:04:05Z",
+        "valueQuantity":{"value":185.0,"unit":"lbs","system":"http://unitsofmeasure.org","code":"[lb_av]"},
+        "component":[{"code":{"coding":[{"system":"http://loinc.org","code":"8480-6"}]},"valueQuantity":{"value":120,"unit":"mm[Hg]"}},
+         {"code":{"coding":[{"system":"http://loinc.org","code":"8462-4"}]},"valueCodeableConcept":{"text":"low"}}]}"#,
+    )
+    .expect("valid")
+}
+
+/// The result as the types and JSON of its items.
+fn result(expression: &str, resource: &Json) -> String {
+    let compiled = Expression::compile(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+    match compiled.evaluate(resource) {
+        Ok(items) => {
+            let shown: Vec<String> = items.iter().map(|item| format!("{} {}", item.type_name(), item.json())).collect();
+            shown.join(", ")
+        }
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+#[test]
+fn paths_and_types_on_a_patient() {
+    let patient = patient();
+    for (expression, expected) in [
+        ("Patient.id", r#"id "p1""#),
+        ("Resource.id", r#"id "p1""#),
+        ("Observation.id", ""),
+        ("name.family", r#"string "Chalmers""#),
+        ("Patient.name.given", r#"string "Peter", string "James", string "Jim", string null"#),
+        ("Patient.name.given.extension('http://x.org/e').value", r#"string "why""#),
+        ("name[1].given[0]", r#"string "Jim""#),
+        ("Patient.birthDate", r#"date "1974-12-25""#),
+        ("birthDate.extension('http://x.org/t').value", r#"dateTime "1974-12-25T14:35:45-05:00""#),
+        ("Patient.deceased", "boolean false"),
+        ("Patient.deceased.as(dateTime)", ""),
+        ("(Patient.deceased as boolean)", "boolean false"),
+        ("Patient.deceased.exists() and Patient.deceased != false", "System.Boolean false"),
+        ("Patient.multipleBirth", "integer 2"),
+        ("Patient.deceasedBoolean", ""),
+        ("gender is code", "System.Boolean true"),
+        ("gender.is(string)", "System.Boolean true"),
+        ("gender.as(string)", ""),
+        ("extension.value is Age", "System.Boolean true"),
+        ("extension.value is Quantity", "System.Boolean true"),
+        ("Patient is DomainResource", "System.Boolean true"),
+        ("Patient.identifier.where(system = 'urn:b').value", r#"string "2""#),
+        ("Patient.managingOrganization.resolve().name", r#"string "Org""#),
+        ("Patient.generalPractitioner.where(resolve() is Practitioner).count()", "System.Integer 2"),
+        ("Patient.generalPractitioner.where(resolve() is Organization).reference.count()", "System.Integer 1"),
+        ("Patient.generalPractitioner.where(resolve() is Patient)", ""),
+        ("contained.ofType(Organization).name", r#"string "Org""#),
+        ("contained.name", r#"string "Org""#),
+        ("name.select(given.first() | family)", r#"string "Peter", string "Chalmers", string "Jim""#),
+        ("name.given.where($index = 1)", r#"string "James""#),
+        ("birthDate.hasValue()", "System.Boolean true"),
+        ("name.given.last().hasValue()", "System.Boolean false"),
+        ("descendants().where($this is Extension).url.count()", "System.Integer 3"),
+        ("Patient.children().count() > 5", "System.Boolean true"),
+        ("%resource.id = id and %context.id = id", "System.Boolean true"),
+        ("birthDate <= @1974-12-25 and birthDate > @1974-12", ""),
+        ("gender.type().name", r#"System.String "code""#),
+        ("unknown.member", ""),
+        ("Patient.active.not()", "System.Boolean false"),
+    ] {
+        assert_eq!(result(expression, &patient), expected, "{expression}");
+    }
+}
+
+#[test]
+fn paths_and_types_on_an_observation() {
+    let observation = observation();
+    for (expression, expected) in [
+        ("Observation.value.unit", r#"string "lbs""#),
+        ("Observation.value as Quantity > 180 '[lb_av]'", "System.Boolean true"),
+        ("(Observation.value as Period).start", ""),
+        ("(Observation.component.value as Quantity).value", "decimal 120"),
+        ("Observation.component.value.ofType(CodeableConcept).text", r#"string "low""#),
+        ("Observation.component.first() is BackboneElement", "System.Boolean true"),
+        (
+            "Observation.code.coding.code | Observation.component.code.coding.code",
+            r#"code "85354-9", code "8480-6", code "8462-4""#,
+        ),
+        ("Observation.subject.where(resolve() is Patient)", r#"Reference {"reference":"Patient/p1"}"#),
+        ("Resource.meta.lastUpdated", r#"instant "2026-01-02T03:04:05.678901Z""#),
+        ("Observation.effective", r#"dateTime "2026-01-02T03:04:05Z""#),
+        ("value = 185 '[lb_av]'", "System.Boolean true"),
+        ("value.value * 2", "System.Decimal 370.0"),
+        ("component.value.is(Quantity)", "error: is and as want a single item; ofType() takes several"),
+    ] {
+        assert_eq!(result(expression, &observation), expected, "{expression}");
+    }
+}
+
+#[test]
+fn language() {
+    let resource = patient();
+    for (expression, expected) in [
+        ("1 + 2 * 3 - 4", "System.Integer 3"),
+        ("-1.convertsToInteger()", "error: a sign wants a number"),
+        ("7 div 2 & ''", "error: Integer where text is wanted"),
+        ("1 / 4", "System.Decimal 0.25"),
+        ("1 / 0", ""),
+        ("1.20 = 1.2", "System.Boolean true"),
+        ("'a' & {} & 'b'", r#"System.String "ab""#),
+        ("{} and false", "System.Boolean false"),
+        ("{} implies {}", ""),
+        ("2 in (1 | 2) and (1 | 2) contains 3 = false", "System.Boolean false"),
+        ("@2024-02-29 + 1 year", r#"System.Date "2025-02-28""#),
+        ("@2024-01-31 + 1 month", r#"System.Date "2024-02-29""#),
+        ("@2024-01-01T00:00:00Z - 1 second", r#"System.DateTime "2023-12-31T23:59:59Z""#),
+        ("@T23:30 + 45 minutes", r#"System.Time "00:15""#),
+        ("@2020 = @2020-01", ""),
+        ("4 'g' = 4000 'mg' and 1 week = 7 days", "System.Boolean true"),
+        ("iif(true, 1, 1 / 'a')", "System.Integer 1"),
+        ("(1 | 2 | 3).aggregate($total + $this, 0)", "System.Integer 6"),
+        ("'abc'.matches('^a.c$') and 'xabc'.matchesFull('abc').not()", "System.Boolean true"),
+        ("'abc'.replaceMatches('b(.)', '[$1]')", r#"System.String "a[c]""#),
+        ("'größe'.substring(2, 2).upper()", r#"System.String "ÖSS""#),
+        ("'a,b'.split(',').join(';')", r#"System.String "a;b""#),
+        ("'12'.toInteger() + '1.5'.toDecimal()", "System.Decimal 13.5"),
+        (
+            "'4 days'.toQuantity()",
+            r#"System.Quantity {"value":4,"unit":"day","system":"http://hl7.org/fhirpath/CodeSystem/calendar-units","code":"day"}"#,
+        ),
+        ("(3 | 1 | 2).sort(-$this).first()", "System.Integer 3"),
+        ("now()", "error: not supported here: now()"),
+        ("'x'.memberOf('http://vs')", "error: not supported here: memberOf()"),
+        ("%nothing", "error: there is no %nothing"),
+    ] {
+        assert_eq!(result(expression, &resource), expected, "{expression}");
+    }
+}
+
+#[test]
+fn syntax_errors_say_where() {
+    for (text, offset) in [
+        ("", 0),
+        ("1 +", 3),
+        ("a..b", 2),
+        ("a.nope()", 2),
+        ("Foo.bar", 0),
+        ("a is Nope", 5),
+        ("where()", 0),
+        ("(a", 2),
+        ("a b", 2),
+        ("a.matches('(')", 2),
+        ("@2020-13-01", 0),
+        ("a.$this", 2),
+    ] {
+        assert_eq!(Expression::compile(text).expect_err(text).offset, offset, "{text}");
+    }
+}
+
+#[test]
+fn strict_evaluation_refuses_what_types_do_not_have() {
+    let (patient, observation) = (patient(), observation());
+    for (expression, resource) in
+        [("name.given1", &patient), ("Encounter.name", &patient), ("Observation.valueQuantity.unit", &observation)]
+    {
+        let compiled = Expression::compile(expression).expect(expression);
+        assert!(compiled.evaluate_in(&Environment::new(resource).strict()).is_err(), "{expression}");
+        assert_eq!(compiled.evaluate(resource).map(|items| items.len()), Ok(0), "{expression}");
+    }
+}
+
+#[test]
+fn in_18_bounds() {
+    let resource = patient();
+    for text in [
+        format!("{}1{}", "(".repeat(500), ")".repeat(500)),
+        format!("{}1", "-".repeat(500)),
+        format!("1{}", "+1".repeat(5_000)),
+        format!("1{}", " is Integer".repeat(5_000)),
+        format!("a{}", "[a".repeat(5_000)),
+        "x".repeat(100_000),
+        "a.matches('(a{1000}){1000}')".to_owned(),
+    ] {
+        assert!(Expression::compile(&text).is_err(), "{}", &text[..20]);
+    }
+    let started = Instant::now();
+    for text in [
+        "(0|1|2|3|4|5|6|7|8|9).aggregate($total.combine($total).combine($total).combine($total).combine($total).combine($total).combine($total).combine($total), (0|1|2|3|4|5))",
+        "1.repeat($this + 1)",
+        "(1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16|17|18|19|20|21|22|23|24|25).aggregate($total & $total, 'x')",
+        "(1|2|3|4|5|6|7|8|9|10|11|12|13).aggregate($total.replaceMatches('x', 'xxxxxxxxxx'), 'x')",
+    ] {
+        let compiled = Expression::compile(text).expect(text);
+        assert_eq!(compiled.evaluate(&resource).map(|items| items.len()), Err(EvaluationError::TooCostly), "{text}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // Long, but flat.
+    for text in [format!("a{}", ".a".repeat(5_000)), format!("1{}", "|1".repeat(5_000))] {
+        let compiled = Expression::compile(&text).expect("flat");
+        assert!(compiled.evaluate(&resource).is_ok());
+    }
+}
+
+#[test]
+fn all_search_expressions_compile_and_evaluate() {
+    let compiled = search_expressions();
+    assert!(compiled.len() > 1_300, "{}", compiled.len());
+    let Some(examples) = examples() else { return };
+    let mut found = 0;
+    for example in &examples {
+        for (bases, expression) in &compiled {
+            if example.str("resourceType").is_some_and(|name| bases.iter().any(|base| base == name)) {
+                let items =
+                    expression.evaluate(example).unwrap_or_else(|error| panic!("{}: {error}", expression.as_str()));
+                assert!(items.iter().all(|item| item.type_name() != "Element"), "{}", expression.as_str());
+                found += items.len();
+            }
+        }
+    }
+    println!("{found} values in {} examples", examples.len());
+    assert!(found > 5_000, "{found}");
+}
+
+#[test]
+fn all_invariants_compile() {
+    let mut count = 0;
+    for text in [profiles::structure_definitions_types(), profiles::structure_definitions_resources()] {
+        for line in text.lines() {
+            let definition = Json::parse(line.as_bytes()).expect("valid");
+            for element in definition.get("snapshot").map_or(&[][..], |snapshot| snapshot.list("element")) {
+                for constraint in element.list("constraint") {
+                    let Some(expression) = constraint.str("expression") else { continue };
+                    count += 1;
+                    if let Err(error) = Expression::compile(expression) {
+                        panic!("{:?}: {expression}: {error}", constraint.str("key"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(count > 1_000, "{count}");
+}
+
+#[test]
+fn search_expressions_of_an_observation_are_quick() {
+    let observation = observation();
+    let expressions: Vec<_> =
+        search_expressions().into_iter().filter(|(bases, _)| bases.iter().any(|base| base == "Observation")).collect();
+    let mut best = Duration::MAX;
+    for _ in 0..200 {
+        let started = Instant::now();
+        for (_, expression) in &expressions {
+            std::hint::black_box(expression.evaluate(&observation)).expect("evaluates");
+        }
+        best = best.min(started.elapsed());
+    }
+    println!("{} expressions in {best:?}", expressions.len());
+    assert!(best < Duration::from_millis(1), "{best:?}");
+}
+
+proptest! {
+    #[test]
+    fn compiling_and_evaluating_never_panics(text in "[a-zA-Z0-9 .()'|@+\\-*/=<>~!{}\\[\\]$%,`:T]{0,40}") {
+        if let Ok(expression) = Expression::compile(&text) {
+            let _ = expression.evaluate(&patient());
+        }
+    }
+
+    #[test]
+    fn pieces_of_language_never_panic(pieces in proptest::collection::vec(
+        prop::sample::select(vec![
+            "Patient", "name", "given", ".", "(", ")", "1", "'a'", " = ", " and ", "|", "where(", "$this", "exists()", "[0]",
+            "birthDate", " + 1 year", "@2020-01", " is ", "string", "-", "first()", "descendants()", "toString()", "{}", "9999999999",
+            "@9999-12-31", " * 9223372036854775807", "lowBoundary(", "1.5", "power(", "substring(", "%resource", ", ", " < ", "repeat(",
+        ]), 0..14)) {
+        let text = pieces.concat();
+        if let Ok(expression) = Expression::compile(&text) {
+            let _ = expression.evaluate_in(&Environment::new(&patient()).budget(20_000).now(0));
+        }
+    }
+}
+
+/// The expressions of R4's search parameters with the types they are for.
+fn search_expressions() -> Vec<(Vec<String>, Expression)> {
+    let text = profiles::search_parameters();
+    let parameters = text.lines().map(|line| Json::parse(line.as_bytes()).expect("valid"));
+    parameters
+        .filter_map(|parameter| {
+            let expression = parameter.str("expression")?;
+            let compiled = Expression::compile(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+            let bases = parameter.list("base").iter().filter_map(|base| base.as_str().map(str::to_owned)).collect();
+            Some((bases, compiled))
+        })
+        .collect()
+}
+
+/// A file of the test data; absent, the test says so and is over.
+fn test_data(path: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("TRIBUTARY_TEST_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
+    let file = root.join(path);
+    if file.exists() {
+        return Some(file);
+    }
+    println!("skipped: {path} (no test data)");
+    None
+}
+
+fn examples() -> Option<Vec<Json>> {
+    let file = std::fs::File::open(test_data("examples/r4-examples.ndjson.gz")?).expect("readable");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("gzip");
+    Some(text.lines().map(|line| Json::parse(line.as_bytes()).expect("valid")).collect())
+}

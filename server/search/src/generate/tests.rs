@@ -1,0 +1,21 @@
+//! Generated searches are well formed, the same for the same seed, and find something.
+
+use super::*;
+use crate::examples::examples;
+use crate::parse::{Options, parse};
+
+const BASE: &str = "http://server/fhir";
+
+#[test]
+fn all_parse_and_repeat() {
+    let Some(examples) = examples("all_parse_and_repeat") else { return };
+    let resources: Vec<&Json> = examples.iter().collect();
+    let options = Options { base: BASE.to_owned(), default_count: 10, max_count: 50, lenient: false, now: 0 };
+    let draw = |seed| Generator::new(&resources, BASE, seed).take(2000).collect::<Vec<_>>();
+    assert_eq!(draw(7), draw(7));
+    assert_ne!(draw(7), draw(8));
+    for generated in draw(7) {
+        let parsed = parse(&generated.resource_type, &generated.pairs, &options);
+        assert!(parsed.is_ok(), "{generated:?}: {parsed:?}");
+    }
+}

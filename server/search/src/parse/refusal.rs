@@ -1,0 +1,88 @@
+//! Why a search parameter is refused.
+
+use fhir::outcome::{Issue, IssueCode};
+
+/// A refused parameter.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    code: IssueCode,
+    text: String,
+    ignorable: bool,
+}
+
+impl Refusal {
+    /// The name means nothing here.
+    pub(super) fn unknown(text: String) -> Self {
+        Refusal { code: IssueCode::Invalid, text, ignorable: true }
+    }
+
+    /// R4 defines it, this server does not do it yet.
+    pub(super) fn not_supported(text: String) -> Self {
+        Refusal { code: IssueCode::NotSupported, text, ignorable: true }
+    }
+
+    /// The value cannot be read.
+    pub(super) fn invalid(text: String) -> Self {
+        Refusal { code: IssueCode::Invalid, text, ignorable: false }
+    }
+
+    /// Beyond a limit. (IN-17)
+    pub(super) fn too_costly(text: String) -> Self {
+        Refusal { code: IssueCode::TooCostly, text, ignorable: false }
+    }
+
+    /// Whether `Prefer: handling=lenient` may leave the parameter out.
+    pub(super) fn is_ignorable(&self) -> bool {
+        self.ignorable
+    }
+
+    /// As an error.
+    pub(super) fn error(self) -> Issue {
+        Issue::error(self.code, self.text)
+    }
+
+    /// As a warning.
+    pub(super) fn warning(self) -> Issue {
+        Issue::warning(self.code, format!("ignored: {}", self.text))
+    }
+}
+
+/// The three names that take the fewest edits to write, as a list for a sentence.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<(usize, &str)> = known.map(|it| (distance(name, it), it)).collect();
+    known.sort_unstable();
+    known.dedup();
+    let names: Vec<&str> = known.into_iter().take(3).map(|(_, it)| it).collect();
+    names.join(", ")
+}
+
+/// Levenshtein distance, case ignored, of texts no longer than a name should be.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().take(64).map(|it| it.to_ascii_lowercase()).collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, letter) in left.chars().take(64).map(|it| it.to_ascii_lowercase()).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for column in 0..right.len() {
+            let replaced = diagonal + usize::from(right[column] != letter);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (left, right, edits) in
+            [("", "", 0), ("a", "", 1), ("birthdat", "birthdate", 1), ("subjcet", "subject", 2), ("DATE", "date", 0)]
+        {
+            assert_eq!(distance(left, right), edits, "{left} {right}");
+        }
+        assert_eq!(nearest("famly", ["given", "family", "name"].into_iter()), "family, name, given");
+    }
+}

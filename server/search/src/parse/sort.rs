@@ -1,0 +1,55 @@
+//! `_sort`. <https://hl7.org/fhir/R4/search.html#sort>
+
+use super::refusal::Refusal;
+use super::{MAX_SORTS, find};
+use crate::query::{ParamKind, Sort, SortBy};
+
+/// The keys of `_sort=name,-name`.
+pub(super) fn keys(value: &str, resource_type: &str) -> Result<Vec<Sort>, Refusal> {
+    let names: Vec<&str> = value.split(',').collect();
+    if names.len() > MAX_SORTS {
+        return Err(Refusal::too_costly(format!("_sort has {} keys; at most {MAX_SORTS} are allowed", names.len())));
+    }
+    let mut keys: Vec<Sort> = Vec::new();
+    for name in names {
+        let key = key(name, resource_type)?;
+        if keys.iter().any(|it| it.by == key.by) {
+            return Err(Refusal::invalid(format!("_sort names {:?} twice", name.trim_start_matches('-'))));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+fn key(written: &str, resource_type: &str) -> Result<Sort, Refusal> {
+    let (descending, name) = match written.strip_prefix('-') {
+        Some(name) => (true, name),
+        None => (false, written),
+    };
+    let by = match name {
+        "" => {
+            return Err(Refusal::invalid(
+                "_sort has an empty key; write name or -name, separated by commas".to_owned(),
+            ));
+        }
+        "_lastUpdated" => SortBy::LastUpdated,
+        "_id" => SortBy::Id,
+        "_score" => return Err(Refusal::not_supported("_sort=_score is not supported yet".to_owned())),
+        _ if name.contains([':', '.']) => {
+            return Err(Refusal::not_supported(format!("_sort={name}: modifiers and chains are not supported here")));
+        }
+        _ => {
+            let parameter = find(resource_type, name)?;
+            let Some(param) = parameter.param() else {
+                let kind = parameter.kind.as_str();
+                return Err(Refusal::not_supported(format!("_sort={name}: {kind} parameters are not supported yet")));
+            };
+            if param.kind == ParamKind::Date && name == "date" {
+                SortBy::Chronology(param)
+            } else {
+                SortBy::Param(param)
+            }
+        }
+    };
+    Ok(Sort { by, descending })
+}

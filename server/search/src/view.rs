@@ -1,0 +1,73 @@
+//! What a token may see: the predicate that stands inside every query. (Invariant 2; LK-00, LK-01)
+//!
+//! A view is made at one place, from a caller's grant, and the store answers nothing without one. Where no rule
+//! allows a type, the type is empty.
+
+use std::collections::BTreeMap;
+
+use crate::query::Filter;
+
+/// The part of the database that a caller can see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    compartment: Compartment,
+    types: Types,
+}
+
+/// Whose patients' data is inside the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compartment {
+    /// Every patient's, and data of no patient.
+    Everyone,
+    /// Only what lies in the compartment of one of these patients (logical ids, sorted), and data of no patient
+    /// where its type is [shared](crate::compartment::is_shared).
+    Patients(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Types {
+    All,
+    Listed(BTreeMap<String, TypeRule>),
+}
+
+/// What is visible of one type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypeRule {
+    /// Nothing.
+    Denied,
+    /// All of it that the compartment holds.
+    Whole,
+    /// What satisfies all filters of at least one alternative (granular scopes, SM-24).
+    Granular(Vec<Vec<Filter>>),
+}
+
+impl View {
+    /// Everything: for the server's own work and `system/*.cruds`.
+    pub fn system() -> Self {
+        View { compartment: Compartment::Everyone, types: Types::All }
+    }
+
+    /// The listed types only, within a compartment; whatever is not listed is denied.
+    pub fn listed(compartment: Compartment, mut types: BTreeMap<String, TypeRule>) -> Self {
+        types.retain(|_, rule| *rule != TypeRule::Denied);
+        View { compartment, types: Types::Listed(types) }
+    }
+
+    /// What is visible of `resource_type`.
+    pub fn rule(&self, resource_type: &str) -> &TypeRule {
+        match &self.types {
+            Types::All => &TypeRule::Whole,
+            Types::Listed(types) => types.get(resource_type).unwrap_or(&TypeRule::Denied),
+        }
+    }
+
+    /// Whose data is visible.
+    pub fn compartment(&self) -> &Compartment {
+        &self.compartment
+    }
+
+    /// Whether nothing is hidden.
+    pub fn is_unrestricted(&self) -> bool {
+        self.compartment == Compartment::Everyone && self.types == Types::All
+    }
+}

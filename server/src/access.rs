@@ -1,0 +1,216 @@
+//! Who may do what: the view and the rights that follow from a token. (Invariant 2; SM-22, SM-24, SM-31, LK-01)
+//!
+//! | scopes of the token | whose data |
+//! |---|---|
+//! | any `patient/` | the patient of the launch, as long as the person may see that patient |
+//! | `user/`, the person is a Patient | that patient |
+//! | `user/`, the person is a Practitioner | patients in their care, see [`patients_of`] |
+//! | `system/` | everyone; if the operator named a patient, that patient |
+//! | none of these | nobody |
+//!
+//! A token that mixes levels is confined to the narrowest of them: a `user/` scope beside a `patient/` scope reaches
+//! the patient of the launch only. The letters of a scope are decided by [`decide`]; which resources of a type a
+//! granular scope speaks of stands in the view, for reading, and in [`check_write`], for writing.
+
+use std::collections::BTreeMap;
+
+use fhir::json::Json;
+use search::entry::Extracted;
+use search::filter;
+use search::query::Filter;
+use search::view::{Compartment, TypeRule, View};
+use smart::grant::{FhirUser, Terms};
+use smart::scope::{Level, ResourceScope, ResourceTypes, Right, Rights, ScopeSet};
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::Error;
+
+mod care;
+
+pub use care::patients_of;
+
+/// What can be done over REST. <https://hl7.org/fhir/R4/http.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interaction {
+    /// GET of the current version.
+    Read,
+    /// GET of one version.
+    Vread,
+    /// History of one resource.
+    History,
+    /// Search of a type.
+    Search,
+    /// History of a type or of the system.
+    TypeHistory,
+    /// POST, also as part of a conditional create.
+    Create,
+    /// PUT, also where it creates.
+    Update,
+    /// PATCH.
+    Patch,
+    /// DELETE.
+    Delete,
+}
+
+impl Interaction {
+    /// The letter of `cruds` that allows it (SM-22).
+    pub fn right(self) -> Right {
+        match self {
+            Interaction::Read | Interaction::Vread | Interaction::History => Right::Read,
+            Interaction::Search | Interaction::TypeHistory => Right::Search,
+            Interaction::Create => Right::Create,
+            Interaction::Update | Interaction::Patch => Right::Update,
+            Interaction::Delete => Right::Delete,
+        }
+    }
+}
+
+/// Whether the caller may do that with resources of a type at all; which of them is up to the view.
+pub fn decide(caller: &Caller, interaction: Interaction, resource_type: &str) -> Result<(), Error> {
+    let right = interaction.right();
+    if caller.scopes.allows(right, resource_type) {
+        return Ok(());
+    }
+    let text = format!(
+        "the access token has no scope for this: {resource_type}.{} is needed, granted is \"{}\"",
+        right.letter(),
+        caller.scopes
+    );
+    let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", caller.wanting(right, resource_type));
+    Err(Error::forbidden(text).with_header("WWW-Authenticate", challenge))
+}
+
+/// Whether a resource, before or after a write, is among those that the caller may write (LK-28, LK-29). Where only
+/// some patients' data may be written, all patients of the resource must be among them, and it must have one: what is
+/// shared by all is not theirs to change.
+pub fn check_write(caller: &Caller, resource: &Json, extracted: &Extracted) -> Result<(), Error> {
+    let refused = || Error::forbidden("the access token does not allow to write this resource");
+    if let Compartment::Patients(allowed) = caller.view.compartment() {
+        let own = |patient: &String| allowed.binary_search(patient).is_ok();
+        if extracted.patients.is_empty() || !extracted.patients.iter().all(own) {
+            return Err(refused());
+        }
+    }
+    let resource_type = resource.str("resourceType").unwrap_or_default();
+    let writing = [Right::Create, Right::Update, Right::Delete];
+    let holds = match rule(&caller.scopes, &writing, resource_type, &caller.base) {
+        TypeRule::Denied => false,
+        TypeRule::Whole => true,
+        TypeRule::Granular(alternatives) => alternatives
+            .iter()
+            .any(|filters| filters.iter().all(|condition| filter::matches(condition, resource, &caller.base))),
+    };
+    if holds { Ok(()) } else { Err(refused()) }
+}
+
+/// The view of a token's terms, as things stand now: who is in whose care is looked up at each use.
+pub async fn view(app: &App, terms: &Terms) -> Result<View, Error> {
+    let compartment = compartment(app, terms).await?;
+    let base = app.config.fhir_base();
+    let scopes = terms.scopes();
+    let reads_all = |scope: &ResourceScope| {
+        scope.types == ResourceTypes::All
+            && scope.constraint.is_empty()
+            && scope.rights.intersect(Rights::READ) == Some(Rights::READ)
+    };
+    if compartment == Compartment::Everyone && scopes.resources().any(reads_all) {
+        return Ok(View::system());
+    }
+    let reading = [Right::Read, Right::Search];
+    let mut types = BTreeMap::new();
+    for resource_type in named_types(scopes) {
+        types.insert(resource_type.to_owned(), rule(scopes, &reading, resource_type, &base));
+    }
+    Ok(View::listed(compartment, types))
+}
+
+async fn compartment(app: &App, terms: &Terms) -> Result<Compartment, Error> {
+    let scopes = terms.scopes();
+    let context = terms.context().patient.clone();
+    let fhir_user = terms.person().map(|person| person.fhir_user.as_ref());
+    if scopes.has_level(Level::Patient) {
+        let Some(patient) = context else { return Ok(Compartment::Patients(Vec::new())) };
+        let may_see = match fhir_user {
+            None => true, // the operator named the patient
+            Some(None) => false,
+            Some(Some(FhirUser::Patient(own))) => *own == patient,
+            Some(Some(user)) => patients_of(app, user).await?.contains(&patient),
+        };
+        return Ok(Compartment::Patients(if may_see { vec![patient] } else { Vec::new() }));
+    }
+    if scopes.has_level(Level::User) {
+        let patients = match fhir_user {
+            Some(Some(user)) => patients_of(app, user).await?,
+            _ => Vec::new(),
+        };
+        return Ok(Compartment::Patients(patients));
+    }
+    match (scopes.has_level(Level::System), terms.person(), context) {
+        (true, None, None) => Ok(Compartment::Everyone),
+        (true, None, Some(patient)) => Ok(Compartment::Patients(vec![patient])),
+        _ => Ok(Compartment::Patients(Vec::new())), // SM-31: no rule, nothing
+    }
+}
+
+/// The types that any scope speaks of.
+fn named_types(scopes: &ScopeSet) -> Vec<&str> {
+    if scopes.resources().any(|scope| scope.types == ResourceTypes::All) {
+        return fhir::definitions::resource_types().iter().map(String::as_str).collect();
+    }
+    let mut types: Vec<&str> = scopes.resources().map(|scope| scope.types.as_str()).collect();
+    types.sort_unstable();
+    types.dedup();
+    types
+}
+
+/// Which resources of a type are spoken of by the scopes that give any of these rights. Where the rights differ in
+/// their conditions, the conditions of each must hold: narrower than the letters, never wider.
+fn rule(scopes: &ScopeSet, rights: &[Right], resource_type: &str, base: &str) -> TypeRule {
+    let mut met: Option<TypeRule> = None;
+    for right in rights {
+        let one = rule_of_right(scopes, *right, resource_type, base);
+        met = match (met, one) {
+            (met, TypeRule::Denied) => met,
+            (None, one) => Some(one),
+            (Some(met), one) if met == one => Some(met),
+            (Some(TypeRule::Whole), other) | (Some(other), TypeRule::Whole) => Some(other),
+            (Some(TypeRule::Granular(mine)), TypeRule::Granular(theirs)) => {
+                Some(TypeRule::Granular(both(&mine, &theirs)))
+            }
+            (Some(TypeRule::Denied), one) => Some(one),
+        };
+    }
+    met.unwrap_or(TypeRule::Denied)
+}
+
+fn rule_of_right(scopes: &ScopeSet, right: Right, resource_type: &str, base: &str) -> TypeRule {
+    let mut alternatives = Vec::new();
+    for scope in scopes.resources().filter(|scope| scope.rights.contains(right) && scope.types.contains(resource_type))
+    {
+        if scope.constraint.is_empty() {
+            return TypeRule::Whole;
+        }
+        // SM-25: what cannot be honoured gives nothing
+        alternatives.extend(search::parse::filters_from_pairs(resource_type, &scope.constraint.pairs(), base));
+    }
+    if alternatives.is_empty() { TypeRule::Denied } else { TypeRule::Granular(alternatives) }
+}
+
+fn both(mine: &[Vec<Filter>], theirs: &[Vec<Filter>]) -> Vec<Vec<Filter>> {
+    let pairs = mine.iter().flat_map(|one| theirs.iter().map(move |other| (one, other)));
+    pairs.map(|(one, other)| one.iter().chain(other).cloned().collect()).collect()
+}
+
+/// Whether every condition of a granular scope can be honoured on every type that it speaks of (SM-25).
+pub fn is_honoured(scope: &ResourceScope, base: &str) -> bool {
+    let pairs = scope.constraint.pairs();
+    match &scope.types {
+        _ if pairs.is_empty() => true,
+        ResourceTypes::All => false,
+        ResourceTypes::Named(name) => search::parse::filters_from_pairs(name, &pairs, base).is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

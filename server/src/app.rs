@@ -1,0 +1,75 @@
+//! What every handler and command shares: configuration, store, clock, randomness and keys.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::random::Random;
+use crate::secret::{SecretKey, SecretKeyError};
+use store::{Store, StoreError};
+use tokio::sync::Notify;
+
+/// One running server's state; handlers hold it as `web::Data<App>`.
+#[derive(Clone)]
+pub struct App {
+    /// What was set, `auto` values resolved.
+    pub config: Config,
+    /// Resources, accounts, grants, inbox.
+    pub store: Store,
+    /// Where "now" comes from.
+    pub clock: Clock,
+    /// Where ids, codes and tokens come from.
+    pub random: Random,
+    /// From which the keys of sessions are derived: `app.secret.derive("session")`.
+    pub secret: SecretKey,
+    /// Rung when vendors' messages wait to be applied.
+    pub inbox_changed: Arc<Notify>,
+}
+
+/// Why the state could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No secret key.
+    #[error(transparent)]
+    SecretKey(#[from] SecretKeyError),
+    /// The folder of an SQLite database cannot be made.
+    #[error("cannot make folder {0}: {1}")]
+    Folder(std::path::PathBuf, std::io::Error),
+    /// The database cannot be opened or brought up to date.
+    #[error("database {0}: {1}")]
+    Database(String, StoreError),
+    /// The tables are of an older version.
+    #[error("the database lacks {} migration(s), first {}; run `tributary migrate`", .0.len(), .0[0])]
+    Outdated(Vec<String>),
+}
+
+impl App {
+    /// Opens the database that `config` names, without touching its tables.
+    pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        let config = config.clone().resolved();
+        let random = Random::system();
+        if let Some(folder) = config.sqlite_path().and_then(std::path::Path::parent) {
+            std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
+        }
+        let secret = SecretKey::load(&config, &random)?;
+        let store = Store::open(&config.database, secret.derive("cursor"), &config.fhir_base())
+            .await
+            .map_err(|error| OpenError::Database(config.database_for_display(), error))?;
+        Ok(App { config, store, clock: Clock::system(), random, secret, inbox_changed: Arc::default() })
+    }
+
+    /// Opens the database and sees to its tables: brings them up to date, or refuses where `auto-migrate` is off.
+    pub async fn open_ready(config: &Config) -> Result<Self, OpenError> {
+        let app = App::open(config).await?;
+        let at = |error| OpenError::Database(app.config.database_for_display(), error);
+        if app.config.auto_migrate {
+            app.store.migrate().await.map_err(at)?;
+        } else {
+            let pending = app.store.pending_migrations().await.map_err(at)?;
+            if !pending.is_empty() {
+                return Err(OpenError::Outdated(pending));
+            }
+        }
+        Ok(app)
+    }
+}

@@ -1,0 +1,194 @@
+//! What can be set, and where each value comes from: flag, then `TRIBUTARY_…` variable, then TOML file, then default.
+//!
+//! The fields below are the only list: flags, variables, keys of the file, help and `tributary config` are made from
+//! it. A key or variable that is not in the list refuses to start, so that a typing error cannot pass as a setting.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches, ValueEnum};
+
+use crate::secret::SecretText;
+
+mod file;
+mod nearest;
+mod setting;
+
+pub use setting::{Setting, SettingSource};
+
+/// File that is read where none is named and it exists.
+pub const DEFAULT_FILE: &str = "tributary.toml";
+
+/// Start of the name of every variable.
+pub const VARIABLE_PREFIX: &str = "TRIBUTARY_";
+
+/// Variables with this start belong to the tests and are not looked at.
+const TEST_VARIABLE_PREFIX: &str = "TRIBUTARY_TEST_";
+
+/// The settings of one server.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Settings")]
+pub struct Config {
+    /// TOML file with settings [default: ./tributary.toml if it exists].
+    #[arg(long, env = "TRIBUTARY_CONFIG", global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, env = "TRIBUTARY_LISTEN", global = true, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where the data is: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
+    #[arg(long, env = "TRIBUTARY_DATABASE", global = true, value_name = "DATABASE")]
+    #[arg(default_value = "sqlite:./data/tributary.sqlite", value_parser = setting::database, hide_env_values = true)]
+    pub database: String,
+    /// Address under which clients reach this server, as it stands in tokens, links and Locations; `auto` is
+    /// `http://LISTEN`.
+    #[arg(long, env = "TRIBUTARY_BASE_URL", global = true, value_name = "URL", default_value = "auto")]
+    #[arg(value_parser = setting::base_url)]
+    pub base_url: String,
+    /// Whether `serve` brings the tables up to date itself; else it refuses to start until `migrate` has run.
+    #[arg(long, env = "TRIBUTARY_AUTO_MIGRATE", global = true, value_name = "BOOL", default_value_t = true)]
+    #[arg(action = ArgAction::Set)]
+    pub auto_migrate: bool,
+    /// The server's secret key, 32 bytes in hexadecimal or base64url. Give the same to every node of one database.
+    #[arg(long, env = "TRIBUTARY_SECRET_KEY", global = true, value_name = "KEY", hide_env_values = true)]
+    pub secret_key: Option<SecretText>,
+    /// File that holds the secret key; made on the first start [default: beside the SQLite database, or
+    /// ./data/tributary.key].
+    #[arg(long, env = "TRIBUTARY_SECRET_KEY_FILE", global = true, value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+    /// Largest body of a FHIR request.
+    #[arg(long, env = "TRIBUTARY_MAX_BODY", global = true, value_name = "BYTES", default_value = "16MiB")]
+    #[arg(value_parser = setting::bytes)]
+    pub max_body: usize,
+    /// Largest body of a vendor's delivery.
+    #[arg(long, env = "TRIBUTARY_MAX_DELIVERY", global = true, value_name = "BYTES", default_value = "10MiB")]
+    #[arg(value_parser = setting::bytes)]
+    pub max_delivery: usize,
+    /// Base of the identifier systems, code systems and extensions that vendors' data gets. Set it to an address of
+    /// your own before the first device delivers: it is part of every identifier.
+    #[arg(long, env = "TRIBUTARY_ADAPTER_NAMESPACE", global = true, value_name = "URL")]
+    #[arg(default_value = "https://example.org/fhir/adapters", value_parser = setting::namespace)]
+    pub adapter_namespace: String,
+    /// Most entries of a batch or transaction.
+    #[arg(long, env = "TRIBUTARY_MAX_BUNDLE_ENTRIES", global = true, value_name = "COUNT", default_value_t = 10_000)]
+    pub max_bundle_entries: usize,
+    /// Matches on a search page where `_count` is not given.
+    #[arg(long, env = "TRIBUTARY_PAGE_SIZE", global = true, value_name = "COUNT", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub page_size: u32,
+    /// Most matches on a search page, whatever `_count` says.
+    #[arg(long, env = "TRIBUTARY_MAX_PAGE_SIZE", global = true, value_name = "COUNT", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_page_size: u32,
+    /// Threads that answer requests; 0 is one a processor.
+    #[arg(long, env = "TRIBUTARY_WORKERS", global = true, value_name = "COUNT", default_value_t = 0)]
+    pub workers: usize,
+    /// Seconds that requests in flight get to finish when the server is stopped.
+    #[arg(long, env = "TRIBUTARY_SHUTDOWN_SECONDS", global = true, value_name = "SECONDS", default_value_t = 20)]
+    pub shutdown_seconds: u64,
+    /// How log lines look.
+    #[arg(long, env = "TRIBUTARY_LOG_FORMAT", global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// Which log lines are written: error, warn, info, debug, trace, or per target as `info,store=debug`.
+    #[arg(long, env = "TRIBUTARY_LOG_LEVEL", global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(value_parser = setting::log_level)]
+    pub log_level: String,
+    /// Every setting with its value, without secrets, and where it came from.
+    #[arg(skip)]
+    pub settings: Vec<Setting>,
+}
+
+/// How log lines look.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Parses a command line whose `command` holds the [`Config`] options, with variables and file beneath the flags.
+pub fn parse(command: clap::Command, arguments: Vec<OsString>) -> Result<(ArgMatches, Vec<Setting>), clap::Error> {
+    refuse_unknown_variables(&command)?;
+    let first = command.clone().try_get_matches_from(&arguments);
+    let named = first.as_ref().ok().and_then(|matches| matches.get_one::<PathBuf>("config").cloned());
+    let file = match (named, Path::new(DEFAULT_FILE)) {
+        (Some(path), _) => path,
+        (None, default) if first.is_ok() && default.exists() => default.to_path_buf(),
+        (None, _) => {
+            let matches = first?;
+            let settings = setting::list(&command, &matches, None);
+            return Ok((matches, settings));
+        }
+    };
+    let values = file::read(&command, &file)?;
+    let mut layered = command;
+    for (key, value) in &values {
+        layered = layered.mut_arg(id_of(key), |arg| arg.default_value(value.clone()));
+    }
+    let matches =
+        layered.clone().try_get_matches_from(arguments).map_err(|error| file::blame(error, &file, &values))?;
+    let settings = setting::list(&layered, &matches, Some((&file, &values)));
+    Ok((matches, settings))
+}
+
+impl Config {
+    /// A configuration from flags alone, for tests and for servers inside another process.
+    ///
+    /// # Panics
+    /// Where a flag does not parse.
+    pub fn from_flags(flags: &[&str]) -> Self {
+        let command = Config::augment_args(clap::Command::new("tributary").no_binary_name(true));
+        let matches = command.get_matches_from(flags);
+        Config::from_arg_matches(&matches).expect("the matches are of Config's own arguments")
+    }
+
+    /// The same with `auto` values filled in, once the address is known.
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
+        if self.base_url == setting::AUTO {
+            self.base_url = format!("http://{}", self.listen);
+        }
+        self.page_size = self.page_size.min(self.max_page_size);
+        self
+    }
+
+    /// Address of the FHIR service, without a slash at the end.
+    pub fn fhir_base(&self) -> String {
+        format!("{}/fhir", self.base_url)
+    }
+
+    /// The file of an SQLite database.
+    pub fn sqlite_path(&self) -> Option<&Path> {
+        self.database.strip_prefix("sqlite:").map(Path::new)
+    }
+
+    /// The database's address without its password, fit for logs.
+    pub fn database_for_display(&self) -> String {
+        setting::without_password(&self.database)
+    }
+}
+
+/// A variable that no setting knows is a typing error, so say so before it does harm.
+fn refuse_unknown_variables(command: &clap::Command) -> Result<(), clap::Error> {
+    let known: Vec<String> = command
+        .get_arguments()
+        .filter_map(|arg| arg.get_env())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let ours = name.starts_with(VARIABLE_PREFIX) && !name.starts_with(TEST_VARIABLE_PREFIX);
+        if ours && !known.iter().any(|known| *known == name) {
+            let hint = nearest::hint(&name, known.iter().map(String::as_str));
+            let message = format!("environment variable {name} is not a setting; {hint}\n");
+            return Err(clap::Error::raw(clap::error::ErrorKind::UnknownArgument, message));
+        }
+    }
+    Ok(())
+}
+
+/// The argument behind a key of the file: keys are the flags' names.
+fn id_of(key: &str) -> String {
+    key.replace('-', "_")
+}

@@ -1,0 +1,225 @@
+//! Applies received messages: the worker behind the inbox. (RE-22, RE-25)
+//!
+//! A message is taken with a lease, mapped by its adapter, and written by [`bundle::execute`]. If the process is killed
+//! in between, the lease runs out and the message is mapped again, to the same Bundle: its creates are conditional on
+//! identifiers, so the second time writes nothing twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use adapters::{Adapter, Assignment, Context, Mapping, Refusal};
+use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
+use futures::StreamExt as _;
+use store::inbox::{self, Message, State};
+use store::pairings::{self, Pairing};
+use store::{Engine, StoreError};
+use tokio::task::JoinHandle;
+
+use super::{outcome, registry};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::{Error, Kind};
+use crate::rest::bundle;
+
+/// How often the queue is looked at without being told: for delays that have passed and for other processes' rows.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long a worker may take for what it leased before another one takes it.
+const LEASE_MICROS: i64 = 30 * 1_000_000;
+
+/// Messages that are leased at once.
+const BATCH: u64 = 64;
+
+/// Devices whose messages are applied at the same time: they share commits.
+const DEVICES_AT_ONCE: usize = 16;
+
+/// Attempts before a message is given up.
+const ATTEMPTS: i64 = 10;
+
+/// Longest delay between two attempts.
+const LONGEST_DELAY_MICROS: i64 = 5 * 60 * 1_000_000;
+
+/// The running worker; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Worker(JoinHandle<()>);
+
+/// What the mapping and the writing of one message led to.
+enum Verdict {
+    Settled(State, Vec<String>, Vec<Issue>),
+    TryAgain(Vec<Issue>),
+}
+
+/// Starts the worker of this process.
+pub fn start(app: App) -> Worker {
+    Worker(tokio::spawn(async move { run(&app).await }))
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Applies everything that is due; says how many messages it looked at.
+pub async fn drain(app: &App) -> Result<usize, StoreError> {
+    let mut count = 0;
+    loop {
+        let now = app.clock.now();
+        let leased = app
+            .store
+            .write(move |tx| Box::pin(async move { inbox::lease(tx, now, now + LEASE_MICROS, BATCH).await }))
+            .await?;
+        if leased.is_empty() {
+            return Ok(count);
+        }
+        count += leased.len();
+        // One device's messages one after the other, in the order they came; different devices at the same time.
+        let mut devices: BTreeMap<Option<String>, Vec<(Message, Vec<u8>)>> = BTreeMap::new();
+        for (message, body) in leased {
+            devices.entry(message.device.clone()).or_default().push((message, body));
+        }
+        let results = futures::stream::iter(devices.into_values().map(|messages| apply_all(app, messages)))
+            .buffer_unordered(DEVICES_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        results.into_iter().collect::<Result<Vec<()>, _>>()?;
+    }
+}
+
+async fn run(app: &App) {
+    if app.store.kind() == Engine::Sqlite {
+        // This process has the file to itself: what is leased was leased by one that was killed.
+        let released = app.store.write(|tx| Box::pin(async move { inbox::release_leases(tx).await })).await;
+        if let Err(error) = released {
+            tracing::error!(%error, "cannot release the leases of the inbox");
+        }
+    }
+    loop {
+        let rung = app.inbox_changed.notified();
+        tokio::pin!(rung);
+        rung.as_mut().enable(); // a message that comes while the queue is drained is not slept through
+        if let Err(error) = drain(app).await {
+            tracing::error!(%error, "the inbox cannot be worked on; trying again");
+            tokio::time::sleep(POLL).await;
+        }
+        tokio::select! {
+            () = rung => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+async fn apply_all(app: &App, messages: Vec<(Message, Vec<u8>)>) -> Result<(), StoreError> {
+    for (message, body) in messages {
+        apply(app, &message, &body).await?;
+    }
+    Ok(())
+}
+
+/// Applies one leased message and keeps what became of it.
+async fn apply(app: &App, message: &Message, body: &[u8]) -> Result<(), StoreError> {
+    let Some(adapter) = adapters::find(&message.vendor) else {
+        let issue = Issue::error(IssueCode::NotSupported, format!("there is no adapter for {}", message.vendor));
+        return settle(app, message, (State::Quarantined, Vec::new(), vec![issue]), None).await;
+    };
+    let devices = match (adapter.receive)(body) {
+        Ok(delivery) => delivery.devices,
+        Err(Refusal::Malformed(issue)) => {
+            return settle(app, message, (State::Dead, Vec::new(), vec![issue]), None).await;
+        }
+        Err(Refusal::Unprocessable(issues)) => {
+            return settle(app, message, (State::Dead, Vec::new(), issues), None).await;
+        }
+    };
+    let pairings = pairings::of_devices(&app.store, adapter.vendor, &devices).await?;
+    match publish(app, adapter, body, &pairings).await {
+        Verdict::Settled(state, written, issues) => {
+            tracing::info!(receipt = message.receipt, state = state.as_str(), written = written.len(), "applied");
+            let known = (state == State::Quarantined).then_some((devices, pairings));
+            settle(app, message, (state, written, issues), known).await
+        }
+        Verdict::TryAgain(issues) if message.attempts >= ATTEMPTS => {
+            settle(app, message, (State::Dead, Vec::new(), issues), None).await
+        }
+        Verdict::TryAgain(issues) => postpone(app, message, &issues).await,
+    }
+}
+
+/// Maps and writes.
+async fn publish(app: &App, adapter: &Adapter, body: &[u8], pairings: &[Pairing]) -> Verdict {
+    let assignments: Vec<Assignment> = pairings.iter().map(assignment).collect();
+    let context = Context { namespace: &app.config.adapter_namespace, now: app.clock.now(), assignments: &assignments };
+    let (mapped, issues) = match (adapter.map)(body, &context) {
+        Mapping::Publish { bundle, issues } => (bundle, issues),
+        Mapping::Quarantine { issues } => return Verdict::Settled(State::Quarantined, Vec::new(), issues),
+    };
+    let caller = Caller::server(adapter.vendor);
+    match write(app, &caller, mapped).await {
+        Ok(response) => Verdict::Settled(State::Applied, written(&response), issues),
+        Err(error) => match error.kind() {
+            Kind::Conflict | Kind::PreconditionFailed | Kind::TooManyRequests | Kind::Internal | Kind::Unavailable => {
+                tracing::warn!(%error, "a message could not be applied now");
+                Verdict::TryAgain(error.issues().to_vec())
+            }
+            _ => Verdict::Settled(State::Quarantined, Vec::new(), error.issues().to_vec()),
+        },
+    }
+}
+
+async fn write(app: &App, caller: &Caller, mapped: Json) -> Result<Json, Error> {
+    let settled = registry::settle(app, caller, mapped, registry::Change::default()).await?;
+    bundle::execute(app, caller, settled).await
+}
+
+/// Gives a message its state. If it is quarantined but the pairings that it was mapped with are no longer what holds,
+/// it stays in the queue: the pairing that came in between could not yet see it in quarantine.
+async fn settle(
+    app: &App,
+    message: &Message,
+    (state, written, issues): (State, Vec<String>, Vec<Issue>),
+    known: Option<(Vec<String>, Vec<Pairing>)>,
+) -> Result<(), StoreError> {
+    let (receipt, vendor) = (message.receipt.clone(), message.vendor.clone());
+    let (outcome, now) = (outcome(&written, &issues), app.clock.now());
+    app.store
+        .write(move |tx| {
+            let (receipt, vendor, outcome, known) = (receipt.clone(), vendor.clone(), outcome.clone(), known.clone());
+            Box::pin(async move {
+                if let Some((devices, pairings)) = known
+                    && pairings::of_devices_now(tx, &vendor, &devices).await? != pairings
+                {
+                    return inbox::postpone(tx, &receipt, &outcome, 0).await;
+                }
+                inbox::settle(tx, &receipt, state, &outcome, now).await.map(drop)
+            })
+        })
+        .await
+}
+
+async fn postpone(app: &App, message: &Message, issues: &[Issue]) -> Result<(), StoreError> {
+    let exponent = u32::try_from(message.attempts).unwrap_or(u32::MAX).min(20);
+    // Versions that crossed are fine at once; a database that is away needs time.
+    let delay = (50_000_i64 << exponent).min(LONGEST_DELAY_MICROS);
+    let (receipt, outcome, due_at) = (message.receipt.clone(), outcome(&[], issues), app.clock.now() + delay);
+    app.store
+        .write(move |tx| {
+            let (receipt, outcome) = (receipt.clone(), outcome.clone());
+            Box::pin(async move { inbox::postpone(tx, &receipt, &outcome, due_at).await })
+        })
+        .await
+}
+
+fn assignment(pairing: &Pairing) -> Assignment {
+    Assignment {
+        device: pairing.device.clone(),
+        patient: pairing.patient.clone(),
+        from: pairing.from,
+        until: pairing.until,
+    }
+}
+
+fn written(response: &Json) -> Vec<String> {
+    let locations = response.list("entry").iter().filter_map(|entry| entry.get("response")?.str("location"));
+    locations.map(str::to_owned).collect()
+}

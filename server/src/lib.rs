@@ -1,0 +1,21 @@
+//! Tributary, a FHIR R4 server into which devices, phones, insurers and apps flow.
+//!
+//! Start reading at [`routes`]: every address the server answers is one row there. The command line is in
+//! [`command`], what can be set in [`config`], and what every handler shares in [`app`].
+
+pub mod access;
+pub mod app;
+pub mod caller;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod devices;
+pub mod error;
+pub mod health;
+pub mod logging;
+pub mod oauth;
+pub mod portal;
+pub mod random;
+pub mod rest;
+pub mod routes;
+pub mod secret;

@@ -1,0 +1,25 @@
+//! The authorization server, one file an endpoint.
+//! <https://hl7.org/fhir/smart-app-launch/STU2.2/app-launch.html>, <https://www.rfc-editor.org/rfc/rfc9700>
+//!
+//! ```text
+//! app ─▶ authorize ─▶ login ─▶ consent ─▶ app ─▶ token ─▶ FHIR
+//! ```
+//!
+//! What is decided is in package `smart`, what is kept in `store::{clients, users, sessions, grants, tokens}`; here is
+//! HTTP. Times, codes and tokens come from the server's clock and randomness.
+
+pub mod authorize;
+pub mod consent;
+pub mod error;
+pub mod form;
+pub mod introspect;
+pub mod issue;
+pub mod login;
+pub mod metadata;
+pub mod page;
+pub mod password;
+pub mod revoke;
+pub mod session;
+pub mod token;
+
+mod authenticate;

@@ -1,0 +1,118 @@
+//! Client authentication at the token, revocation and introspection endpoints. (SM-60, OA-10)
+//! <https://www.rfc-editor.org/rfc/rfc6749#section-2.3>
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use smart::client::{Client, Credentials};
+use smart::error::{ErrorCode, OAuthError};
+use smart::token::{Kind, Secret};
+use store::clients;
+
+use super::error::Failure;
+use super::form::Parameters;
+use crate::app::App;
+
+/// The client that a request proves to come from.
+pub(super) async fn client(app: &App, request: &HttpRequest, form: &Parameters) -> Result<Client, Failure> {
+    let basic = request.headers().contains_key(header::AUTHORIZATION);
+    let refused = || Failure::from(invalid_client()).after_basic(basic);
+    let credentials = credentials(request, form)?;
+    let now = app.clock.now();
+    let client = clients::find(&app.store, credentials.client_id()).await?;
+    let client = client.filter(|client| client.is_active(now)).ok_or_else(refused)?;
+    let proven = match (&credentials, client.kind.has_secret()) {
+        (Credentials::Named(_), false) => true,
+        (Credentials::Secret { secret, .. }, true) => match Secret::parse(Kind::ClientSecret, secret) {
+            Some(secret) => clients::has_secret(&app.store, &client.id, secret.hash(), now).await?,
+            None => false,
+        },
+        // a client registered for one method cannot use the other
+        (Credentials::Named(_), true) | (Credentials::Secret { .. }, false) => false,
+    };
+    if proven { Ok(client) } else { Err(refused()) }
+}
+
+/// What is presented, by one method only.
+fn credentials(request: &HttpRequest, form: &Parameters) -> Result<Credentials, OAuthError> {
+    let mut headers = request.headers().get_all(header::AUTHORIZATION);
+    let (named, secret) = (form.get("client_id"), form.get("client_secret"));
+    if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
+        return Err(OAuthError::new(ErrorCode::InvalidClient, "client_assertion is not supported, use client_secret"));
+    }
+    match (headers.next(), headers.next()) {
+        (None, _) => {
+            let client_id = named.ok_or_else(invalid_client)?.to_owned();
+            Ok(match secret {
+                Some(secret) => Credentials::Secret { client_id, secret: secret.to_owned() },
+                None => Credentials::Named(client_id),
+            })
+        }
+        (Some(value), None) => {
+            let (client_id, password) = value.to_str().ok().and_then(basic).ok_or_else(invalid_client)?;
+            if secret.is_some() {
+                return Err(OAuthError::invalid_request("authenticate by the header or by the form, not by both"));
+            }
+            if named.is_some_and(|named| named != client_id) {
+                return Err(OAuthError::invalid_request("client_id is not the one of the Authorization header"));
+            }
+            Ok(Credentials::Secret { client_id, secret: password })
+        }
+        (Some(_), Some(_)) => Err(OAuthError::invalid_request("there is more than one Authorization header")),
+    }
+}
+
+/// Name and password of `Basic …`, each form-urlencoded as RFC 6749 §2.3.1 asks.
+fn basic(value: &str) -> Option<(String, String)> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("Basic"))?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((decode(name)?, decode(password)?))
+}
+
+fn decode(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// One answer for unknown, disabled and unproven.
+fn invalid_client() -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidClient, "client authentication failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn read(header: Option<&str>, form: &str) -> Result<Credentials, OAuthError> {
+        let mut request = TestRequest::post();
+        if let Some(value) = header {
+            request = request.insert_header(("Authorization", value));
+        }
+        credentials(&request.to_http_request(), &Parameters::parse(form.as_bytes()).expect("a form"))
+    }
+
+    #[test]
+    fn sm_60_header_and_form() {
+        let both = Credentials::Secret { client_id: "my app".to_owned(), secret: "a:b%".to_owned() };
+        let header = format!("Basic {}", STANDARD.encode("my+app:a%3Ab%25"));
+        assert_eq!(read(Some(&header), ""), Ok(both.clone()));
+        assert_eq!(read(Some(&header), "client_id=my+app"), Ok(both.clone()));
+        assert_eq!(read(None, "client_id=my+app&client_secret=a%3Ab%25"), Ok(both));
+        assert_eq!(read(None, "client_id=app"), Ok(Credentials::Named("app".to_owned())));
+    }
+
+    #[test]
+    fn sm_60_two_methods_or_none_are_refused() {
+        let header = format!("Basic {}", STANDARD.encode("app:secret"));
+        let code = |header: Option<&str>, form: &str| read(header, form).expect_err("refused").code;
+        assert_eq!(code(Some(&header), "client_id=app&client_secret=secret"), ErrorCode::InvalidRequest);
+        assert_eq!(code(Some(&header), "client_id=other"), ErrorCode::InvalidRequest);
+        assert_eq!(code(None, ""), ErrorCode::InvalidClient);
+        assert_eq!(code(Some("Bearer x"), "client_id=app"), ErrorCode::InvalidClient);
+        assert_eq!(code(Some("Basic !!"), ""), ErrorCode::InvalidClient);
+    }
+}

@@ -1,0 +1,181 @@
+//! `GET|POST /oauth/login`: who is it? (OA-14, OA-15, OA-20, OA-21)
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use smart::error::{ErrorCode, OAuthError};
+use smart::token::{Hash, Kind, Secret};
+use store::users::{self, Account};
+use store::{StoreError, clients, sessions};
+
+use super::error::server_error;
+use super::form::Parameters;
+use super::session::{self, Browser};
+use super::{page, password};
+use crate::app::App;
+
+/// Failures are counted over this many microseconds …
+const WINDOW: i64 = 60_000_000;
+/// … and further attempts wait after this many for one account …
+const MAX_FAILURES_OF_ACCOUNT: i64 = 5;
+/// … or from one address.
+const MAX_FAILURES_FROM_ADDRESS: i64 = 20;
+
+/// Longest username.
+const MAX_USERNAME: usize = 128;
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    style: &'a str,
+    app_name: &'a str,
+    handle: &'a str,
+    form_token: String,
+    username: &'a str,
+    problem: Option<&'a str>,
+}
+
+/// A browser with a request that it may answer.
+struct Waiting {
+    browser: Browser,
+    handle: Secret,
+    app_name: String,
+}
+
+/// The page.
+pub async fn get(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let shown = async {
+        let parameters = Parameters::parse(request.query_string().as_bytes())?;
+        let waiting = waiting(&app, &request, &parameters).await?;
+        Ok::<_, OAuthError>(show(&waiting, StatusCode::OK, "", None))
+    };
+    shown.await.unwrap_or_else(|error| page::error(&error))
+}
+
+/// Name and password.
+pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    sign_in(&app, &request, &body).await.unwrap_or_else(|error| page::error(&error))
+}
+
+/// The form of a username under which accounts are found; none if it cannot be one. Plain letters, so that no two
+/// names look alike (IN-12).
+pub fn fold_username(text: &str) -> Option<String> {
+    let folded = text.trim().to_ascii_lowercase();
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-@+".contains(c);
+    (!folded.is_empty() && folded.len() <= MAX_USERNAME && folded.chars().all(plain)).then_some(folded)
+}
+
+async fn sign_in(app: &App, request: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
+    let form = Parameters::of_form(request, body)?.each_once()?;
+    let waiting = waiting(app, request, &form).await?;
+    if !waiting.browser.sent_form(waiting.handle.expose(), form.get("form_token")) {
+        return Err(OAuthError::new(ErrorCode::AccessDenied, "the form has expired; start again from the app"));
+    }
+    let typed = form.get("username").unwrap_or_default();
+    let subjects = subjects(request, typed);
+    if is_throttled(app, &subjects).await? {
+        let problem = Some("Too many attempts. Wait a minute and try again.");
+        return Ok(show(&waiting, StatusCode::TOO_MANY_REQUESTS, typed, problem));
+    }
+    let Some(account) = check(app, typed, form.get("password").unwrap_or_default()).await? else {
+        let now = app.clock.now();
+        app.store
+            .write(move |tx| {
+                let subjects = subjects.clone();
+                Box::pin(async move { users::note_failure(tx, &subjects, now, now - WINDOW).await })
+            })
+            .await
+            .map_err(|error: StoreError| server_error(&error))?;
+        let problem = Some("This name and password do not belong together.");
+        return Ok(show(&waiting, StatusCode::UNAUTHORIZED, typed, problem));
+    };
+    let secret = session::new_secret(app); // OA-15: another cookie than before
+    let (old, new, handle) = (waiting.browser.secret.hash(), secret.hash(), waiting.handle.hash());
+    if !open_session(app, handle, old, new, account).await? {
+        let text = "somebody else began to answer this request; start again from the app";
+        return Err(OAuthError::new(ErrorCode::AccessDenied, text));
+    }
+    let location = format!("{}/oauth/consent?request={}", app.config.base_url, waiting.handle.expose());
+    Ok(page::see_other(&location, Some(session::cookie(app, &secret))))
+}
+
+/// Ends the session that was, opens the person's, and hands the request over (OA-16).
+async fn open_session(app: &App, handle: Hash, old: Hash, new: Hash, account: Account) -> Result<bool, OAuthError> {
+    let now = app.clock.now();
+    let moved = app.store.write(move |tx| {
+        let account = account.id.clone();
+        Box::pin(async move {
+            sessions::end(tx, old, now).await?;
+            sessions::open(tx, new, Some(&account), now).await?;
+            sessions::sign_in_request(tx, handle, old, new, &account).await
+        })
+    });
+    moved.await.map_err(|error: StoreError| server_error(&error))
+}
+
+async fn waiting(app: &App, request: &HttpRequest, parameters: &Parameters) -> Result<Waiting, OAuthError> {
+    let gone = || OAuthError::invalid_request("this sign-in is no longer open; start again from the app");
+    let handle = parameters.get("request").and_then(|text| Secret::parse(Kind::Request, text)).ok_or_else(gone)?;
+    let browser = Browser::of(app, request).await.map_err(|error| server_error(&error))?.ok_or_else(gone)?;
+    let (store, now) = (&app.store, app.clock.now());
+    let found = sessions::find_request(store, handle.hash(), browser.secret.hash(), now).await;
+    let authorization = found.map_err(|error| server_error(&error))?.ok_or_else(gone)?;
+    let client =
+        clients::find(store, &authorization.request().client_id).await.map_err(|error| server_error(&error))?;
+    Ok(Waiting { browser, handle, app_name: client.ok_or_else(gone)?.name })
+}
+
+/// The account, if name and password belong together and it is not disabled; takes as long in every case.
+async fn check(app: &App, username: &str, password: &str) -> Result<Option<Account>, OAuthError> {
+    let found = match fold_username(username) {
+        Some(username) => users::find_by_username(&app.store, &username).await.map_err(|error| server_error(&error))?,
+        None => None,
+    };
+    let (account, stored) = found.unzip();
+    let proven = password::verify(password.to_owned(), stored).await;
+    Ok(account.filter(|account| proven && account.disabled_at.is_none()))
+}
+
+/// What failures are counted for.
+fn subjects(request: &HttpRequest, username: &str) -> Vec<String> {
+    let account = fold_username(username).unwrap_or_default();
+    let address = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+    vec![format!("account:{account}"), format!("address:{address}")]
+}
+
+async fn is_throttled(app: &App, subjects: &[String]) -> Result<bool, OAuthError> {
+    let since = app.clock.now() - WINDOW;
+    for (subject, most) in subjects.iter().zip([MAX_FAILURES_OF_ACCOUNT, MAX_FAILURES_FROM_ADDRESS]) {
+        let failures = users::failures(&app.store, subject, since).await.map_err(|error| server_error(&error))?;
+        if failures >= most {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn show(waiting: &Waiting, status: StatusCode, username: &str, problem: Option<&str>) -> HttpResponse {
+    let handle = waiting.handle.expose();
+    let login = LoginPage {
+        style: page::STYLE,
+        app_name: &waiting.app_name,
+        handle,
+        form_token: waiting.browser.form_token(handle),
+        username,
+        problem,
+    };
+    page::html(status, &login, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_12_usernames_are_plain_and_folded() {
+        assert_eq!(fold_username(" Ada.Lovelace@Example.org "), Some("ada.lovelace@example.org".to_owned()));
+        for text in ["", " ", "ada lovelace", "аda", "ada\u{200b}", "a\tb", &"x".repeat(129)] {
+            assert_eq!(fold_username(text), None, "{text}");
+        }
+    }
+}

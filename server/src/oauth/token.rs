@@ -1,0 +1,151 @@
+//! `POST /oauth/token`: codes, refresh tokens and client credentials become access tokens.
+//! <https://www.rfc-editor.org/rfc/rfc6749#section-3.2>, SM-45 … SM-56, OA-04 … OA-11
+//!
+//! A spent code or refresh token that comes again withdraws the whole grant, so the transaction that finds it commits
+//! and the refusal is its result, not its error.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use smart::client::{Client, GrantType};
+use smart::error::{ErrorCode, OAuthError};
+use smart::grant::{Holder, Presented, Redemption, Rotation, Terms, lifetime};
+use smart::launch::LaunchContext;
+use smart::scope::{Scope, ScopeSet};
+use smart::token::{Kind, Secret};
+use store::grants::{self, NewGrant};
+use store::{StoreError, Tx, tokens};
+
+use super::authenticate;
+use super::error::Failure;
+use super::form::Parameters;
+use super::issue::{Issue, Issued};
+use crate::access;
+use crate::app::App;
+
+/// What a transaction decided.
+type Decision = Result<Result<Issued, OAuthError>, StoreError>;
+
+/// The endpoint.
+pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Failure> {
+    let form = Parameters::of_form(&request, &body)?.each_once()?;
+    let grant_type = GrantType::parse(form.required("grant_type")?)?;
+    let client = authenticate::client(&app, &request, &form).await?;
+    client.check_grant_type(grant_type)?;
+    match grant_type {
+        GrantType::AuthorizationCode => redeem(&app, client, &form).await,
+        GrantType::RefreshToken => renew(&app, client, &form).await,
+        GrantType::ClientCredentials => credentials(&app, client, &form).await,
+    }
+}
+
+async fn redeem(app: &App, client: Client, form: &Parameters) -> Result<HttpResponse, Failure> {
+    let code = form.required("code")?;
+    let code =
+        Secret::parse(Kind::Code, code).ok_or_else(|| OAuthError::invalid_grant("the code is not valid"))?.hash();
+    let redirect_uri = form.get("redirect_uri").map(str::to_owned);
+    let verifier = form.get("code_verifier").map(str::to_owned);
+    let issue = Issue::new(app, lifetime::ACCESS);
+    let written = issue.clone();
+    let decided = app.store.write(move |tx| {
+        let (issue, client_id) = (written.clone(), client.id.clone());
+        let (redirect_uri, verifier) = (redirect_uri.clone(), verifier.clone());
+        Box::pin(async move {
+            let presented = Presented {
+                client_id: &client_id,
+                redirect_uri: redirect_uri.as_deref(),
+                verifier: verifier.as_deref(),
+            };
+            spend_code(tx, code, presented, &issue).await
+        })
+    });
+    Ok(issue.answer(&decided.await??))
+}
+
+async fn spend_code(tx: &mut Tx, hash: smart::token::Hash, presented: Presented<'_>, issue: &Issue) -> Decision {
+    let unknown = || OAuthError::invalid_grant("the code is not valid");
+    let Some((code, grant_id)) = grants::find_code(tx, hash).await? else { return Ok(Err(unknown())) };
+    match code.redeem(presented, issue.now) {
+        Redemption::Refused(error) => return Ok(Err(error)),
+        Redemption::Accepted if grants::spend_code(tx, hash, issue.now).await? => {}
+        Redemption::Accepted | Redemption::Replayed => {
+            grants::revoke(tx, &grant_id, issue.now).await?;
+            return Ok(Err(unknown()));
+        }
+    }
+    let Some((terms, ends)) = tokens::terms_of_grant(tx, &grant_id, issue.now).await? else {
+        return Ok(Err(unknown()));
+    };
+    let renewable = terms.is_renewable();
+    Ok(Ok(issue.write(tx, (&grant_id, ends), terms, renewable).await?))
+}
+
+async fn renew(app: &App, client: Client, form: &Parameters) -> Result<HttpResponse, Failure> {
+    let refused = || OAuthError::invalid_grant("the refresh token is not valid");
+    let token = Secret::parse(Kind::Refresh, form.required("refresh_token")?).ok_or_else(refused)?.hash();
+    let narrower = match form.get("scope") {
+        Some(text) => Some(ScopeSet::parse(text).map_err(|error| OAuthError::invalid_scope(error.to_string()))?),
+        None => None,
+    };
+    let issue = Issue::new(app, lifetime::ACCESS);
+    let written = issue.clone();
+    let decided = app.store.write(move |tx| {
+        let (issue, client_id, narrower) = (written.clone(), client.id.clone(), narrower.clone());
+        Box::pin(async move { spend_refresh(tx, token, &client_id, narrower.as_ref(), &issue).await })
+    });
+    Ok(issue.answer(&decided.await??))
+}
+
+async fn spend_refresh(
+    tx: &mut Tx,
+    hash: smart::token::Hash,
+    client_id: &str,
+    narrower: Option<&ScopeSet>,
+    issue: &Issue,
+) -> Decision {
+    let unknown = || OAuthError::invalid_grant("the refresh token is not valid");
+    let Some(renewal) = tokens::find_refresh(tx, hash, issue.now).await? else { return Ok(Err(unknown())) };
+    let scopes = match renewal.refresh.rotate(client_id, narrower, issue.now) {
+        Rotation::Refused(error) => return Ok(Err(error)),
+        Rotation::Accepted(scopes) if tokens::spend_refresh(tx, hash, issue.refresh.hash(), issue.now).await? => scopes,
+        Rotation::Accepted(_) | Rotation::Reused => {
+            grants::revoke(tx, &renewal.grant_id, issue.now).await?; // OA-08
+            return Ok(Err(unknown()));
+        }
+    };
+    match renewal.terms.with_scopes(scopes) {
+        Ok(terms) => Ok(Ok(issue.write(tx, (&renewal.grant_id, renewal.grant_expires_at), terms, true).await?)),
+        Err(error) => Ok(Err(OAuthError::invalid_scope(error.to_string()))),
+    }
+}
+
+/// A backend service acts for itself: `system/` scopes, no refresh token (SM-46, SM-67).
+async fn credentials(app: &App, client: Client, form: &Parameters) -> Result<HttpResponse, Failure> {
+    let base = app.config.fhir_base();
+    let asked = form.required("scope").map_err(|error| OAuthError::invalid_scope(error.description))?;
+    let (asked, _) = ScopeSet::parse_known(asked).map_err(|error| OAuthError::invalid_scope(error.to_string()))?;
+    let scopes = asked.narrowed_to(&client.scopes).filtered(|scope| {
+        client.kind.can_hold(scope)
+            && matches!(scope, Scope::Resource(resource) if access::is_honoured(resource, &base))
+    });
+    let terms = Terms::new(Holder::Service, scopes, LaunchContext::default()).map_err(|_| {
+        OAuthError::new(ErrorCode::InvalidScope, "none of the requested scopes is registered for this client")
+    })?;
+    let issue = Issue::new(app, lifetime::BACKEND_ACCESS);
+    let grant = NewGrant {
+        id: app.random.uuid(),
+        client_id: client.id,
+        terms,
+        audience: base,
+        session: None,
+        expires_at: issue.now + issue.lifetime,
+    };
+    let written = issue.clone();
+    let issued = app.store.write(move |tx| {
+        let (issue, grant) = (written.clone(), grant.clone());
+        Box::pin(async move {
+            grants::insert(tx, &grant, issue.now).await?;
+            issue.write(tx, (&grant.id, grant.expires_at), grant.terms.clone(), false).await
+        })
+    });
+    let issued: Result<Issued, StoreError> = issued.await;
+    Ok(issue.answer(&issued?))
+}

@@ -1,0 +1,3 @@
+//! The pages for people that need no login.
+
+pub mod home;

@@ -1,0 +1,130 @@
+//! Batch and transaction: `POST [base]`. <https://hl7.org/fhir/R4/http.html#transaction>
+//!
+//! | status | when |
+//! |---|---|
+//! | 200 | batch: each entry has its own status; transaction: all entries were carried out |
+//! | 400 | not a Bundle of type batch or transaction; transaction: an entry is wrong, or identities overlap |
+//! | 413 | more entries than the setting `max-bundle-entries`, or a larger body than `max-body` |
+//! | other | transaction: what the first failed entry answers as a single request; nothing was changed |
+//!
+//! Entries go through the same `prepare` and `execute` as single requests. A transaction is one `store.write`. Entries
+//! of writes carry their resource only on `Prefer: return=representation`.
+
+use std::fmt::Write as _;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::rest::Context;
+use crate::rest::request::{self, Return};
+use crate::rest::response::{Answer, Presentation, returned};
+
+mod batch;
+mod entry;
+mod links;
+mod resolution;
+mod transaction;
+
+/// `POST` on the base.
+pub async fn handler(
+    request: HttpRequest,
+    app: web::Data<App>,
+    caller: Caller,
+    payload: web::Payload,
+) -> Result<HttpResponse, Error> {
+    let presentation = Presentation::of(&request)?;
+    request::only(request.query_string(), &[])?;
+    let bundle = request::resource(&request, payload, app.config.max_body).await?;
+    let returned = returned(request::prefer(&request), Return::Minimal);
+    let response = run(&app, &caller, bundle, returned).await?;
+    Answer::resource(response).respond(presentation)
+}
+
+/// Carries out a batch or transaction; returns the response Bundle, without resources in the entries of writes.
+pub async fn execute(app: &App, caller: &Caller, bundle: Json) -> Result<Json, Error> {
+    let response = run(app, caller, bundle, Return::Minimal).await?;
+    Json::parse(response.as_bytes()).map_err(Error::internal)
+}
+
+async fn run(app: &App, caller: &Caller, bundle: Json, returned: Return) -> Result<String, Error> {
+    let context = Context::new(app, caller);
+    let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
+    let answers = match kind {
+        Kind::Batch => batch::run(app, &context, entries, returned).await,
+        Kind::Transaction => transaction::run(app, &context, entries, returned).await?,
+    };
+    let mut out = String::with_capacity(answers.len() * 200 + 100);
+    let _ = write!(out, "{{\"resourceType\":\"Bundle\",\"type\":\"{}\"", kind.response());
+    for (index, answer) in answers.iter().enumerate() {
+        out.push_str(if index == 0 { ",\"entry\":[" } else { "," });
+        answer.write_entry(&mut out);
+    }
+    out.push_str(if answers.is_empty() { "}" } else { "]}" });
+    Ok(out)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Batch,
+    Transaction,
+}
+
+impl Kind {
+    fn response(self) -> &'static str {
+        match self {
+            Kind::Batch => "batch-response",
+            Kind::Transaction => "transaction-response",
+        }
+    }
+}
+
+/// The entries of a Bundle that can be carried out.
+fn opened(bundle: Json, most: usize) -> Result<(Kind, Vec<Json>), Error> {
+    let invalid = |text: String, path: &str| Error::bad_request(Issue::error(IssueCode::Invalid, text).at(path));
+    if bundle.str("resourceType") != Some("Bundle") {
+        let found = bundle.str("resourceType").unwrap_or("nothing");
+        return Err(invalid(format!("the base takes a Bundle of type batch or transaction, found {found}"), "Bundle"));
+    }
+    let kind = match bundle.str("type") {
+        Some("batch") => Kind::Batch,
+        Some("transaction") => Kind::Transaction,
+        other => {
+            let text = format!("the type must be batch or transaction, found {}", other.unwrap_or("nothing"));
+            return Err(invalid(text, "Bundle.type"));
+        }
+    };
+    let Json::Object(mut bundle) = bundle else { return Err(invalid("not an object".into(), "Bundle")) };
+    let entries = match bundle.remove("entry") {
+        None => Vec::new(),
+        Some(Json::Array(entries)) => entries,
+        Some(_) => return Err(invalid("entry must be an array".into(), "Bundle.entry")),
+    };
+    if entries.len() > most {
+        let text = format!("the Bundle has {} entries; at most {most} are accepted", entries.len());
+        return Err(Error::payload_too_large(Issue::error(IssueCode::TooCostly, text).at("Bundle.entry")));
+    }
+    Ok((kind, entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhir::{array, object};
+
+    #[test]
+    fn in_31_only_bundles_to_carry_out_and_not_too_many_entries() {
+        let bundle = |kind: &str| object! { "resourceType": "Bundle", "type": kind, "entry": array![object! {}, object! {}] };
+        assert_eq!(opened(bundle("batch"), 2).unwrap().0, Kind::Batch);
+        assert_eq!(opened(bundle("transaction"), 2).unwrap().1.len(), 2);
+        assert_eq!(opened(bundle("transaction"), 1).unwrap_err().status(), 413);
+        assert_eq!(opened(bundle("collection"), 2).unwrap_err().status(), 400);
+        assert_eq!(opened(object! { "resourceType": "Patient" }, 2).unwrap_err().status(), 400);
+        assert_eq!(opened(Json::Null, 2).unwrap_err().status(), 400);
+        let odd = object! { "resourceType": "Bundle", "type": "batch", "entry": object! {} };
+        assert_eq!(opened(odd, 2).unwrap_err().status(), 400);
+    }
+}

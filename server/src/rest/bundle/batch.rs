@@ -1,0 +1,74 @@
+//! Batch: entries stand alone, each is answered as if it came by itself. <https://hl7.org/fhir/R4/http.html#batch>
+
+use actix_web::http::StatusCode;
+use fhir::json::Json;
+use futures::StreamExt;
+
+use super::entry::{Action, Aim, Entry, Get};
+use crate::app::App;
+use crate::error::Error;
+use crate::rest::read::Read;
+use crate::rest::request::Return;
+use crate::rest::response::Answer;
+use crate::rest::{Context, capabilities, create, delete, history, read, search, update, vread};
+
+/// Entries that are worked on at the same time: writes then share a commit.
+const AT_ONCE: usize = 64;
+
+/// Carries out the entries; answers come in their order.
+pub(super) async fn run(app: &App, context: &Context, entries: Vec<Json>, returned: Return) -> Vec<Answer> {
+    let answers = entries.into_iter().map(|entry| async move {
+        match one(app, context, entry, returned).await {
+            Ok(answer) => answer,
+            Err(error) => Answer::from(&error),
+        }
+    });
+    futures::stream::iter(answers).buffered(AT_ONCE).collect().await
+}
+
+async fn one(app: &App, context: &Context, entry: Json, returned: Return) -> Result<Answer, Error> {
+    match Entry::read(entry, &context.base)?.action {
+        Action::Create { resource_type, resource, if_none_exist } => {
+            let create = create::prepare(context, &resource_type, resource, if_none_exist.as_deref())?;
+            let written = create::run(app, context, create).await?;
+            Ok(Answer::written(&written, &context.base, returned))
+        }
+        Action::Update { resource_type, aim, resource, preconditions } => {
+            let aim = match &aim {
+                Aim::Id(id) => update::Aim::Id(id),
+                Aim::Criteria(text) => update::Aim::Criteria(text),
+            };
+            let update = update::prepare(app, context, (&resource_type, aim), resource, preconditions).await?;
+            let written = update::run(app, context, update).await?;
+            Ok(Answer::written(&written, &context.base, returned))
+        }
+        Action::Delete { resource_type, id, preconditions } => {
+            let delete = delete::prepare(context, &resource_type, &id, preconditions)?;
+            delete::run(app, context, delete).await
+        }
+        Action::Get { get, head } => {
+            let answer = got(app, context, get).await?;
+            Ok(if head { Answer { body: None, ..answer } } else { answer })
+        }
+    }
+}
+
+async fn got(app: &App, context: &Context, get: Get) -> Result<Answer, Error> {
+    let caller = &context.caller;
+    let answer = match &get {
+        Get::Read { resource_type, id, if_none_match, if_modified_since } => {
+            let (if_none_match, if_modified_since) = (if_none_match.as_deref(), if_modified_since.as_deref());
+            read::execute(app, caller, Read { resource_type, id, if_none_match, if_modified_since }).await
+        }
+        Get::Vread { resource_type, id, version, if_none_match } => {
+            let if_none_match = if_none_match.as_deref();
+            let read = Read { resource_type, id, if_none_match, if_modified_since: None };
+            vread::execute(app, caller, read, version).await
+        }
+        Get::History { resource_type, id, pairs } => history::execute(app, caller, (resource_type, id), pairs).await,
+        Get::Search { resource_type, pairs } => search::execute(app, caller, resource_type, pairs, false).await,
+        Get::Capabilities => Ok(capabilities::execute(app)),
+    }?;
+    debug_assert!(answer.status == StatusCode::OK || answer.status == StatusCode::NOT_MODIFIED);
+    Ok(answer)
+}

@@ -1,0 +1,219 @@
+//! Links between the entries of a transaction, replaced by what they point at once ids are settled.
+//! <https://hl7.org/fhir/R4/http.html#transaction>
+//!
+//! `Reference.reference` is replaced where it is another entry's `fullUrl` (as it stands, or relative to the own
+//! `fullUrl`) or criteria (`Patient?identifier=…`); elements of type uri, url, canonical, oid and uuid where they
+//! equal a `fullUrl`. Strings of other types, such as `Identifier.value`, stay. A Bundle inside of the transaction is
+//! a world of its own and stays as it is.
+
+use std::collections::HashMap;
+
+use fhir::definitions::{definition_type_of, is_resource_type};
+use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
+
+/// Types of elements that hold a URI.
+const URI_TYPES: &[&str] = &["uri", "url", "canonical", "oid", "uuid"];
+
+/// What links point at: `Type/id` by what is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Links {
+    /// By `fullUrl`.
+    pub(super) entries: HashMap<String, String>,
+    /// By criteria, as written in references.
+    pub(super) criteria: HashMap<String, String>,
+}
+
+/// Calls `found` with every reference that is a search: `Patient?identifier=…`.
+pub(super) fn conditional_references<'a>(resource: &'a Json, found: &mut impl FnMut(&'a str, &'a str)) {
+    match resource {
+        Json::Array(items) => items.iter().for_each(|item| conditional_references(item, found)),
+        Json::Object(object) if !is_bundle(resource) => {
+            for (name, member) in object.iter() {
+                match member.as_str() {
+                    Some(text) if name == "reference" => {
+                        if let Some(resource_type) = searched_type(text) {
+                            found(resource_type, text);
+                        }
+                    }
+                    _ => conditional_references(member, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Replaces the links in `resource`; a `urn:uuid` or criteria that point nowhere are an issue.
+pub(super) fn rewrite(resource: &mut Json, full_url: Option<&str>, links: &Links) -> Result<(), Issue> {
+    let base = full_url.and_then(service_base);
+    walk(resource, &Place { outer: None, name: "", resource_type: None }, &Rewriter { links, base })
+}
+
+/// The type that a reference searches, if it is criteria.
+pub(super) fn searched_type(reference: &str) -> Option<&str> {
+    reference.split_once('?').map(|(resource_type, _)| resource_type).filter(|name| is_resource_type(name))
+}
+
+struct Rewriter<'a> {
+    links: &'a Links,
+    /// The server that the entry's `fullUrl` names.
+    base: Option<&'a str>,
+}
+
+/// Where the walk is; types are looked up only when there is something to replace.
+struct Place<'a> {
+    outer: Option<&'a Place<'a>>,
+    name: &'a str,
+    resource_type: Option<&'a str>,
+}
+
+fn walk(value: &mut Json, place: &Place<'_>, rewriter: &Rewriter<'_>) -> Result<(), Issue> {
+    if is_bundle(value) {
+        return Ok(());
+    }
+    match value {
+        Json::Array(items) => items.iter_mut().try_for_each(|item| walk(item, place, rewriter)),
+        Json::Object(object) => {
+            let resource_type = object.get("resourceType").and_then(Json::as_str).map(str::to_owned);
+            let here = Place { resource_type: resource_type.as_deref(), ..*place };
+            for (name, member) in object.iter_mut() {
+                walk(member, &Place { outer: Some(&here), name, resource_type: None }, rewriter)?;
+            }
+            Ok(())
+        }
+        Json::String(text) => {
+            if let Some(target) = rewriter.target(text, place)? {
+                *value = target.into();
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Rewriter<'_> {
+    fn target(&self, text: &str, place: &Place<'_>) -> Result<Option<String>, Issue> {
+        let entry = self.links.entries.get(text);
+        if place.name != "reference" {
+            return Ok(entry.filter(|_| place.type_name().is_some_and(|name| URI_TYPES.contains(&name))).cloned());
+        }
+        if let Some(target) = entry {
+            return Ok(Some(target.clone()));
+        }
+        let dangling = |what: &str| Issue::error(IssueCode::NotFound, format!("{what} {text} points at nothing"));
+        if searched_type(text).is_some() {
+            return self.links.criteria.get(text).cloned().map(Some).ok_or_else(|| dangling("the conditional reference"));
+        }
+        if text.starts_with("urn:uuid:") || text.starts_with("urn:oid:") {
+            return Err(dangling("no entry has this fullUrl:"));
+        }
+        let absolute = self.base.filter(|_| !text.contains(':') && !text.starts_with('#'));
+        Ok(absolute.and_then(|base| self.links.entries.get(&format!("{base}/{text}")).cloned()))
+    }
+}
+
+impl Place<'_> {
+    /// The FHIR type of the element, from the definitions.
+    fn type_name(&self) -> Option<&str> {
+        if let Some(name) = self.resource_type {
+            return Some(name);
+        }
+        let outer = self.outer?;
+        let (element, element_type) = definition_type_of(outer.type_name()?, self.name)?;
+        Some(element.content.as_deref().unwrap_or(&element_type.code))
+    }
+}
+
+fn is_bundle(value: &Json) -> bool {
+    value.str("resourceType") == Some("Bundle")
+}
+
+/// `http://a/fhir` of `http://a/fhir/Patient/1`.
+fn service_base(full_url: &str) -> Option<&str> {
+    let (rest, _) = full_url.rsplit_once('/')?;
+    let (base, resource_type) = rest.rsplit_once('/')?;
+    (is_resource_type(resource_type) && base.starts_with("http")).then_some(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhir::{array, object};
+
+    fn links() -> Links {
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        Links {
+            entries: pairs(&[("urn:uuid:1", "Patient/a"), ("http://x/fhir/Patient/7", "Patient/b")]),
+            criteria: pairs(&[("Patient?identifier=s|v", "Patient/c")]),
+        }
+    }
+
+    fn rewritten(mut resource: Json, full_url: Option<&str>) -> Result<Json, Issue> {
+        rewrite(&mut resource, full_url, &links()).map(|()| resource)
+    }
+
+    fn observation(reference: &str) -> Json {
+        object! { "resourceType": "Observation", "subject": object! { "reference": reference } }
+    }
+
+    fn subject(reference: &str, full_url: Option<&str>) -> Result<String, IssueCode> {
+        let rewritten = rewritten(observation(reference), full_url).map_err(|issue| issue.code)?;
+        Ok(rewritten.at(&["subject", "reference"]).unwrap().as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn references_to_entries_and_criteria_are_replaced() {
+        assert_eq!(subject("urn:uuid:1", None).unwrap(), "Patient/a");
+        assert_eq!(subject("http://x/fhir/Patient/7", None).unwrap(), "Patient/b");
+        assert_eq!(subject("Patient?identifier=s|v", None).unwrap(), "Patient/c");
+        assert_eq!(subject("Patient/7", Some("http://x/fhir/Observation/1")).unwrap(), "Patient/b");
+    }
+
+    #[test]
+    fn other_references_stay() {
+        for reference in ["Patient/7", "#contained", "http://y/fhir/Patient/7", "urn:other:1"] {
+            assert_eq!(subject(reference, Some("urn:uuid:9")).unwrap(), reference);
+        }
+    }
+
+    #[test]
+    fn links_that_point_nowhere_are_refused() {
+        assert_eq!(subject("urn:uuid:2", None), Err(IssueCode::NotFound));
+        assert_eq!(subject("Patient?identifier=other", None), Err(IssueCode::NotFound));
+    }
+
+    #[test]
+    fn uris_are_replaced_and_strings_are_not() {
+        let resource = object! {
+            "resourceType": "Patient",
+            "identifier": array![object! { "system": "urn:uuid:1", "value": "urn:uuid:1" }],
+            "photo": array![object! { "url": "urn:uuid:1" }],
+            "extension": array![object! { "url": "http://e", "valueUri": "urn:uuid:1" }, object! { "url": "http://f", "valueString": "urn:uuid:1" }],
+            "contained": array![object! { "resourceType": "Observation", "subject": object! { "reference": "urn:uuid:1" } }],
+        };
+        let text = rewritten(resource, None).unwrap().to_string();
+        assert!(text.contains("\"system\":\"Patient/a\",\"value\":\"urn:uuid:1\""), "{text}");
+        assert!(text.contains("\"photo\":[{\"url\":\"Patient/a\"}]"), "{text}");
+        assert!(text.contains("\"valueUri\":\"Patient/a\"") && text.contains("\"valueString\":\"urn:uuid:1\""), "{text}");
+        assert!(text.contains("\"reference\":\"Patient/a\""), "{text}");
+    }
+
+    #[test]
+    fn a_document_inside_stays_as_it_is() {
+        let document = object! {
+            "resourceType": "Bundle",
+            "entry": array![object! { "resource": observation("urn:uuid:2") }],
+        };
+        assert_eq!(rewritten(document.clone(), None).unwrap(), document);
+    }
+
+    #[test]
+    fn conditional_references_are_found_at_any_depth() {
+        let mut resource = observation("Patient?identifier=s|v");
+        resource.as_object_mut().unwrap().insert("performer", array![object! { "reference": "Practitioner?name=x" }]);
+        let mut found = Vec::new();
+        conditional_references(&resource, &mut |resource_type, text| found.push((resource_type, text)));
+        assert_eq!(found, [("Patient", "Patient?identifier=s|v"), ("Practitioner", "Practitioner?name=x")]);
+    }
+}

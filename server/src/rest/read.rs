@@ -1,0 +1,99 @@
+//! Read: `GET [base]/[type]/[id]`. <https://hl7.org/fhir/R4/http.html#read>
+//!
+//! | status | when |
+//! |---|---|
+//! | 200 | here it is |
+//! | 304 | `If-None-Match` or `If-Modified-Since` says that the client has this version |
+//! | 404 | unknown or hidden (LK-10) |
+//! | 410 | deleted |
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use store::Stored;
+
+use crate::access::{self, Interaction};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::rest::conditional::is_not_modified;
+use crate::rest::request;
+use crate::rest::response::{Answer, Presentation};
+
+/// What is read, and which version the client has.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// Resource type.
+    pub resource_type: &'a str,
+    /// Logical id.
+    pub id: &'a str,
+    /// `If-None-Match`.
+    pub if_none_match: Option<&'a str>,
+    /// `If-Modified-Since`.
+    pub if_modified_since: Option<&'a str>,
+}
+
+/// `GET` and `HEAD`.
+pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
+    let presentation = Presentation::of(&request)?;
+    request::only(request.query_string(), &[])?;
+    let read = Read {
+        resource_type: request::resource_type(&request)?,
+        id: request::id(&request)?,
+        if_none_match: request::header(&request, "If-None-Match")?,
+        if_modified_since: request::header(&request, "If-Modified-Since")?,
+    };
+    execute(&app, &caller, read).await?.respond(presentation)
+}
+
+/// Reads the current version.
+pub async fn execute(app: &App, caller: &Caller, read: Read<'_>) -> Result<Answer, Error> {
+    access::decide(caller, Interaction::Read, read.resource_type)?;
+    let stored = app.store.read(&caller.view, read.resource_type, read.id).await?;
+    answer(stored, read)
+}
+
+/// The answer to what the store has.
+pub fn answer(stored: Option<Stored>, read: Read<'_>) -> Result<Answer, Error> {
+    let stored = stored.ok_or_else(|| Error::unknown(read.resource_type, read.id))?;
+    if stored.deleted {
+        return Err(Error::gone(format!("{}/{} has been deleted", read.resource_type, read.id)));
+    }
+    let not_modified = is_not_modified(read.if_none_match, read.if_modified_since, &stored);
+    let answer = Answer::stored(stored);
+    Ok(if not_modified { Answer { status: StatusCode::NOT_MODIFIED, body: None, ..answer } } else { answer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::Method;
+
+    const READ: Read<'_> = Read { resource_type: "Patient", id: "a", if_none_match: None, if_modified_since: None };
+
+    fn stored(deleted: bool) -> Stored {
+        Stored {
+            resource_type: "Patient".into(),
+            id: "a".into(),
+            version: 2,
+            last_updated: 0,
+            deleted,
+            body: "{}".into(),
+            method: Method::Put,
+        }
+    }
+
+    #[test]
+    fn statuses() {
+        assert_eq!(answer(Some(stored(false)), READ).unwrap().status, 200);
+        assert_eq!(answer(Some(stored(true)), READ).unwrap_err().status(), 410);
+        assert_eq!(answer(None, READ).unwrap_err().status(), 404);
+        let has = answer(Some(stored(false)), Read { if_none_match: Some("W/\"2\""), ..READ }).unwrap();
+        assert_eq!((has.status.as_u16(), has.body, has.version), (304, None, Some(2)));
+    }
+
+    #[test]
+    fn lk_30_deleted_is_told_before_the_condition() {
+        let error = answer(Some(stored(true)), Read { if_none_match: Some("W/\"2\""), ..READ }).unwrap_err();
+        assert_eq!(error.status(), 410);
+    }
+}

@@ -1,0 +1,308 @@
+//! What a request says: path, parameters, headers, body. <https://hl7.org/fhir/R4/http.html#general>
+//!
+//! Nothing is guessed: what is malformed or not supported is an error that names it.
+
+use actix_web::dev::{Decompress, Payload};
+use actix_web::http::header;
+use actix_web::{HttpRequest, web};
+use fhir::definitions::{is_resource_type, resource_types};
+use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
+use futures::StreamExt;
+use percent_encoding::percent_decode_str;
+
+use crate::error::Error;
+use crate::rest::response::Format;
+
+/// Largest body of a single resource (IN-07), where the setting `max-body` is not lower.
+pub const MAX_RESOURCE: usize = 5 * 1024 * 1024;
+
+/// Most characters of a query string or form. (IN-17)
+const MAX_QUERY: usize = 64 * 1024;
+
+/// Parameters that every interaction knows. <https://hl7.org/fhir/R4/http.html#parameters>
+const GENERAL: &[&str] = &["_format", "_pretty"];
+
+/// Names and values of a query string or form.
+pub type Pairs = Vec<(String, String)>;
+
+/// What the client prefers; what it does not say has the server's default. <https://hl7.org/fhir/R4/http.html#ops>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefer {
+    /// `return=`.
+    pub returned: Option<Return>,
+    /// `handling=lenient`.
+    pub lenient: bool,
+}
+
+/// What the body of an answer to a write is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// Nothing.
+    Minimal,
+    /// The resource.
+    Representation,
+    /// An OperationOutcome.
+    OperationOutcome,
+}
+
+/// A segment of the path as actix-web matched it.
+pub fn segment<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
+    request.match_info().get(name).unwrap_or_default()
+}
+
+/// The resource type in the path; 404 where there is none of that name.
+pub fn resource_type(request: &HttpRequest) -> Result<&str, Error> {
+    let name = segment(request, "type");
+    known_type(name).map(|()| name)
+}
+
+/// 404 where `name` is not a resource type of R4.
+pub fn known_type(name: &str) -> Result<(), Error> {
+    if is_resource_type(name) {
+        return Ok(());
+    }
+    if name.starts_with(['$', '_']) {
+        return Err(Error::not_found(Issue::error(IssueCode::NotSupported, format!("{name} is not supported"))));
+    }
+    let same = resource_types().iter().find(|known| known.eq_ignore_ascii_case(name));
+    let hint = same.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+    let text = format!("{name} is not a resource type of FHIR R4{hint}");
+    Err(Error::not_found(Issue::error(IssueCode::NotSupported, text)))
+}
+
+/// The logical id in the path.
+pub fn id(request: &HttpRequest) -> Result<&str, Error> {
+    let id = segment(request, "id");
+    valid_id(id).map(|()| id)
+}
+
+/// 400 where `id` cannot be a logical id (IN-20); operations say that they are not supported.
+pub fn valid_id(id: &str) -> Result<(), Error> {
+    if fhir::id::is_valid(id) {
+        return Ok(());
+    }
+    if id.starts_with(['$', '_']) {
+        return Err(Error::not_found(Issue::error(IssueCode::NotSupported, format!("{id} is not supported here"))));
+    }
+    let text = "the logical id must be 1 to 64 letters, digits, - and .";
+    Err(Error::bad_request(Issue::error(IssueCode::Value, text)))
+}
+
+/// The version in the path; one that cannot be is as unknown as one that is not.
+pub fn version(text: &str) -> Option<i64> {
+    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| canonical)
+}
+
+/// Names and values of a query string or form, percent-decoded; anything but UTF-8 is refused.
+pub fn pairs(text: &str) -> Result<Pairs, Error> {
+    if text.len() > MAX_QUERY {
+        let text = format!("the parameters are longer than {MAX_QUERY} bytes");
+        return Err(Error::bad_request(Issue::error(IssueCode::TooCostly, text)));
+    }
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decoded(name)?, decoded(value)?))
+        })
+        .collect()
+}
+
+/// The parameters of a search without those that concern the format.
+pub fn without_general(pairs: Pairs) -> Pairs {
+    pairs.into_iter().filter(|(name, _)| !GENERAL.contains(&name.as_str())).collect()
+}
+
+/// Refuses every parameter but `_format`, `_pretty` and those in `allowed`; returns the allowed ones.
+pub fn only(query: &str, allowed: &[&str]) -> Result<Pairs, Error> {
+    if query.is_empty() {
+        return Ok(Pairs::new());
+    }
+    let pairs = without_general(pairs(query)?);
+    let unknown: Vec<Issue> = pairs
+        .iter()
+        .filter(|(name, _)| !allowed.contains(&name.as_str()))
+        .map(|(name, _)| {
+            let known = GENERAL.iter().chain(allowed).copied().collect::<Vec<_>>().join(", ");
+            Issue::error(IssueCode::NotSupported, format!("parameter {name} is not supported here; known: {known}"))
+        })
+        .collect();
+    if unknown.is_empty() { Ok(pairs) } else { Err(Error::bad_request(unknown)) }
+}
+
+/// A header as text; 400 where it is no ASCII text.
+pub fn header<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Error> {
+    let Some(value) = request.headers().get(name) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => Err(Error::bad_request(format!("header {name} holds characters that are not allowed"))),
+    }
+}
+
+/// The `Prefer` header; preferences that are not known are ignored, as RFC 7240 asks.
+pub fn prefer(request: &HttpRequest) -> Prefer {
+    let values = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split([',', ';'])).fold(Prefer::default(), |mut prefer, wish| {
+        match wish.trim() {
+            "return=minimal" => prefer.returned = Some(Return::Minimal),
+            "return=representation" => prefer.returned = Some(Return::Representation),
+            "return=OperationOutcome" => prefer.returned = Some(Return::OperationOutcome),
+            "handling=lenient" => prefer.lenient = true,
+            "handling=strict" => prefer.lenient = false,
+            _ => {}
+        }
+        prefer
+    })
+}
+
+/// The body as a resource, JSON or XML.
+pub async fn resource(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Json, Error> {
+    let format = body_format(request)?;
+    let bytes = body(request, payload, limit).await?;
+    match format {
+        Format::Json => Json::parse(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
+            .map_err(|error| Error::bad_request(Issue::error(IssueCode::Structure, format!("JSON: {error}")))),
+        Format::Xml => fhir::xml::to_json(&bytes)
+            .map_err(|error| Error::bad_request(Issue::error(IssueCode::Structure, format!("XML: {error}")))),
+    }
+}
+
+/// The bytes of the body, decompressed, at most `limit`. (IN-25)
+pub async fn body(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Vec<u8>, Error> {
+    if let Some(coding) = header(request, "Content-Encoding")?
+        && !["gzip", "identity"].contains(&coding)
+    {
+        let text = format!("Content-Encoding {coding} is not supported; use gzip or none");
+        return Err(Error::unsupported_media_type(text).with_header("Accept-Encoding", "gzip, identity"));
+    }
+    let payload: Payload = payload.into_inner();
+    let mut stream = Decompress::from_headers(payload, request.headers());
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Error::bad_request("the body broke off or is not what Content-Encoding says"))?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(Error::payload_too_large(format!("the body is larger than {limit} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// The fields of a form (`POST _search`); an empty body needs no Content-Type.
+pub async fn form(request: &HttpRequest, payload: web::Payload) -> Result<Pairs, Error> {
+    let media_type = header(request, header::CONTENT_TYPE.as_str())?.map(media_type);
+    let bytes = body(request, payload, MAX_QUERY).await?;
+    match media_type {
+        Some((name, _)) if name == "application/x-www-form-urlencoded" => {}
+        None if bytes.is_empty() => {}
+        _ => return Err(Error::unsupported_media_type("send application/x-www-form-urlencoded")),
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::bad_request("the form is not UTF-8"))?;
+    pairs(text)
+}
+
+/// Media type in lower case, and its parameters.
+pub fn media_type(value: &str) -> (String, Vec<(String, String)>) {
+    let mut parts = value.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let parameter = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        Some((name.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_ascii_lowercase()))
+    };
+    (name, parts.filter_map(parameter).collect())
+}
+
+fn body_format(request: &HttpRequest) -> Result<Format, Error> {
+    let wanted = "application/fhir+json or application/fhir+xml";
+    let Some(value) = header(request, header::CONTENT_TYPE.as_str())? else {
+        return Err(Error::unsupported_media_type(format!("Content-Type is missing; send {wanted}")));
+    };
+    let (name, parameters) = media_type(value);
+    for (name, value) in &parameters {
+        let fine = match name.as_str() {
+            "charset" => matches!(value.as_str(), "utf-8" | "utf8"),
+            "fhirversion" => value.starts_with("4.0"),
+            _ => true,
+        };
+        if !fine {
+            return Err(Error::unsupported_media_type(format!("{name}={value} is not supported; send UTF-8, FHIR 4.0")));
+        }
+    }
+    Format::of(&name).ok_or_else(|| Error::unsupported_media_type(format!("{name} is not supported; send {wanted}")))
+}
+
+fn decoded(text: &str) -> Result<String, Error> {
+    let invalid = |what: &str| Error::bad_request(Issue::error(IssueCode::Invalid, what));
+    let bytes = text.as_bytes();
+    let broken = |index: usize| !bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    if bytes.iter().enumerate().any(|(index, byte)| *byte == b'%' && broken(index)) {
+        return Err(invalid("a % in the parameters is not followed by two hexadecimal digits"));
+    }
+    let text = text.replace('+', " ");
+    let text = percent_decode_str(&text).decode_utf8().map_err(|_| invalid("the parameters are not UTF-8"))?;
+    if text.contains('\0') { Err(invalid("the parameters hold U+0000")) } else { Ok(text.into_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn parameters_are_decoded_once_and_strictly() {
+        let decoded = pairs("name=a%2Cb+c&&code=http://x|1&flag").unwrap();
+        let expected = [("name", "a,b c"), ("code", "http://x|1"), ("flag", "")];
+        assert_eq!(decoded, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for bad in ["a=%", "a=%4", "a=%zz", "a=%ff", "a=%00", "%=1"] {
+            assert_eq!(pairs(bad).unwrap_err().status(), 400, "{bad}");
+        }
+    }
+
+    #[test]
+    fn unknown_parameters_are_refused_by_name() {
+        assert!(only("_format=json&_pretty=true", &[]).unwrap().is_empty());
+        let error = only("_summary=true&x=1", &[]).unwrap_err();
+        assert_eq!(error.issues().len(), 2);
+        assert!(error.to_string().contains("_summary"));
+        assert_eq!(only("_count=5", &["_count"]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn preferences() {
+        let request = TestRequest::default().insert_header(("Prefer", "return=minimal; foo=bar, handling=lenient"));
+        let prefer = prefer(&request.to_http_request());
+        assert_eq!(prefer, Prefer { returned: Some(Return::Minimal), lenient: true });
+    }
+
+    #[test]
+    fn in_30_bodies_of_other_kinds_are_415() {
+        let format = |value: &str| {
+            body_format(&TestRequest::default().insert_header(("Content-Type", value)).to_http_request())
+        };
+        assert_eq!(format("application/fhir+json; charset=UTF-8").unwrap(), Format::Json);
+        assert_eq!(format("application/fhir+xml;fhirVersion=4.0").unwrap(), Format::Xml);
+        for bad in ["text/plain", "application/fhir+json; charset=utf-16", "application/json; fhirVersion=5.0", ""] {
+            assert_eq!(format(bad).unwrap_err().status(), 415, "{bad}");
+        }
+        assert_eq!(body_format(&TestRequest::default().to_http_request()).unwrap_err().status(), 415);
+    }
+
+    #[test]
+    fn versions_have_one_spelling() {
+        assert_eq!(version("12"), Some(12));
+        for bad in ["", "0", "01", "-1", "+1", "1.0", "99999999999999999999"] {
+            assert_eq!(version(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn in_20_ids() {
+        assert!(valid_id("a-1.B").is_ok());
+        assert_eq!(valid_id("$everything").unwrap_err().status(), 404);
+        for bad in ["", ".", "..", "a b", "ä", &"x".repeat(65)] {
+            assert_eq!(valid_id(bad).unwrap_err().status(), 400, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Writing a version: resource, version, index rows and audit row in one transaction. (Invariant 1)
+
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query};
+use search::entry::{Extracted, IndexValue, Target};
+use search::view::View;
+
+use crate::error::StoreError;
+use crate::index::Indexed;
+use crate::keys::{self, ResourceKey};
+use crate::resources::{CURRENT, DELETED, MENTIONED, Method, Stored};
+use crate::row::Cell;
+use crate::session::Session;
+use crate::tx::Tx;
+use crate::view::ResolvedView;
+
+/// A new version of a resource.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Resource type.
+    pub resource_type: String,
+    /// Logical id.
+    pub id: String,
+    /// The version made: 1, or one more than the version that [`Tx::current`] gave.
+    pub version: i64,
+    /// `meta.lastUpdated`, microseconds since 1970.
+    pub last_updated: i64,
+    /// How it came.
+    pub method: Method,
+    /// The JSON to serve; none deletes.
+    pub body: Option<String>,
+    /// Index entries of the body.
+    pub extracted: Extracted,
+    /// Who acts, for the audit trail.
+    pub actor: String,
+}
+
+impl Tx {
+    /// The current version as `view` shows it, locked until the transaction ends.
+    pub async fn current(&mut self, view: &View, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
+        let Some(view) = ResolvedView::new(self, view, resource_type).await? else { return Ok(None) };
+        let Some(head) = self.head(resource_type, id).await? else { return Ok(None) };
+        if let Some(patients) = view.patients() {
+            let of_version = self.patients_of(head.rid, head.stored.version).await?;
+            let held = patients.iter().any(|patient| of_version.contains(&format!(",{patient},")));
+            if !held && !(of_version.is_empty() && view.shows_unassigned()) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(head.stored).filter(|stored| stored.deleted || view.shows(stored)))
+    }
+
+    /// Makes this transaction the only one that works on `criteria` until it ends: of several conditional creates
+    /// with the same criteria each sees what the one before it made.
+    pub async fn claim(&mut self, criteria: &str) -> Result<(), StoreError> {
+        if self.backend() == DbBackend::Sqlite {
+            return Ok(()); // there is one writer
+        }
+        let mut insert = Query::insert();
+        insert.into_table("claim").columns(["hash", "claims"]).values_panic([keys::hash(criteria).into(), 1_i64.into()]);
+        let raised = Expr::col(("claim", "claims")).add(1);
+        insert.on_conflict(OnConflict::column("hash").value("claims", raised).to_owned());
+        self.execute(&insert).await.map(drop)
+    }
+
+    /// Writes a version. [`StoreError::Conflict`] if the version before it is not the current one.
+    pub async fn put(&mut self, change: Change) -> Result<(), StoreError> {
+        let type_id = self.known().types.id(&change.resource_type);
+        if type_id == 0 {
+            return Err(StoreError::Schema(format!("{} is not a resource type", change.resource_type)));
+        }
+        let standing = if change.version == 1 { None } else { self.head(&change.resource_type, &change.id).await? };
+        let (rid, tables) = match standing {
+            None => (self.create_row(type_id, &change).await?, None),
+            Some(head) if head.stored.version == change.version - 1 => (head.rid, Some(head.tables)),
+            Some(_) => return Err(self.note(StoreError::Conflict)),
+        };
+        self.found.insert((type_id, change.id.clone()), rid);
+        let patients = match &change.body {
+            Some(_) => match tables {
+                None => self.index_new(rid, type_id, &change.extracted).await?,
+                Some(tables) => self.rewrite_index(rid, type_id, tables, &change.extracted).await?,
+            },
+            None => {
+                self.unindex(rid, tables.unwrap_or_default()).await?;
+                self.patients_of(rid, change.version - 1).await?
+            }
+        };
+        if change.version > 1 {
+            self.update_row(rid, &change).await?;
+        }
+        let integers = [rid, change.version, change.last_updated, change.method.number()].map(Cell::Integer);
+        let body = change.body.map_or(Cell::Null, Cell::Text);
+        self.pending.versions.push(integers.into_iter().chain([Cell::Text(patients), body]).collect());
+        let [at, method, rid, version] = [change.last_updated, change.method.number(), rid, change.version].map(Cell::Integer);
+        self.pending.audits.push(vec![at, Cell::Text(change.actor), method, rid, version]);
+        Ok(())
+    }
+
+    async fn create_row(&mut self, type_id: i64, change: &Change) -> Result<i64, StoreError> {
+        let columns = ["version", "state", "live", "last_updated", "tables", "body"];
+        let mut insert = Query::insert();
+        insert.into_table("resource").columns(["type_id", "id"].into_iter().chain(columns));
+        insert.values_panic([
+            type_id.into(),
+            change.id.clone().into(),
+            change.version.into(),
+            CURRENT.into(),
+            1_i64.into(),
+            change.last_updated.into(),
+            tables_of(&change.extracted).into(),
+            change.body.clone().into(),
+        ]);
+        let mut conflict = OnConflict::columns(["type_id", "id"]);
+        conflict.update_columns(columns).action_and_where(Expr::col(("resource", "state")).eq(MENTIONED));
+        insert.on_conflict(conflict).returning_col("rid");
+        let rows = self.rows(&insert).await?;
+        rows.first().ok_or_else(|| self.note(StoreError::Conflict))?.i64(0)
+    }
+
+    async fn update_row(&mut self, rid: i64, change: &Change) -> Result<(), StoreError> {
+        let live = i64::from(change.body.is_some());
+        let mut update = Query::update();
+        update.table("resource").value("version", change.version).value("last_updated", change.last_updated);
+        update.value("state", if live == 1 { CURRENT } else { DELETED }).value("live", live).value("body", change.body.clone());
+        if live == 0 {
+            update.value("tables", 0);
+        }
+        update.and_where(Expr::col("rid").eq(rid)).and_where(Expr::col("version").eq(change.version - 1));
+        if self.execute(&update).await? == 1 { Ok(()) } else { Err(self.note(StoreError::Conflict)) }
+    }
+
+    async fn index_new(&mut self, rid: i64, type_id: i64, extracted: &Extracted) -> Result<String, StoreError> {
+        let patients = self.mention(extracted).await?;
+        self.index(&Indexed { rid, type_id, extracted, patients: &patients }, 0).await?;
+        Ok(patient_list(&patients))
+    }
+
+    /// Makes the index say what `extracted` says; returns the patients as a version keeps them.
+    async fn rewrite_index(&mut self, rid: i64, type_id: i64, tables: i64, extracted: &Extracted) -> Result<String, StoreError> {
+        if tables != 0 {
+            self.flush().await?;
+        }
+        let patients = self.mention(extracted).await?;
+        let indexed = Indexed { rid, type_id, extracted, patients: &patients };
+        let bits = self.index(&indexed, tables).await?;
+        if bits != tables {
+            let mut update = Query::update();
+            update.table("resource").value("tables", bits).and_where(Expr::col("rid").eq(rid));
+            self.execute(&update).await?;
+        }
+        Ok(patient_list(&patients))
+    }
+
+    /// The same for a resource whose content stays as it is, so also who its patients are: their list on the version.
+    pub(crate) async fn index_again(&mut self, rid: i64, type_id: i64, tables: i64, extracted: &Extracted) -> Result<(), StoreError> {
+        let patients = self.rewrite_index(rid, type_id, tables, extracted).await?;
+        let current = Query::select().column("version").from("resource").and_where(Expr::col("rid").eq(rid)).to_owned();
+        let mut update = Query::update();
+        update.table("version").value("patients", patients).and_where(Expr::col("rid").eq(rid));
+        update.and_where(Expr::col("version").in_subquery(current));
+        self.execute(&update).await.map(drop)
+    }
+
+    /// Gives every resource that is referred to a row id. Returns those of the patients, sorted.
+    async fn mention(&mut self, extracted: &Extracted) -> Result<Vec<i64>, StoreError> {
+        let patient = self.known().types.id("Patient");
+        let mut keys: Vec<ResourceKey> = extracted.patients.iter().map(|id| (patient, id.clone())).collect();
+        for entry in &extracted.entries {
+            if let IndexValue::Reference(Target::Local { resource_type, id }) = &entry.value {
+                keys.push((self.known().types.id(resource_type), id.clone()));
+            }
+        }
+        // One order for all transactions, so that two never wait for each other crosswise.
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys.iter().filter(|key| key.0 != 0) {
+            if self.recent_rid(key).is_none() {
+                let rid = self.mention_one(key).await?;
+                self.found.insert(key.clone(), rid);
+            }
+        }
+        let mut patients: Vec<i64> = extracted.patients.iter().filter_map(|id| self.recent_rid(&(patient, id.clone()))).collect();
+        patients.sort_unstable();
+        Ok(patients)
+    }
+
+    async fn mention_one(&mut self, key: &ResourceKey) -> Result<i64, StoreError> {
+        let mut select = Query::select();
+        select.column("rid").from("resource").and_where(Expr::col("type_id").eq(key.0)).and_where(Expr::col("id").eq(&key.1));
+        if let Some(row) = self.rows(&select).await?.first() {
+            return row.i64(0);
+        }
+        let mut insert = Query::insert();
+        insert.into_table("resource").columns(["type_id", "id", "version", "state", "live", "last_updated", "tables"]);
+        insert.values_panic([key.0.into(), key.1.clone().into(), 0_i64.into(), MENTIONED.into(), 0_i64.into(), 0_i64.into(), 0_i64.into()]);
+        insert.on_conflict(OnConflict::columns(["type_id", "id"]).do_nothing().to_owned()).returning_col("rid");
+        if let Some(row) = self.rows(&insert).await?.first() {
+            return row.i64(0);
+        }
+        // Another transaction made it in between and has committed: it is there now.
+        self.rows(&select).await?.first().ok_or(StoreError::Conflict)?.i64(0)
+    }
+
+    async fn head(&mut self, resource_type: &str, id: &str) -> Result<Option<Head>, StoreError> {
+        let mut select = Query::select();
+        select.columns(["id", "version", "last_updated", "body"]).expr(Expr::val(Method::Put.number())).columns(["rid", "tables"]);
+        select.from("resource").and_where(Expr::col("type_id").eq(self.known().types.id(resource_type)));
+        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("state").ne(MENTIONED));
+        if self.backend() == DbBackend::Postgres {
+            select.lock(LockType::Update);
+        }
+        let Some(row) = self.rows(&select).await?.into_iter().next() else { return Ok(None) };
+        let (rid, tables) = (row.i64(5)?, row.i64(6)?);
+        Ok(Some(Head { rid, tables, stored: crate::resources::stored(row, resource_type)? }))
+    }
+
+    async fn patients_of(&mut self, rid: i64, version: i64) -> Result<String, StoreError> {
+        self.flush().await?;
+        let mut select = Query::select();
+        select.column("patients").from("version").and_where(Expr::col("rid").eq(rid)).and_where(Expr::col("version").eq(version));
+        self.rows(&select).await?.first().map_or(Ok(String::new()), |row| row.text(0))
+    }
+}
+
+/// A resource's row.
+struct Head {
+    rid: i64,
+    tables: i64,
+    stored: Stored,
+}
+
+/// `,12,45,`, or nothing for no patient: so that `%,12,%` finds exactly patient 12.
+fn patient_list(patients: &[i64]) -> String {
+    if patients.is_empty() {
+        return String::new();
+    }
+    patients.iter().fold(String::from(","), |list, patient| format!("{list}{patient},"))
+}
+
+fn tables_of(extracted: &Extracted) -> i64 {
+    use crate::index::Table;
+    let table = |value: &IndexValue| match value {
+        IndexValue::Token { .. } => Table::Token,
+        IndexValue::String { .. } => Table::String,
+        IndexValue::Date { .. } => Table::Date,
+        IndexValue::Number(_) => Table::Number,
+        IndexValue::Quantity { .. } => Table::Quantity,
+        IndexValue::Reference(_) => Table::Reference,
+        IndexValue::Uri(_) => Table::Uri,
+    };
+    extracted.entries.iter().fold(Table::Listing.bit(), |bits, entry| bits | table(&entry.value).bit())
+}

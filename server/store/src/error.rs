@@ -1,0 +1,49 @@
+//! What can go wrong in the store.
+
+use sea_orm::DbErr;
+
+/// Why the store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database address is none.
+    #[error("\"{0}\" is not a database address: use sqlite:PATH or postgres://USER@HOST/DATABASE")]
+    Address(String),
+    /// The database is newer or older than this program, or damaged.
+    #[error("the database does not fit this program: {0}")]
+    Schema(String),
+    /// PostgreSQL or the migrations reported an error.
+    #[error("database: {0}")]
+    Database(#[from] DbErr),
+    /// SQLite reported an error.
+    #[error("database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A column held something that this program never writes.
+    #[error("column {column} holds an unexpected type")]
+    Column {
+        /// Position in the select list.
+        column: usize,
+    },
+    /// The row was changed by someone else since it was read in this transaction.
+    #[error("the resource was changed at the same time")]
+    Conflict,
+    /// The page cursor was not made by this server for this search and this caller.
+    #[error("the page cursor does not belong to this search")]
+    Cursor,
+    /// More would have to be looked at than the bounds allow.
+    #[error("{0}")]
+    TooCostly(String),
+    /// The writer stopped: the process is shutting down, or a write panicked.
+    #[error("the write was not carried out")]
+    Stopped,
+}
+
+impl StoreError {
+    /// Whether PostgreSQL asks to run the same transaction again.
+    pub(crate) fn is_serialization_failure(&self) -> bool {
+        let StoreError::Database(error) = self else { return false };
+        let (DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else { return false };
+        let text = runtime.to_string();
+        // 40001 serialization_failure, 40P01 deadlock_detected; sqlx prints the message, not the code.
+        text.contains("could not serialize") || text.contains("deadlock detected")
+    }
+}

@@ -1,0 +1,263 @@
+//! Rows of the index tables: what a resource puts there, and how they are written.
+
+use std::collections::HashSet;
+
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, Value};
+use search::entry::{Extracted, IndexValue, Target};
+
+use crate::error::StoreError;
+use crate::keys;
+use crate::row::Cell;
+use crate::session::Session;
+use crate::tx::Tx;
+
+/// Length of the indexed start of a string, in characters.
+pub(crate) const STRING_PREFIX: usize = 40;
+/// Rows of one statement on PostgreSQL, which takes at most 65,535 parameters.
+const ROWS_PER_STATEMENT: usize = 2_000;
+
+/// A table of index rows. The discriminant is its bit in `resource.tables`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Table {
+    Listing,
+    Token,
+    Reference,
+    Date,
+    String,
+    Number,
+    Quantity,
+    Uri,
+}
+
+pub(crate) const TABLES: [Table; 8] =
+    [Table::Listing, Table::Token, Table::Reference, Table::Date, Table::String, Table::Number, Table::Quantity, Table::Uri];
+
+impl Table {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Table::Listing => "listing",
+            Table::Token => "index_token",
+            Table::Reference => "index_reference",
+            Table::Date => "index_date",
+            Table::String => "index_string",
+            Table::Number => "index_number",
+            Table::Quantity => "index_quantity",
+            Table::Uri => "index_uri",
+        }
+    }
+
+    pub(crate) fn bit(self) -> i64 {
+        1 << self as i64
+    }
+
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Table::Listing => &["type_id", "patient", "chronology", "rid", "lead"],
+            Table::Token => &["param", "token", "patient", "chronology", "rid", "lead"],
+            Table::Reference => &["param", "target", "patient", "chronology", "rid", "lead"],
+            Table::Date => &["param", "low", "high", "patient", "chronology", "rid", "lead"],
+            Table::String => &["param", "prefix", "folded", "exact", "value", "patient", "chronology", "rid", "lead"],
+            Table::Number => &["param", "value", "patient", "chronology", "rid", "lead"],
+            Table::Quantity => &["param", "value", "unit", "code", "name", "patient", "chronology", "rid", "lead"],
+            Table::Uri => &["param", "hash", "value", "patient", "chronology", "rid", "lead"],
+        }
+    }
+}
+
+/// Rows that wait for [`Tx::flush`], one statement a table.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    rows: [Vec<Vec<Cell>>; 8],
+    tokens: Vec<(i64, String, String)>,
+    pub(crate) versions: Vec<Vec<Cell>>,
+    pub(crate) audits: Vec<Vec<Cell>>,
+}
+
+/// A resource as the index sees it.
+pub(crate) struct Indexed<'a> {
+    pub(crate) rid: i64,
+    pub(crate) type_id: i64,
+    pub(crate) extracted: &'a Extracted,
+    /// Row ids of the patients, sorted.
+    pub(crate) patients: &'a [i64],
+}
+
+impl Tx {
+    /// Makes the index hold exactly the rows of `indexed`; `tables` is what it held before. Returns what it holds now.
+    pub(crate) async fn index(&mut self, indexed: &Indexed<'_>, tables: i64) -> Result<i64, StoreError> {
+        let mut wanted = self.rows_of(indexed);
+        let mut bits = 0;
+        for (table, rows) in TABLES.into_iter().zip(&mut wanted) {
+            if tables & table.bit() != 0 {
+                self.keep_or_delete(table, indexed.rid, rows).await?;
+            }
+            let held = !rows.is_empty() || tables & table.bit() != 0;
+            bits |= if held { table.bit() } else { 0 };
+            self.pending.rows[table as usize].append(rows);
+        }
+        Ok(bits)
+    }
+
+    /// Takes every row of a resource out of the index.
+    pub(crate) async fn unindex(&mut self, rid: i64, tables: i64) -> Result<(), StoreError> {
+        self.flush().await?;
+        for table in TABLES.into_iter().filter(|table| tables & table.bit() != 0) {
+            self.execute(Query::delete().from_table(table.name()).and_where(Expr::col("rid").eq(rid))).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the rows that are no longer wanted and takes those that stand already out of `wanted`.
+    async fn keep_or_delete(&mut self, table: Table, rid: i64, wanted: &mut Vec<Vec<Cell>>) -> Result<(), StoreError> {
+        let mut select = Query::select();
+        select.columns(table.columns().iter().copied()).from(table.name()).and_where(Expr::col("rid").eq(rid));
+        let standing: HashSet<Vec<Cell>> = self.rows(&select).await?.into_iter().map(|row| row.cells).collect();
+        let fresh: HashSet<&Vec<Cell>> = wanted.iter().collect();
+        for row in standing.iter().filter(|row| !fresh.contains(row)) {
+            let mut delete = Query::delete();
+            delete.from_table(table.name());
+            for (column, cell) in table.columns().iter().zip(row) {
+                delete.and_where(Expr::col(*column).eq(Value::from(cell.clone())));
+            }
+            self.execute(&delete).await?;
+        }
+        wanted.retain(|row| !standing.contains(row));
+        Ok(())
+    }
+
+    fn rows_of(&mut self, indexed: &Indexed<'_>) -> [Vec<Vec<Cell>>; 8] {
+        let mut tables: [Vec<Vec<Cell>>; 8] = Default::default();
+        let mut seen = HashSet::new();
+        let mut add = |table: Table, values: Vec<Cell>| {
+            if !seen.insert((table, values.clone())) {
+                return;
+            }
+            let none: &[i64] = &[0];
+            let patients = if indexed.patients.is_empty() { none } else { indexed.patients };
+            for (position, patient) in patients.iter().enumerate() {
+                let mut row = values.clone();
+                row.extend([*patient, indexed.extracted.chronology, indexed.rid, i64::from(position == 0)].map(Cell::Integer));
+                tables[table as usize].push(row);
+            }
+        };
+        add(Table::Listing, vec![Cell::Integer(indexed.type_id)]);
+        for entry in &indexed.extracted.entries {
+            let param = Cell::Integer(entry.param.0);
+            match &entry.value {
+                IndexValue::Token { system, code } => {
+                    let token = keys::token(system, code);
+                    if !self.known().tokens.contains_key(&token) {
+                        self.pending.tokens.push((token, system.clone(), code.clone()));
+                    }
+                    add(Table::Token, vec![param, Cell::Integer(token)]);
+                }
+                IndexValue::Reference(target) => {
+                    if let Some(target) = self.target_key(target) {
+                        add(Table::Reference, vec![param, Cell::Integer(target)]);
+                    }
+                }
+                IndexValue::Date { low, high } => add(Table::Date, vec![param, Cell::Integer(*low), Cell::Integer(*high)]),
+                IndexValue::String { folded, exact } => {
+                    let prefix = folded.chars().take(STRING_PREFIX).collect();
+                    let value = Cell::Integer(keys::hash(exact));
+                    add(Table::String, vec![param, Cell::Text(prefix), Cell::Text(folded.clone()), Cell::Text(exact.clone()), value]);
+                }
+                IndexValue::Number(value) => add(Table::Number, vec![param, Cell::Text(value.sort_key())]),
+                IndexValue::Quantity { value, system, code, unit } => {
+                    let units = [keys::token(system, code), keys::hash(code), keys::hash(unit)].map(Cell::Integer);
+                    let mut row = vec![param, Cell::Text(value.sort_key())];
+                    row.extend(units);
+                    add(Table::Quantity, row);
+                }
+                IndexValue::Uri(value) => add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]),
+            }
+        }
+        tables
+    }
+
+    fn target_key(&self, target: &Target) -> Option<i64> {
+        match target {
+            Target::Local { resource_type, id } => self.recent_rid(&(self.known().types.id(resource_type), id.clone())),
+            Target::Url(text) => Some(keys::url(text)),
+        }
+    }
+
+    /// Writes what waits.
+    pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        let Pending { rows, tokens, versions, audits } = std::mem::take(&mut self.pending);
+        self.found_tokens.extend(tokens.iter().map(|token| token.0));
+        let tokens = dictionary_rows(tokens);
+        self.insert("token", &["token", "system", "code", "code_hash", "system_hash"], tokens, true).await?;
+        self.insert("version", &["rid", "version", "last_updated", "method", "patients", "body"], versions, false).await?;
+        for (table, rows) in TABLES.into_iter().zip(rows) {
+            self.insert(table.name(), table.columns(), rows, false).await?;
+        }
+        self.insert("audit", &["at", "actor", "method", "rid", "version"], audits, false).await
+    }
+
+    async fn insert(&mut self, table: &'static str, columns: &[&'static str], rows: Vec<Vec<Cell>>, ignore: bool) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if let Some(connection) = self.sqlite_connection() {
+            // No round trips to save here: one short prepared statement, run for each row, is the cheapest.
+            let marks = vec!["?"; columns.len()].join(",");
+            let ending = if ignore { " ON CONFLICT DO NOTHING" } else { "" };
+            let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} ({}) VALUES ({marks}){ending}", columns.join(",")))?;
+            for row in &rows {
+                statement.execute(rusqlite::params_from_iter(row))?;
+            }
+            return Ok(());
+        }
+        for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+            let mut insert = Query::insert();
+            insert.into_table(table).columns(columns.iter().copied());
+            for row in chunk {
+                insert.values_panic(row.iter().map(|cell| Expr::val(Value::from(cell.clone()))));
+            }
+            if ignore {
+                insert.on_conflict(OnConflict::new().do_nothing().to_owned());
+            }
+            debug_assert_eq!(self.backend(), DbBackend::Postgres);
+            self.execute(&insert).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Sorted, so that two transactions never wait for each other crosswise.
+fn dictionary_rows(mut tokens: Vec<(i64, String, String)>) -> Vec<Vec<Cell>> {
+    tokens.sort_unstable();
+    tokens.dedup_by_key(|token| token.0);
+    let row = |(token, system, code): (i64, String, String)| {
+        let hashes = [keys::hash(&code), keys::hash(&system)].map(Cell::Integer);
+        let mut row = vec![Cell::Integer(token), Cell::Text(system), Cell::Text(code)];
+        row.extend(hashes);
+        row
+    };
+    tokens.into_iter().map(row).collect()
+}
+
+impl From<Cell> for Value {
+    fn from(cell: Cell) -> Self {
+        match cell {
+            Cell::Null => Value::String(None),
+            Cell::Integer(value) => Value::BigInt(Some(value)),
+            Cell::Text(text) => Value::String(Some(text)),
+            Cell::Bytes(bytes) => Value::Bytes(Some(bytes)),
+        }
+    }
+}
+
+impl rusqlite::ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        use rusqlite::types::{ToSqlOutput, ValueRef};
+        Ok(ToSqlOutput::Borrowed(match self {
+            Cell::Null => ValueRef::Null,
+            Cell::Integer(value) => ValueRef::Integer(*value),
+            Cell::Text(text) => ValueRef::Text(text.as_bytes()),
+            Cell::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}

@@ -1,0 +1,78 @@
+//! Numbers that stand for texts: hashes of values, row ids of resources, numbers of types.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use crate::error::StoreError;
+
+/// How many (type, id) → row id pairs are remembered; they never change, so the cache is never wrong.
+const REMEMBERED: u64 = 200_000;
+
+/// First 63 bits of SHA-256, as the schema's hash columns hold it.
+pub(crate) fn hash(text: &str) -> i64 {
+    let digest = Sha256::digest(text.as_bytes());
+    let bytes: [u8; 8] = digest[..8].try_into().expect("a digest has 32 bytes");
+    i64::from_be_bytes(bytes) & i64::MAX
+}
+
+/// Key of a token in the dictionary.
+pub(crate) fn token(system: &str, code: &str) -> i64 {
+    hash(&format!("{system}\u{1f}{code}"))
+}
+
+/// Key of a URL in the reference index; negative, so that it is never a row id.
+pub(crate) fn url(text: &str) -> i64 {
+    -hash(text).max(1)
+}
+
+/// Numbers of the resource types.
+#[derive(Debug)]
+pub(crate) struct TypeIds {
+    by_name: HashMap<&'static str, i64>,
+    names: Vec<&'static str>,
+}
+
+impl TypeIds {
+    pub(crate) fn new() -> Self {
+        let names: Vec<&'static str> = fhir::definitions::resource_types().iter().map(String::as_str).collect();
+        let by_name = names.iter().enumerate().map(|(index, name)| (*name, index as i64 + 1)).collect();
+        TypeIds { by_name, names }
+    }
+
+    /// Number of a type; 0, which no row has, for what is none.
+    pub(crate) fn id(&self, name: &str) -> i64 {
+        self.by_name.get(name).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn name(&self, id: i64) -> Result<&'static str, StoreError> {
+        let index = usize::try_from(id - 1).ok();
+        index.and_then(|index| self.names.get(index)).copied().ok_or_else(|| StoreError::Schema(format!("unknown type {id}")))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &'static str)> {
+        self.names.iter().enumerate().map(|(index, name)| (index as i64 + 1, *name))
+    }
+}
+
+/// A resource's natural key: number of its type and logical id.
+pub(crate) type ResourceKey = (i64, String);
+
+/// What is known without asking the database, shared by all connections; holds committed rows only.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// FHIR base of this server: references below it are local.
+    pub(crate) base: Arc<str>,
+    pub(crate) types: Arc<TypeIds>,
+    pub(crate) rids: Cache<ResourceKey, i64>,
+    /// Tokens that are in the dictionary.
+    pub(crate) tokens: Cache<i64, ()>,
+}
+
+impl Known {
+    pub(crate) fn new(base: &str) -> Self {
+        Known { base: base.into(), types: Arc::new(TypeIds::new()), rids: Cache::new(REMEMBERED), tokens: Cache::new(REMEMBERED) }
+    }
+}

@@ -1,0 +1,46 @@
+//! PostgreSQL through sea-orm's pool. <https://www.postgresql.org/docs/current/>
+
+use std::time::Duration;
+
+use sea_orm::sqlx::{Column, Row as _, TypeInfo};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, QueryResult};
+
+use crate::error::StoreError;
+use crate::row::{Cell, Row};
+
+/// Most connections that one process opens.
+const CONNECTIONS: u32 = 24;
+
+pub(crate) async fn connect(address: &str) -> Result<DatabaseConnection, StoreError> {
+    let mut options = ConnectOptions::new(address);
+    options
+        .max_connections(CONNECTIONS)
+        .min_connections(1)
+        .connect_timeout(Duration::from_secs(10))
+        .acquire_timeout(Duration::from_secs(30))
+        .test_before_acquire(false)
+        .sqlx_logging(false);
+    Ok(Database::connect(options).await?)
+}
+
+pub(crate) fn rows(results: Vec<QueryResult>) -> Result<Vec<Row>, StoreError> {
+    results.iter().map(row).collect()
+}
+
+fn row(result: &QueryResult) -> Result<Row, StoreError> {
+    let row = result.try_as_pg_row().ok_or_else(|| StoreError::Schema("not a PostgreSQL row".into()))?;
+    let cells = (0..row.len()).map(|column| cell(row, column)).collect::<Result<_, _>>()?;
+    Ok(Row { cells })
+}
+
+fn cell(row: &sea_orm::sqlx::postgres::PgRow, column: usize) -> Result<Cell, StoreError> {
+    let unexpected = |_error| StoreError::Column { column };
+    let cell = match row.column(column).type_info().name() {
+        "INT8" => row.try_get::<Option<i64>, _>(column).map_err(unexpected)?.map(Cell::Integer),
+        "INT4" => row.try_get::<Option<i32>, _>(column).map_err(unexpected)?.map(|value| Cell::Integer(value.into())),
+        "BOOL" => row.try_get::<Option<bool>, _>(column).map_err(unexpected)?.map(|value| Cell::Integer(value.into())),
+        "BYTEA" => row.try_get::<Option<Vec<u8>>, _>(column).map_err(unexpected)?.map(Cell::Bytes),
+        _ => row.try_get::<Option<String>, _>(column).map_err(unexpected)?.map(Cell::Text),
+    };
+    Ok(cell.unwrap_or(Cell::Null))
+}

@@ -1,0 +1,56 @@
+//! Making the index of stored resources anew.
+
+use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use search::entry::Extracted;
+
+use crate::error::StoreError;
+use crate::resources::{CURRENT, MENTIONED, stored};
+use crate::session::Session;
+use crate::{Store, Stored, Tx};
+
+/// A current resource and its row id.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Row id: where to go on after this one.
+    pub rid: i64,
+    /// The resource.
+    pub stored: Stored,
+}
+
+impl Store {
+    /// Current resources of all types by row id, after `rid`, at most `limit`. For the server's own work: no view.
+    pub async fn each_current(&self, rid: i64, limit: u64) -> Result<Vec<Standing>, StoreError> {
+        let mut select = Query::select();
+        select.columns(["id", "version", "last_updated", "body"]).expr(Expr::val(2_i64)).columns(["rid", "type_id"]);
+        select.from("resource").and_where(Expr::col("rid").gt(rid)).and_where(Expr::col("state").eq(CURRENT));
+        select.order_by("rid", Order::Asc).limit(limit);
+        let rows = with_session!(self, session => session.rows(&select).await)?;
+        let standing = |row: crate::Row| {
+            let (rid, type_id) = (row.i64(5)?, row.i64(6)?);
+            Ok(Standing { rid, stored: stored(row, self.known().types.name(type_id)?)? })
+        };
+        rows.into_iter().map(standing).collect()
+    }
+
+    /// How many resources are current.
+    pub async fn count_current(&self) -> Result<u64, StoreError> {
+        let mut select = Query::select();
+        select.expr(Expr::col("rid").count()).from("resource").and_where(Expr::col("state").eq(CURRENT));
+        let rows = self.rows(&select).await?;
+        let count = rows.first().map_or(Ok(0), |row| row.i64(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+impl Tx {
+    /// Rewrites the index rows of a resource whose version is still `version`; otherwise its newer version has them.
+    pub async fn reindex(&mut self, resource_type: &str, id: &str, version: i64, extracted: &Extracted) -> Result<(), StoreError> {
+        let type_id = self.known().types.id(resource_type);
+        let mut select = Query::select();
+        select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
+        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version)).and_where(Expr::col("state").ne(MENTIONED));
+        let rows = self.rows(&select).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        self.index_again(row.i64(0)?, type_id, row.i64(1)?, extracted).await
+    }
+}

@@ -1,0 +1,177 @@
+//! Resources and their versions, read by id. <https://hl7.org/fhir/R4/http.html#read>
+
+use std::sync::Arc;
+
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query, SelectStatement};
+use search::view::View;
+
+use crate::Store;
+use crate::error::StoreError;
+use crate::row::Row;
+use crate::session::Session;
+use crate::view::ResolvedView;
+
+/// `resource.state` of a resource that is only referred to.
+pub(crate) const MENTIONED: i64 = 0;
+/// `resource.state` of a current resource.
+pub(crate) const CURRENT: i64 = 1;
+/// `resource.state` of a deleted resource.
+pub(crate) const DELETED: i64 = 2;
+
+/// One version of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Resource type.
+    pub resource_type: String,
+    /// Logical id.
+    pub id: String,
+    /// `meta.versionId`.
+    pub version: i64,
+    /// `meta.lastUpdated`, microseconds since 1970.
+    pub last_updated: i64,
+    /// Whether this version is a deletion.
+    pub deleted: bool,
+    /// The JSON that is served, byte for byte; empty for a deletion.
+    pub body: Arc<str>,
+    /// How this version came.
+    pub method: Method,
+}
+
+/// How a version came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Create.
+    Post,
+    /// Update.
+    Put,
+    /// Delete.
+    Delete,
+}
+
+impl Method {
+    pub(crate) fn number(self) -> i64 {
+        match self {
+            Method::Post => 1,
+            Method::Put => 2,
+            Method::Delete => 3,
+        }
+    }
+
+    fn of(number: i64) -> Result<Self, StoreError> {
+        match number {
+            1 => Ok(Method::Post),
+            2 => Ok(Method::Put),
+            3 => Ok(Method::Delete),
+            other => Err(StoreError::Schema(format!("unknown method {other}"))),
+        }
+    }
+}
+
+impl Store {
+    /// The current version. A resource that is hidden from `view` is as one that never was.
+    pub async fn read(&self, view: &View, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
+        with_session!(self, session => read(session, view, resource_type, id, None).await)
+    }
+
+    /// One version, if `view` shows that version.
+    pub async fn vread(&self, view: &View, resource_type: &str, id: &str, version: i64) -> Result<Option<Stored>, StoreError> {
+        with_session!(self, session => read(session, view, resource_type, id, Some(version)).await)
+    }
+
+    /// Visible versions, newest first, at most `count`, all older than `before`.
+    pub async fn history(
+        &self,
+        view: &View,
+        resource_type: &str,
+        id: &str,
+        count: usize,
+        before: Option<i64>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        with_session!(self, session => history(session, view, resource_type, id, count, before).await)
+    }
+}
+
+async fn read<S: Session>(
+    session: &mut S,
+    view: &View,
+    resource_type: &str,
+    id: &str,
+    version: Option<i64>,
+) -> Result<Option<Stored>, StoreError> {
+    let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
+    let unrestricted = view.is_unrestricted();
+    let mut select = if unrestricted && version.is_none() { current_select() } else { version_select(&view) };
+    select.and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type))).and_where(Expr::col(("r", "id")).eq(id));
+    select.and_where(Expr::col(("r", "state")).ne(MENTIONED));
+    if !(unrestricted && version.is_none()) {
+        let wanted = version.map_or(Expr::col(("r", "version")), Expr::val);
+        select.and_where(Expr::col(("v", "version")).eq(wanted));
+    }
+    let rows = session.rows(&select).await?;
+    let stored = rows.into_iter().next().map(|row| stored(row, resource_type)).transpose()?;
+    Ok(stored.filter(|stored| view.shows(stored)))
+}
+
+async fn history<S: Session>(
+    session: &mut S,
+    view: &View,
+    resource_type: &str,
+    id: &str,
+    count: usize,
+    before: Option<i64>,
+) -> Result<Vec<Stored>, StoreError> {
+    let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(Vec::new()) };
+    let mut select = version_select(&view);
+    select.and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type))).and_where(Expr::col(("r", "id")).eq(id));
+    if let Some(before) = before {
+        select.and_where(Expr::col(("v", "version")).lt(before));
+    }
+    select.order_by(("v", "version"), Order::Desc);
+    // A granular rule is decided on the body, after the rows are here: then all versions are looked at.
+    if !view.is_granular() {
+        select.limit(count as u64);
+    }
+    let rows = session.rows(&select).await?;
+    let versions = rows.into_iter().map(|row| stored(row, resource_type)).collect::<Result<Vec<_>, _>>()?;
+    Ok(versions.into_iter().filter(|version| view.shows(version)).take(count).collect())
+}
+
+/// The current version from the resource table alone: one look-up by the unique index.
+fn current_select() -> SelectStatement {
+    let mut select = Query::select();
+    select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::val(Method::Put.number()));
+    select.from_as("resource", "r");
+    select
+}
+
+/// Versions that the view's compartment holds: each is judged by the patients it had then. (LK-11)
+fn version_select(view: &ResolvedView) -> SelectStatement {
+    let mut select = Query::select();
+    select.columns([("r", "id"), ("v", "version"), ("v", "last_updated"), ("v", "body"), ("v", "method")]).from_as("resource", "r");
+    select.join_as(sea_orm::JoinType::InnerJoin, "version", "v", Expr::col(("v", "rid")).equals(("r", "rid")));
+    if let Some(patients) = view.patients() {
+        let mut held = Cond::any();
+        for patient in patients {
+            held = held.add(Expr::col(("v", "patients")).like(format!("%,{patient},%")));
+        }
+        if view.shows_unassigned() {
+            held = held.add(Expr::col(("v", "patients")).eq(""));
+        }
+        select.cond_where(held);
+    }
+    select
+}
+
+/// Reads `id, version, last_updated, body, method` in this order.
+pub(crate) fn stored(mut row: Row, resource_type: &str) -> Result<Stored, StoreError> {
+    let body = row.take_text(3)?;
+    Ok(Stored {
+        resource_type: resource_type.into(),
+        id: row.text(0)?,
+        version: row.i64(1)?,
+        last_updated: row.i64(2)?,
+        deleted: body.is_none(),
+        body: body.unwrap_or_default().into(),
+        method: Method::of(row.i64(4)?)?,
+    })
+}

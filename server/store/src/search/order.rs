@@ -1,0 +1,119 @@
+//! Sort keys as expressions, and the position after a row. <https://hl7.org/fhir/R4/search.html#sort>
+//!
+//! Every key is never null: a resource without a value sorts by a leading flag, so that it comes last in both
+//! directions. The last key is always the row id, descending.
+
+use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Func, Order, Query as Sql, Value};
+use search::query::{Param, ParamKind, Sort, SortBy};
+
+use super::condition::table_of;
+use crate::row::Cell;
+
+/// One key of the order.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    /// Value for the candidate row known as `d`.
+    pub(crate) expr: Expr,
+    pub(crate) descending: bool,
+}
+
+/// Whether the order is the one in which index rows stand.
+pub(crate) fn is_natural(sort: &[Sort]) -> bool {
+    match sort {
+        [] => true,
+        [only] => only.descending && matches!(only.by, SortBy::Chronology(_)),
+        _ => false,
+    }
+}
+
+/// Keys of an order, the row id last.
+pub(crate) fn keys(sort: &[Sort]) -> Vec<Key> {
+    let chronology = || Expr::col(("d", "chronology"));
+    let mut keys = Vec::new();
+    if is_natural(sort) {
+        // A resource without a chronology has the smallest: descending it is last as it is.
+        keys.push(Key { expr: chronology(), descending: true });
+        keys.push(Key { expr: Expr::col(("d", "rid")), descending: true });
+        return keys;
+    }
+    for Sort { by, descending } in sort {
+        let descending = *descending;
+        match by {
+            SortBy::LastUpdated => keys.push(Key { expr: of_resource("last_updated"), descending }),
+            SortBy::Id => keys.push(Key { expr: of_resource("id"), descending }),
+            SortBy::Chronology(_) => {
+                keys.push(Key { expr: flag(chronology().eq(search::entry::NO_CHRONOLOGY)), descending: false });
+                keys.push(Key { expr: chronology(), descending });
+            }
+            SortBy::Param(param) => {
+                let value = of_param(param, descending);
+                keys.push(Key { expr: flag(value.clone().is_null()), descending: false });
+                let missing = if is_number(param.kind) { Expr::val(0_i64) } else { Expr::val("") };
+                keys.push(Key { expr: Func::coalesce([value, missing]).into(), descending });
+            }
+        }
+    }
+    keys.push(Key { expr: Expr::col(("d", "rid")), descending: true });
+    keys
+}
+
+/// Name of the key at `index` in the select list.
+pub(crate) fn alias(index: usize) -> Alias {
+    Alias::new(format!("k{index}"))
+}
+
+/// Direction of a key.
+pub(crate) fn direction(key: &Key) -> Order {
+    if key.descending { Order::Desc } else { Order::Asc }
+}
+
+/// That a row comes after `position`, given how to name its keys.
+pub(crate) fn after(keys: &[Key], position: &[Cell], name: impl Fn(usize) -> Expr) -> Cond {
+    let value = |index: usize| Value::from(position[index].clone());
+    let mut any = Cond::any();
+    for (index, key) in keys.iter().enumerate() {
+        let equal = (0..index).fold(Cond::all(), |all, before| all.add(name(before).eq(value(before))));
+        let beyond = if key.descending { name(index).lt(value(index)) } else { name(index).gt(value(index)) };
+        any = any.add(equal.add(beyond));
+    }
+    // Says the same of the first key alone, in a form that an index range can use.
+    let first = if keys[0].descending { name(0).lte(value(0)) } else { name(0).gte(value(0)) };
+    Cond::all().add(first).add(any)
+}
+
+fn of_resource(column: &'static str) -> Expr {
+    let mut select = Sql::select();
+    select.column(("o", column)).from_as("resource", "o").and_where(Expr::col(("o", "rid")).equals(("d", "rid")));
+    scalar(select)
+}
+
+fn of_param(param: &Param, descending: bool) -> Expr {
+    let column = match param.kind {
+        ParamKind::Date => "low",
+        ParamKind::String => "folded",
+        ParamKind::Token => "code",
+        ParamKind::Reference => "target",
+        ParamKind::Number | ParamKind::Quantity | ParamKind::Uri => "value",
+    };
+    let from_dictionary = param.kind == ParamKind::Token;
+    let value = Expr::col((if from_dictionary { "t" } else { "o" }, column));
+    let mut select = Sql::select();
+    select.expr(if descending { value.max() } else { value.min() }).from_as(table_of(param.kind).name(), "o");
+    if from_dictionary {
+        select.join_as(sea_orm::JoinType::InnerJoin, "token", "t", Expr::col(("t", "token")).equals(("o", "token")));
+    }
+    select.and_where(Expr::col(("o", "rid")).equals(("d", "rid"))).and_where(Expr::col(("o", "param")).eq(param.id.0));
+    scalar(select)
+}
+
+fn is_number(kind: ParamKind) -> bool {
+    matches!(kind, ParamKind::Date | ParamKind::Reference)
+}
+
+fn flag(condition: Expr) -> Expr {
+    Expr::case(condition, 1_i64).finally(0_i64).into()
+}
+
+fn scalar(select: sea_orm::sea_query::SelectStatement) -> Expr {
+    Expr::SubQuery(None, Box::new(select.into()))
+}

@@ -1,0 +1,220 @@
+//! Browser sessions, and the authorization requests that wait in them for an answer.
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use smart::grant::{Authorization, FhirUser, Person, Request, lifetime};
+use smart::pkce::Challenge;
+use smart::scope::ScopeSet;
+use smart::token::Hash;
+
+use crate::{Row, Store, StoreError, Tx};
+
+/// How stale `seen_at` may be before it is written again, microseconds.
+const SEEN_EVERY: i64 = 60_000_000;
+
+/// A live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Who is signed in.
+    pub account_id: Option<String>,
+    /// Last request that was written down, microseconds since 1970.
+    pub seen_at: i64,
+}
+
+impl Session {
+    /// Whether [`touch`] is due.
+    pub fn is_stale(&self, now: i64) -> bool {
+        now - self.seen_at > SEEN_EVERY
+    }
+}
+
+/// Opens a session, with somebody signed in or not.
+pub async fn open(tx: &mut Tx, session: Hash, account_id: Option<&str>, now: i64) -> Result<(), StoreError> {
+    let statement = Query::insert()
+        .into_table("session")
+        .columns(["hash", "account_id", "created_at", "seen_at", "expires_at"])
+        .values_panic([
+            bytes(session),
+            account_id.map(str::to_owned).into(),
+            now.into(),
+            now.into(),
+            (now + lifetime::SESSION).into(),
+        ])
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// The session, if it lives: not ended, not idle, not too old, its account not disabled (OA-26).
+pub async fn find(store: &Store, session: Hash, now: i64) -> Result<Option<Session>, StoreError> {
+    let statement = Query::select()
+        .columns([("session", "account_id"), ("session", "seen_at")])
+        .column(("account", "disabled_at"))
+        .from("session")
+        .left_join("account", Expr::col(("account", "id")).equals(("session", "account_id")))
+        .and_where(Expr::col(("session", "hash")).eq(bytes(session)))
+        .and_where(Expr::col(("session", "ended_at")).is_null())
+        .and_where(Expr::col(("session", "expires_at")).gt(now))
+        .and_where(Expr::col(("session", "seen_at")).gt(now - lifetime::SESSION_IDLE))
+        .to_owned();
+    let rows = store.rows(&statement).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    if row.opt_i64(2)?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(Session { account_id: row.opt_text(0)?, seen_at: row.i64(1)? }))
+}
+
+/// Notes that the session was used.
+pub async fn touch(tx: &mut Tx, session: Hash, now: i64) -> Result<(), StoreError> {
+    let statement = Query::update()
+        .table("session")
+        .value("seen_at", now)
+        .and_where(Expr::col("hash").eq(bytes(session)))
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// Ends a session.
+pub async fn end(tx: &mut Tx, session: Hash, now: i64) -> Result<(), StoreError> {
+    let statement = Query::update()
+        .table("session")
+        .value("ended_at", now)
+        .and_where(Expr::col("hash").eq(bytes(session)))
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// Keeps an authorization request until its person answers.
+pub async fn insert_request(
+    tx: &mut Tx,
+    handle: Hash,
+    session: Hash,
+    account_id: Option<&str>,
+    request: &Request,
+    now: i64,
+) -> Result<(), StoreError> {
+    let statement = Query::insert()
+        .into_table("authorization_request")
+        .columns([
+            "hash",
+            "session_hash",
+            "account_id",
+            "client_id",
+            "redirect_uri",
+            "scope",
+            "state",
+            "code_challenge",
+            "audience",
+            "created_at",
+            "expires_at",
+        ])
+        .values_panic([
+            bytes(handle),
+            bytes(session),
+            account_id.map(str::to_owned).into(),
+            request.client_id.as_str().into(),
+            request.redirect_uri.as_str().into(),
+            request.scopes.to_string().into(),
+            request.state.as_str().into(),
+            request.challenge.to_string().into(),
+            request.audience.as_str().into(),
+            now.into(),
+            (now + lifetime::REQUEST).into(),
+        ])
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// The request of that handle, if this session may still answer it.
+pub async fn find_request(
+    store: &Store,
+    handle: Hash,
+    session: Hash,
+    now: i64,
+) -> Result<Option<Authorization>, StoreError> {
+    let columns = ["client_id", "redirect_uri", "scope", "state", "code_challenge", "audience"]
+        .map(|name| ("authorization_request", name));
+    let statement = Query::select()
+        .columns(columns)
+        .columns([("account", "id"), ("account", "fhir_user")])
+        .from("authorization_request")
+        .left_join("account", Expr::col(("account", "id")).equals(("authorization_request", "account_id")))
+        .and_where(Expr::col(("authorization_request", "hash")).eq(bytes(handle)))
+        .and_where(Expr::col(("authorization_request", "session_hash")).eq(bytes(session)))
+        .and_where(Expr::col(("authorization_request", "expires_at")).gt(now))
+        .and_where(Expr::col(("authorization_request", "used_at")).is_null())
+        .to_owned();
+    store.rows(&statement).await?.first().map(read_request).transpose()
+}
+
+/// Somebody signed in to answer a request: it moves to the new session, and is theirs alone from now on.
+pub async fn sign_in_request(
+    tx: &mut Tx,
+    handle: Hash,
+    old: Hash,
+    new: Hash,
+    account_id: &str,
+) -> Result<bool, StoreError> {
+    let unclaimed = Expr::col("account_id").is_null().or(Expr::col("account_id").eq(account_id));
+    let statement = Query::update()
+        .table("authorization_request")
+        .value("session_hash", bytes(new))
+        .value("account_id", account_id)
+        .and_where(Expr::col("hash").eq(bytes(handle)))
+        .and_where(Expr::col("session_hash").eq(bytes(old)))
+        .and_where(Expr::col("used_at").is_null())
+        .and_where(unclaimed)
+        .to_owned();
+    Ok(tx.execute(&statement).await? == 1)
+}
+
+/// Gives a request back to nobody, because the person wants to sign in as another.
+pub async fn release_request(tx: &mut Tx, handle: Hash, old: Hash, new: Hash) -> Result<bool, StoreError> {
+    let statement = Query::update()
+        .table("authorization_request")
+        .value("session_hash", bytes(new))
+        .value("account_id", Option::<String>::None)
+        .and_where(Expr::col("hash").eq(bytes(handle)))
+        .and_where(Expr::col("session_hash").eq(bytes(old)))
+        .and_where(Expr::col("used_at").is_null())
+        .to_owned();
+    Ok(tx.execute(&statement).await? == 1)
+}
+
+/// Spends a request: true for exactly one caller.
+pub async fn spend_request(tx: &mut Tx, handle: Hash, session: Hash, now: i64) -> Result<bool, StoreError> {
+    let statement = Query::update()
+        .table("authorization_request")
+        .value("used_at", now)
+        .and_where(Expr::col("hash").eq(bytes(handle)))
+        .and_where(Expr::col("session_hash").eq(bytes(session)))
+        .and_where(Expr::col("expires_at").gt(now))
+        .and_where(Expr::col("used_at").is_null())
+        .returning_col("hash")
+        .to_owned();
+    Ok(tx.rows(&statement).await?.len() == 1)
+}
+
+fn read_request(row: &Row) -> Result<Authorization, StoreError> {
+    let damaged = |what: &str| StoreError::Schema(format!("{what} of an authorization request"));
+    let scope = row.text(2)?;
+    let (scopes, _) = ScopeSet::parse_known(&scope).map_err(|_| damaged("scope"))?;
+    let request = Request {
+        client_id: row.text(0)?,
+        redirect_uri: row.text(1)?,
+        scopes,
+        state: row.text(3)?,
+        challenge: Challenge::from_text(&row.text(4)?).ok_or_else(|| damaged("code_challenge"))?,
+        audience: row.text(5)?,
+    };
+    Ok(match row.opt_text(6)? {
+        None => Authorization::Requested(request),
+        Some(user_id) => {
+            let fhir_user = row.opt_text(7)?.as_deref().and_then(FhirUser::parse);
+            Authorization::SignedIn { request, person: Person { user_id, fhir_user } }
+        }
+    })
+}
+
+fn bytes(hash: Hash) -> Expr {
+    Expr::val(hash.as_bytes().to_vec())
+}

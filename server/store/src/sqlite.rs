@@ -1,0 +1,124 @@
+//! SQLite: one writer thread, several readers, on one file. <https://www.sqlite.org/wal.html>
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use sea_orm::sea_query::Value;
+use sea_orm::{DbBackend, Statement, StatementBuilder};
+
+use crate::error::StoreError;
+use crate::row::{Cell, Row};
+
+pub(crate) mod writer;
+
+/// How long a connection waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Statements that a connection keeps compiled.
+const STATEMENT_CACHE: usize = 256;
+/// Connections kept open for reading when nobody reads.
+const IDLE_READERS: usize = 16;
+
+/// Connections for reading; taken and given back, made when none is idle.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    path: String,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(crate) fn new(path: &str) -> Self {
+        Readers { path: path.into(), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Runs `work` on a connection of its own.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open(&self.path, true)?,
+        };
+        let result = work(&connection);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_READERS {
+            idle.push(connection);
+        }
+        result
+    }
+}
+
+/// Opens the database file, durable: an acknowledged commit is on disk.
+pub(crate) fn open(path: &str, read_only: bool) -> Result<Connection, StoreError> {
+    if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| StoreError::Schema(format!("{}: {error}", folder.display())))?;
+    }
+    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    if !read_only {
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
+    }
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    Ok(connection)
+}
+
+pub(crate) fn rows(connection: &Connection, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
+    let Statement { sql, values, .. } = statement.build(&DbBackend::Sqlite);
+    let mut prepared = connection.prepare_cached(&sql)?;
+    let columns = prepared.column_count();
+    let values = values.map(|values| values.0).unwrap_or_default();
+    let mut cursor = prepared.query(rusqlite::params_from_iter(values.iter().map(Bound)))?;
+    let mut rows = Vec::new();
+    while let Some(row) = cursor.next()? {
+        let cells = (0..columns).map(|column| Ok(cell(row.get_ref(column)?))).collect::<Result<_, rusqlite::Error>>()?;
+        rows.push(Row { cells });
+    }
+    Ok(rows)
+}
+
+pub(crate) fn execute(connection: &Connection, statement: &impl StatementBuilder) -> Result<u64, StoreError> {
+    let Statement { sql, values, .. } = statement.build(&DbBackend::Sqlite);
+    let mut prepared = connection.prepare_cached(&sql)?;
+    let values = values.map(|values| values.0).unwrap_or_default();
+    Ok(prepared.execute(rusqlite::params_from_iter(values.iter().map(Bound)))? as u64)
+}
+
+fn cell(value: ValueRef<'_>) -> Cell {
+    match value {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(value) => Cell::Integer(value),
+        // The schema has no real numbers; a sum or average of integers may come back as one.
+        ValueRef::Real(value) => Cell::Integer(value as i64),
+        ValueRef::Text(bytes) => Cell::Text(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_vec()),
+    }
+}
+
+/// A value of the query builder as SQLite binds it.
+struct Bound<'a>(&'a Value);
+
+impl rusqlite::ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        use rusqlite::types::{ToSqlOutput, Value as Owned};
+        let borrowed = |value| Ok(ToSqlOutput::Borrowed(value));
+        match self.0 {
+            Value::BigInt(Some(value)) => borrowed(ValueRef::Integer(*value)),
+            Value::Int(Some(value)) => borrowed(ValueRef::Integer(i64::from(*value))),
+            Value::BigUnsigned(Some(value)) => i64::try_from(*value)
+                .map(|value| ToSqlOutput::Owned(Owned::Integer(value)))
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
+            Value::Unsigned(Some(value)) => borrowed(ValueRef::Integer(i64::from(*value))),
+            Value::Bool(Some(value)) => borrowed(ValueRef::Integer(i64::from(*value))),
+            Value::String(Some(text)) => borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Bytes(Some(bytes)) => borrowed(ValueRef::Blob(bytes)),
+            _ => borrowed(ValueRef::Null),
+        }
+    }
+}

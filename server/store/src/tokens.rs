@@ -1,0 +1,246 @@
+//! Access and refresh tokens.
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
+use smart::grant::{Refresh, Terms, lifetime};
+use smart::launch::LaunchContext;
+use smart::token::Hash;
+
+use crate::grants::terms;
+use crate::{Row, Store, StoreError, Tx};
+
+/// `client_id` of tokens that the operator mints at the command line; nobody can be registered under it.
+pub const OPERATOR: &str = "operator";
+
+/// A live access token.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The grant it comes of.
+    pub grant_id: String,
+    /// Who it was given to.
+    pub client_id: String,
+    /// What it gives.
+    pub terms: Terms,
+    /// The FHIR base that it is for.
+    pub audience: String,
+    /// When it was made, microseconds since 1970.
+    pub created_at: i64,
+    /// When it ends, microseconds since 1970.
+    pub expires_at: i64,
+}
+
+/// A refresh token whose grant lives.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// The token.
+    pub refresh: Refresh,
+    /// The grant it comes of.
+    pub grant_id: String,
+    /// What the grant gives.
+    pub terms: Terms,
+    /// When the grant ends, microseconds since 1970.
+    pub grant_expires_at: i64,
+}
+
+/// Writes an access token.
+pub async fn insert_access(
+    tx: &mut Tx,
+    hash: Hash,
+    grant_id: &str,
+    scope: &str,
+    now: i64,
+    expires_at: i64,
+) -> Result<(), StoreError> {
+    let statement = Query::insert()
+        .into_table("access_token")
+        .columns(["hash", "grant_id", "scope", "created_at", "expires_at"])
+        .values_panic([bytes(hash), grant_id.into(), scope.into(), now.into(), expires_at.into()])
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// The token if all it stands on lives: itself, its grant, its client, its person (SM-48, SM-57).
+pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<Access>, StoreError> {
+    let columns = ["scope", "created_at", "expires_at"].map(|name| ("access_token", name));
+    let statement = with_grant("access_token")
+        .columns(columns)
+        .and_where(Expr::col(("access_token", "hash")).eq(bytes(hash)))
+        .and_where(Expr::col(("access_token", "expires_at")).gt(now))
+        .and_where(Expr::col(("access_token", "revoked_at")).is_null())
+        .to_owned();
+    let rows = store.rows(&statement).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let Some(grant) = read_grant(row, &row.text(GRANT_COLUMNS)?, now)? else { return Ok(None) };
+    Ok(Some(Access {
+        grant_id: grant.id,
+        client_id: grant.client_id,
+        terms: grant.terms,
+        audience: grant.audience,
+        created_at: row.i64(GRANT_COLUMNS + 1)?,
+        expires_at: row.i64(GRANT_COLUMNS + 2)?,
+    }))
+}
+
+/// The grant behind a code, if it lives.
+pub async fn terms_of_grant(tx: &mut Tx, grant_id: &str, now: i64) -> Result<Option<(Terms, i64)>, StoreError> {
+    let statement = with_account_and_client(Query::select().from("app_grant").to_owned())
+        .and_where(Expr::col(("app_grant", "id")).eq(grant_id))
+        .to_owned();
+    let rows = tx.rows(&statement).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(read_grant(row, &row.text(GRANT_SCOPE)?, now)?.map(|grant| (grant.terms, grant.expires_at)))
+}
+
+/// Writes a refresh token; when it ends, but never after its grant.
+pub async fn insert_refresh(
+    tx: &mut Tx,
+    hash: Hash,
+    grant_id: &str,
+    grant_expires_at: i64,
+    now: i64,
+) -> Result<(), StoreError> {
+    let expires_at = std::cmp::min(grant_expires_at, now + lifetime::REFRESH_IDLE);
+    let statement = Query::insert()
+        .into_table("refresh_token")
+        .columns(["hash", "grant_id", "created_at", "expires_at"])
+        .values_panic([bytes(hash), grant_id.into(), now.into(), expires_at.into()])
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// A refresh token, spent or not, if its grant lives.
+pub async fn find_refresh(tx: &mut Tx, hash: Hash, now: i64) -> Result<Option<Renewal>, StoreError> {
+    let statement = with_grant("refresh_token")
+        .columns([("refresh_token", "expires_at"), ("refresh_token", "used_at")])
+        .columns([("session", "ended_at"), ("session", "expires_at"), ("session", "hash")])
+        .left_join("session", Expr::col(("session", "hash")).equals(("app_grant", "session_hash")))
+        .and_where(Expr::col(("refresh_token", "hash")).eq(bytes(hash)))
+        .to_owned();
+    let rows = tx.rows(&statement).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let Some(grant) = read_grant(row, &row.text(GRANT_SCOPE)?, now)? else { return Ok(None) };
+    // online_access ends with its session (SM-52); a swept session has ended
+    let session_lives =
+        row.opt_i64(GRANT_COLUMNS + 2)?.is_none() && row.opt_i64(GRANT_COLUMNS + 3)?.is_some_and(|end| end > now);
+    if grant.terms.ends_with_session() && !session_lives {
+        return Ok(None);
+    }
+    Ok(Some(Renewal {
+        refresh: Refresh {
+            client_id: grant.client_id,
+            scopes: grant.terms.scopes().clone(),
+            expires_at: row.i64(GRANT_COLUMNS)?,
+            used_at: row.opt_i64(GRANT_COLUMNS + 1)?,
+        },
+        grant_id: grant.id,
+        terms: grant.terms,
+        grant_expires_at: grant.expires_at,
+    }))
+}
+
+/// Exchanges a refresh token for its successor: true for exactly one caller (OA-08).
+pub async fn spend_refresh(tx: &mut Tx, hash: Hash, successor: Hash, now: i64) -> Result<bool, StoreError> {
+    let statement = Query::update()
+        .table("refresh_token")
+        .value("used_at", now)
+        .value("successor_hash", bytes(successor))
+        .and_where(Expr::col("hash").eq(bytes(hash)))
+        .and_where(Expr::col("used_at").is_null())
+        .returning_col("hash")
+        .to_owned();
+    Ok(tx.rows(&statement).await?.len() == 1)
+}
+
+/// Withdraws one access token of a client; tokens of others stay (OA-12).
+pub async fn revoke_access(tx: &mut Tx, hash: Hash, client_id: &str, now: i64) -> Result<(), StoreError> {
+    let own_grants =
+        Query::select().column("id").from("app_grant").and_where(Expr::col("client_id").eq(client_id)).to_owned();
+    let statement = Query::update()
+        .table("access_token")
+        .value("revoked_at", now)
+        .and_where(Expr::col("hash").eq(bytes(hash)))
+        .and_where(Expr::col("grant_id").in_subquery(own_grants))
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// Withdraws the grant of a client's refresh token, and with it all its tokens (OA-12).
+pub async fn revoke_refresh(tx: &mut Tx, hash: Hash, client_id: &str, now: i64) -> Result<(), StoreError> {
+    let grant = Query::select()
+        .column("grant_id")
+        .from("refresh_token")
+        .and_where(Expr::col("hash").eq(bytes(hash)))
+        .to_owned();
+    let statement = Query::update()
+        .table("app_grant")
+        .value("revoked_at", now)
+        .and_where(Expr::col("id").in_subquery(grant))
+        .and_where(Expr::col("client_id").eq(client_id))
+        .and_where(Expr::col("revoked_at").is_null())
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+struct LiveGrant {
+    id: String,
+    client_id: String,
+    terms: Terms,
+    audience: String,
+    expires_at: i64,
+}
+
+/// Columns of [`with_account_and_client`], before those of the statement itself.
+const GRANT_COLUMNS: usize = 16;
+const GRANT_SCOPE: usize = 4;
+
+fn with_grant(token_table: &'static str) -> SelectStatement {
+    let joined = Query::select()
+        .from(token_table)
+        .inner_join("app_grant", Expr::col(("app_grant", "id")).equals((token_table, "grant_id")))
+        .to_owned();
+    with_account_and_client(joined)
+}
+
+fn with_account_and_client(mut statement: SelectStatement) -> SelectStatement {
+    let grant = [
+        "id",
+        "holder",
+        "client_id",
+        "account_id",
+        "scope",
+        "patient",
+        "encounter",
+        "audience",
+        "expires_at",
+        "revoked_at",
+    ];
+    statement
+        .columns(grant.map(|name| ("app_grant", name)))
+        .columns(["id", "valid_from", "valid_to", "disabled_at"].map(|name| ("client", name)))
+        .columns(["fhir_user", "disabled_at"].map(|name| ("account", name)))
+        .left_join("client", Expr::col(("client", "id")).equals(("app_grant", "client_id")))
+        .left_join("account", Expr::col(("account", "id")).equals(("app_grant", "account_id")));
+    statement
+}
+
+fn read_grant(row: &Row, scope: &str, now: i64) -> Result<Option<LiveGrant>, StoreError> {
+    let expires_at = row.i64(8)?;
+    let withdrawn = row.opt_i64(9)?.is_some();
+    let (registered, from, to, off) = (row.opt_text(10)?, row.opt_i64(11)?, row.opt_i64(12)?, row.opt_i64(13)?);
+    let account_off = row.opt_i64(15)?.is_some();
+    let context = LaunchContext { patient: row.opt_text(5)?, encounter: row.opt_text(6)? };
+    let person = row.opt_text(3)?.map(|id| Ok::<_, StoreError>((id, row.opt_text(14)?))).transpose()?;
+    let terms = terms(&row.text(1)?, person, scope, context)?;
+    let client_id = row.text(2)?;
+    let client_lives = match registered {
+        None => client_id == OPERATOR,
+        Some(_) => off.is_none() && from.is_none_or(|from| from <= now) && to.is_none_or(|to| now < to),
+    };
+    if withdrawn || expires_at <= now || !client_lives || account_off {
+        return Ok(None);
+    }
+    Ok(Some(LiveGrant { id: row.text(0)?, client_id, terms, audience: row.text(7)?, expires_at }))
+}
+
+fn bytes(hash: Hash) -> Expr {
+    Expr::val(hash.as_bytes().to_vec())
+}

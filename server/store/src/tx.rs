@@ -1,0 +1,182 @@
+//! A transaction: the only handle that changes anything.
+
+use std::collections::HashMap;
+
+use futures::future::BoxFuture;
+use rusqlite::Connection;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, StatementBuilder};
+
+use crate::error::StoreError;
+use crate::index::Pending;
+use crate::keys::{Known, ResourceKey};
+use crate::row::Row;
+use crate::session::Session;
+use crate::{postgres, sqlite};
+
+/// Work in a transaction, as [`crate::Store::write`] takes it.
+pub type Work<'t, T, E> = BoxFuture<'t, Result<T, E>>;
+
+/// An open transaction on either engine.
+///
+/// On SQLite its futures are always ready at once: work runs to its end on the writer thread. So work awaits nothing
+/// but methods of this type.
+#[derive(Debug)]
+pub struct Tx {
+    engine: Engine,
+    known: Known,
+    /// Row ids found or made by the present work; become known to all when it is committed.
+    pub(crate) found: HashMap<ResourceKey, i64>,
+    /// Tokens that the present work put into the dictionary.
+    pub(crate) found_tokens: Vec<i64>,
+    /// The same of earlier works that share the commit.
+    kept: HashMap<ResourceKey, i64>,
+    kept_tokens: Vec<i64>,
+    /// Rows that wait to be written with others of their table.
+    pub(crate) pending: Pending,
+    crossed: bool,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Sqlite(Connection),
+    Postgres(DatabaseTransaction),
+}
+
+impl Tx {
+    /// Rows of a statement, also of one that changes and returns.
+    pub async fn rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+        let result = self.try_rows(statement).await;
+        result.map_err(|error| self.note(error))
+    }
+
+    async fn try_rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(connection) => sqlite::rows(connection, statement),
+            Engine::Postgres(transaction) => {
+                let statement = statement.build(&DbBackend::Postgres);
+                postgres::rows(transaction.query_all_raw(statement).await?)
+            }
+        }
+    }
+
+    /// How many rows a statement changed.
+    pub async fn execute(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<u64, StoreError> {
+        let result = self.try_execute(statement).await;
+        result.map_err(|error| self.note(error))
+    }
+
+    async fn try_execute(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<u64, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(connection) => sqlite::execute(connection, statement),
+            Engine::Postgres(transaction) => {
+                let statement = statement.build(&DbBackend::Postgres);
+                Ok(transaction.execute_raw(statement).await?.rows_affected())
+            }
+        }
+    }
+
+    pub(crate) fn sqlite(connection: Connection, known: Known) -> Self {
+        Tx::new(Engine::Sqlite(connection), known)
+    }
+
+    pub(crate) fn postgres(transaction: DatabaseTransaction, known: Known) -> Self {
+        Tx::new(Engine::Postgres(transaction), known)
+    }
+
+    fn new(engine: Engine, known: Known) -> Self {
+        Tx {
+            engine,
+            known,
+            found: HashMap::new(),
+            found_tokens: Vec::new(),
+            kept: HashMap::new(),
+            kept_tokens: Vec::new(),
+            pending: Pending::default(),
+            crossed: false,
+        }
+    }
+
+    /// Remembers whether an error came of two transactions that crossed, so that a repetition may succeed.
+    pub(crate) fn note(&mut self, error: StoreError) -> StoreError {
+        self.crossed |= matches!(error, StoreError::Conflict) || error.is_serialization_failure();
+        error
+    }
+
+    /// Whether a repetition may succeed.
+    pub(crate) fn crossed(&self) -> bool {
+        self.crossed
+    }
+
+    /// The connection, to run many small statements without building each anew.
+    pub(crate) fn sqlite_connection(&self) -> Option<&Connection> {
+        if let Engine::Sqlite(connection) = &self.engine { Some(connection) } else { None }
+    }
+
+    /// Runs fixed statements that return nothing, on SQLite.
+    pub(crate) fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            Engine::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// The present work is over: what it found stays known if its changes stay.
+    pub(crate) fn end_work(&mut self, keep: bool) {
+        self.pending = Pending::default();
+        if keep {
+            self.kept.extend(self.found.drain());
+            self.kept_tokens.append(&mut self.found_tokens);
+        } else {
+            self.found.clear();
+            self.found_tokens.clear();
+        }
+    }
+
+    /// The transaction is over: if it was committed, its row ids are known to all from now on.
+    pub(crate) fn end_transaction(&mut self, committed: bool) {
+        for (key, rid) in self.kept.drain().filter(|_| committed) {
+            self.known.rids.insert(key, rid);
+        }
+        for token in self.kept_tokens.drain(..).filter(|_| committed) {
+            self.known.tokens.insert(token, ());
+        }
+    }
+
+    /// Commits, on PostgreSQL.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        self.end_work(true);
+        let Tx { engine, known, kept, kept_tokens, .. } = self;
+        if let Engine::Postgres(transaction) = engine {
+            transaction.commit().await?;
+        }
+        for (key, rid) in kept {
+            known.rids.insert(key, rid);
+        }
+        for token in kept_tokens {
+            known.tokens.insert(token, ());
+        }
+        Ok(())
+    }
+}
+
+impl Session for Tx {
+    async fn rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+        Tx::rows(self, statement).await
+    }
+
+    fn backend(&self) -> DbBackend {
+        match &self.engine {
+            Engine::Sqlite(_) => DbBackend::Sqlite,
+            Engine::Postgres(_) => DbBackend::Postgres,
+        }
+    }
+
+    fn known(&self) -> &Known {
+        &self.known
+    }
+
+    fn recent_rid(&self, key: &ResourceKey) -> Option<i64> {
+        let local = self.found.get(key).or_else(|| self.kept.get(key)).copied();
+        local.or_else(|| self.known.rids.get(key))
+    }
+}

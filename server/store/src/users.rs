@@ -1,0 +1,105 @@
+//! Accounts of people, and failed sign-ins.
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
+use smart::grant::{FhirUser, Person};
+
+use crate::{Row, Store, StoreError, Tx};
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Surrogate key.
+    pub id: String,
+    /// Name to sign in with, folded.
+    pub username: String,
+    /// Name for people.
+    pub name: String,
+    /// The record that the person is.
+    pub fhir_user: Option<FhirUser>,
+    /// When an operator switched it off, microseconds since 1970.
+    pub disabled_at: Option<i64>,
+}
+
+impl Account {
+    /// The person as grants know them.
+    pub fn person(&self) -> Person {
+        Person { user_id: self.id.clone(), fhir_user: self.fhir_user.clone() }
+    }
+}
+
+/// The account of a folded username with its password hash, also a disabled one.
+pub async fn find_by_username(store: &Store, username: &str) -> Result<Option<(Account, String)>, StoreError> {
+    let statement = select().column("password_hash").and_where(Expr::col("username").eq(username)).to_owned();
+    store.rows(&statement).await?.first().map(|row| Ok((read(row)?, row.text(5)?))).transpose()
+}
+
+/// The account of that key, also a disabled one.
+pub async fn find(store: &Store, id: &str) -> Result<Option<Account>, StoreError> {
+    let statement = select().and_where(Expr::col("id").eq(id)).to_owned();
+    store.rows(&statement).await?.first().map(read).transpose()
+}
+
+/// All accounts by name.
+pub async fn all(store: &Store) -> Result<Vec<Account>, StoreError> {
+    let statement = select().order_by("username", Order::Asc).to_owned();
+    store.rows(&statement).await?.iter().map(read).collect()
+}
+
+/// Adds an account; false if the username is taken.
+pub async fn insert(tx: &mut Tx, account: &Account, password_hash: &str, now: i64) -> Result<bool, StoreError> {
+    let same_name = select().and_where(Expr::col("username").eq(account.username.as_str())).to_owned();
+    if !tx.rows(&same_name).await?.is_empty() {
+        return Ok(false);
+    }
+    let statement = Query::insert()
+        .into_table("account")
+        .columns(["id", "username", "name", "password_hash", "fhir_user", "disabled_at", "created_at"])
+        .values_panic([
+            account.id.as_str().into(),
+            account.username.as_str().into(),
+            account.name.as_str().into(),
+            password_hash.into(),
+            account.fhir_user.as_ref().map(ToString::to_string).into(),
+            account.disabled_at.into(),
+            now.into(),
+        ])
+        .to_owned();
+    tx.execute(&statement).await?;
+    Ok(true)
+}
+
+/// How often signing in failed for a subject since an instant (OA-20).
+pub async fn failures(store: &Store, subject: &str, since: i64) -> Result<i64, StoreError> {
+    let statement = Query::select()
+        .expr(Func::count(Expr::col("failure")))
+        .from("login_failure")
+        .and_where(Expr::col("subject").eq(subject))
+        .and_where(Expr::col("at").gte(since))
+        .to_owned();
+    store.rows(&statement).await?.first().map_or(Ok(0), |row| row.i64(0))
+}
+
+/// Remembers a failure for each subject, and forgets those before `since`.
+pub async fn note_failure(tx: &mut Tx, subjects: &[String], now: i64, since: i64) -> Result<(), StoreError> {
+    let mut insert = Query::insert().into_table("login_failure").columns(["subject", "at"]).to_owned();
+    for subject in subjects {
+        insert.values_panic([subject.as_str().into(), now.into()]);
+    }
+    tx.execute(&insert).await?;
+    let forget = Query::delete().from_table("login_failure").and_where(Expr::col("at").lt(since)).to_owned();
+    tx.execute(&forget).await.map(drop)
+}
+
+fn select() -> SelectStatement {
+    Query::select().columns(["id", "username", "name", "fhir_user", "disabled_at"]).from("account").to_owned()
+}
+
+fn read(row: &Row) -> Result<Account, StoreError> {
+    Ok(Account {
+        id: row.text(0)?,
+        username: row.text(1)?,
+        name: row.text(2)?,
+        fhir_user: row.opt_text(3)?.as_deref().and_then(FhirUser::parse),
+        disabled_at: row.opt_i64(4)?,
+    })
+}

@@ -1,0 +1,119 @@
+//! The one door through which anything is written.
+
+use std::collections::HashMap;
+
+use sea_orm::TransactionTrait;
+use sea_orm::sea_query::{OnConflict, Order, Query};
+use tokio::sync::oneshot;
+
+use crate::sqlite::writer::{Outcome, Writer};
+use crate::{EngineKind, Store, StoreError, Tx, Work};
+
+/// How often PostgreSQL may ask to repeat a transaction before its error is passed on.
+const ATTEMPTS: usize = 8;
+
+impl Store {
+    /// Runs `work` in a transaction and answers when its commit is on disk; an error undoes this work alone.
+    ///
+    /// `work` may run more than once: PostgreSQL asks for it when two transactions cross. It goes on when the caller
+    /// goes away, so a connection that breaks leaves no half-done write. (IN-32)
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E> + Send + Sync + 'static,
+    {
+        match self.engine() {
+            EngineKind::Sqlite { writer, .. } => on_writer(writer, work).await,
+            EngineKind::Postgres(_) => {
+                let store = self.clone();
+                let task = tokio::spawn(async move { store.in_transaction(&work).await });
+                task.await.unwrap_or_else(|_panicked| Err(StoreError::Stopped.into()))
+            }
+        }
+    }
+
+    async fn in_transaction<T, E, F>(&self, work: &F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E>,
+    {
+        let EngineKind::Postgres(pool) = self.engine() else { return Err(StoreError::Stopped.into()) };
+        let mut attempt = 1;
+        loop {
+            let transaction = pool.begin().await.map_err(StoreError::from)?;
+            let mut tx = Tx::postgres(transaction, self.known().clone());
+            let result = carry_out(&mut tx, work).await;
+            let repeat = tx.crossed() && attempt < ATTEMPTS;
+            match result {
+                Ok(value) => match tx.commit().await {
+                    Ok(()) => return Ok(value),
+                    Err(error) if error.is_serialization_failure() && attempt < ATTEMPTS => {}
+                    Err(error) => return Err(error.into()),
+                },
+                Err(_) if repeat => {}
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Makes the table of type numbers say what this program means by them.
+    pub(crate) async fn number_types(&self) -> Result<(), StoreError> {
+        let mut select = Query::select();
+        select.columns(["type_id", "name"]).from("resource_type").order_by("type_id", Order::Asc);
+        let mut standing = HashMap::new();
+        for row in self.rows(&select).await? {
+            standing.insert(row.i64(0)?, row.text(1)?);
+        }
+        let types = self.known().types.clone();
+        if let Some((id, name)) = types.iter().find(|(id, name)| standing.get(id).is_some_and(|stands| stands != name)) {
+            return Err(StoreError::Schema(format!("type {id} is {}, not {name}", standing[&id])));
+        }
+        if standing.len() == types.iter().count() {
+            return Ok(());
+        }
+        self.write(move |tx| {
+            let mut insert = Query::insert();
+            insert.into_table("resource_type").columns(["type_id", "name"]);
+            for (id, name) in types.iter() {
+                insert.values_panic([id.into(), name.into()]);
+            }
+            insert.on_conflict(OnConflict::new().do_nothing().to_owned());
+            Box::pin(async move { tx.execute(&insert).await.map(drop) })
+        })
+        .await
+    }
+}
+
+/// The work, and what it left to be written.
+async fn carry_out<T, E, F>(tx: &mut Tx, work: &F) -> Result<T, E>
+where
+    E: From<StoreError>,
+    F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E>,
+{
+    let value = work(tx).await?;
+    tx.flush().await.map_err(|error| tx.note(error))?;
+    Ok(value)
+}
+
+async fn on_writer<T, E, F>(writer: &Writer, work: F) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+    F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E> + Send + 'static,
+{
+    let (send, receive) = oneshot::channel();
+    let job = Box::new(move |tx: &mut Tx| {
+        let result = futures::executor::block_on(carry_out(tx, &work));
+        Outcome {
+            keep: result.is_ok(),
+            answer: Box::new(move |committed| {
+                // The caller may be gone; what was committed stays committed.
+                let _gone = send.send(committed.map_err(E::from).and(result));
+            }),
+        }
+    });
+    writer.send(job)?;
+    receive.await.unwrap_or_else(|_stopped| Err(StoreError::Stopped.into()))
+}

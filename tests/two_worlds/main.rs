@@ -1,0 +1,54 @@
+//! LK-00: what a patient's app is answered depends only on what its token may see.
+//!
+//! Two servers hold the same data inside the patient's view and different data outside of it. Thousands of generated
+//! requests with the patient's token go to both; every answer must be the same but for addresses, instants and
+//! identifiers that the servers made up. <https://en.wikipedia.org/wiki/Non-interference_(security)>
+
+mod requests;
+mod twins;
+
+use requests::Requests;
+use tests::random::{Random, seed};
+use tests::server;
+use twins::Twins;
+
+/// Requests to each pair of servers.
+const REQUESTS: usize = 5000;
+
+/// After these, resources are created too. Their ids are random, so sorting by id is no longer asked for.
+const BEFORE_CREATES: usize = 4000;
+
+/// Most failures that are printed.
+const SHOWN: usize = 10;
+
+#[test]
+fn lk_00_a_patients_app_cannot_tell_two_worlds_apart_on_sqlite() {
+    server::block_on(run(tests::Engine::Sqlite));
+}
+
+#[test]
+fn lk_00_a_patients_app_cannot_tell_two_worlds_apart_on_postgres() {
+    if tests::Engine::Postgres.is_available() {
+        server::block_on(run(tests::Engine::Postgres));
+    } else {
+        tests::skipped::skip("lk_00_…_on_postgres", "TRIBUTARY_TEST_POSTGRES is not set");
+    }
+}
+
+async fn run(engine: tests::Engine) {
+    let seed = seed(0x10);
+    let twins = Twins::start(engine, &mut Random::seeded(seed)).await;
+    let mut requests = Requests::new(twins.resources(), seed);
+    let (mut failures, mut found) = (Vec::new(), 0);
+    for number in 0..REQUESTS {
+        let request = requests.next(number >= BEFORE_CREATES);
+        match twins.ask(&request).await {
+            Ok(status) => found += usize::from((200..300).contains(&status)),
+            Err(difference) => failures.push(format!("{number}: {request:?}\n{difference}")),
+        }
+    }
+    println!("{REQUESTS} requests, {found} answered with 2xx, {} differences", failures.len());
+    assert!(found > REQUESTS / 4, "most requests are real ones: {found}");
+    let shown = failures.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} differences, seed {seed}:\n{shown}", failures.len());
+}

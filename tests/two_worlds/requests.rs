@@ -1,0 +1,228 @@
+//! Requests that a patient's app may send, among them many that probe for what is hidden.
+
+use fhir::json::Json;
+use fhir::{array, object};
+use search::generate::Generator;
+use tests::random::Random;
+use tests::{Answer, Client, url, world};
+
+use crate::twins::PATIENT;
+
+/// Stands for the server's address while searches are generated; references in the data are relative.
+const BASE: &str = "http://base.test/fhir";
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Request {
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    None,
+    Json(Json),
+    Form(String),
+}
+
+/// Makes them.
+pub(crate) struct Requests<'a> {
+    resources: &'a [Json],
+    searches: Generator<'a>,
+    random: Random,
+}
+
+impl<'a> Requests<'a> {
+    pub(crate) fn new(resources: &'a [Json], seed: u64) -> Self {
+        let references: Vec<_> = resources.iter().collect();
+        Requests { resources, searches: Generator::new(&references, BASE, seed), random: Random::seeded(seed) }
+    }
+
+    /// The next one; the server is to make up ids only where `creates` is true.
+    pub(crate) fn next(&mut self, creates: bool) -> Request {
+        match self.random.below(100) {
+            0..60 => self.search(creates),
+            60..72 => self.read(),
+            72..78 => self.history(),
+            78..84 => self.conditional_read(),
+            84..90 => self.update(),
+            90..92 => self.delete(),
+            92..96 if creates => self.create(),
+            92..96 => self.odd(),
+            _ => self.batch(),
+        }
+    }
+
+    fn search(&mut self, creates: bool) -> Request {
+        loop {
+            let Some(search) = self.searches.next() else { return self.read() };
+            let sorted_by_id = search.pairs.iter().any(|(name, value)| name == "_sort" && value.contains("_id"));
+            if creates && sorted_by_id {
+                continue;
+            }
+            let mut pairs = search.pairs;
+            if self.random.chance(30) && !pairs.iter().any(|(name, _)| name == "_total") {
+                pairs.push(("_total".to_owned(), "accurate".to_owned()));
+            }
+            if self.random.chance(15) {
+                pairs.push((
+                    "_revinclude".to_owned(),
+                    (*self.random.pick(&["Observation:subject", "Encounter:patient"])).to_owned(),
+                ));
+            }
+            if self.random.chance(20) {
+                let path = format!("{}/_search", search.resource_type);
+                return Request { method: "POST", path, headers: Vec::new(), body: Body::Form(url::query(&pairs)) };
+            }
+            return Request::get(url::search(&search.resource_type, &pairs));
+        }
+    }
+
+    fn read(&mut self) -> Request {
+        let path = self.some_path();
+        let method = if self.random.chance(10) { "HEAD" } else { "GET" };
+        Request { method, ..Request::get(path) }
+    }
+
+    fn history(&mut self) -> Request {
+        let path = self.some_path();
+        match self.random.below(3) {
+            0 => Request::get(format!("{path}/_history")),
+            1 => Request::get(format!("{path}/_history?_count=1")),
+            _ => Request::get(format!("{path}/_history/{}", self.random.below(4))),
+        }
+    }
+
+    fn conditional_read(&mut self) -> Request {
+        let mut request = self.read();
+        let version = format!("W/\"{}\"", self.random.below(3));
+        let choices = [
+            ("if-none-match", version),
+            ("if-none-match", "*".to_owned()),
+            ("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT".to_owned()),
+            ("accept", "application/fhir+xml".to_owned()),
+        ];
+        request.headers.push(self.random.pick(&choices).clone());
+        request
+    }
+
+    fn update(&mut self) -> Request {
+        let mut resource = self.some_resource().clone();
+        if self.random.chance(30) {
+            let number = self.random.below(2000);
+            let patient = *self.random.pick(&[PATIENT, PATIENT, "bo", "nobody"]);
+            resource = world::observation(&mut self.random, patient, number);
+        }
+        if self.random.chance(10)
+            && let Some(members) = resource.as_object_mut()
+        {
+            members.insert("subject", object! { "reference": "Patient/bo" });
+        }
+        let mut headers = Vec::new();
+        if self.random.chance(30) {
+            headers.push(("if-match", format!("W/\"{}\"", self.random.below(4))));
+        }
+        Request { method: "PUT", path: path(&resource), headers, body: Body::Json(resource) }
+    }
+
+    fn delete(&mut self) -> Request {
+        Request { method: "DELETE", ..Request::get(self.some_path()) }
+    }
+
+    fn create(&mut self) -> Request {
+        let patient = *self.random.pick(&[PATIENT, PATIENT, "bo", "dov", "nobody"]);
+        let mut observation = world::observation(&mut self.random, patient, 0);
+        if let Some(members) = observation.as_object_mut() {
+            members.remove("id");
+            members.insert(
+                "identifier",
+                array![object! { "system": "urn:example:app", "value": self.random.below(20).to_string() }],
+            );
+        }
+        let mut headers = Vec::new();
+        if self.random.chance(50) {
+            headers.push(("if-none-exist", format!("identifier=urn:example:app|{}", self.random.below(20))));
+        }
+        Request { method: "POST", path: "Observation".to_owned(), headers, body: Body::Json(observation) }
+    }
+
+    /// Paths that are not there, types without a right, parameters that are misspelt.
+    fn odd(&mut self) -> Request {
+        let paths = [
+            "Patient",
+            "Patient/bo/Observation",
+            "Patient/ana/Observation",
+            "Basic/nobodys",
+            "Basic",
+            "AuditEvent",
+            "_history",
+            "Observation/_history",
+            "Observation?subject:Patient.name=a",
+            "Patient?_has:Observation:patient:code=8867-4",
+            "Observation?patient=bo&_summary=count",
+            "Observation?_total=accurate&_count=0",
+            "Nonsense/1",
+            "Observation?nonsense=1",
+            "Observation/bo-o1/$everything",
+            "Patient/bo/$everything",
+            "Observation?_cursor=AAAA",
+            "metadata",
+            "Group",
+            "List",
+        ];
+        Request::get((*self.random.pick(&paths)).to_owned())
+    }
+
+    fn batch(&mut self) -> Request {
+        let entry = |url: String| object! { "request": object! { "method": "GET", "url": url } };
+        let mut entries = Vec::new();
+        for _ in 0..3 {
+            let url = if self.random.chance(50) { self.some_path() } else { self.search(true).target() };
+            entries.push(entry(url));
+        }
+        let kind = *self.random.pick(&["batch", "transaction"]);
+        let bundle = object! { "resourceType": "Bundle", "type": kind, "entry": entries };
+        Request { method: "POST", path: String::new(), headers: Vec::new(), body: Body::Json(bundle) }
+    }
+
+    fn some_resource(&mut self) -> &'a Json {
+        self.random.pick(self.resources)
+    }
+
+    fn some_path(&mut self) -> String {
+        if self.random.chance(5) { "Observation/never-was".to_owned() } else { path(self.some_resource()) }
+    }
+}
+
+impl Request {
+    fn get(path: String) -> Self {
+        Request { method: "GET", path, headers: Vec::new(), body: Body::None }
+    }
+
+    /// As the URL of a bundle entry.
+    fn target(self) -> String {
+        match self.body {
+            Body::Form(form) => self.path.replace("/_search", "?") + &form,
+            _ => self.path,
+        }
+    }
+
+    pub(crate) async fn send(&self, client: &Client) -> Answer {
+        let method = self.method.parse().expect("a method of HTTP");
+        let mut call = client.call(method, &self.path);
+        for (name, value) in &self.headers {
+            call = call.header(name, value);
+        }
+        match &self.body {
+            Body::None => call.await,
+            Body::Json(body) => call.json(body).await,
+            Body::Form(form) => call.body("application/x-www-form-urlencoded", form.clone()).await,
+        }
+    }
+}
+
+fn path(resource: &Json) -> String {
+    format!("{}/{}", resource.str("resourceType").unwrap_or("Basic"), resource.str("id").unwrap_or("none"))
+}
