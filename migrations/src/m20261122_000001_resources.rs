@@ -34,8 +34,10 @@ const CHRONOLOGY: Column = integer(
     "When the resource happened, microseconds since 1970; the smallest integer if it does not say. Newest first is the default order.",
 );
 const RID: Column = integer("rid", "The resource that has the value.");
-const LEAD: Column =
-    integer("lead", "1 on one row of each value, 0 on its repetitions for further patients: scans over all patients read 1.");
+const LEAD: Column = integer(
+    "lead",
+    "1 on one row of each value, 0 on its repetitions for further patients: scans over all patients read 1.",
+);
 
 static TABLES: &[Table] = &[
     Table {
@@ -63,8 +65,20 @@ static TABLES: &[Table] = &[
         primary_key: &["rid"],
         clustered: false,
         indexes: &[
-            Index { name: "resource_by_id", columns: &["type_id", "id"], unique: true, only_where: None, comment: "read by logical id; finding the target of a reference" },
-            Index { name: "resource_by_last_updated", columns: &["type_id", "last_updated", "rid"], unique: false, only_where: Some("live"), comment: "_lastUpdated and _sort=_lastUpdated" },
+            Index {
+                name: "resource_by_id",
+                columns: &["type_id", "id"],
+                unique: true,
+                only_where: None,
+                comment: "read by logical id; finding the target of a reference",
+            },
+            Index {
+                name: "resource_by_last_updated",
+                columns: &["type_id", "last_updated", "rid"],
+                unique: false,
+                only_where: Some("live"),
+                comment: "_lastUpdated and _sort=_lastUpdated",
+            },
         ],
     },
     Table {
@@ -76,12 +90,21 @@ static TABLES: &[Table] = &[
             integer("version", "meta.versionId."),
             integer("last_updated", "meta.lastUpdated of this version, microseconds since 1970."),
             integer("method", "How it came: 1 POST, 2 PUT, 3 DELETE."),
-            text("patients", "rids of the patients in whose compartment this version lay, each after a comma, one comma at the end."),
+            text(
+                "patients",
+                "rids of the patients in whose compartment this version lay, each after a comma, one comma at the end.",
+            ),
             Column { name: "body", kind: Kind::OptionalText, comment: "The JSON that is served; none for a deletion." },
         ],
         primary_key: &["seq"],
         clustered: false,
-        indexes: &[Index { name: "version_by_resource", columns: &["rid", "version"], unique: true, only_where: None, comment: "vread and instance history" }],
+        indexes: &[Index {
+            name: "version_by_resource",
+            columns: &["rid", "version"],
+            unique: true,
+            only_where: None,
+            comment: "vread and instance history",
+        }],
     },
     Table {
         name: "listing",
@@ -90,8 +113,20 @@ static TABLES: &[Table] = &[
         primary_key: &["type_id", "patient", "chronology", "rid"],
         clustered: true,
         indexes: &[
-            Index { name: "listing_of_all", columns: &["type_id", "chronology", "rid"], unique: false, only_where: Some("lead"), comment: "search of a type over all patients" },
-            Index { name: "listing_by_resource", columns: &["rid"], unique: false, only_where: None, comment: "view predicate on a known resource; rewriting on update" },
+            Index {
+                name: "listing_of_all",
+                columns: &["type_id", "chronology", "rid"],
+                unique: false,
+                only_where: Some("lead"),
+                comment: "search of a type over all patients",
+            },
+            Index {
+                name: "listing_by_resource",
+                columns: &["rid"],
+                unique: false,
+                only_where: None,
+                comment: "view predicate on a known resource; rewriting on update",
+            },
         ],
     },
     Table {
@@ -107,8 +142,20 @@ static TABLES: &[Table] = &[
         primary_key: &["token"],
         clustered: false,
         indexes: &[
-            Index { name: "token_by_code", columns: &["code_hash"], unique: false, only_where: None, comment: "search by code without a system" },
-            Index { name: "token_by_system", columns: &["system_hash"], unique: false, only_where: None, comment: "search by system without a code" },
+            Index {
+                name: "token_by_code",
+                columns: &["code_hash"],
+                unique: false,
+                only_where: None,
+                comment: "search by code without a system",
+            },
+            Index {
+                name: "token_by_system",
+                columns: &["system_hash"],
+                unique: false,
+                only_where: None,
+                comment: "search by system without a code",
+            },
         ],
     },
     Table {
@@ -118,8 +165,20 @@ static TABLES: &[Table] = &[
         primary_key: &["param", "token", "patient", "chronology", "rid"],
         clustered: true,
         indexes: &[
-            Index { name: "index_token_of_all", columns: &["param", "token", "chronology", "rid"], unique: false, only_where: Some("lead"), comment: "search by token over all patients, newest first" },
-            Index { name: "index_token_by_resource", columns: &["rid", "param", "token"], unique: false, only_where: None, comment: "further conditions on a found resource; rewriting on update" },
+            Index {
+                name: "index_token_of_all",
+                columns: &["param", "token", "chronology", "rid"],
+                unique: false,
+                only_where: Some("lead"),
+                comment: "search by token over all patients, newest first",
+            },
+            Index {
+                name: "index_token_by_resource",
+                columns: &["rid", "param", "token"],
+                unique: false,
+                only_where: None,
+                comment: "further conditions on a found resource; rewriting on update",
+            },
         ],
     },
     Table {
@@ -127,7 +186,10 @@ static TABLES: &[Table] = &[
         comment: "Values of reference parameters.",
         columns: &[
             PARAM,
-            integer("target", "rid of the resource referred to; for other URLs the negative of the first 63 bits of their SHA-256."),
+            integer(
+                "target",
+                "rid of the resource referred to; for other URLs the negative of the first 63 bits of their SHA-256.",
+            ),
             PATIENT,
             CHRONOLOGY,
             RID,
@@ -135,7 +197,13 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["param", "target", "patient", "chronology", "rid"],
         clustered: true,
-        indexes: &[Index { name: "index_reference_by_resource", columns: &["rid", "param", "target"], unique: false, only_where: None, comment: "_include; further conditions on a found resource" }],
+        indexes: &[Index {
+            name: "index_reference_by_resource",
+            columns: &["rid", "param", "target"],
+            unique: false,
+            only_where: None,
+            comment: "_include; further conditions on a found resource",
+        }],
     },
     Table {
         name: "index_date",
@@ -152,8 +220,20 @@ static TABLES: &[Table] = &[
         primary_key: &["param", "low", "high", "patient", "rid"],
         clustered: true,
         indexes: &[
-            Index { name: "index_date_by_patient", columns: &["param", "patient", "low", "rid"], unique: false, only_where: None, comment: "dates within one patient's data" },
-            Index { name: "index_date_by_resource", columns: &["rid", "param", "low", "high"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" },
+            Index {
+                name: "index_date_by_patient",
+                columns: &["param", "patient", "low", "rid"],
+                unique: false,
+                only_where: None,
+                comment: "dates within one patient's data",
+            },
+            Index {
+                name: "index_date_by_resource",
+                columns: &["rid", "param", "low", "high"],
+                unique: false,
+                only_where: None,
+                comment: "further conditions on a found resource; sorting",
+            },
         ],
     },
     Table {
@@ -172,15 +252,34 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["rid", "param", "value", "patient"],
         clustered: false,
-        indexes: &[Index { name: "index_string_by_value", columns: &["param", "prefix", "patient"], unique: false, only_where: None, comment: "search by the start of a text" }],
+        indexes: &[Index {
+            name: "index_string_by_value",
+            columns: &["param", "prefix", "patient"],
+            unique: false,
+            only_where: None,
+            comment: "search by the start of a text",
+        }],
     },
     Table {
         name: "index_number",
         comment: "Values of number parameters.",
-        columns: &[PARAM, text("value", "Sortable form of the decimal, see fhir::decimal."), PATIENT, CHRONOLOGY, RID, LEAD],
+        columns: &[
+            PARAM,
+            text("value", "Sortable form of the decimal, see fhir::decimal."),
+            PATIENT,
+            CHRONOLOGY,
+            RID,
+            LEAD,
+        ],
         primary_key: &["param", "value", "patient", "rid"],
         clustered: true,
-        indexes: &[Index { name: "index_number_by_resource", columns: &["rid", "param", "value"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" }],
+        indexes: &[Index {
+            name: "index_number_by_resource",
+            columns: &["rid", "param", "value"],
+            unique: false,
+            only_where: None,
+            comment: "further conditions on a found resource; sorting",
+        }],
     },
     Table {
         name: "index_quantity",
@@ -198,20 +297,43 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["param", "value", "unit", "name", "patient", "rid"],
         clustered: true,
-        indexes: &[Index { name: "index_quantity_by_resource", columns: &["rid", "param", "value"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" }],
+        indexes: &[Index {
+            name: "index_quantity_by_resource",
+            columns: &["rid", "param", "value"],
+            unique: false,
+            only_where: None,
+            comment: "further conditions on a found resource; sorting",
+        }],
     },
     Table {
         name: "index_uri",
         comment: "Values of uri parameters.",
-        columns: &[PARAM, integer("hash", "First 63 bits of SHA-256 over the value."), text("value", "Value as written."), PATIENT, CHRONOLOGY, RID, LEAD],
+        columns: &[
+            PARAM,
+            integer("hash", "First 63 bits of SHA-256 over the value."),
+            text("value", "Value as written."),
+            PATIENT,
+            CHRONOLOGY,
+            RID,
+            LEAD,
+        ],
         primary_key: &["param", "hash", "patient", "rid"],
         clustered: true,
-        indexes: &[Index { name: "index_uri_by_resource", columns: &["rid", "param", "hash"], unique: false, only_where: None, comment: "further conditions on a found resource; sorting" }],
+        indexes: &[Index {
+            name: "index_uri_by_resource",
+            columns: &["rid", "param", "hash"],
+            unique: false,
+            only_where: None,
+            comment: "further conditions on a found resource; sorting",
+        }],
     },
     Table {
         name: "claim",
         comment: "Criteria of conditional creates: the row that two of them meet on, so that one waits for the other.",
-        columns: &[integer("hash", "First 63 bits of SHA-256 over type and criteria."), integer("claims", "How often it was claimed.")],
+        columns: &[
+            integer("hash", "First 63 bits of SHA-256 over type and criteria."),
+            integer("claims", "How often it was claimed."),
+        ],
         primary_key: &["hash"],
         clustered: false,
         indexes: &[],
@@ -229,6 +351,12 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["audit"],
         clustered: false,
-        indexes: &[Index { name: "audit_by_resource", columns: &["rid"], unique: false, only_where: None, comment: "who changed this resource" }],
+        indexes: &[Index {
+            name: "audit_by_resource",
+            columns: &["rid"],
+            unique: false,
+            only_where: None,
+            comment: "who changed this resource",
+        }],
     },
 ];

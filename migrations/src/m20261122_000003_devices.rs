@@ -41,12 +41,21 @@ static TABLES: &[Table] = &[
         name: "inbox",
         comment: "Every vendor message that was acknowledged, as it came, and what became of it.",
         columns: &[
-            text("receipt", "What the vendor was answered: 24 hexadecimal digits, the first 8 are the second of receipt."),
+            text(
+                "receipt",
+                "What the vendor was answered: 24 hexadecimal digits, the first 8 are the second of receipt.",
+            ),
             VENDOR,
-            text("delivery", "The vendor's id of the message; sha256:… where it has none; id#sha256… for the same id with other content."),
+            text(
+                "delivery",
+                "The vendor's id of the message; sha256:… where it has none; id#sha256… for the same id with other content.",
+            ),
             Column { name: "hash", kind: Kind::Bytes, comment: "SHA-256 of the body." },
             Column { name: "body", kind: Kind::Bytes, comment: "The message, byte for byte." },
-            optional_text("device", "Device that may be paired with a patient; the one on the patient where there is a gateway too."),
+            optional_text(
+                "device",
+                "Device that may be paired with a patient; the one on the patient where there is a gateway too.",
+            ),
             optional_text("gateway", "The gateway that sent for it."),
             text("state", "received, applied, quarantined or dead."),
             integer("received_at", "When it came first, microseconds since 1970."),
@@ -82,7 +91,12 @@ static TABLES: &[Table] = &[
         primary_key: &["pairing"],
         clustered: false,
         indexes: &[
-            index("pairing_by_device", &["vendor", "device", "until_at"], true, "whose reading is it; at most one open pairing a device"),
+            index(
+                "pairing_by_device",
+                &["vendor", "device", "until_at"],
+                true,
+                "whose reading is it; at most one open pairing a device",
+            ),
             index("pairing_by_patient", &["patient"], false, "the devices of a patient"),
         ],
     },

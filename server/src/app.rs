@@ -1,5 +1,6 @@
 //! What every handler and command shares: configuration, store, clock, randomness and keys.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -34,7 +35,7 @@ pub enum OpenError {
     SecretKey(#[from] SecretKeyError),
     /// The folder of an SQLite database cannot be made.
     #[error("cannot make folder {0}: {1}")]
-    Folder(std::path::PathBuf, std::io::Error),
+    Folder(PathBuf, std::io::Error),
     /// The database cannot be opened or brought up to date.
     #[error("database {0}: {1}")]
     Database(String, StoreError),
@@ -48,8 +49,8 @@ impl App {
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let config = config.clone().resolved();
         let random = Random::system();
-        if let Some(folder) = config.sqlite_path().and_then(std::path::Path::parent) {
-            std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
+        if let Some(folder) = config.sqlite_path().and_then(Path::parent) {
+            make_private(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
         }
         let secret = SecretKey::load(&config, &random)?;
         let store = Store::open(&config.database, secret.derive("cursor"), &config.fhir_base())
@@ -72,4 +73,13 @@ impl App {
         }
         Ok(app)
     }
+}
+
+/// Makes a folder that only its owner can enter; one that exists stays as it is.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    if folder.as_os_str().is_empty() { Ok(()) } else { builder.create(folder) }
 }

@@ -83,7 +83,9 @@ pub async fn authenticate(app: &App, token: Secret) -> Result<Caller, Error> {
         store::tokens::find_access(&app.store, token.hash(), app.clock.now()).await?.ok_or_else(invalid_token)?;
     let base = app.config.fhir_base();
     if access.audience != base {
-        return Err(invalid_token()); // OA-35: made for another address of this database
+        // OA-35. Whoever holds the token may know for whom it was made.
+        let message = format!("the access token was made for {}, not for {base}", access.audience);
+        return Err(Error::unauthorized(message).with_header("WWW-Authenticate", "Bearer error=\"invalid_token\""));
     }
     let person = access.terms.person();
     let user = person.map(|person| person.user_id.clone());

@@ -20,6 +20,12 @@ pub use setting::{Setting, SettingSource};
 /// File that is read where none is named and it exists.
 pub const DEFAULT_FILE: &str = "tributary.toml";
 
+/// Database where none is named.
+const DEFAULT_DATABASE: &str = "sqlite:./data/tributary.sqlite";
+
+/// What `auto` is with the default address.
+const DEFAULT_BASE_URL: &str = "http://127.0.0.1:8080";
+
 /// Start of the name of every variable.
 pub const VARIABLE_PREFIX: &str = "TRIBUTARY_";
 
@@ -38,7 +44,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the data is: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`.
     #[arg(long, env = "TRIBUTARY_DATABASE", global = true, value_name = "DATABASE")]
-    #[arg(default_value = "sqlite:./data/tributary.sqlite", value_parser = setting::database, hide_env_values = true)]
+    #[arg(default_value = DEFAULT_DATABASE, value_parser = setting::database, hide_env_values = true)]
     pub database: String,
     /// Address under which clients reach this server, as it stands in tokens, links and Locations; `auto` is
     /// `http://LISTEN`.
@@ -156,6 +162,22 @@ impl Config {
     /// Address of the FHIR service, without a slash at the end.
     pub fn fhir_base(&self) -> String {
         format!("{}/fhir", self.base_url)
+    }
+
+    /// The flags with which another command reaches this server's database and makes tokens for its address; empty
+    /// where they are the defaults. For hints to people: a password is not in it.
+    pub fn flags_to_reach(&self) -> String {
+        let mut flags = String::new();
+        if self.base_url != DEFAULT_BASE_URL {
+            flags += " --base-url ";
+            flags += &self.base_url;
+        }
+        if self.database != DEFAULT_DATABASE {
+            flags += " --database '";
+            flags += &self.database_for_display();
+            flags.push('\'');
+        }
+        flags
     }
 
     /// The file of an SQLite database.

@@ -267,8 +267,9 @@ impl From<StoreError> for Error {
                 Error::bad_request(Issue::error(IssueCode::Value, "_cursor does not belong to this search; start anew"))
             }
             StoreError::TooCostly(text) => Error::bad_request(Issue::error(IssueCode::TooCostly, text)),
-            StoreError::Stopped => Error::unavailable("the write was not carried out; try again")
-                .with_header("Retry-After", "1"),
+            StoreError::Stopped => {
+                Error::unavailable("the write was not carried out; try again").with_header("Retry-After", "1")
+            }
             defect => Error::internal(defect),
         }
     }
@@ -296,7 +297,8 @@ mod tests {
 
     #[test]
     fn issues_of_an_entry_say_where() {
-        let error = Error::bad_request(Issue::error(IssueCode::Value, "no").at("Patient.birthDate")).within("Bundle.entry[2]");
+        let error =
+            Error::bad_request(Issue::error(IssueCode::Value, "no").at("Patient.birthDate")).within("Bundle.entry[2]");
         assert_eq!(error.issues()[0].expression, ["Bundle.entry[2]", "Patient.birthDate"]);
     }
 }

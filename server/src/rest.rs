@@ -11,10 +11,10 @@
 
 use std::sync::Arc;
 
+use ::search::entry::Extracted;
 use fhir::date::format_instant;
 use fhir::json::{Json, Object, write_string};
 use fhir::outcome::{Issue, IssueCode, Severity};
-use ::search::entry::Extracted;
 use store::{Change, Method, Tx};
 
 use crate::access;
@@ -255,12 +255,20 @@ mod tests {
         let id = "a";
         let resource = ordered(resource, "Patient", id).unwrap();
         let (head, tail) = halves(&resource);
-        Prepared { resource_type: "Patient".into(), id: id.into(), resource, extracted: Extracted::default(), head, tail }
+        Prepared {
+            resource_type: "Patient".into(),
+            id: id.into(),
+            resource,
+            extracted: Extracted::default(),
+            head,
+            tail,
+        }
     }
 
     #[test]
     fn identity_and_meta_stand_first_and_the_rest_keeps_its_order() {
-        let meta = object! { "versionId": "77", "profile": fhir::array!["http://p"], "lastUpdated": "1999-01-01T00:00:00Z" };
+        let meta =
+            object! { "versionId": "77", "profile": fhir::array!["http://p"], "lastUpdated": "1999-01-01T00:00:00Z" };
         let sent = object! { "gender": "male", "meta": meta, "id": "zzz", "active": true, "resourceType": "Patient" };
         let text = prepared(sent).text(3, 1_767_323_045_678_901);
         assert_eq!(

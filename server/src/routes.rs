@@ -1,7 +1,7 @@
 //! Every route of the server, one row each: method, path, handler, what it is.
 //!
 //! `GET` rows answer `HEAD` too. A path that is here with another method is 405, every other path is 404; both are
-//! OperationOutcomes.
+//! `OperationOutcome`s.
 
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;

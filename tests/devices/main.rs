@@ -18,8 +18,8 @@ pub const MONITOR: &str = "TaiDoc:BP800:001-3261717440000AAA-0D";
 /// Identifiers of measurements.
 pub const MEASUREMENT: &str = "https://example.org/fhir/adapters/medisante/measurement";
 
-/// How long messages may wait to be applied.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long messages may wait to be applied: longer than the lease of a worker that was killed.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The vendor's cloud with a good key.
 pub fn vendor(server: &TestServer) -> Medisante {

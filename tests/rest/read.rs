@@ -1,1 +1,64 @@
 //! Tests of `server/src/rest/read.rs`.
+
+use fhir::object;
+use tests::TestServer;
+
+tests::on_both_engines!(read_is_byte_for_byte_what_was_answered, validators, lk_10_hidden_is_unknown, head_has_no_body);
+
+async fn read_is_byte_for_byte_what_was_answered(server: TestServer) {
+    let system = server.system();
+    let sent = r#"{"gender":"male","resourceType":"Patient","extension":[{"url":"http://e","valueDecimal":1.00}]}"#;
+    let created = system.post("Patient").body("application/fhir+json", sent).await.expect_status(201);
+    let read = system.get(&created.location()).await.expect_status(200);
+    assert_eq!(read.bytes(), created.bytes());
+    assert!(read.text().contains("1.00"), "decimals keep their precision: {}", read.text());
+    assert!(read.text().starts_with("{\"resourceType\":\"Patient\",\"id\":\""));
+    assert_eq!(read.header("etag"), Some("W/\"1\""));
+    assert!(read.header("cache-control").is_some_and(|value| value.contains("private")), "LK-47");
+    assert_eq!(read.header("content-type"), Some("application/fhir+json; charset=utf-8"));
+}
+
+async fn validators(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    let read = system.get("Patient/a").await.expect_status(200);
+    let modified = read.header("last-modified").expect("a read says when").to_owned();
+    let has = system.get("Patient/a").header("If-None-Match", "W/\"1\"").await.expect_status(304);
+    assert!(has.bytes().is_empty());
+    assert_eq!(has.header("etag"), Some("W/\"1\""));
+    system.get("Patient/a").header("If-None-Match", "W/\"2\"").await.expect_status(200);
+    system.get("Patient/a").header("If-Modified-Since", &modified).await.expect_status(304);
+    system.get("Patient/a").header("If-Modified-Since", "Thu, 01 Jan 1970 00:00:00 GMT").await.expect_status(200);
+}
+
+async fn lk_10_hidden_is_unknown(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    system.store(&object! { "resourceType": "Patient", "id": "b" }).await;
+    system.store(&object! { "resourceType": "Patient", "id": "gone" }).await;
+    system.delete("Patient/gone").await.expect_status(204);
+    let app = server.patient("a");
+    app.get("Patient/a").await.expect_status(200);
+    let unknown = app.get("Patient/c").await.expect_status(404);
+    for hidden in ["b", "gone"] {
+        for condition in [("x-none", ""), ("If-None-Match", "W/\"1\""), ("If-None-Match", "*")] {
+            let answer =
+                app.get(&format!("Patient/{hidden}")).header(condition.0, condition.1).await.expect_status(404);
+            assert_eq!(
+                answer.text(),
+                unknown.text().replace("Patient/c", &format!("Patient/{hidden}")),
+                "LK-30, LK-31"
+            );
+            assert_eq!(answer.header_names(), unknown.header_names());
+        }
+    }
+}
+
+async fn head_has_no_body(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    let head = system.head("Patient/a").await.expect_status(200);
+    assert!(head.bytes().is_empty());
+    assert_eq!(head.header("etag"), Some("W/\"1\""));
+    system.head("Patient/unknown").await.expect_status(404);
+}

@@ -1,1 +1,73 @@
 //! Tests of `server/src/rest/search.rs`.
+
+use fhir::{array, object};
+use tests::TestServer;
+
+tests::on_both_engines!(
+    page_by_page,
+    get_and_post_are_equal,
+    what_is_unknown_is_refused,
+    lenient_is_honest,
+    lk_17_hidden_is_not_counted
+);
+
+async fn people(server: &TestServer) {
+    for (id, family) in [("a", "Ahl"), ("b", "Berg"), ("c", "Berg")] {
+        let name = array![object! { "family": family }];
+        server.system().store(&object! { "resourceType": "Patient", "id": id, "name": name }).await;
+    }
+}
+
+async fn page_by_page(server: TestServer) {
+    people(&server).await;
+    let system = server.system();
+    let mut url = Some("Patient?_count=2&_sort=_id".to_owned());
+    let mut pages = Vec::new();
+    while let Some(next) = url {
+        let page = system.get(&next).await.expect_status(200);
+        pages.push(page.matches());
+        url = page.link("next");
+    }
+    assert_eq!(pages, [vec!["a", "b"], vec!["c"]]);
+    let total = system.get("Patient?family=berg&_total=accurate&_count=1").await.expect_status(200).json();
+    assert_eq!(total.get("total").and_then(|it| it.as_number()), Some("2"));
+    system.get("Patient?_cursor=forged").await.expect_status(400);
+    let bundle = system.get("Patient?family=ahl").await.expect_status(200);
+    insta::assert_snapshot!("searchset", tests::redact::answer(&bundle));
+}
+
+async fn get_and_post_are_equal(server: TestServer) {
+    people(&server).await;
+    let system = server.system();
+    let got = system.get("Patient?family=berg&_sort=_id").await.expect_status(200);
+    let posted = system.post("Patient/_search?family=berg").form(&[("_sort", "_id")]).await.expect_status(200);
+    assert_eq!(got.text(), posted.text(), "LK-44");
+    system.post("Patient/_search").json(&object! {}).await.expect_status(415);
+}
+
+async fn what_is_unknown_is_refused(server: TestServer) {
+    let system = server.system();
+    for query in
+        ["famly=x", "family:fuzzy=x", "birthdate=yesterday", "_sort=nothing", "_include=Nothing:x", "family=%ff"]
+    {
+        let answer = system.get(&format!("Patient?{query}")).await.expect_status(400);
+        assert_eq!(answer.json().str("resourceType"), Some("OperationOutcome"), "{query}");
+    }
+    system.get("Nothing?x=1").await.expect_status(404);
+}
+
+async fn lenient_is_honest(server: TestServer) {
+    people(&server).await;
+    let answer = server.system().get("Patient?famly=x&family=ahl").header("Prefer", "handling=lenient").await;
+    let answer = answer.expect_status(200);
+    assert_eq!(answer.matches(), ["a"]);
+    assert_eq!(answer.entries("outcome").len(), 1);
+    assert!(!answer.link("self").expect("a page has a self link").contains("famly"));
+}
+
+async fn lk_17_hidden_is_not_counted(server: TestServer) {
+    people(&server).await;
+    let answer = server.patient("b").get("Patient?_total=accurate").await.expect_status(200);
+    assert_eq!(answer.matches(), ["b"]);
+    assert_eq!(answer.json().get("total").and_then(|it| it.as_number()), Some("1"));
+}

@@ -30,14 +30,14 @@ fn nothing_is_without_a_bound() {
         assert!(matches!(refused.status, 400 | 413), "{}", refused.describe());
 
         for number in 0..3 {
-            system.store(&object! { "resourceType": "Basic", "id": format!("b{number}") }).await;
+            system.store(&object! { "resourceType": "Patient", "id": format!("b{number}") }).await;
         }
-        let page = system.get("Basic?_count=1000").await.expect_status(200);
+        let page = system.get("Patient?_count=1000").await.expect_status(200);
         assert_eq!(page.matches().len(), 2, "a page is not longer than its limit");
         assert!(page.link("next").is_some());
 
         let many = vec!["_id=x"; 200].join("&");
-        let refused = system.get(&format!("Basic?{many}")).await.expect_status(400);
+        let refused = system.get(&format!("Patient?{many}")).await.expect_status(400);
         assert_eq!(refused.json().get("resourceType").and_then(Json::as_str), Some("OperationOutcome"));
     });
 }

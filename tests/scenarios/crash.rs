@@ -21,6 +21,12 @@ struct Ledger {
     claimed: Vec<String>,
 }
 
+impl Ledger {
+    fn is_empty(&self) -> bool {
+        self.resources.is_empty() && self.claimed.is_empty()
+    }
+}
+
 async fn re_02_kill_9_loses_nothing_acknowledged_and_doubles_nothing(mut server: TestServer) {
     let rounds = std::env::var("TRIBUTARY_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let system = server.system();
@@ -52,6 +58,13 @@ async fn storm(server: &mut TestServer, system: &Client, round: usize, length: D
             }
         });
     }
+    // A fresh process reads its definitions at the first write: the storm begins when that is done.
+    let begins = async {
+        while ledger.lock().expect("no writer panicked").is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), begins).await.expect("the server acknowledges a write");
     tokio::time::sleep(length).await;
     server.kill();
     over.store(true, Ordering::Relaxed);

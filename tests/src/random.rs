@@ -32,7 +32,7 @@ impl Random {
 
     /// One of these words.
     pub fn word(&mut self, choices: &[&'static str]) -> &'static str {
-        self.pick(choices)
+        choices[self.below(choices.len())]
     }
 
     /// True in `percent` of a hundred cases.

@@ -9,7 +9,7 @@ use fhir::json::Json;
 use fhir::reference::Reference;
 
 use crate::compartment::{self, PATIENT_ELSEWHERE};
-use crate::entry::{Extracted, IndexEntry, IndexValue, Target};
+use crate::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, Target};
 use crate::query::ParamKind;
 use crate::registry::{Element, Kind, Parameter, registry};
 
@@ -106,12 +106,12 @@ fn values(kind: ParamKind, element: &Element<'_>, base: &str) -> Vec<IndexValue>
 
 /// The instant by which the type is ordered: where its earliest `date` begins.
 fn chronology(resource_type: &str, entries: &[IndexEntry]) -> i64 {
-    let Some(parameter) = registry().find(resource_type, "date") else { return 0 };
+    let Some(parameter) = registry().find(resource_type, "date") else { return NO_CHRONOLOGY };
     let lows = entries.iter().filter(|entry| entry.param == parameter.id).filter_map(|entry| match entry.value {
         IndexValue::Date { low, .. } => Some(low),
         _ => None,
     });
-    lows.min().unwrap_or(0)
+    lows.min().unwrap_or(NO_CHRONOLOGY)
 }
 
 /// Text that is equal for equal values of one parameter.

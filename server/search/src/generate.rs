@@ -76,7 +76,7 @@ impl<'a> Generator<'a> {
                     let pair = filter(known, modifier, prefix, self.base, &mut self.random);
                     all.push(searched.search(vec![pair]));
                 }
-                for sign in ["", "-"] {
+                for sign in ["", "-"].into_iter().filter(|_| known.kind != ParamKind::Reference) {
                     all.push(searched.search(vec![pair("_sort", format!("{sign}{}", known.parameter.code))]));
                 }
                 if known.kind == ParamKind::Reference {
@@ -231,7 +231,10 @@ fn sort_key(searched: &Searched, random: &mut SplitMix64) -> Option<String> {
         0 => "_lastUpdated",
         1 => "_id",
         2 if searched.parameters.iter().any(|it| it.parameter.code == "date" && it.kind == ParamKind::Date) => "date",
-        _ => &random.pick(&searched.parameters)?.parameter.code,
+        _ => {
+            let known = random.pick(&searched.parameters)?;
+            if known.kind == ParamKind::Reference { "_id" } else { &known.parameter.code }
+        }
     };
     Some(format!("{}{name}", if random.one_in(2) { "-" } else { "" }))
 }

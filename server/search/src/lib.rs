@@ -26,7 +26,7 @@
 //! | reference | type and id on this server, else the URL as written; canonicals with and without their version |
 //! | uri | as written |
 //!
-//! **Order.** Without `_sort` newest first: chronology descending, 0 for resources without one. `_sort` keys: ascending by the smallest value,
+//! **Order.** Without `_sort` newest first: chronology descending, resources without one last. `_sort` keys: ascending by the smallest value,
 //! descending by the largest; resources without a value come last in both directions. A date sorts by the *low* end
 //! of its interval, in both directions; the type's `date` parameter by the chronology, the low of its earliest value,
 //! in both directions. Strings sort by folded text, tokens by the code, quantities by the number, references by

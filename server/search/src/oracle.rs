@@ -10,6 +10,7 @@ use fhir::decimal::Decimal;
 use fhir::json::Json;
 
 use crate::compartment;
+use crate::entry::NO_CHRONOLOGY;
 use crate::filter::values::Value;
 use crate::filter::{matches_at, select};
 use crate::fold::fold;
@@ -132,7 +133,7 @@ fn sort(rows: &mut [&Row<'_>], query: &Query, base: &str) {
     if query.sort.is_empty() {
         let chronology = |row: &Row<'_>| match chronology(row, base) {
             Some(Key::Instant(instant)) => instant,
-            _ => 0,
+            _ => NO_CHRONOLOGY,
         };
         rows.sort_by_cached_key(|row| Reverse((chronology(row), row.rid)));
         return;
@@ -166,10 +167,10 @@ fn key(sort: &Sort, row: &Row<'_>, base: &str) -> Option<Key> {
     }
 }
 
-/// Where the earliest value of the type's `date` begins.
+/// Where the earliest value of the type's `date` begins, if it says when.
 fn chronology(row: &Row<'_>, base: &str) -> Option<Key> {
     let param = registry().find(type_of(row), "date")?.param().filter(|it| it.kind == ParamKind::Date)?;
-    keys(&param, row, base).into_iter().min()
+    keys(&param, row, base).into_iter().min().filter(|begin| *begin != Key::Instant(NO_CHRONOLOGY))
 }
 
 fn keys(param: &Param, row: &Row<'_>, base: &str) -> Vec<Key> {

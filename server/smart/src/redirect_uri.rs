@@ -92,7 +92,8 @@ pub fn with_parameters(uri: &str, parameters: &[(&str, &str)]) -> String {
             Some(_) => "&",
         };
         let value = percent_encoding::utf8_percent_encode(value, VALUE);
-        answer.push_str(&format!("{separator}{name}={value}"));
+        answer.extend([separator, name, "="]);
+        answer.extend(value);
     }
     answer
 }

@@ -75,10 +75,8 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     transcript.say(&format!("  FHIR base  {}", running.app.config.fhir_base()));
     transcript.say(&format!("  Account    {} with password {}", seeds.username, seeds.password));
     transcript.say(&format!("  App        client id {}, redirect {}", seeds.client_id, seeds.redirect_uri));
-    transcript.say(&format!(
-        "  Token      tributary token --database {} --scope 'system/*.cruds' --ttl 1h",
-        running.app.config.database
-    ));
+    let flags = running.app.config.flags_to_reach();
+    transcript.say(&format!("  Token      tributary token --scope 'system/*.cruds' --ttl 1h{flags}"));
     running.until_stopped().await
 }
 

@@ -139,18 +139,7 @@ fn disk(config: &Config) -> Option<Finding> {
     const CHECK: &str = "disk";
     let folder = existing_folder(config.sqlite_path()?);
     let shown = folder.display();
-    let flushed = (|| {
-        let probe = folder.join(format!(".tributary-doctor-{}", Random::system().uuid()));
-        let begun = Instant::now();
-        let written = File::create_new(&probe).and_then(|mut file| {
-            file.write_all(&[0; 4096])?;
-            file.sync_all()
-        });
-        let milliseconds = begun.elapsed().as_millis();
-        let removed = std::fs::remove_file(&probe);
-        written.and(removed).map(|()| milliseconds)
-    })();
-    Some(match flushed {
+    Some(match flush(&folder) {
         Ok(time) if time > SLOW_FLUSH_MS => warning(
             CHECK,
             &format!("a flush in {shown} takes {time} ms"),
@@ -159,6 +148,18 @@ fn disk(config: &Config) -> Option<Finding> {
         Ok(time) => good(CHECK, &format!("{shown} is writable, a flush takes {time} ms")),
         Err(error) => problem(CHECK, &format!("{shown}: {error}"), "make the folder writable for this user"),
     })
+}
+
+/// Milliseconds that writing a small file and flushing it lasts.
+fn flush(folder: &Path) -> std::io::Result<u128> {
+    let probe = folder.join(format!(".tributary-doctor-{}", Random::system().uuid()));
+    let begun = Instant::now();
+    let written = File::create_new(&probe).and_then(|mut file| {
+        file.write_all(&[0; 4096])?;
+        file.sync_all()
+    });
+    let milliseconds = begun.elapsed().as_millis();
+    written.and(std::fs::remove_file(&probe)).map(|()| milliseconds)
 }
 
 /// The nearest folder above `file` that exists: the rest is made on the first start.

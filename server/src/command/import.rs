@@ -264,10 +264,8 @@ fn is_container(document: &Json) -> bool {
 /// PUT under its id, or POST where it has none.
 fn request(resource: &Json) -> Json {
     let resource_type = resource.str("resourceType").unwrap_or_default();
-    match resource.str("id") {
-        Some(id) => object! { "method": "PUT", "url": format!("{resource_type}/{id}") },
-        None => object! { "method": "POST", "url": resource_type },
-    }
+    let Some(id) = resource.str("id") else { return object! { "method": "POST", "url": resource_type } };
+    object! { "method": "PUT", "url": format!("{resource_type}/{id}") }
 }
 
 fn key(resource: &Json) -> Option<String> {

@@ -116,7 +116,7 @@ pub(super) fn announce(config: &Config, json: bool) {
     println!();
     println!("Try next, in another terminal:");
     println!("  curl {fhir}/metadata");
-    println!("  TOKEN=$(tributary token --scope 'system/*.cruds' --ttl 1h)");
+    println!("  TOKEN=$(tributary token --scope 'system/*.cruds' --ttl 1h{})", config.flags_to_reach());
     println!("  curl -H \"Authorization: Bearer $TOKEN\" {fhir}/Patient");
     println!("  tributary demo --listen 127.0.0.1:0     # the whole product in under a minute");
     println!("Stop with Ctrl+C.");

@@ -26,7 +26,7 @@ use crate::rest::bundle;
 const POLL: Duration = Duration::from_secs(1);
 
 /// How long a worker may take for what it leased before another one takes it.
-const LEASE_MICROS: i64 = 30 * 1_000_000;
+const LEASE_MICROS: i64 = 15 * 1_000_000;
 
 /// Messages that are leased at once.
 const BATCH: u64 = 64;

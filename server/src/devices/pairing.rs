@@ -2,7 +2,7 @@
 //!
 //! `POST /devices/assign` takes `{deviceId, deviceType, name, deviceProvider, assignedPatientId}` and answers
 //! `{"_id": pairing}`; `POST /devices/{id}/unassign` ends it. Both need a token of the system level that may write
-//! Device and DeviceUseStatement. `tributary pair` calls the same functions.
+//! Device and `DeviceUseStatement`. `tributary pair` calls the same functions.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -87,8 +87,8 @@ pub async fn unassign(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Pairs a device with a patient, writes Device and DeviceUseStatement, and puts messages that waited for it back into
-/// the queue. Doing it again changes nothing.
+/// Pairs a device with a patient, writes Device and `DeviceUseStatement`, and puts messages that waited for it
+/// back into the queue. Doing it again changes nothing.
 pub async fn pair(app: &App, caller: &Caller, wish: Wish) -> Result<Made, Error> {
     let now = app.clock.now();
     let wanted = Pairing {

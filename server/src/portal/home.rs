@@ -14,15 +14,22 @@ const CONTENT_SECURITY_POLICY: &str =
 struct Home<'a> {
     base_url: &'a str,
     fhir_base: String,
+    base_url_flag: String,
     version: &'a str,
     resource_types: usize,
 }
 
 /// The front page.
 pub async fn handler(app: web::Data<App>) -> HttpResponse {
+    // Not the database's address: this page is for everybody.
+    let base_url_flag = match app.config.flags_to_reach() {
+        flags if flags.contains("--base-url") => format!(" --base-url {}", app.config.base_url),
+        _ => String::new(),
+    };
     let page = Home {
         base_url: &app.config.base_url,
         fhir_base: app.config.fhir_base(),
+        base_url_flag,
         version: env!("CARGO_PKG_VERSION"),
         resource_types: fhir::definitions::resource_types().len(),
     };

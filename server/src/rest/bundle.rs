@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn in_31_only_bundles_to_carry_out_and_not_too_many_entries() {
-        let bundle = |kind: &str| object! { "resourceType": "Bundle", "type": kind, "entry": array![object! {}, object! {}] };
+        let bundle =
+            |kind: &str| object! { "resourceType": "Bundle", "type": kind, "entry": array![object! {}, object! {}] };
         assert_eq!(opened(bundle("batch"), 2).unwrap().0, Kind::Batch);
         assert_eq!(opened(bundle("transaction"), 2).unwrap().1.len(), 2);
         assert_eq!(opened(bundle("transaction"), 1).unwrap_err().status(), 413);

@@ -21,8 +21,7 @@ use crate::rest::request;
 use crate::rest::response::{Answer, Presentation};
 
 /// Interactions on every type, by their codes in the CapabilityStatement.
-pub const INTERACTIONS: &[&str] =
-    &["read", "vread", "update", "delete", "history-instance", "create", "search-type"];
+pub const INTERACTIONS: &[&str] = &["read", "vread", "update", "delete", "history-instance", "create", "search-type"];
 
 /// Interactions on the whole system.
 pub const SYSTEM_INTERACTIONS: &[&str] = &["transaction", "batch"];
@@ -55,7 +54,8 @@ pub async fn handler(
     }
     let Statement { body, etag } = cache.0.get_or_init(|| made(&app.config.base_url)).clone();
     let has = request::header(&request, "If-None-Match")?;
-    let has = has.is_some_and(|tags| tags.split(',').any(|tag| matches!(tag.trim(), tag if tag == "*" || *tag == *etag)));
+    let has =
+        has.is_some_and(|tags| tags.split(',').any(|tag| matches!(tag.trim(), tag if tag == "*" || *tag == *etag)));
     let answer = if has { Answer::empty(StatusCode::NOT_MODIFIED) } else { Answer::resource(body.to_string()) };
     let mut response = answer.respond(presentation)?;
     if let Ok(value) = header::HeaderValue::from_str(&etag) {
@@ -137,7 +137,8 @@ fn resource(name: &str) -> Json {
     resource.insert("conditionalRead", "full-support");
     resource.insert("conditionalUpdate", true);
     resource.insert("conditionalDelete", "not-supported");
-    let parameters: Vec<&Parameter> = registry().parameters(name).filter(|parameter| parameter.param().is_some()).collect();
+    let parameters: Vec<&Parameter> =
+        registry().parameters(name).filter(|parameter| parameter.param().is_some()).collect();
     let includes = parameters.iter().filter(|parameter| parameter.kind == Kind::Indexed(ParamKind::Reference));
     let includes: Vec<Json> = includes.map(|parameter| format!("{name}:{}", parameter.code).into()).collect();
     if !includes.is_empty() {
@@ -150,7 +151,8 @@ fn resource(name: &str) -> Json {
             "type": kind,
         }
     });
-    let special = special.into_iter().filter(|it| !parameters.iter().any(|known| Some(known.code.as_str()) == it.str("name")));
+    let special =
+        special.into_iter().filter(|it| !parameters.iter().any(|known| Some(known.code.as_str()) == it.str("name")));
     let indexed = parameters.iter().map(|parameter| {
         object! {
             "name": parameter.code.as_str(),

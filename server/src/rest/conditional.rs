@@ -115,13 +115,16 @@ impl Criteria {
         };
         let mut query = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query;
         if query.filters.is_empty() || !query.includes.is_empty() || !query.sort.is_empty() || query.cursor.is_some() {
-            let text = format!("the criteria \"{text}\" must say by at least one search parameter which {resource_type} is meant, and nothing else");
+            let text = format!(
+                "the criteria \"{text}\" must say by at least one search parameter which {resource_type} is meant, and nothing else"
+            );
             return Err(Error::bad_request(Issue::error(IssueCode::Invalid, text)));
         }
         query.count = 2;
         query.total = false;
         pairs.sort_unstable();
-        let claim = pairs.iter().fold(format!("{resource_type}?"), |claim, (name, value)| format!("{claim}{name}={value}&"));
+        let claim =
+            pairs.iter().fold(format!("{resource_type}?"), |claim, (name, value)| format!("{claim}{name}={value}&"));
         Ok(Criteria { query, claim })
     }
 

@@ -63,7 +63,9 @@ fn page(pairs: &[(String, String)], default: usize, most: usize) -> Result<Page,
     for (name, value) in pairs {
         let invalid = || Error::bad_request(Issue::error(IssueCode::Value, format!("{name}={value} cannot be read")));
         match name.as_str() {
-            "_count" => page.count = value.parse::<usize>().ok().filter(|count| *count > 0).ok_or_else(invalid)?.min(most),
+            "_count" => {
+                page.count = value.parse::<usize>().ok().filter(|count| *count > 0).ok_or_else(invalid)?.min(most)
+            }
             _ => page.before = Some(request::version(value).ok_or_else(invalid)?),
         }
     }
@@ -155,9 +157,12 @@ mod tests {
         let said: Vec<_> = json
             .list("entry")
             .iter()
-            .map(|it| (it.at(&["request", "method"]).unwrap().as_str(), it.at(&["response", "status"]).unwrap().as_str()))
+            .map(|it| {
+                (it.at(&["request", "method"]).unwrap().as_str(), it.at(&["response", "status"]).unwrap().as_str())
+            })
             .collect();
-        let expected = [("PUT", "201 Created"), ("DELETE", "204 No Content"), ("PUT", "200 OK"), ("POST", "201 Created")];
+        let expected =
+            [("PUT", "201 Created"), ("DELETE", "204 No Content"), ("PUT", "200 OK"), ("POST", "201 Created")];
         assert_eq!(said, expected.map(|(method, status)| (Some(method), Some(status))));
         assert!(json.list("entry")[1].get("resource").is_none());
         assert_eq!(json.get("total").and_then(Json::as_number), Some("4"));

@@ -227,7 +227,9 @@ fn body_format(request: &HttpRequest) -> Result<Format, Error> {
             _ => true,
         };
         if !fine {
-            return Err(Error::unsupported_media_type(format!("{name}={value} is not supported; send UTF-8, FHIR 4.0")));
+            return Err(Error::unsupported_media_type(format!(
+                "{name}={value} is not supported; send UTF-8, FHIR 4.0"
+            )));
         }
     }
     Format::of(&name).ok_or_else(|| Error::unsupported_media_type(format!("{name} is not supported; send {wanted}")))
@@ -236,7 +238,8 @@ fn body_format(request: &HttpRequest) -> Result<Format, Error> {
 fn decoded(text: &str) -> Result<String, Error> {
     let invalid = |what: &str| Error::bad_request(Issue::error(IssueCode::Invalid, what));
     let bytes = text.as_bytes();
-    let broken = |index: usize| !bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    let broken =
+        |index: usize| !bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     if bytes.iter().enumerate().any(|(index, byte)| *byte == b'%' && broken(index)) {
         return Err(invalid("a % in the parameters is not followed by two hexadecimal digits"));
     }
@@ -278,9 +281,8 @@ mod tests {
 
     #[test]
     fn in_30_bodies_of_other_kinds_are_415() {
-        let format = |value: &str| {
-            body_format(&TestRequest::default().insert_header(("Content-Type", value)).to_http_request())
-        };
+        let format =
+            |value: &str| body_format(&TestRequest::default().insert_header(("Content-Type", value)).to_http_request());
         assert_eq!(format("application/fhir+json; charset=UTF-8").unwrap(), Format::Json);
         assert_eq!(format("application/fhir+xml;fhirVersion=4.0").unwrap(), Format::Xml);
         for bad in ["text/plain", "application/fhir+json; charset=utf-16", "application/json; fhirVersion=5.0", ""] {

@@ -276,7 +276,8 @@ fn accepted(request: &HttpRequest) -> Result<Format, Error> {
     let mut best: Option<(u16, Format)> = None;
     let mut said = false;
     for value in request.headers().get_all(header::ACCEPT) {
-        let value = value.to_str().map_err(|_| Error::bad_request("header Accept holds characters that are not allowed"))?;
+        let value =
+            value.to_str().map_err(|_| Error::bad_request("header Accept holds characters that are not allowed"))?;
         for range in value.split(',').filter(|range| !range.trim().is_empty()) {
             said = true;
             let (name, parameters) = media_type(range);
@@ -312,7 +313,9 @@ fn boolean(value: &str) -> Result<bool, Error> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => Err(Error::bad_request(Issue::error(IssueCode::Value, format!("_pretty {other} is not true or false")))),
+        other => {
+            Err(Error::bad_request(Issue::error(IssueCode::Value, format!("_pretty {other} is not true or false"))))
+        }
     }
 }
 
@@ -350,7 +353,8 @@ mod tests {
     #[test]
     fn format_parameter_beats_accept() {
         let of = |uri: &str| {
-            let request = TestRequest::get().uri(uri).insert_header(("Accept", "application/fhir+xml")).to_http_request();
+            let request =
+                TestRequest::get().uri(uri).insert_header(("Accept", "application/fhir+xml")).to_http_request();
             Presentation::of(&request).map_err(|error| error.status().as_u16())
         };
         assert_eq!(of("/?_format=json"), Ok(Presentation { format: Format::Json, pretty: false }));

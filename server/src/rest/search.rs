@@ -54,12 +54,7 @@ pub async fn form_handler(
     respond(&request, &app, &caller, pairs).await
 }
 
-async fn respond(
-    request: &HttpRequest,
-    app: &App,
-    caller: &Caller,
-    pairs: Pairs,
-) -> Result<HttpResponse, Error> {
+async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs) -> Result<HttpResponse, Error> {
     let presentation = Presentation::with(request, &pairs)?;
     let resource_type = request::resource_type(request)?;
     let answer = execute(app, caller, resource_type, &pairs, request::prefer(request).lenient).await?;
@@ -189,8 +184,12 @@ mod tests {
 
     #[test]
     fn bodies_stand_in_the_bundle_as_they_are() {
-        let page =
-            SearchPage { matches: vec![stored("a")], included: vec![stored("b")], next: Some("N".into()), total: Some(7) };
+        let page = SearchPage {
+            matches: vec![stored("a")],
+            included: vec![stored("b")],
+            next: Some("N".into()),
+            total: Some(7),
+        };
         let text = bundle("http://s/fhir", &parsed(None), &page);
         assert!(text.contains("\"x\":1.00"));
         let json = Json::parse(text.as_bytes()).unwrap();

@@ -199,7 +199,8 @@ pub async fn execute_prepared(
     // Rights go before preconditions: a 412 would tell that there is something. (LK-30)
     match &current {
         None if !context.may_choose_ids(resource_type) => {
-            let text = format!("this token may update {resource_type} that it can see, but not choose the id of a new one");
+            let text =
+                format!("this token may update {resource_type} that it can see, but not choose the id of a new one");
             return Err(Error::forbidden(text));
         }
         Some(stored) if !stored.deleted => check_before(context, stored)?,

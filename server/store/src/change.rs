@@ -57,7 +57,10 @@ impl Tx {
             return Ok(()); // there is one writer
         }
         let mut insert = Query::insert();
-        insert.into_table("claim").columns(["hash", "claims"]).values_panic([keys::hash(criteria).into(), 1_i64.into()]);
+        insert
+            .into_table("claim")
+            .columns(["hash", "claims"])
+            .values_panic([keys::hash(criteria).into(), 1_i64.into()]);
         let raised = Expr::col(("claim", "claims")).add(1);
         insert.on_conflict(OnConflict::column("hash").value("claims", raised).to_owned());
         self.execute(&insert).await.map(drop)
@@ -92,7 +95,8 @@ impl Tx {
         let integers = [rid, change.version, change.last_updated, change.method.number()].map(Cell::Integer);
         let body = change.body.map_or(Cell::Null, Cell::Text);
         self.pending.versions.push(integers.into_iter().chain([Cell::Text(patients), body]).collect());
-        let [at, method, rid, version] = [change.last_updated, change.method.number(), rid, change.version].map(Cell::Integer);
+        let [at, method, rid, version] =
+            [change.last_updated, change.method.number(), rid, change.version].map(Cell::Integer);
         self.pending.audits.push(vec![at, Cell::Text(change.actor), method, rid, version]);
         Ok(())
     }
@@ -122,7 +126,10 @@ impl Tx {
         let live = i64::from(change.body.is_some());
         let mut update = Query::update();
         update.table("resource").value("version", change.version).value("last_updated", change.last_updated);
-        update.value("state", if live == 1 { CURRENT } else { DELETED }).value("live", live).value("body", change.body.clone());
+        update
+            .value("state", if live == 1 { CURRENT } else { DELETED })
+            .value("live", live)
+            .value("body", change.body.clone());
         if live == 0 {
             update.value("tables", 0);
         }
@@ -137,7 +144,13 @@ impl Tx {
     }
 
     /// Makes the index say what `extracted` says; returns the patients as a version keeps them.
-    async fn rewrite_index(&mut self, rid: i64, type_id: i64, tables: i64, extracted: &Extracted) -> Result<String, StoreError> {
+    async fn rewrite_index(
+        &mut self,
+        rid: i64,
+        type_id: i64,
+        tables: i64,
+        extracted: &Extracted,
+    ) -> Result<String, StoreError> {
         if tables != 0 {
             self.flush().await?;
         }
@@ -153,7 +166,13 @@ impl Tx {
     }
 
     /// The same for a resource whose content stays as it is, so also who its patients are: their list on the version.
-    pub(crate) async fn index_again(&mut self, rid: i64, type_id: i64, tables: i64, extracted: &Extracted) -> Result<(), StoreError> {
+    pub(crate) async fn index_again(
+        &mut self,
+        rid: i64,
+        type_id: i64,
+        tables: i64,
+        extracted: &Extracted,
+    ) -> Result<(), StoreError> {
         let patients = self.rewrite_index(rid, type_id, tables, extracted).await?;
         let current = Query::select().column("version").from("resource").and_where(Expr::col("rid").eq(rid)).to_owned();
         let mut update = Query::update();
@@ -180,20 +199,33 @@ impl Tx {
                 self.found.insert(key.clone(), rid);
             }
         }
-        let mut patients: Vec<i64> = extracted.patients.iter().filter_map(|id| self.recent_rid(&(patient, id.clone()))).collect();
+        let mut patients: Vec<i64> =
+            extracted.patients.iter().filter_map(|id| self.recent_rid(&(patient, id.clone()))).collect();
         patients.sort_unstable();
         Ok(patients)
     }
 
     async fn mention_one(&mut self, key: &ResourceKey) -> Result<i64, StoreError> {
         let mut select = Query::select();
-        select.column("rid").from("resource").and_where(Expr::col("type_id").eq(key.0)).and_where(Expr::col("id").eq(&key.1));
+        select
+            .column("rid")
+            .from("resource")
+            .and_where(Expr::col("type_id").eq(key.0))
+            .and_where(Expr::col("id").eq(&key.1));
         if let Some(row) = self.rows(&select).await?.first() {
             return row.i64(0);
         }
         let mut insert = Query::insert();
         insert.into_table("resource").columns(["type_id", "id", "version", "state", "live", "last_updated", "tables"]);
-        insert.values_panic([key.0.into(), key.1.clone().into(), 0_i64.into(), MENTIONED.into(), 0_i64.into(), 0_i64.into(), 0_i64.into()]);
+        insert.values_panic([
+            key.0.into(),
+            key.1.clone().into(),
+            0_i64.into(),
+            MENTIONED.into(),
+            0_i64.into(),
+            0_i64.into(),
+            0_i64.into(),
+        ]);
         insert.on_conflict(OnConflict::columns(["type_id", "id"]).do_nothing().to_owned()).returning_col("rid");
         if let Some(row) = self.rows(&insert).await?.first() {
             return row.i64(0);
@@ -204,7 +236,10 @@ impl Tx {
 
     async fn head(&mut self, resource_type: &str, id: &str) -> Result<Option<Head>, StoreError> {
         let mut select = Query::select();
-        select.columns(["id", "version", "last_updated", "body"]).expr(Expr::val(Method::Put.number())).columns(["rid", "tables"]);
+        select
+            .columns(["id", "version", "last_updated", "body"])
+            .expr(Expr::val(Method::Put.number()))
+            .columns(["rid", "tables"]);
         select.from("resource").and_where(Expr::col("type_id").eq(self.known().types.id(resource_type)));
         select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("state").ne(MENTIONED));
         if self.backend() == DbBackend::Postgres {
@@ -218,7 +253,11 @@ impl Tx {
     async fn patients_of(&mut self, rid: i64, version: i64) -> Result<String, StoreError> {
         self.flush().await?;
         let mut select = Query::select();
-        select.column("patients").from("version").and_where(Expr::col("rid").eq(rid)).and_where(Expr::col("version").eq(version));
+        select
+            .column("patients")
+            .from("version")
+            .and_where(Expr::col("rid").eq(rid))
+            .and_where(Expr::col("version").eq(version));
         self.rows(&select).await?.first().map_or(Ok(String::new()), |row| row.text(0))
     }
 }

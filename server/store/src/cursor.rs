@@ -43,7 +43,10 @@ impl Cursor {
         let digest = digest.finalize();
         let nonce: [u8; NONCE] = digest[..NONCE].try_into().expect("a digest has 32 bytes");
         let payload = Payload { msg: &plain, aad: &bound };
-        let sealed = self.cipher().encrypt(Nonce::from_slice(&nonce), payload).expect("a position is far shorter than the cipher's limit");
+        let sealed = self
+            .cipher()
+            .encrypt(Nonce::from_slice(&nonce), payload)
+            .expect("a position is far shorter than the cipher's limit");
         URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())
     }
 

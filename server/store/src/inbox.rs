@@ -10,6 +10,7 @@
 //! The queue is the rows in state `received`. A worker takes them with a lease (`due_at` in the future), so a worker
 //! that was killed loses nothing: the lease runs out.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, OnConflict, Order, Query, SelectStatement, UpdateStatement};
@@ -126,7 +127,7 @@ impl State {
 /// Keeps a message, or finds that it came before. Runs inside [`Store::write`]; the answer is owed after its commit.
 pub async fn receive(tx: &mut Tx, arrival: &Arrival) -> Result<Receipt, StoreError> {
     let hash = Sha256::digest(&arrival.body).to_vec();
-    let digest: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hexadecimal(&hash);
     let delivery = arrival.delivery.clone().unwrap_or_else(|| format!("sha256:{digest}"));
     if insert(tx, arrival, &delivery, &hash, arrival.state, &arrival.outcome).await? {
         return Ok(first(arrival, arrival.state, &arrival.outcome));
@@ -259,6 +260,13 @@ const COLUMNS: &[&str] = &[
     "settled_at",
     "outcome",
 ];
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
 
 async fn insert(
     tx: &mut Tx,

@@ -30,8 +30,16 @@ pub(crate) enum Table {
     Uri,
 }
 
-pub(crate) const TABLES: [Table; 8] =
-    [Table::Listing, Table::Token, Table::Reference, Table::Date, Table::String, Table::Number, Table::Quantity, Table::Uri];
+pub(crate) const TABLES: [Table; 8] = [
+    Table::Listing,
+    Table::Token,
+    Table::Reference,
+    Table::Date,
+    Table::String,
+    Table::Number,
+    Table::Quantity,
+    Table::Uri,
+];
 
 impl Table {
     pub(crate) fn name(self) -> &'static str {
@@ -137,7 +145,9 @@ impl Tx {
             let patients = if indexed.patients.is_empty() { none } else { indexed.patients };
             for (position, patient) in patients.iter().enumerate() {
                 let mut row = values.clone();
-                row.extend([*patient, indexed.extracted.chronology, indexed.rid, i64::from(position == 0)].map(Cell::Integer));
+                row.extend(
+                    [*patient, indexed.extracted.chronology, indexed.rid, i64::from(position == 0)].map(Cell::Integer),
+                );
                 tables[table as usize].push(row);
             }
         };
@@ -157,11 +167,16 @@ impl Tx {
                         add(Table::Reference, vec![param, Cell::Integer(target)]);
                     }
                 }
-                IndexValue::Date { low, high } => add(Table::Date, vec![param, Cell::Integer(*low), Cell::Integer(*high)]),
+                IndexValue::Date { low, high } => {
+                    add(Table::Date, vec![param, Cell::Integer(*low), Cell::Integer(*high)])
+                }
                 IndexValue::String { folded, exact } => {
                     let prefix = folded.chars().take(STRING_PREFIX).collect();
                     let value = Cell::Integer(keys::hash(exact));
-                    add(Table::String, vec![param, Cell::Text(prefix), Cell::Text(folded.clone()), Cell::Text(exact.clone()), value]);
+                    add(
+                        Table::String,
+                        vec![param, Cell::Text(prefix), Cell::Text(folded.clone()), Cell::Text(exact.clone()), value],
+                    );
                 }
                 IndexValue::Number(value) => add(Table::Number, vec![param, Cell::Text(value.sort_key())]),
                 IndexValue::Quantity { value, system, code, unit } => {
@@ -170,7 +185,9 @@ impl Tx {
                     row.extend(units);
                     add(Table::Quantity, row);
                 }
-                IndexValue::Uri(value) => add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]),
+                IndexValue::Uri(value) => {
+                    add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())])
+                }
             }
         }
         tables
@@ -189,14 +206,21 @@ impl Tx {
         self.found_tokens.extend(tokens.iter().map(|token| token.0));
         let tokens = dictionary_rows(tokens);
         self.insert("token", &["token", "system", "code", "code_hash", "system_hash"], tokens, true).await?;
-        self.insert("version", &["rid", "version", "last_updated", "method", "patients", "body"], versions, false).await?;
+        self.insert("version", &["rid", "version", "last_updated", "method", "patients", "body"], versions, false)
+            .await?;
         for (table, rows) in TABLES.into_iter().zip(rows) {
             self.insert(table.name(), table.columns(), rows, false).await?;
         }
         self.insert("audit", &["at", "actor", "method", "rid", "version"], audits, false).await
     }
 
-    async fn insert(&mut self, table: &'static str, columns: &[&'static str], rows: Vec<Vec<Cell>>, ignore: bool) -> Result<(), StoreError> {
+    async fn insert(
+        &mut self,
+        table: &'static str,
+        columns: &[&'static str],
+        rows: Vec<Vec<Cell>>,
+        ignore: bool,
+    ) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -204,7 +228,8 @@ impl Tx {
             // No round trips to save here: one short prepared statement, run for each row, is the cheapest.
             let marks = vec!["?"; columns.len()].join(",");
             let ending = if ignore { " ON CONFLICT DO NOTHING" } else { "" };
-            let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} ({}) VALUES ({marks}){ending}", columns.join(",")))?;
+            let mut statement = connection
+                .prepare_cached(&format!("INSERT INTO {table} ({}) VALUES ({marks}){ending}", columns.join(",")))?;
             for row in &rows {
                 statement.execute(rusqlite::params_from_iter(row))?;
             }

@@ -49,7 +49,10 @@ impl TypeIds {
 
     pub(crate) fn name(&self, id: i64) -> Result<&'static str, StoreError> {
         let index = usize::try_from(id - 1).ok();
-        index.and_then(|index| self.names.get(index)).copied().ok_or_else(|| StoreError::Schema(format!("unknown type {id}")))
+        index
+            .and_then(|index| self.names.get(index))
+            .copied()
+            .ok_or_else(|| StoreError::Schema(format!("unknown type {id}")))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &'static str)> {
@@ -73,6 +76,11 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn new(base: &str) -> Self {
-        Known { base: base.into(), types: Arc::new(TypeIds::new()), rids: Cache::new(REMEMBERED), tokens: Cache::new(REMEMBERED) }
+        Known {
+            base: base.into(),
+            types: Arc::new(TypeIds::new()),
+            rids: Cache::new(REMEMBERED),
+            tokens: Cache::new(REMEMBERED),
+        }
     }
 }

@@ -44,11 +44,20 @@ impl Store {
 
 impl Tx {
     /// Rewrites the index rows of a resource whose version is still `version`; otherwise its newer version has them.
-    pub async fn reindex(&mut self, resource_type: &str, id: &str, version: i64, extracted: &Extracted) -> Result<(), StoreError> {
+    pub async fn reindex(
+        &mut self,
+        resource_type: &str,
+        id: &str,
+        version: i64,
+        extracted: &Extracted,
+    ) -> Result<(), StoreError> {
         let type_id = self.known().types.id(resource_type);
         let mut select = Query::select();
         select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
-        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version)).and_where(Expr::col("state").ne(MENTIONED));
+        select
+            .and_where(Expr::col("id").eq(id))
+            .and_where(Expr::col("version").eq(version))
+            .and_where(Expr::col("state").ne(MENTIONED));
         let rows = self.rows(&select).await?;
         let Some(row) = rows.first() else { return Ok(()) };
         self.index_again(row.i64(0)?, type_id, row.i64(1)?, extracted).await

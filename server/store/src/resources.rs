@@ -74,7 +74,13 @@ impl Store {
     }
 
     /// One version, if `view` shows that version.
-    pub async fn vread(&self, view: &View, resource_type: &str, id: &str, version: i64) -> Result<Option<Stored>, StoreError> {
+    pub async fn vread(
+        &self,
+        view: &View,
+        resource_type: &str,
+        id: &str,
+        version: i64,
+    ) -> Result<Option<Stored>, StoreError> {
         with_session!(self, session => read(session, view, resource_type, id, Some(version)).await)
     }
 
@@ -101,7 +107,9 @@ async fn read<S: Session>(
     let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
     let unrestricted = view.is_unrestricted();
     let mut select = if unrestricted && version.is_none() { current_select() } else { version_select(&view) };
-    select.and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type))).and_where(Expr::col(("r", "id")).eq(id));
+    select
+        .and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type)))
+        .and_where(Expr::col(("r", "id")).eq(id));
     select.and_where(Expr::col(("r", "state")).ne(MENTIONED));
     if !(unrestricted && version.is_none()) {
         let wanted = version.map_or(Expr::col(("r", "version")), Expr::val);
@@ -122,7 +130,9 @@ async fn history<S: Session>(
 ) -> Result<Vec<Stored>, StoreError> {
     let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(Vec::new()) };
     let mut select = version_select(&view);
-    select.and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type))).and_where(Expr::col(("r", "id")).eq(id));
+    select
+        .and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type)))
+        .and_where(Expr::col(("r", "id")).eq(id));
     if let Some(before) = before {
         select.and_where(Expr::col(("v", "version")).lt(before));
     }
@@ -139,7 +149,9 @@ async fn history<S: Session>(
 /// The current version from the resource table alone: one look-up by the unique index.
 fn current_select() -> SelectStatement {
     let mut select = Query::select();
-    select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::val(Method::Put.number()));
+    select
+        .columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")])
+        .expr(Expr::val(Method::Put.number()));
     select.from_as("resource", "r");
     select
 }
@@ -147,7 +159,9 @@ fn current_select() -> SelectStatement {
 /// Versions that the view's compartment holds: each is judged by the patients it had then. (LK-11)
 fn version_select(view: &ResolvedView) -> SelectStatement {
     let mut select = Query::select();
-    select.columns([("r", "id"), ("v", "version"), ("v", "last_updated"), ("v", "body"), ("v", "method")]).from_as("resource", "r");
+    select
+        .columns([("r", "id"), ("v", "version"), ("v", "last_updated"), ("v", "body"), ("v", "method")])
+        .from_as("resource", "r");
     select.join_as(sea_orm::JoinType::InnerJoin, "version", "v", Expr::col(("v", "rid")).equals(("r", "rid")));
     if let Some(patients) = view.patients() {
         let mut held = Cond::any();

@@ -52,7 +52,12 @@ impl Tx {
     }
 }
 
-async fn search<S: Session>(session: &mut S, cursor: &Cursor, view: &View, query: &Query) -> Result<SearchPage, StoreError> {
+async fn search<S: Session>(
+    session: &mut S,
+    cursor: &Cursor,
+    view: &View,
+    query: &Query,
+) -> Result<SearchPage, StoreError> {
     let nothing = SearchPage { total: query.total.then_some(0), ..SearchPage::default() };
     let after = query.cursor.as_deref().map(|text| cursor.open(text, view, query)).transpose()?;
     let Some(plan) = Plan::new(session, view, query).await? else { return Ok(nothing) };

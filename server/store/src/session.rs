@@ -12,7 +12,10 @@ use crate::sqlite;
 /// Runs statements that read.
 pub(crate) trait Session {
     /// Rows of a statement.
-    fn rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> impl Future<Output = Result<Vec<Row>, StoreError>>;
+    fn rows(
+        &mut self,
+        statement: &(impl StatementBuilder + Sync),
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>>;
 
     /// Which dialect is spoken.
     fn backend(&self) -> DbBackend;

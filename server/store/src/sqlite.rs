@@ -51,9 +51,14 @@ impl Readers {
 /// Opens the database file, durable: an acknowledged commit is on disk.
 pub(crate) fn open(path: &str, read_only: bool) -> Result<Connection, StoreError> {
     if let Some(folder) = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| StoreError::Schema(format!("{}: {error}", folder.display())))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::Schema(format!("{}: {error}", folder.display())))?;
     }
-    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
+    let access = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+    };
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
@@ -77,7 +82,8 @@ pub(crate) fn rows(connection: &Connection, statement: &impl StatementBuilder) -
     let mut cursor = prepared.query(rusqlite::params_from_iter(values.iter().map(Bound)))?;
     let mut rows = Vec::new();
     while let Some(row) = cursor.next()? {
-        let cells = (0..columns).map(|column| Ok(cell(row.get_ref(column)?))).collect::<Result<_, rusqlite::Error>>()?;
+        let cells =
+            (0..columns).map(|column| Ok(cell(row.get_ref(column)?))).collect::<Result<_, rusqlite::Error>>()?;
         rows.push(Row { cells });
     }
     Ok(rows)

@@ -24,7 +24,11 @@ pub(crate) struct ResolvedView {
 
 impl ResolvedView {
     /// Nothing if the view denies the type.
-    pub(crate) async fn new<S: Session>(session: &mut S, view: &View, resource_type: &str) -> Result<Option<Self>, StoreError> {
+    pub(crate) async fn new<S: Session>(
+        session: &mut S,
+        view: &View,
+        resource_type: &str,
+    ) -> Result<Option<Self>, StoreError> {
         let filters = match view.rule(resource_type) {
             TypeRule::Denied => return Ok(None),
             TypeRule::Whole => Vec::new(),
@@ -93,7 +97,8 @@ impl ResolvedView {
         if self.granular.is_empty() {
             return None;
         }
-        let alternative = |all: &Vec<Condition>| all.iter().fold(Cond::all(), |cond, condition| cond.add(condition.predicate(rid)));
+        let alternative =
+            |all: &Vec<Condition>| all.iter().fold(Cond::all(), |cond, condition| cond.add(condition.predicate(rid)));
         Some(self.granular.iter().fold(Cond::any(), |cond, all| cond.add(alternative(all))))
     }
 
@@ -114,7 +119,11 @@ impl ResolvedView {
 }
 
 /// Row id of a resource, if it is stored or referred to.
-pub(crate) async fn find<S: Session>(session: &mut S, resource_type: &str, id: &str) -> Result<Option<i64>, StoreError> {
+pub(crate) async fn find<S: Session>(
+    session: &mut S,
+    resource_type: &str,
+    id: &str,
+) -> Result<Option<i64>, StoreError> {
     let key = (session.known().types.id(resource_type), id.to_owned());
     if let Some(rid) = session.recent_rid(&key) {
         return Ok(Some(rid));

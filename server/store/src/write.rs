@@ -67,7 +67,8 @@ impl Store {
             standing.insert(row.i64(0)?, row.text(1)?);
         }
         let types = self.known().types.clone();
-        if let Some((id, name)) = types.iter().find(|(id, name)| standing.get(id).is_some_and(|stands| stands != name)) {
+        if let Some((id, name)) = types.iter().find(|(id, name)| standing.get(id).is_some_and(|stands| stands != name))
+        {
             return Err(StoreError::Schema(format!("type {id} is {}, not {name}", standing[&id])));
         }
         if standing.len() == types.iter().count() {

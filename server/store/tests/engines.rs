@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use fhir::decimal::Decimal;
 use search::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
-use search::query::{DateMatch, Filter, Match, NumberMatch, Param, ParamKind, Prefix, Query, Sort, SortBy, StringMode, UnitMatch};
+use search::query::{
+    DateMatch, Filter, Match, NumberMatch, Param, ParamKind, Prefix, Query, Sort, SortBy, StringMode, UnitMatch,
+};
 use search::view::{Compartment, TypeRule, View};
 use store::{Change, Method, Store, StoreError};
 
@@ -71,16 +73,36 @@ fn observation(index: i64) -> Change {
         entry(3, IndexValue::Date { low: at, high: at + SECOND - 1 }),
         entry(4, IndexValue::Number(decimal(&format!("{index}.50")))),
         entry(5, IndexValue::Reference(Target::Local { resource_type: "Patient".into(), id: patient.into() })),
-        entry(6, IndexValue::Quantity { value: decimal(&index.to_string()), system: "http://unitsofmeasure.org".into(), code: "kg".into(), unit: "Kilo".into() }),
+        entry(
+            6,
+            IndexValue::Quantity {
+                value: decimal(&index.to_string()),
+                system: "http://unitsofmeasure.org".into(),
+                code: "kg".into(),
+                unit: "Kilo".into(),
+            },
+        ),
         entry(7, IndexValue::Uri(format!("http://example.org/{index}"))),
     ];
-    let extracted = Extracted { entries, chronology: if index == 0 { NO_CHRONOLOGY } else { at }, patients: vec![patient.into()] };
+    let extracted =
+        Extracted { entries, chronology: if index == 0 { NO_CHRONOLOGY } else { at }, patients: vec![patient.into()] };
     change("Observation", &format!("o{index}"), 1, extracted)
 }
 
 fn change(resource_type: &str, id: &str, version: i64, extracted: Extracted) -> Change {
-    let body = Some(format!("{{\"resourceType\":\"{resource_type}\",\"id\":\"{id}\",\"meta\":{{\"versionId\":\"{version}\"}}}}"));
-    Change { resource_type: resource_type.into(), id: id.into(), version, last_updated: version * SECOND, method: Method::Post, body, extracted, actor: "test".into() }
+    let body = Some(format!(
+        "{{\"resourceType\":\"{resource_type}\",\"id\":\"{id}\",\"meta\":{{\"versionId\":\"{version}\"}}}}"
+    ));
+    Change {
+        resource_type: resource_type.into(),
+        id: id.into(),
+        version,
+        last_updated: version * SECOND,
+        method: Method::Post,
+        body,
+        extracted,
+        actor: "test".into(),
+    }
 }
 
 async fn put(store: &Store, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -106,7 +128,16 @@ async fn seed(store: &Store) {
 }
 
 fn query(filters: Vec<Filter>) -> Query {
-    Query { resource_type: "Observation".into(), filters, sort: vec![], includes: vec![], count: 100, total: true, cursor: None, applied: vec![] }
+    Query {
+        resource_type: "Observation".into(),
+        filters,
+        sort: vec![],
+        includes: vec![],
+        count: 100,
+        total: true,
+        cursor: None,
+        applied: vec![],
+    }
 }
 
 fn any(param: Param, matches: Vec<Match>) -> Filter {
@@ -123,17 +154,31 @@ async fn ids(store: &Store, view: &View, query: &Query) -> Vec<String> {
 }
 
 async fn finds_by_every_kind(store: &Store) {
-    let token = |system: Option<&str>, code: Option<&str>| any(param(1, ParamKind::Token), vec![Match::Token { system: system.map(Into::into), code: code.map(Into::into) }]);
+    let token = |system: Option<&str>, code: Option<&str>| {
+        any(
+            param(1, ParamKind::Token),
+            vec![Match::Token { system: system.map(Into::into), code: code.map(Into::into) }],
+        )
+    };
     let text = |mode, text: &str| any(param(2, ParamKind::String), vec![Match::String { mode, text: text.into() }]);
-    let date = |prefix| any(param(3, ParamKind::Date), vec![Match::Date(DateMatch { prefix, low: 4 * SECOND, high: 5 * SECOND - 1 })]);
+    let date = |prefix| {
+        any(param(3, ParamKind::Date), vec![Match::Date(DateMatch { prefix, low: 4 * SECOND, high: 5 * SECOND - 1 })])
+    };
     let number = |prefix| NumberMatch { prefix, value: decimal("4.5"), low: decimal("4.45"), high: decimal("4.55") };
     let whole = |prefix| NumberMatch { prefix, value: decimal("4"), low: decimal("3.5"), high: decimal("4.5") };
-    let patient = |id: &str| any(param(5, ParamKind::Reference), vec![Match::Reference(Target::Local { resource_type: "Patient".into(), id: id.into() })]);
+    let patient = |id: &str| {
+        any(
+            param(5, ParamKind::Reference),
+            vec![Match::Reference(Target::Local { resource_type: "Patient".into(), id: id.into() })],
+        )
+    };
     let not = |filter| match filter {
         Filter::Any { param, matches, .. } => Filter::Any { param, matches, negated: true },
         other => other,
     };
-    let unit = |unit| any(param(6, ParamKind::Quantity), vec![Match::Quantity { number: whole(Prefix::Ge), unit: Some(unit) }]);
+    let unit = |unit| {
+        any(param(6, ParamKind::Quantity), vec![Match::Quantity { number: whole(Prefix::Ge), unit: Some(unit) }])
+    };
     for (filters, expected) in [
         (vec![token(Some("http://loinc.org"), Some("c1"))], "o7 o4 o1"),
         (vec![token(None, Some("c1"))], "o7 o4 o1"),
@@ -152,7 +197,13 @@ async fn finds_by_every_kind(store: &Store) {
         (vec![any(param(4, ParamKind::Number), vec![Match::Number(number(Prefix::Eq))])], "o4"),
         (vec![any(param(4, ParamKind::Number), vec![Match::Number(number(Prefix::Lt))])], "o3 o2 o1 o0"),
         (vec![unit(UnitMatch::Named("Kilo".into())), patient("even")], "o8 o6 o4"),
-        (vec![unit(UnitMatch::Coded { system: "http://unitsofmeasure.org".into(), code: "kg".into() }), patient("even")], "o8 o6 o4"),
+        (
+            vec![
+                unit(UnitMatch::Coded { system: "http://unitsofmeasure.org".into(), code: "kg".into() }),
+                patient("even"),
+            ],
+            "o8 o6 o4",
+        ),
         (vec![unit(UnitMatch::Named("lb".into()))], ""),
         (vec![any(param(7, ParamKind::Uri), vec![Match::Uri("http://example.org/5".into())])], "o5"),
         (vec![patient("odd"), patient("even")], ""),
@@ -160,7 +211,13 @@ async fn finds_by_every_kind(store: &Store) {
         (vec![Filter::Id(vec!["o3".into(), "o5".into(), "x".into()])], "o5 o3"),
         (vec![Filter::Missing { param: param(8, ParamKind::Token), missing: true }, patient("even")], "o8 o6 o4 o2 o0"),
         (vec![Filter::Missing { param: param(1, ParamKind::Token), missing: true }], ""),
-        (vec![Filter::LastUpdated(vec![DateMatch { prefix: Prefix::Eq, low: SECOND, high: SECOND }]), patient("odd")], "o9 o7 o5 o3 o1"),
+        (
+            vec![
+                Filter::LastUpdated(vec![DateMatch { prefix: Prefix::Eq, low: SECOND, high: SECOND }]),
+                patient("odd"),
+            ],
+            "o9 o7 o5 o3 o1",
+        ),
     ] {
         let found = ids(store, &View::system(), &query(filters.clone())).await.join(" ");
         assert_eq!(found, expected, "{filters:?}");
@@ -201,7 +258,8 @@ async fn orders_and_pages(store: &Store) {
 }
 
 async fn shows_only_the_view(store: &Store) {
-    let rules = |types: &[&str]| types.iter().map(|name| ((*name).to_owned(), TypeRule::Whole)).collect::<BTreeMap<_, _>>();
+    let rules =
+        |types: &[&str]| types.iter().map(|name| ((*name).to_owned(), TypeRule::Whole)).collect::<BTreeMap<_, _>>();
     let confined = View::listed(Compartment::Patients(vec!["odd".into()]), rules(&["Observation", "Patient"]));
     assert_eq!(ids(store, &confined, &query(vec![])).await.join(" "), "o9 o7 o5 o3 o1");
     assert!(store.read(&confined, "Observation", "o2").await.unwrap().is_none());
@@ -212,7 +270,11 @@ async fn shows_only_the_view(store: &Store) {
     let nothing = View::listed(Compartment::Everyone, rules(&["Patient"]));
     assert!(ids(store, &nothing, &query(vec![])).await.is_empty());
     assert!(store.read(&nothing, "Observation", "o1").await.unwrap().is_none());
-    let granular = Filter::Any { param: param(1, ParamKind::Token), matches: vec![Match::Token { system: None, code: Some("c1".into()) }], negated: false };
+    let granular = Filter::Any {
+        param: param(1, ParamKind::Token),
+        matches: vec![Match::Token { system: None, code: Some("c1".into()) }],
+        negated: false,
+    };
     let types = BTreeMap::from([("Observation".to_owned(), TypeRule::Granular(vec![vec![granular]]))]);
     let narrowed = View::listed(Compartment::Patients(vec!["odd".into()]), types);
     assert_eq!(ids(store, &narrowed, &query(vec![])).await.join(" "), "o7 o1");
@@ -224,7 +286,12 @@ async fn rewrites_the_index_on_update_and_delete(store: &Store) {
     moved.extracted.entries[0] = observation(4).extracted.entries[0].clone();
     moved.extracted.entries[4] = observation(4).extracted.entries[4].clone();
     put(store, vec![moved]).await.unwrap();
-    let of = |id: &str| any(param(5, ParamKind::Reference), vec![Match::Reference(Target::Local { resource_type: "Patient".into(), id: id.into() })]);
+    let of = |id: &str| {
+        any(
+            param(5, ParamKind::Reference),
+            vec![Match::Reference(Target::Local { resource_type: "Patient".into(), id: id.into() })],
+        )
+    };
     assert_eq!(ids(store, &View::system(), &query(vec![of("odd")])).await.join(" "), "o9 o7 o5 o1");
     assert_eq!(ids(store, &View::system(), &query(vec![of("even")])).await.join(" "), "o8 o6 o4 o3 o2 o0");
     let types = BTreeMap::from([("Observation".to_owned(), TypeRule::Whole)]);
@@ -233,7 +300,8 @@ async fn rewrites_the_index_on_update_and_delete(store: &Store) {
     assert_eq!(versions.iter().map(|stored| stored.version).collect::<Vec<_>>(), [1], "lk_11");
     assert!(store.read(&odd, "Observation", "o3").await.unwrap().is_none(), "lk_48");
 
-    let gone = Change { version: 3, method: Method::Delete, body: None, extracted: Extracted::default(), ..observation(3) };
+    let gone =
+        Change { version: 3, method: Method::Delete, body: None, extracted: Extracted::default(), ..observation(3) };
     put(store, vec![gone.clone()]).await.unwrap();
     assert!(matches!(put(store, vec![gone]).await, Err(StoreError::Conflict)));
     assert_eq!(ids(store, &View::system(), &query(vec![of("even")])).await.join(" "), "o8 o6 o4 o2 o0");

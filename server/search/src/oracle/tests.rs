@@ -128,9 +128,9 @@ impl World {
         let param = match &sort.by {
             SortBy::LastUpdated => return Some((row.last_updated, String::new())),
             SortBy::Id => return row.resource.str("id").map(|id| (0, id.to_owned())),
-            SortBy::Chronology(param) => {
-                let known = !self.entries(row, param).is_empty();
-                return known.then(|| (self.index[row.rid as usize - 1].chronology, String::new()));
+            SortBy::Chronology(_) => {
+                let chronology = self.index[row.rid as usize - 1].chronology;
+                return (chronology != NO_CHRONOLOGY).then(|| (chronology, String::new()));
             }
             SortBy::Param(param) => param,
         };

@@ -44,6 +44,12 @@ fn key(written: &str, resource_type: &str) -> Result<Sort, Refusal> {
                 let kind = parameter.kind.as_str();
                 return Err(Refusal::not_supported(format!("_sort={name}: {kind} parameters are not supported yet")));
             };
+            // The index knows what a reference points at by number; ordering by its text is yet to come.
+            if param.kind == ParamKind::Reference {
+                return Err(Refusal::not_supported(format!(
+                    "_sort={name}: reference parameters are not supported yet"
+                )));
+            }
             if param.kind == ParamKind::Date && name == "date" {
                 SortBy::Chronology(param)
             } else {

@@ -150,7 +150,10 @@ fn gives(set: &ScopeSet, level: Level, resource_type: &str, right: Right, satisf
     })
 }
 
-fn worlds() -> Vec<(Level, &'static str, Right, Vec<(String, String)>)> {
+/// Level, type, right, and the conditions that the resource at hand satisfies.
+type World = (Level, &'static str, Right, Vec<(String, String)>);
+
+fn worlds() -> Vec<World> {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut worlds = Vec::new();
     for level in [Level::Patient, Level::User, Level::System] {

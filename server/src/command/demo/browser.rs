@@ -65,12 +65,9 @@ impl Browser {
 
     async fn follow(&self, mut page: Page) -> Result<Page, CommandError> {
         for _ in 0..5 {
-            match &page.redirect {
-                Some(next) if next.origin() == page.url.origin() => {
-                    page = self::page(self.client.get(next.clone())).await?
-                }
-                _ => return Ok(page),
-            }
+            let next = page.redirect.clone().filter(|next| next.origin() == page.url.origin());
+            let Some(next) = next else { return Ok(page) };
+            page = self::page(self.client.get(next)).await?;
         }
         Err(CommandError::new(format!("{} redirects in a circle", page.url)))
     }

@@ -66,7 +66,8 @@ impl Entry {
         let (path, query) = split(url, base);
         let segments: Vec<&str> = path.split('/').collect();
         let text = |name: &str| request.str(name).map(str::to_owned);
-        let preconditions = || Preconditions { if_match: text("ifMatch"), if_none_match: text("ifNoneMatch") }.checked();
+        let preconditions =
+            || Preconditions { if_match: text("ifMatch"), if_none_match: text("ifNoneMatch") }.checked();
         let body = || resource.clone().ok_or_else(|| invalid(&format!("{method} needs a resource")));
         let action = match (method, segments.as_slice(), query) {
             ("POST", [resource_type], None) => {
@@ -93,7 +94,9 @@ impl Entry {
                 let (resource_type, id) = ((*resource_type).to_owned(), (*id).to_owned());
                 Action::Delete { resource_type, id, preconditions: preconditions()? }
             }
-            ("GET" | "HEAD", segments, query) => Action::Get { get: get(segments, query, request)?, head: method == "HEAD" },
+            ("GET" | "HEAD", segments, query) => {
+                Action::Get { get: get(segments, query, request)?, head: method == "HEAD" }
+            }
             _ => {
                 let text = format!("{method} {url} is not supported in a Bundle");
                 return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text).at("request")));
@@ -143,7 +146,9 @@ fn get(segments: &[&str], query: Option<&str>, request: &Json) -> Result<Get, Er
             let (resource_type, id) = instance(resource_type, id)?;
             Ok(Get::Vread { resource_type, id, version: version.to_owned(), if_none_match: text("ifNoneMatch") })
         }
-        _ => Err(Error::not_found(Issue::error(IssueCode::NotSupported, format!("{} is not known", segments.join("/"))))),
+        _ => {
+            Err(Error::not_found(Issue::error(IssueCode::NotSupported, format!("{} is not known", segments.join("/")))))
+        }
     }
 }
 

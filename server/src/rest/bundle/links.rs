@@ -103,7 +103,13 @@ impl Rewriter<'_> {
         }
         let dangling = |what: &str| Issue::error(IssueCode::NotFound, format!("{what} {text} points at nothing"));
         if searched_type(text).is_some() {
-            return self.links.criteria.get(text).cloned().map(Some).ok_or_else(|| dangling("the conditional reference"));
+            return self
+                .links
+                .criteria
+                .get(text)
+                .cloned()
+                .map(Some)
+                .ok_or_else(|| dangling("the conditional reference"));
         }
         if text.starts_with("urn:uuid:") || text.starts_with("urn:oid:") {
             return Err(dangling("no entry has this fullUrl:"));
@@ -195,7 +201,10 @@ mod tests {
         let text = rewritten(resource, None).unwrap().to_string();
         assert!(text.contains("\"system\":\"Patient/a\",\"value\":\"urn:uuid:1\""), "{text}");
         assert!(text.contains("\"photo\":[{\"url\":\"Patient/a\"}]"), "{text}");
-        assert!(text.contains("\"valueUri\":\"Patient/a\"") && text.contains("\"valueString\":\"urn:uuid:1\""), "{text}");
+        assert!(
+            text.contains("\"valueUri\":\"Patient/a\"") && text.contains("\"valueString\":\"urn:uuid:1\""),
+            "{text}"
+        );
         assert!(text.contains("\"reference\":\"Patient/a\""), "{text}");
     }
 

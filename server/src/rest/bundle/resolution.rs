@@ -8,7 +8,7 @@ use search::filter;
 use store::Stored;
 
 use super::entry::{Action, Aim};
-use super::links::Links;
+use super::links::{Links, conditional_references};
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
 use crate::rest::update::{Origin, aimed};
@@ -75,10 +75,23 @@ pub(super) fn resolve(
     let identities = identities(steps, &settled)?;
     let mut links = Links { entries: entry_links(steps, &settled, base)?, ..Links::default() };
     for (text, criteria) in references {
-        let target = referred(steps, &settled, &identities, (text, criteria), found, base)?;
+        let target = referred(steps, &settled, &identities, (text, criteria), found, base);
+        let target = target
+            .map_err(|error| first_with(steps, text).map_or(error.clone(), |index| error.within(&place(index))))?;
         links.criteria.insert(text.clone(), target);
     }
     Ok(Resolution { settled, links })
+}
+
+/// The first entry that holds a conditional reference.
+fn first_with(steps: &[Step], reference: &str) -> Option<usize> {
+    steps.iter().position(|step| {
+        let mut holds = false;
+        if let Some((_, resource)) = step.action.resource() {
+            conditional_references(resource, &mut |_, text| holds |= text == reference);
+        }
+        holds
+    })
 }
 
 /// Location of an entry in issues.
@@ -174,7 +187,8 @@ fn referred(
     let stored = found.get(criteria.claim()).into_iter().flatten();
     let stored = stored.map(|stored| stored.id.as_str()).filter(|id| !written.contains(&(resource_type, id)));
     let new = steps.iter().zip(settled).filter_map(|(step, settled)| {
-        let (of, resource) = step.action.resource().filter(|_| matches!(settled, Settled::New | Settled::Update(..)))?;
+        let (of, resource) =
+            step.action.resource().filter(|_| matches!(settled, Settled::New | Settled::Update(..)))?;
         let holds = of == resource_type && query.filters.iter().all(|filter| filter::matches(filter, resource, base));
         holds.then(|| step.id(settled))
     });
@@ -229,7 +243,8 @@ mod tests {
 
     #[test]
     fn overlapping_identities_are_refused() {
-        for steps in [[update("urn:uuid:1", "a"), update("urn:uuid:2", "a")], [delete("a"), update("urn:uuid:1", "a")]] {
+        for steps in [[update("urn:uuid:1", "a"), update("urn:uuid:2", "a")], [delete("a"), update("urn:uuid:1", "a")]]
+        {
             let error = resolved(&steps).unwrap_err();
             assert_eq!(error.status(), 400);
             assert_eq!(error.issues()[0].expression, ["Bundle.entry[1]"]);

@@ -11,9 +11,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ::search::parse::{Parsed, parse};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use ::search::parse::{Parsed, parse};
 use store::{SearchPage, Stored, Tx};
 
 use super::entry::{Action, Aim, Entry, Get};
@@ -151,9 +151,12 @@ fn prepared(context: &Context, steps: &[Step], resolution: &Resolution) -> Resul
 async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) -> Result<Vec<Answer>, Error> {
     let found = ask(tx, context, plan).await?;
     let changed;
-    let (resolution, prepared) = match resolve(&plan.steps, &plan.references, &found, &context.base)? {
-        same if same == plan.resolution => (&plan.resolution, &plan.prepared),
-        other => {
+    // Without criteria nothing can have changed.
+    let now =
+        if found.is_empty() { None } else { Some(resolve(&plan.steps, &plan.references, &found, &context.base)?) };
+    let (resolution, prepared) = match now.filter(|now| *now != plan.resolution) {
+        None => (&plan.resolution, &plan.prepared),
+        Some(other) => {
             let prepared = prepared(context, &plan.steps, &other)?;
             changed = (other, prepared);
             (&changed.0, &changed.1)

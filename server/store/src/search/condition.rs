@@ -20,7 +20,11 @@ pub(crate) enum Condition {
     /// Row ids of the logical ids asked for.
     Id(Vec<i64>),
     LastUpdated(Vec<DateMatch>),
-    Missing { table: Table, param: i64, missing: bool },
+    Missing {
+        table: Table,
+        param: i64,
+        missing: bool,
+    },
     Any(Any),
 }
 
@@ -50,7 +54,11 @@ pub(crate) enum Alternative {
 }
 
 impl Condition {
-    pub(crate) async fn resolve<S: Session>(session: &mut S, resource_type: &str, filter: &Filter) -> Result<Self, StoreError> {
+    pub(crate) async fn resolve<S: Session>(
+        session: &mut S,
+        resource_type: &str,
+        filter: &Filter,
+    ) -> Result<Self, StoreError> {
         Ok(match filter {
             Filter::Id(ids) => {
                 let mut rids = Vec::new();
@@ -60,8 +68,12 @@ impl Condition {
                 Condition::Id(rids)
             }
             Filter::LastUpdated(dates) => Condition::LastUpdated(dates.clone()),
-            Filter::Missing { param, missing } => Condition::Missing { table: table_of(param.kind), param: param.id.0, missing: *missing },
-            Filter::Any { param, matches, negated } => Condition::Any(Any::resolve(session, param, matches, *negated).await?),
+            Filter::Missing { param, missing } => {
+                Condition::Missing { table: table_of(param.kind), param: param.id.0, missing: *missing }
+            }
+            Filter::Any { param, matches, negated } => {
+                Condition::Any(Any::resolve(session, param, matches, *negated).await?)
+            }
         })
     }
 
@@ -73,7 +85,11 @@ impl Condition {
                 let at = || Expr::col(("changed", "last_updated"));
                 let any = dates.iter().fold(Cond::any(), |any, date| any.add(date_matches(at(), at(), *date)));
                 let mut select = Sql::select();
-                select.expr(Expr::val(1)).from_as("resource", "changed").and_where(Expr::col(("changed", "rid")).eq(rid.clone())).cond_where(any);
+                select
+                    .expr(Expr::val(1))
+                    .from_as("resource", "changed")
+                    .and_where(Expr::col(("changed", "rid")).eq(rid.clone()))
+                    .cond_where(any);
                 Expr::exists(select)
             }
             Condition::Missing { table, param, missing } => {
@@ -91,7 +107,12 @@ impl Condition {
 }
 
 impl Any {
-    async fn resolve<S: Session>(session: &mut S, param: &Param, matches: &[Match], negated: bool) -> Result<Self, StoreError> {
+    async fn resolve<S: Session>(
+        session: &mut S,
+        param: &Param,
+        matches: &[Match],
+        negated: bool,
+    ) -> Result<Self, StoreError> {
         let mut alternatives = Vec::new();
         let mut patients = Some(Vec::new()).filter(|_| param.compartment && !negated);
         for wanted in matches {
@@ -151,9 +172,15 @@ impl Alternative {
     }
 }
 
-async fn resolve_match<S: Session>(session: &mut S, wanted: &Match, out: &mut Vec<Alternative>) -> Result<(), StoreError> {
+async fn resolve_match<S: Session>(
+    session: &mut S,
+    wanted: &Match,
+    out: &mut Vec<Alternative>,
+) -> Result<(), StoreError> {
     match wanted {
-        Match::Token { system: Some(system), code: Some(code) } => out.push(Alternative::Token(keys::token(system, code))),
+        Match::Token { system: Some(system), code: Some(code) } => {
+            out.push(Alternative::Token(keys::token(system, code)))
+        }
         Match::Token { system: None, code: Some(code) } => {
             let mut select = tokens_where("code_hash", keys::hash(code));
             select.limit(LISTED_TOKENS);
@@ -166,7 +193,9 @@ async fn resolve_match<S: Session>(session: &mut S, wanted: &Match, out: &mut Ve
                 }
             }
         }
-        Match::Token { system, code: None } => out.push(Alternative::TokenOfSystem(keys::hash(system.as_deref().unwrap_or_default()))),
+        Match::Token { system, code: None } => {
+            out.push(Alternative::TokenOfSystem(keys::hash(system.as_deref().unwrap_or_default())))
+        }
         Match::Reference(Target::Local { resource_type, id }) => {
             out.extend(find(session, resource_type, id).await?.map(Alternative::Target));
         }
@@ -174,7 +203,9 @@ async fn resolve_match<S: Session>(session: &mut S, wanted: &Match, out: &mut Ve
         Match::String { mode, text } => out.push(Alternative::Text { mode: *mode, text: text.clone() }),
         Match::Date(date) => out.push(Alternative::Date(*date)),
         Match::Number(number) => out.push(Alternative::Number(number.clone())),
-        Match::Quantity { number, unit } => out.push(Alternative::Quantity { number: number.clone(), unit: unit.clone() }),
+        Match::Quantity { number, unit } => {
+            out.push(Alternative::Quantity { number: number.clone(), unit: unit.clone() })
+        }
         Match::Uri(text) => out.push(Alternative::Uri(text.clone())),
     }
     Ok(())
@@ -218,7 +249,9 @@ fn text_matches(alias: &'static str, mode: StringMode, text: &str) -> Cond {
     match mode {
         StringMode::StartsWith => starts(text),
         StringMode::Contains => Cond::all().add(col("folded").like(like(format!("%{}%", escaped(text))))),
-        StringMode::Exact => starts(&search::fold::fold(text)).add(col("value").eq(keys::hash(text))).add(col("exact").eq(text)),
+        StringMode::Exact => {
+            starts(&search::fold::fold(text)).add(col("value").eq(keys::hash(text))).add(col("exact").eq(text))
+        }
     }
 }
 

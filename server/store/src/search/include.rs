@@ -17,14 +17,21 @@ const MOST: usize = 10_000;
 const CHUNK: usize = 500;
 
 /// What the page with these row ids includes, without the page itself, by row id. (LK-15: each as the view shows it)
-pub(super) async fn included<S: Session>(session: &mut S, view: &View, query: &Query, page: &[i64]) -> Result<Vec<Stored>, StoreError> {
+pub(super) async fn included<S: Session>(
+    session: &mut S,
+    view: &View,
+    query: &Query,
+    page: &[i64],
+) -> Result<Vec<Stored>, StoreError> {
     let mut wanted: BTreeSet<i64> = BTreeSet::new();
     for include in &query.includes {
         for rids in page.chunks(CHUNK) {
             wanted.extend(linked(session, include, rids).await?);
         }
         if wanted.len() > MOST {
-            return Err(StoreError::TooCostly(format!("a page would include more than {MOST} resources; ask for fewer with _count")));
+            return Err(StoreError::TooCostly(format!(
+                "a page would include more than {MOST} resources; ask for fewer with _count"
+            )));
         }
     }
     let wanted: Vec<i64> = wanted.into_iter().filter(|rid| !page.contains(rid)).collect();
@@ -38,8 +45,15 @@ pub(super) async fn included<S: Session>(session: &mut S, view: &View, query: &Q
 async fn linked<S: Session>(session: &mut S, include: &Include, page: &[i64]) -> Result<Vec<i64>, StoreError> {
     let (known, wanted) = if include.reverse { ("target", "rid") } else { ("rid", "target") };
     let mut select = Sql::select();
-    select.distinct().column(("x", wanted)).from_as("index_reference", "x").and_where(Expr::col(("x", "param")).eq(include.param.id.0));
-    select.and_where(Expr::col(("x", known)).is_in(page.iter().copied())).and_where(Expr::col(("x", wanted)).gt(0)).limit(MOST as u64 + 1);
+    select
+        .distinct()
+        .column(("x", wanted))
+        .from_as("index_reference", "x")
+        .and_where(Expr::col(("x", "param")).eq(include.param.id.0));
+    select
+        .and_where(Expr::col(("x", known)).is_in(page.iter().copied()))
+        .and_where(Expr::col(("x", wanted)).gt(0))
+        .limit(MOST as u64 + 1);
     if let Some(target_type) = include.target_type.as_ref().filter(|_| !include.reverse) {
         let mut of_type = Sql::select();
         of_type.expr(Expr::val(1)).from_as("resource", "o").and_where(Expr::col(("o", "rid")).equals(("x", wanted)));
@@ -49,7 +63,12 @@ async fn linked<S: Session>(session: &mut S, include: &Include, page: &[i64]) ->
     session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
 }
 
-async fn load<S: Session>(session: &mut S, view: &View, rids: &[i64], found: &mut BTreeMap<i64, Stored>) -> Result<(), StoreError> {
+async fn load<S: Session>(
+    session: &mut S,
+    view: &View,
+    rids: &[i64],
+    found: &mut BTreeMap<i64, Stored>,
+) -> Result<(), StoreError> {
     let mut types = Sql::select();
     types.distinct().column("type_id").from("resource").and_where(Expr::col("rid").is_in(rids.iter().copied()));
     types.and_where(Expr::col("live").eq(1)).order_by("type_id", Order::Asc);
@@ -58,7 +77,10 @@ async fn load<S: Session>(session: &mut S, view: &View, rids: &[i64], found: &mu
         let resource_type = session.known().types.name(type_id)?;
         let Some(view) = ResolvedView::new(session, view, resource_type).await? else { continue };
         let mut select = Sql::select();
-        select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::val(2_i64)).column(("r", "rid"));
+        select
+            .columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")])
+            .expr(Expr::val(2_i64))
+            .column(("r", "rid"));
         select.from_as("resource", "r").and_where(Expr::col(("r", "rid")).is_in(rids.iter().copied()));
         select.and_where(Expr::col(("r", "type_id")).eq(type_id)).and_where(Expr::col(("r", "live")).eq(1));
         select.cond_where(view.condition(&Expr::col(("r", "rid"))));

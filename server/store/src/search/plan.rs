@@ -43,7 +43,11 @@ enum Driver {
 
 impl Plan {
     /// Nothing if the view or the conditions leave nothing to find.
-    pub(super) async fn new<S: Session>(session: &mut S, view: &View, query: &Query) -> Result<Option<Self>, StoreError> {
+    pub(super) async fn new<S: Session>(
+        session: &mut S,
+        view: &View,
+        query: &Query,
+    ) -> Result<Option<Self>, StoreError> {
         let Some(view) = ResolvedView::new(session, view, &query.resource_type).await? else { return Ok(None) };
         let mut conditions = Vec::new();
         for filter in &query.filters {
@@ -162,7 +166,9 @@ impl Plan {
         select.column(("d", "rid")).column(("d", "chronology"));
         let (table, asked, single) = match driver {
             Driver::Listing => (Table::Listing, Cond::all().add(Expr::col(("d", "type_id")).eq(self.type_id)), true),
-            Driver::Ids(index) => (Table::Listing, Cond::all().add(self.conditions[index].predicate(&Expr::col(("d", "rid")))), true),
+            Driver::Ids(index) => {
+                (Table::Listing, Cond::all().add(self.conditions[index].predicate(&Expr::col(("d", "rid")))), true)
+            }
             Driver::Index(index) => match &self.conditions[index] {
                 Condition::Any(any) => (any.table, self.scanned(any), any.is_single_value()),
                 other => (Table::Listing, Cond::all().add(other.predicate(&Expr::col(("d", "rid")))), true),

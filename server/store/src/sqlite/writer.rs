@@ -34,7 +34,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread; it ends when the last handle is dropped.
-    pub(crate) fn start(connection: Connection, tx: impl FnOnce(Connection) -> Tx + Send + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        connection: Connection,
+        tx: impl FnOnce(Connection) -> Tx + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = channel::<Job>();
         thread::Builder::new().name("sqlite-writer".into()).spawn(move || run(&mut tx(connection), &queue))?;
         Ok(Writer { jobs })
