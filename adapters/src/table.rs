@@ -45,7 +45,11 @@ pub(crate) fn coding(system: &str, code: &str) -> Json {
     static CODINGS: OnceLock<Table> = OnceLock::new();
     let table = CODINGS.get_or_init(|| Table::embedded(include_str!("../mappings/codings.csv")));
     let known = table.rows().find(|row| row.get("system") == system && row.get("code") == code);
-    if let Some(row) = known { fhir::object! { "system": system, "code": code, "display": row.get("display") } } else { fhir::object! { "system": system, "code": code } }
+    if let Some(row) = known {
+        fhir::object! { "system": system, "code": code, "display": row.get("display") }
+    } else {
+        fhir::object! { "system": system, "code": code }
+    }
 }
 
 /// The coding of an Observation category, with its display from `categories.csv`.

@@ -172,13 +172,12 @@ fn rule(scopes: &ScopeSet, rights: &[Right], resource_type: &str, base: &str) ->
         let one = rule_of_right(scopes, *right, resource_type, base);
         met = match (met, one) {
             (met, TypeRule::Denied) => met,
-            (None, one) => Some(one),
+            (None | Some(TypeRule::Denied), one) => Some(one),
             (Some(met), one) if met == one => Some(met),
             (Some(TypeRule::Whole), other) | (Some(other), TypeRule::Whole) => Some(other),
             (Some(TypeRule::Granular(mine)), TypeRule::Granular(theirs)) => {
                 Some(TypeRule::Granular(both(&mine, &theirs)))
             }
-            (Some(TypeRule::Denied), one) => Some(one),
         };
     }
     met.unwrap_or(TypeRule::Denied)

@@ -6,9 +6,6 @@ use fhir::json::Json;
 use tests::same::{canonical, difference};
 use tests::{Client, TestServer, data};
 
-/// Examples that break their own definitions, so that the server rightly refuses them, and what they break.
-const REFUSED: [(&str, &str); 1] = [("Questionnaire/qs1", "linkId is missing")];
-
 tests::on_both_engines!(examples_come_back_as_they_went_in, xml_examples_say_the_same_as_their_json);
 
 async fn examples_come_back_as_they_went_in(server: TestServer) {
@@ -18,7 +15,7 @@ async fn examples_come_back_as_they_went_in(server: TestServer) {
     let mut failures = Vec::new();
     for example in &examples {
         let example = with_id(example);
-        let refused = REFUSED.iter().find(|(name, _)| *name == path(&example)).map(|(_, why)| *why);
+        let refused = data::REFUSED_EXAMPLES.iter().find(|(name, _)| *name == path(&example)).map(|(_, why)| *why);
         match (round_trip(&system, &example).await, refused) {
             (Ok(()), None) => {}
             (Err(failure), Some(why)) if failure.contains(why) => println!("refused: {}: {why}", path(&example)),

@@ -9,6 +9,9 @@ use flate2::read::GzDecoder;
 
 use crate::skipped;
 
+/// Examples that break their own definitions, so that the server rightly refuses them, and what they break.
+pub const REFUSED_EXAMPLES: [(&str, &str); 1] = [("Questionnaire/qs1", "linkId is missing")];
+
 /// The path of a test data file; where it is absent, `test` is reported as skipped and there is none.
 pub fn path(name: &str, test: &str) -> Option<PathBuf> {
     let root = std::env::var_os("TRIBUTARY_TEST_DATA")

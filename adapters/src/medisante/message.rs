@@ -134,7 +134,9 @@ fn measured_at(timestamp: &str, zone: Option<&str>, errors: &mut Vec<Issue>) -> 
 
 fn received_at(metadata: &Json, warnings: &mut Vec<Issue>) -> Option<String> {
     let text = metadata.get("receivedTime")?;
-    if let Some(Ok(moment)) = text.as_str().map(|text| time::moment(text, None)) { Some(moment.text) } else {
+    if let Some(Ok(moment)) = text.as_str().map(|text| time::moment(text, None)) {
+        Some(moment.text)
+    } else {
         let text = "metadata.receivedTime is not an instant; left out";
         warnings.push(warning(IssueCode::Value, text, "metadata.receivedTime"));
         None

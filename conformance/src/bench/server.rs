@@ -53,9 +53,10 @@ impl Server {
             return Err("the import failed".into());
         }
         eprintln!("imported in {:.1} s", started.elapsed().as_secs_f64());
-        let token = run(&mut command(&["token", "--scope", "system/*.cruds", "--ttl", "4h"]))?;
         let address = free_address()?;
         let (listen, base) = (address.to_string(), format!("http://{address}"));
+        // A token is made for one server: the base URL is part of it.
+        let token = run(&mut command(&["token", "--scope", "system/*.cruds", "--ttl", "4h", "--base-url", &base]))?;
         let mut serve = command(&["serve", "--listen", &listen, "--base-url", &base]);
         let log = File::create(folder.join("server.log"))?;
         Self::start(serve.stdout(log.try_clone()?).stderr(log), address, token.trim().to_owned())

@@ -11,7 +11,9 @@ fn caller(scopes: &str, compartment: Compartment) -> Caller {
     let types = named_types(&scopes);
     let rules = types.iter().map(|name| ((*name).to_owned(), rule(&scopes, &reading, name, BASE))).collect();
     let view = View::listed(compartment, rules);
-    Caller { scopes, view, base: BASE.to_owned(), ..Caller::server("test") }
+    let mut caller = Caller::server("test");
+    (caller.scopes, caller.view, caller.base) = (scopes, view, BASE.to_owned());
+    caller
 }
 
 fn of_patients(ids: &[&str]) -> Compartment {

@@ -64,7 +64,7 @@ fn page(pairs: &[(String, String)], default: usize, most: usize) -> Result<Page,
         let invalid = || Error::bad_request(Issue::error(IssueCode::Value, format!("{name}={value} cannot be read")));
         match name.as_str() {
             "_count" => {
-                page.count = value.parse::<usize>().ok().filter(|count| *count > 0).ok_or_else(invalid)?.min(most)
+                page.count = value.parse::<usize>().ok().filter(|count| *count > 0).ok_or_else(invalid)?.min(most);
             }
             _ => page.before = Some(request::version(value).ok_or_else(invalid)?),
         }
