@@ -27,8 +27,10 @@ const fn text(name: &'static str, comment: &'static str) -> Column {
 }
 
 const PARAM: Column = integer("param", "Search parameter and its definition: search::entry::ParamId.");
-const PATIENT: Column =
-    integer("patient", "rid of the Patient in whose compartment the resource lies, 0 for none; one row per patient.");
+const PATIENT: Column = integer(
+    "patient",
+    "The Patient in whose compartment the resource lies, see table target; 0 for none; one row per patient.",
+);
 const CHRONOLOGY: Column = integer(
     "chronology",
     "When the resource happened, microseconds since 1970; the smallest integer if it does not say. Newest first is the default order.",
@@ -50,13 +52,13 @@ static TABLES: &[Table] = &[
     },
     Table {
         name: "resource",
-        comment: "The current state of each resource, and a place for each that is only referred to.",
+        comment: "The current state of each resource.",
         columns: &[
-            Column { name: "rid", kind: Kind::Serial, comment: "Surrogate key; references are kept as this number." },
+            Column { name: "rid", kind: Kind::Serial, comment: "Surrogate key, in the order of creation." },
             integer("type_id", "Resource type."),
             text("id", "Logical id."),
-            integer("version", "meta.versionId; 0 while it is only referred to."),
-            integer("state", "0 only referred to, 1 current, 2 deleted."),
+            integer("version", "meta.versionId."),
+            integer("state", "1 current, 2 deleted."),
             integer("live", "1 if state is 1, else 0."),
             integer("last_updated", "meta.lastUpdated, microseconds since 1970."),
             integer("tables", "Bit set of the index tables that hold rows of it, see store::index."),
@@ -70,7 +72,7 @@ static TABLES: &[Table] = &[
                 columns: &["type_id", "id"],
                 unique: true,
                 only_where: None,
-                comment: "read by logical id; finding the target of a reference",
+                comment: "read by logical id",
             },
             Index {
                 name: "resource_by_last_updated",
@@ -80,6 +82,25 @@ static TABLES: &[Table] = &[
                 comment: "_lastUpdated and _sort=_lastUpdated",
             },
         ],
+    },
+    Table {
+        name: "target",
+        comment: "What references point at, whether it is stored or not: who points at a resource must not change where \
+                  the resource stands among others, so this is not the resource's own key.",
+        columns: &[
+            Column { name: "target", kind: Kind::Serial, comment: "References and patients are kept as this number." },
+            integer("type_id", "Resource type."),
+            text("id", "Logical id."),
+        ],
+        primary_key: &["target"],
+        clustered: false,
+        indexes: &[Index {
+            name: "target_by_id",
+            columns: &["type_id", "id"],
+            unique: true,
+            only_where: None,
+            comment: "writing a reference; searching by reference; from a resource to who refers to it",
+        }],
     },
     Table {
         name: "version",
@@ -92,7 +113,7 @@ static TABLES: &[Table] = &[
             integer("method", "How it came: 1 POST, 2 PUT, 3 DELETE."),
             text(
                 "patients",
-                "rids of the patients in whose compartment this version lay, each after a comma, one comma at the end.",
+                "The patients in whose compartment this version lay, see table target, each after a comma, one comma at the end.",
             ),
             Column { name: "body", kind: Kind::OptionalText, comment: "The JSON that is served; none for a deletion." },
         ],
@@ -188,7 +209,7 @@ static TABLES: &[Table] = &[
             PARAM,
             integer(
                 "target",
-                "rid of the resource referred to; for other URLs the negative of the first 63 bits of their SHA-256.",
+                "What it points at, see table target; for other URLs the negative of the first 63 bits of their SHA-256.",
             ),
             PATIENT,
             CHRONOLOGY,

@@ -1,5 +1,7 @@
 //! Tables described as data, so that none lacks a comment and both engines get the same.
 
+use std::fmt::Write as _;
+
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
@@ -141,10 +143,11 @@ async fn comment(manager: &SchemaManager<'_>, table: &Table) -> Result<(), DbErr
     let quoted = |text: &str| text.replace('\'', "''");
     let mut sql = format!("COMMENT ON TABLE \"{}\" IS '{}';", table.name, quoted(table.comment));
     for column in table.columns {
-        sql += &format!("COMMENT ON COLUMN \"{}\".\"{}\" IS '{}';", table.name, column.name, quoted(column.comment));
+        let _infallible =
+            write!(sql, "COMMENT ON COLUMN \"{}\".\"{}\" IS '{}';", table.name, column.name, quoted(column.comment));
     }
     for index in table.indexes {
-        sql += &format!("COMMENT ON INDEX \"{}\" IS '{}';", index.name, quoted(index.comment));
+        let _infallible = write!(sql, "COMMENT ON INDEX \"{}\" IS '{}';", index.name, quoted(index.comment));
     }
     manager.get_connection().execute_unprepared(&sql).await.map(drop)
 }

@@ -1,3 +1,4 @@
-//! The pages for people that need no login.
+//! Pages for people: how every page is sent, and those that need no login.
 
 pub mod home;
+pub mod page;

@@ -14,6 +14,7 @@
 //! PostgreSQL is used where `TRIBUTARY_TEST_POSTGRES` names one (`tests/run` starts it); where not, that half is
 //! [skipped] and counted.
 
+pub mod browser;
 pub mod client;
 pub mod data;
 pub mod database;

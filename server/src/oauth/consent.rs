@@ -6,7 +6,6 @@ use askama::Template;
 use smart::error::{ErrorCode, OAuthError};
 use smart::grant::{Authorization, Code, Person, Request, Terms, lifetime};
 use smart::launch;
-use smart::scope::words::{self, Description};
 use smart::scope::{Level, Scope, ScopeSet};
 use smart::token::{Kind, Secret};
 use store::grants::{self, NewGrant};
@@ -21,8 +20,10 @@ use crate::access;
 use crate::app::App;
 
 mod patients;
+mod wording;
 
-use patients::Choice;
+use patients::Choices;
+use wording::Heading;
 
 #[derive(Template)]
 #[template(path = "consent.html")]
@@ -30,20 +31,26 @@ struct ConsentPage<'a> {
     style: &'a str,
     app_name: &'a str,
     app_address: &'a str,
+    client_id: &'a str,
     person_name: &'a str,
+    username: &'a str,
     handle: &'a str,
     form_token: String,
-    scopes: Vec<Line>,
+    headings: Vec<Heading>,
+    limits: Vec<String>,
     needs_patient: bool,
-    patients: Vec<Choice>,
+    patients: Choices,
+    chosen_patient: &'a str,
     is_own_record: bool,
-    problem: Option<&'a str>,
+    patient_problem: Option<&'a str>,
+    sharing_problem: Option<&'a str>,
 }
 
-/// One scope to tick.
-struct Line {
-    text: String,
-    words: Description,
+/// Why an answer cannot be taken as it is; shown beside what has to change.
+#[derive(Clone, Copy)]
+enum Problem {
+    Patient(&'static str),
+    Sharing(&'static str),
 }
 
 /// A signed-in person with a request to answer.
@@ -75,7 +82,7 @@ pub async fn get(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let shown = async {
         let parameters = Parameters::parse(request.query_string().as_bytes())?;
         let asked = asked(&app, &request, &parameters).await?;
-        Ok(show(&app, &asked, StatusCode::OK, None).await?)
+        Ok(show(&app, &asked, None).await?)
     };
     shown.await.unwrap_or_else(|stop| stopped(&app, stop))
 }
@@ -124,51 +131,62 @@ fn can_give(person: &Person, scope: &Scope) -> bool {
     }
 }
 
-async fn show(app: &App, asked: &Asked, status: StatusCode, problem: Option<&str>) -> Result<HttpResponse, OAuthError> {
+/// The page; after a `problem` with what the person had answered.
+async fn show(app: &App, asked: &Asked, problem: Option<(Problem, &Parameters)>) -> Result<HttpResponse, OAuthError> {
     let request = asked.authorization.request();
     let (store, broken) = (&app.store, |error: StoreError| server_error(&error));
     let client = clients::find(store, &request.client_id).await.map_err(broken)?;
     let account = users::find(store, &asked.person.user_id).await.map_err(broken)?;
     let needs_patient = launch::needs_patient(&asked.scopes);
-    let patients = if needs_patient { patients::choices(app, &asked.person).await? } else { Vec::new() };
+    let patients = if needs_patient { patients::choices(app, &asked.person).await? } else { Choices::default() };
+    let is_own_record = patients::is_own_record(&asked.person);
     let handle = asked.handle.expose();
+    let (problem, form) = problem.unzip();
+    let ticked = form.map(|form| ticked(&asked.scopes, form));
     let consent = ConsentPage {
         style: page::STYLE,
         app_name: client.as_ref().map_or(request.client_id.as_str(), |client| client.name.as_str()),
         app_address: &request.redirect_uri,
+        client_id: &request.client_id,
         person_name: account.as_ref().map_or("", |account| account.name.as_str()),
+        username: account.as_ref().map_or("", |account| account.username.as_str()),
         handle,
         form_token: asked.browser.form_token(handle),
-        scopes: asked
-            .scopes
-            .iter()
-            .map(|scope| Line { text: scope.to_string(), words: words::describe(scope) })
-            .collect(),
+        headings: wording::headings(&asked.scopes, ticked.as_ref(), is_own_record),
+        limits: wording::limits(&asked.scopes, is_own_record),
         needs_patient,
-        is_own_record: patients::is_own_record(&asked.person),
         patients,
-        problem,
+        chosen_patient: form.and_then(|form| form.get("patient")).unwrap_or_default(),
+        is_own_record,
+        patient_problem: problem
+            .and_then(|problem| if let Problem::Patient(text) = problem { Some(text) } else { None }),
+        sharing_problem: problem
+            .and_then(|problem| if let Problem::Sharing(text) = problem { Some(text) } else { None }),
     };
-    Ok(page::html(status, &consent, Some(&request.redirect_uri)))
+    Ok(page::html(StatusCode::OK, &consent, Some(&request.redirect_uri)))
+}
+
+/// The part of what was asked that is ticked: a form cannot add to it.
+fn ticked(asked: &ScopeSet, form: &Parameters) -> ScopeSet {
+    let ticks: Vec<&str> = form.all("scope").collect();
+    let (ticked, _) = ScopeSet::parse_known(&ticks.join(" ")).unwrap_or_default();
+    asked.filtered(|scope| ticked.contains(scope))
 }
 
 async fn allow(app: &App, asked: Asked, form: &Parameters) -> Result<HttpResponse, Stop> {
-    let ticks: Vec<&str> = form.all("scope").collect();
-    let (ticked, _) = ScopeSet::parse_known(&ticks.join(" ")).unwrap_or_default();
-    let ticked = asked.scopes.filtered(|scope| ticked.contains(scope));
+    let nothing = Problem::Sharing("Choose at least one kind of data to share, or deny.");
+    let ticked = ticked(&asked.scopes, form);
     if ticked.is_empty() {
-        return Ok(show(app, &asked, StatusCode::OK, Some("Choose at least one thing to share, or deny.")).await?);
+        return Ok(show(app, &asked, Some((nothing, form))).await?);
     }
     let patient = match chosen_patient(app, &asked.person, &ticked, form).await? {
         Ok(patient) => patient,
-        Err(problem) => return Ok(show(app, &asked, StatusCode::OK, Some(problem)).await?),
+        Err(text) => return Ok(show(app, &asked, Some((Problem::Patient(text), form))).await?),
     };
     match asked.authorization.clone().approve(&ticked, patient) {
         Ok(Authorization::Approved { request, terms }) => Ok(issue_code(app, &asked, &request, terms).await?),
         Ok(_) => Err(OAuthError::new(ErrorCode::ServerError, "the request is in no state to be allowed").into()),
-        Err(_) => {
-            Ok(show(app, &asked, StatusCode::OK, Some("Choose at least one kind of data to share, or deny.")).await?)
-        }
+        Err(_) => Ok(show(app, &asked, Some((nothing, form))).await?),
     }
 }
 

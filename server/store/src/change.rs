@@ -8,7 +8,7 @@ use search::view::View;
 use crate::error::StoreError;
 use crate::index::Indexed;
 use crate::keys::{self, ResourceKey};
-use crate::resources::{CURRENT, DELETED, MENTIONED, Method, Stored};
+use crate::resources::{CURRENT, DELETED, Method, Stored};
 use crate::row::Cell;
 use crate::session::Session;
 use crate::tx::Tx;
@@ -42,8 +42,9 @@ impl Tx {
         let Some(head) = self.head(resource_type, id).await? else { return Ok(None) };
         if let Some(patients) = view.patients() {
             let of_version = self.patients_of(head.rid, head.stored.version).await?;
-            let held = patients.iter().any(|patient| of_version.contains(&format!(",{patient},")));
-            if !held && !(of_version.is_empty() && view.shows_unassigned()) {
+            let shown = patients.iter().any(|patient| of_version.contains(&format!(",{patient},")))
+                || (of_version.is_empty() && view.shows_unassigned());
+            if !shown {
                 return Ok(None);
             }
         }
@@ -78,16 +79,14 @@ impl Tx {
             Some(head) if head.stored.version == change.version - 1 => (head.rid, Some(head.tables)),
             Some(_) => return Err(self.note(StoreError::Conflict)),
         };
-        self.found.insert((type_id, change.id.clone()), rid);
-        let patients = match &change.body {
-            Some(_) => match tables {
+        let patients = if change.body.is_some() {
+            match tables {
                 None => self.index_new(rid, type_id, &change.extracted).await?,
                 Some(tables) => self.rewrite_index(rid, type_id, tables, &change.extracted).await?,
-            },
-            None => {
-                self.unindex(rid, tables.unwrap_or_default()).await?;
-                self.patients_of(rid, change.version - 1).await?
             }
+        } else {
+            self.unindex(rid, tables.unwrap_or_default()).await?;
+            self.patients_of(rid, change.version - 1).await?
         };
         if change.version > 1 {
             self.update_row(rid, &change).await?;
@@ -102,9 +101,9 @@ impl Tx {
     }
 
     async fn create_row(&mut self, type_id: i64, change: &Change) -> Result<i64, StoreError> {
-        let columns = ["version", "state", "live", "last_updated", "tables", "body"];
+        let columns = ["type_id", "id", "version", "state", "live", "last_updated", "tables", "body"];
         let mut insert = Query::insert();
-        insert.into_table("resource").columns(["type_id", "id"].into_iter().chain(columns));
+        insert.into_table("resource").columns(columns);
         insert.values_panic([
             type_id.into(),
             change.id.clone().into(),
@@ -115,9 +114,7 @@ impl Tx {
             tables_of(&change.extracted).into(),
             change.body.clone().into(),
         ]);
-        let mut conflict = OnConflict::columns(["type_id", "id"]);
-        conflict.update_columns(columns).action_and_where(Expr::col(("resource", "state")).eq(MENTIONED));
-        insert.on_conflict(conflict).returning_col("rid");
+        insert.on_conflict(OnConflict::columns(["type_id", "id"]).do_nothing().to_owned()).returning_col("rid");
         let rows = self.rows(&insert).await?;
         rows.first().ok_or_else(|| self.note(StoreError::Conflict))?.i64(0)
     }
@@ -181,7 +178,7 @@ impl Tx {
         self.execute(&update).await.map(drop)
     }
 
-    /// Gives every resource that is referred to a row id. Returns those of the patients, sorted.
+    /// Gives everything that is referred to a number. Returns those of the patients, sorted.
     async fn mention(&mut self, extracted: &Extracted) -> Result<Vec<i64>, StoreError> {
         let patient = self.known().types.id("Patient");
         let mut keys: Vec<ResourceKey> = extracted.patients.iter().map(|id| (patient, id.clone())).collect();
@@ -194,39 +191,28 @@ impl Tx {
         keys.sort_unstable();
         keys.dedup();
         for key in keys.iter().filter(|key| key.0 != 0) {
-            if self.recent_rid(key).is_none() {
-                let rid = self.mention_one(key).await?;
-                self.found.insert(key.clone(), rid);
+            if self.recent_target(key).is_none() {
+                let target = self.mention_one(key).await?;
+                self.found.insert(key.clone(), target);
             }
         }
         let mut patients: Vec<i64> =
-            extracted.patients.iter().filter_map(|id| self.recent_rid(&(patient, id.clone()))).collect();
+            extracted.patients.iter().filter_map(|id| self.recent_target(&(patient, id.clone()))).collect();
         patients.sort_unstable();
         Ok(patients)
     }
 
     async fn mention_one(&mut self, key: &ResourceKey) -> Result<i64, StoreError> {
+        let (type_id, id) = key;
         let mut select = Query::select();
-        select
-            .column("rid")
-            .from("resource")
-            .and_where(Expr::col("type_id").eq(key.0))
-            .and_where(Expr::col("id").eq(&key.1));
+        select.column("target").from("target");
+        select.and_where(Expr::col("type_id").eq(*type_id)).and_where(Expr::col("id").eq(id));
         if let Some(row) = self.rows(&select).await?.first() {
             return row.i64(0);
         }
         let mut insert = Query::insert();
-        insert.into_table("resource").columns(["type_id", "id", "version", "state", "live", "last_updated", "tables"]);
-        insert.values_panic([
-            key.0.into(),
-            key.1.clone().into(),
-            0_i64.into(),
-            MENTIONED.into(),
-            0_i64.into(),
-            0_i64.into(),
-            0_i64.into(),
-        ]);
-        insert.on_conflict(OnConflict::columns(["type_id", "id"]).do_nothing().to_owned()).returning_col("rid");
+        insert.into_table("target").columns(["type_id", "id"]).values_panic([(*type_id).into(), id.clone().into()]);
+        insert.on_conflict(OnConflict::columns(["type_id", "id"]).do_nothing().to_owned()).returning_col("target");
         if let Some(row) = self.rows(&insert).await?.first() {
             return row.i64(0);
         }
@@ -241,7 +227,7 @@ impl Tx {
             .expr(Expr::val(Method::Put.number()))
             .columns(["rid", "tables"]);
         select.from("resource").and_where(Expr::col("type_id").eq(self.known().types.id(resource_type)));
-        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("state").ne(MENTIONED));
+        select.and_where(Expr::col("id").eq(id));
         if self.backend() == DbBackend::Postgres {
             select.lock(LockType::Update);
         }

@@ -69,10 +69,16 @@ impl std::fmt::Debug for Cursor {
     }
 }
 
-/// What must be the same for a cursor to be accepted: everything but the page size and the cursor itself.
+/// What must be the same for a cursor to be accepted: the search as it was written, but for the size of the page and
+/// the form of the answer, and the view.
 fn fingerprint(view: &View, query: &Query) -> [u8; 32] {
-    let Query { resource_type, filters, sort, .. } = query;
-    Sha256::digest(format!("{resource_type}\n{filters:?}\n{sort:?}\n{view:?}")).into()
+    const FREE: [&str; 4] = ["_count", "_total", "_format", "_pretty"];
+    let mut digest = Sha256::new();
+    digest.update(format!("{}\n{:?}\n{view:?}", query.resource_type, query.sort));
+    for (name, value) in query.applied.iter().filter(|(name, _)| !FREE.contains(&name.as_str())) {
+        digest.update(format!("\n{name:?}={value:?}"));
+    }
+    digest.finalize().into()
 }
 
 fn encode(position: &[Cell]) -> Vec<u8> {

@@ -87,7 +87,7 @@ pub(crate) struct Indexed<'a> {
     pub(crate) rid: i64,
     pub(crate) type_id: i64,
     pub(crate) extracted: &'a Extracted,
-    /// Row ids of the patients, sorted.
+    /// Targets that are its patients, sorted.
     pub(crate) patients: &'a [i64],
 }
 
@@ -168,7 +168,7 @@ impl Tx {
                     }
                 }
                 IndexValue::Date { low, high } => {
-                    add(Table::Date, vec![param, Cell::Integer(*low), Cell::Integer(*high)])
+                    add(Table::Date, vec![param, Cell::Integer(*low), Cell::Integer(*high)]);
                 }
                 IndexValue::String { folded, exact } => {
                     let prefix = folded.chars().take(STRING_PREFIX).collect();
@@ -186,7 +186,7 @@ impl Tx {
                     add(Table::Quantity, row);
                 }
                 IndexValue::Uri(value) => {
-                    add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())])
+                    add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]);
                 }
             }
         }
@@ -195,7 +195,9 @@ impl Tx {
 
     fn target_key(&self, target: &Target) -> Option<i64> {
         match target {
-            Target::Local { resource_type, id } => self.recent_rid(&(self.known().types.id(resource_type), id.clone())),
+            Target::Local { resource_type, id } => {
+                self.recent_target(&(self.known().types.id(resource_type), id.clone()))
+            }
             Target::Url(text) => Some(keys::url(text)),
         }
     }

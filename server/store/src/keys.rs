@@ -1,4 +1,4 @@
-//! Numbers that stand for texts: hashes of values, row ids of resources, numbers of types.
+//! Numbers that stand for texts: hashes of values, targets of references, types.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::StoreError;
 
-/// How many (type, id) → row id pairs are remembered; they never change, so the cache is never wrong.
+/// How many (type, id) → target pairs are remembered; they never change, so the cache is never wrong.
 const REMEMBERED: u64 = 200_000;
 
 /// First 63 bits of SHA-256, as the schema's hash columns hold it.
@@ -69,7 +69,8 @@ pub(crate) struct Known {
     /// FHIR base of this server: references below it are local.
     pub(crate) base: Arc<str>,
     pub(crate) types: Arc<TypeIds>,
-    pub(crate) rids: Cache<ResourceKey, i64>,
+    /// Numbers of the resources that are referred to.
+    pub(crate) targets: Cache<ResourceKey, i64>,
     /// Tokens that are in the dictionary.
     pub(crate) tokens: Cache<i64, ()>,
 }
@@ -79,7 +80,7 @@ impl Known {
         Known {
             base: base.into(),
             types: Arc::new(TypeIds::new()),
-            rids: Cache::new(REMEMBERED),
+            targets: Cache::new(REMEMBERED),
             tokens: Cache::new(REMEMBERED),
         }
     }

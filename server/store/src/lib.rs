@@ -164,7 +164,7 @@ impl Store {
     }
 
     /// Rows of a statement that reads.
-    pub async fn rows(&self, statement: &(impl sea_orm::StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+    pub async fn rows(&self, statement: &impl sea_orm::StatementBuilder) -> Result<Vec<Row>, StoreError> {
         with_session!(self, session => session.rows(statement).await)
     }
 

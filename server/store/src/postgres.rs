@@ -23,7 +23,7 @@ pub(crate) async fn connect(address: &str) -> Result<DatabaseConnection, StoreEr
     Ok(Database::connect(options).await?)
 }
 
-pub(crate) fn rows(results: Vec<QueryResult>) -> Result<Vec<Row>, StoreError> {
+pub(crate) fn rows(results: &[QueryResult]) -> Result<Vec<Row>, StoreError> {
     results.iter().map(row).collect()
 }
 

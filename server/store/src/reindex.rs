@@ -4,7 +4,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
 use search::entry::Extracted;
 
 use crate::error::StoreError;
-use crate::resources::{CURRENT, MENTIONED, stored};
+use crate::resources::{CURRENT, stored};
 use crate::session::Session;
 use crate::{Store, Stored, Tx};
 
@@ -54,10 +54,7 @@ impl Tx {
         let type_id = self.known().types.id(resource_type);
         let mut select = Query::select();
         select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
-        select
-            .and_where(Expr::col("id").eq(id))
-            .and_where(Expr::col("version").eq(version))
-            .and_where(Expr::col("state").ne(MENTIONED));
+        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version));
         let rows = self.rows(&select).await?;
         let Some(row) = rows.first() else { return Ok(()) };
         self.index_again(row.i64(0)?, type_id, row.i64(1)?, extracted).await

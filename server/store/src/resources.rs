@@ -11,8 +11,6 @@ use crate::row::Row;
 use crate::session::Session;
 use crate::view::ResolvedView;
 
-/// `resource.state` of a resource that is only referred to.
-pub(crate) const MENTIONED: i64 = 0;
 /// `resource.state` of a current resource.
 pub(crate) const CURRENT: i64 = 1;
 /// `resource.state` of a deleted resource.
@@ -110,7 +108,6 @@ async fn read<S: Session>(
     select
         .and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type)))
         .and_where(Expr::col(("r", "id")).eq(id));
-    select.and_where(Expr::col(("r", "state")).ne(MENTIONED));
     if !(unrestricted && version.is_none()) {
         let wanted = version.map_or(Expr::col(("r", "version")), Expr::val);
         select.and_where(Expr::col(("v", "version")).eq(wanted));

@@ -69,7 +69,7 @@ async fn search<S: Session>(
     let more = rows.len() > query.count;
     rows.truncate(query.count);
     let next = match rows.last() {
-        Some(last) if more => Some(cursor.seal(&plan.position(last), view, query)),
+        Some(last) if more => Some(cursor.seal(&plan::position(last), view, query)),
         _ => None,
     };
     let rids = rows.iter().map(|row| row.i64(plan::RID_COLUMN)).collect::<Result<Vec<_>, _>>()?;

@@ -12,20 +12,17 @@ use crate::sqlite;
 /// Runs statements that read.
 pub(crate) trait Session {
     /// Rows of a statement.
-    fn rows(
-        &mut self,
-        statement: &(impl StatementBuilder + Sync),
-    ) -> impl Future<Output = Result<Vec<Row>, StoreError>>;
+    fn rows(&mut self, statement: &impl StatementBuilder) -> impl Future<Output = Result<Vec<Row>, StoreError>>;
 
     /// Which dialect is spoken.
     fn backend(&self) -> DbBackend;
 
-    /// Row ids and types known without asking.
+    /// Targets and types known without asking.
     fn known(&self) -> &Known;
 
-    /// Row id of a resource that this transaction made or looked up, if it remembers.
-    fn recent_rid(&self, key: &ResourceKey) -> Option<i64> {
-        self.known().rids.get(key)
+    /// Number of what is referred to, if it is remembered.
+    fn recent_target(&self, key: &ResourceKey) -> Option<i64> {
+        self.known().targets.get(key)
     }
 }
 
@@ -36,7 +33,7 @@ pub(crate) struct SqliteSession<'a> {
 }
 
 impl Session for SqliteSession<'_> {
-    async fn rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+    async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         sqlite::rows(self.connection, statement)
     }
 
@@ -56,9 +53,9 @@ pub(crate) struct PoolSession<'a> {
 }
 
 impl Session for PoolSession<'_> {
-    async fn rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+    async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         let statement = statement.build(&DbBackend::Postgres);
-        postgres::rows(self.pool.query_all_raw(statement).await?)
+        postgres::rows(&self.pool.query_all_raw(statement).await?)
     }
 
     fn backend(&self) -> DbBackend {

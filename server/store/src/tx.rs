@@ -24,7 +24,7 @@ pub type Work<'t, T, E> = BoxFuture<'t, Result<T, E>>;
 pub struct Tx {
     engine: Engine,
     known: Known,
-    /// Row ids found or made by the present work; become known to all when it is committed.
+    /// Targets found or made by the present work; become known to all when it is committed.
     pub(crate) found: HashMap<ResourceKey, i64>,
     /// Tokens that the present work put into the dictionary.
     pub(crate) found_tokens: Vec<i64>,
@@ -44,28 +44,28 @@ enum Engine {
 
 impl Tx {
     /// Rows of a statement, also of one that changes and returns.
-    pub async fn rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+    pub async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         let result = self.try_rows(statement).await;
         result.map_err(|error| self.note(error))
     }
 
-    async fn try_rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+    async fn try_rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         match &self.engine {
             Engine::Sqlite(connection) => sqlite::rows(connection, statement),
             Engine::Postgres(transaction) => {
                 let statement = statement.build(&DbBackend::Postgres);
-                postgres::rows(transaction.query_all_raw(statement).await?)
+                postgres::rows(&transaction.query_all_raw(statement).await?)
             }
         }
     }
 
     /// How many rows a statement changed.
-    pub async fn execute(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<u64, StoreError> {
+    pub async fn execute(&mut self, statement: &impl StatementBuilder) -> Result<u64, StoreError> {
         let result = self.try_execute(statement).await;
         result.map_err(|error| self.note(error))
     }
 
-    async fn try_execute(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<u64, StoreError> {
+    async fn try_execute(&mut self, statement: &impl StatementBuilder) -> Result<u64, StoreError> {
         match &self.engine {
             Engine::Sqlite(connection) => sqlite::execute(connection, statement),
             Engine::Postgres(transaction) => {
@@ -132,10 +132,10 @@ impl Tx {
         }
     }
 
-    /// The transaction is over: if it was committed, its row ids are known to all from now on.
+    /// The transaction is over: if it was committed, its targets are known to all from now on.
     pub(crate) fn end_transaction(&mut self, committed: bool) {
-        for (key, rid) in self.kept.drain().filter(|_| committed) {
-            self.known.rids.insert(key, rid);
+        for (key, target) in self.kept.drain().filter(|_| committed) {
+            self.known.targets.insert(key, target);
         }
         for token in self.kept_tokens.drain(..).filter(|_| committed) {
             self.known.tokens.insert(token, ());
@@ -149,8 +149,8 @@ impl Tx {
         if let Engine::Postgres(transaction) = engine {
             transaction.commit().await?;
         }
-        for (key, rid) in kept {
-            known.rids.insert(key, rid);
+        for (key, target) in kept {
+            known.targets.insert(key, target);
         }
         for token in kept_tokens {
             known.tokens.insert(token, ());
@@ -160,7 +160,7 @@ impl Tx {
 }
 
 impl Session for Tx {
-    async fn rows(&mut self, statement: &(impl StatementBuilder + Sync)) -> Result<Vec<Row>, StoreError> {
+    async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         Tx::rows(self, statement).await
     }
 
@@ -175,8 +175,8 @@ impl Session for Tx {
         &self.known
     }
 
-    fn recent_rid(&self, key: &ResourceKey) -> Option<i64> {
+    fn recent_target(&self, key: &ResourceKey) -> Option<i64> {
         let local = self.found.get(key).or_else(|| self.kept.get(key)).copied();
-        local.or_else(|| self.known.rids.get(key))
+        local.or_else(|| self.known.targets.get(key))
     }
 }

@@ -11,7 +11,7 @@ use crate::resources::Stored;
 use crate::search::condition::Condition;
 use crate::session::Session;
 
-/// A view of one type, with patients as row ids and filters resolved.
+/// A view of one type, with patients as numbers and filters resolved.
 #[derive(Debug)]
 pub(crate) struct ResolvedView {
     patients: Option<Vec<i64>>,
@@ -45,18 +45,18 @@ impl ResolvedView {
         let patients = match view.compartment() {
             Compartment::Everyone => None,
             Compartment::Patients(ids) => {
-                let mut rids = Vec::new();
+                let mut targets = Vec::new();
                 for id in ids {
-                    rids.extend(find(session, "Patient", id).await?);
+                    targets.extend(target(session, "Patient", id).await?);
                 }
-                Some(rids)
+                Some(targets)
             }
         };
         let unassigned = search::compartment::is_shared(resource_type);
         Ok(Some(ResolvedView { patients, unassigned, granular, filters, base: session.known().base.clone() }))
     }
 
-    /// Row ids of the patients whose data is visible; none: everyone's.
+    /// Targets that are the patients whose data is visible; none: everyone's.
     pub(crate) fn patients(&self) -> Option<&[i64]> {
         self.patients.as_deref()
     }
@@ -118,18 +118,18 @@ impl ResolvedView {
     }
 }
 
-/// Row id of a resource, if it is stored or referred to.
-pub(crate) async fn find<S: Session>(
+/// Number of a resource as the target of references; nothing if nobody refers to it.
+pub(crate) async fn target<S: Session>(
     session: &mut S,
     resource_type: &str,
     id: &str,
 ) -> Result<Option<i64>, StoreError> {
     let key = (session.known().types.id(resource_type), id.to_owned());
-    if let Some(rid) = session.recent_rid(&key) {
-        return Ok(Some(rid));
+    if let Some(target) = session.recent_target(&key) {
+        return Ok(Some(target));
     }
     let mut select = Query::select();
-    select.column("rid").from("resource").and_where(Expr::col("type_id").eq(key.0)).and_where(Expr::col("id").eq(id));
+    select.column("target").from("target").and_where(Expr::col("type_id").eq(key.0)).and_where(Expr::col("id").eq(id));
     let rows = session.rows(&select).await?;
     rows.first().map(|row| row.i64(0)).transpose()
 }

@@ -2,6 +2,8 @@
 //!
 //! PostgreSQL is tested where `TRIBUTARY_TEST_POSTGRES` names a server on which databases may be made.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use fhir::decimal::Decimal;

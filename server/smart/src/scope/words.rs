@@ -2,106 +2,151 @@
 
 use super::{Level, ResourceScope, ResourceTypes, Right, Rights, Scope};
 
+/// What granting a scope is about: lines of one group stand together, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// To see records.
+    See(Level),
+    /// To add to them, change or delete them, and perhaps to see them.
+    Change(Level),
+    /// To learn who the person is, and what is open.
+    Context,
+    /// To stay connected.
+    Duration,
+}
+
 /// One line of the consent page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// What is asked, in a short sentence.
+    /// Under which heading it stands.
+    pub group: Group,
+    /// What is asked, in a few words.
     pub title: String,
-    /// What that means, where the title does not say it all.
+    /// What that means, where heading and title do not say it all.
     pub detail: String,
-    /// Whether it deserves a warning: the whole record, or a right to change it.
-    pub warning: bool,
+    /// Whether it covers everything, and so deserves a warning.
+    pub everything: bool,
 }
 
 /// Says what granting a scope means.
 pub fn describe(scope: &Scope) -> Description {
-    let plain =
-        |title: &str, detail: &str| Description { title: title.to_owned(), detail: detail.to_owned(), warning: false };
+    let plain = |group, title: &str, detail: &str| Description {
+        group,
+        title: title.to_owned(),
+        detail: detail.to_owned(),
+        everything: false,
+    };
+    let context = |title, detail| plain(Group::Context, title, detail);
     match scope {
-        Scope::OpenId => plain("Know who you are", "The app learns an identifier of your account."),
-        Scope::FhirUser => plain("Know your role", "The app learns which patient or practitioner record is yours."),
-        Scope::Launch => plain("Open in its context", "The app learns which record was open when it was started."),
-        Scope::LaunchPatient => plain("Know whose record it shows", "The app learns which patient was chosen."),
-        Scope::LaunchEncounter => plain("Know which visit it shows", "The app learns which encounter was chosen."),
-        Scope::OfflineAccess => {
-            plain("Keep access when you are away", "The app can renew its access until you withdraw it.")
-        }
-        Scope::OnlineAccess => {
-            plain("Stay connected while you are signed in", "The app can renew its access until you sign out.")
-        }
+        Scope::OpenId => context("Who you are", "The app learns an identifier of your account."),
+        Scope::FhirUser => context("Your role", "The app learns which patient or practitioner record is yours."),
+        Scope::Launch => context("What was open", "The app learns which record was open when it was started."),
+        Scope::LaunchPatient => context("Whose record it is", "The app learns which patient was chosen."),
+        Scope::LaunchEncounter => context("Which visit it is about", "The app learns which visit was chosen."),
+        Scope::OfflineAccess => plain(
+            Group::Duration,
+            "Keep access when you are away",
+            "The app can renew its access by itself, for at most a year.",
+        ),
+        Scope::OnlineAccess => plain(
+            Group::Duration,
+            "Stay connected while you are signed in",
+            "The app can renew its access until you sign out or leave for a while.",
+        ),
         Scope::Resource(scope) => describe_resource(scope),
     }
 }
 
+/// A type of resources as people call it, in the plural where there is one.
+pub fn name_of(resource_type: &str) -> String {
+    let known = NAMES.iter().find(|(name, _)| *name == resource_type);
+    known.map_or_else(|| spelled_out(resource_type), |(_, words)| (*words).to_owned())
+}
+
+/// The common types as people call them.
+const NAMES: [(&str, &str); 22] = [
+    ("AllergyIntolerance", "allergies"),
+    ("Appointment", "appointments"),
+    ("CarePlan", "care plans"),
+    ("CareTeam", "care teams"),
+    ("Claim", "insurance claims"),
+    ("Condition", "health problems"),
+    ("Coverage", "insurance"),
+    ("Device", "devices"),
+    ("DiagnosticReport", "reports"),
+    ("DocumentReference", "documents"),
+    ("Encounter", "visits"),
+    ("Goal", "goals"),
+    ("Immunization", "vaccinations"),
+    ("Location", "places"),
+    ("Medication", "medicines"),
+    ("MedicationRequest", "prescriptions"),
+    ("Observation", "measurements and results"),
+    ("Organization", "clinics and other organizations"),
+    ("Patient", "name, contact and personal details"),
+    ("Practitioner", "doctors and other professionals"),
+    ("Procedure", "procedures"),
+    ("QuestionnaireResponse", "answers to questionnaires"),
+];
+
 fn describe_resource(scope: &ResourceScope) -> Description {
-    let what = match &scope.types {
-        ResourceTypes::All => "the whole record".to_owned(),
-        ResourceTypes::Named(name) => format!("{} ({name})", words_of(name)),
-    };
-    let whose = match scope.level {
-        Level::Patient => "of the chosen patient",
-        Level::User => "of everyone whose records you may see",
-        Level::System => "of all patients",
-    };
+    let everything = scope.types == ResourceTypes::All;
+    let changes = Rights::WRITE.intersect(scope.rights).is_some();
     let mut detail = Vec::new();
-    if scope.types == ResourceTypes::All {
-        detail.push("This covers every kind of record, also kinds that are added later.".to_owned());
+    if changes {
+        detail.push(format!("To {}.", verbs(scope.rights)));
+    }
+    if everything {
+        detail.push("Every kind of record, also kinds that are added later.".to_owned());
     }
     if !scope.constraint.is_empty() {
         let conditions: Vec<String> =
             scope.constraint.pairs().iter().map(|(name, value)| format!("{name} is {}", last_part(value))).collect();
         detail.push(format!("Only where {}.", conditions.join(" and ")));
     }
-    let changes = Rights::WRITE.intersect(scope.rights).is_some();
     Description {
-        title: format!("{} {what} {whose}", verbs(scope.rights)),
+        group: if changes { Group::Change(scope.level) } else { Group::See(scope.level) },
+        title: match &scope.types {
+            ResourceTypes::All => "The whole record".to_owned(),
+            ResourceTypes::Named(name) => capitalised(&name_of(name)),
+        },
         detail: detail.join(" "),
-        warning: changes || scope.types == ResourceTypes::All,
+        everything,
     }
 }
 
-/// "See", "Add and change", …
+/// "see", "add and change", …
 fn verbs(rights: Rights) -> String {
     let sees = rights.contains(Right::Read) || rights.contains(Right::Search);
     let verbs = [
         (sees, "see"),
-        (rights.contains(Right::Create), "add to"),
+        (rights.contains(Right::Create), "add"),
         (rights.contains(Right::Update), "change"),
         (rights.contains(Right::Delete), "delete"),
     ];
     let words: Vec<&str> = verbs.iter().filter(|(given, _)| *given).map(|(_, word)| *word).collect();
-    let text = match words.split_last() {
+    match words.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
         None => String::new(),
-    };
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+    }
 }
 
-/// "`MedicationRequest`" as "medication request", the common ones as people call them.
-fn words_of(resource_type: &str) -> String {
-    match resource_type {
-        "Observation" => "measurements and results".to_owned(),
-        "Condition" => "health problems".to_owned(),
-        "AllergyIntolerance" => "allergies".to_owned(),
-        "MedicationRequest" => "prescriptions".to_owned(),
-        "Patient" => "name, contact and personal details".to_owned(),
-        "Encounter" => "visits".to_owned(),
-        "DiagnosticReport" => "reports".to_owned(),
-        "DocumentReference" => "documents".to_owned(),
-        "Immunization" => "vaccinations".to_owned(),
-        _ => {
-            let mut words = String::new();
-            for letter in resource_type.chars() {
-                if letter.is_ascii_uppercase() && !words.is_empty() {
-                    words.push(' ');
-                }
-                words.push(letter.to_ascii_lowercase());
-            }
-            words
+/// "`RiskAssessment`" as "risk assessment".
+fn spelled_out(resource_type: &str) -> String {
+    let mut words = String::new();
+    for letter in resource_type.chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
         }
+        words.push(letter.to_ascii_lowercase());
     }
+    words
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
 /// The code of `system|code`.
@@ -113,25 +158,33 @@ fn last_part(value: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn title(text: &str) -> String {
-        describe(&Scope::parse(text).expect("valid scope")).title
+    fn words(text: &str) -> Description {
+        describe(&Scope::parse(text).expect("valid scope"))
     }
 
     #[test]
     fn oa_18_scopes_are_told_in_plain_words() {
-        assert_eq!(title("patient/Observation.rs"), "See measurements and results (Observation) of the chosen patient");
-        assert_eq!(
-            title("user/*.cruds"),
-            "See, add to, change and delete the whole record of everyone whose records you may see"
-        );
-        assert_eq!(title("patient/CarePlan.c"), "Add to care plan (CarePlan) of the chosen patient");
+        let sees = words("patient/Observation.rs");
+        assert_eq!((sees.group, sees.title.as_str()), (Group::See(Level::Patient), "Measurements and results"));
+        assert_eq!(sees.detail, "");
+        let changes = words("user/*.cruds");
+        assert_eq!((changes.group, changes.title.as_str()), (Group::Change(Level::User), "The whole record"));
+        assert!(changes.detail.starts_with("To see, add, change and delete."), "{}", changes.detail);
+        assert_eq!(words("patient/RiskAssessment.c").title, "Risk assessment");
+        assert_eq!(words("patient/CarePlan.c").detail, "To add.");
     }
 
     #[test]
-    fn oa_18_whole_record_and_writing_are_warned_of() {
-        let warns = |text: &str| describe(&Scope::parse(text).expect("valid scope")).warning;
-        assert!(warns("patient/*.r") && warns("patient/Observation.u"));
-        assert!(!warns("patient/Observation.rs"));
+    fn oa_18_the_whole_record_is_warned_of() {
+        assert!(words("patient/*.r").everything && words("user/*.cruds").everything);
+        assert!(!words("patient/Observation.cruds").everything);
+    }
+
+    #[test]
+    fn reading_stands_before_changing_and_one_patient_before_many() {
+        let (one, many) = (Level::Patient, Level::User);
+        assert!(Group::See(one) < Group::See(many) && Group::See(many) < Group::Change(one));
+        assert!(Group::Change(many) < Group::Context && Group::Context < Group::Duration);
     }
 
     #[test]

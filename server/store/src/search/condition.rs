@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::index::{STRING_PREFIX, Table};
 use crate::keys;
 use crate::session::Session;
-use crate::view::find;
+use crate::view::target;
 
 /// Up to this many tokens of a code are listed in the statement, more are left to a subquery.
 const LISTED_TOKENS: u64 = 50;
@@ -17,8 +17,11 @@ const LISTED_TOKENS: u64 = 50;
 /// One condition of a search.
 #[derive(Clone, Debug)]
 pub(crate) enum Condition {
-    /// Row ids of the logical ids asked for.
-    Id(Vec<i64>),
+    /// Logical ids.
+    Id {
+        type_id: i64,
+        ids: Vec<String>,
+    },
     LastUpdated(Vec<DateMatch>),
     Missing {
         table: Table,
@@ -60,13 +63,7 @@ impl Condition {
         filter: &Filter,
     ) -> Result<Self, StoreError> {
         Ok(match filter {
-            Filter::Id(ids) => {
-                let mut rids = Vec::new();
-                for id in ids {
-                    rids.extend(find(session, resource_type, id).await?);
-                }
-                Condition::Id(rids)
-            }
+            Filter::Id(ids) => Condition::Id { type_id: session.known().types.id(resource_type), ids: ids.clone() },
             Filter::LastUpdated(dates) => Condition::LastUpdated(dates.clone()),
             Filter::Missing { param, missing } => {
                 Condition::Missing { table: table_of(param.kind), param: param.id.0, missing: *missing }
@@ -80,7 +77,12 @@ impl Condition {
     /// The condition on the resource whose row id is `rid`.
     pub(crate) fn predicate(&self, rid: &Expr) -> Expr {
         match self {
-            Condition::Id(rids) => rid.clone().is_in(rids.iter().copied()),
+            Condition::Id { type_id, ids } => {
+                let mut select = Sql::select();
+                select.column("rid").from("resource").and_where(Expr::col("type_id").eq(*type_id));
+                select.and_where(Expr::col("id").is_in(ids.iter().map(String::as_str)));
+                rid.clone().in_subquery(select)
+            }
             Condition::LastUpdated(dates) => {
                 let at = || Expr::col(("changed", "last_updated"));
                 let any = dates.iter().fold(Cond::any(), |any, date| any.add(date_matches(at(), at(), *date)));
@@ -157,7 +159,8 @@ impl Alternative {
             Alternative::Date(date) => date_matches(col("low"), col("high"), *date),
             Alternative::Number(number) => number_matches(&col("value"), number),
             Alternative::Quantity { number, unit } => {
-                let value = number_matches(&col("value"), number);
+                // Of its own, so that a negated comparison does not negate the unit with it.
+                let value = Cond::all().add(number_matches(&col("value"), number));
                 match unit {
                     None => value,
                     Some(UnitMatch::Coded { system, code }) => value.add(col("unit").eq(keys::token(system, code))),
@@ -179,7 +182,7 @@ async fn resolve_match<S: Session>(
 ) -> Result<(), StoreError> {
     match wanted {
         Match::Token { system: Some(system), code: Some(code) } => {
-            out.push(Alternative::Token(keys::token(system, code)))
+            out.push(Alternative::Token(keys::token(system, code)));
         }
         Match::Token { system: None, code: Some(code) } => {
             let mut select = tokens_where("code_hash", keys::hash(code));
@@ -194,17 +197,17 @@ async fn resolve_match<S: Session>(
             }
         }
         Match::Token { system, code: None } => {
-            out.push(Alternative::TokenOfSystem(keys::hash(system.as_deref().unwrap_or_default())))
+            out.push(Alternative::TokenOfSystem(keys::hash(system.as_deref().unwrap_or_default())));
         }
         Match::Reference(Target::Local { resource_type, id }) => {
-            out.extend(find(session, resource_type, id).await?.map(Alternative::Target));
+            out.extend(target(session, resource_type, id).await?.map(Alternative::Target));
         }
         Match::Reference(Target::Url(text)) => out.push(Alternative::Target(keys::url(text))),
         Match::String { mode, text } => out.push(Alternative::Text { mode: *mode, text: text.clone() }),
         Match::Date(date) => out.push(Alternative::Date(*date)),
         Match::Number(number) => out.push(Alternative::Number(number.clone())),
         Match::Quantity { number, unit } => {
-            out.push(Alternative::Quantity { number: number.clone(), unit: unit.clone() })
+            out.push(Alternative::Quantity { number: number.clone(), unit: unit.clone() });
         }
         Match::Uri(text) => out.push(Alternative::Uri(text.clone())),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sea_orm::JoinType;
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query as Sql};
 use search::query::{Include, Query};
 use search::view::View;
@@ -42,23 +43,24 @@ pub(super) async fn included<S: Session>(
     Ok(found.into_values().collect())
 }
 
+/// Row ids that a page points at, or that point at it.
 async fn linked<S: Session>(session: &mut S, include: &Include, page: &[i64]) -> Result<Vec<i64>, StoreError> {
-    let (known, wanted) = if include.reverse { ("target", "rid") } else { ("rid", "target") };
+    // Where a reference ends: `t` is its target, `r` the resource of that name.
+    let ends = Expr::col(("r", "type_id")).equals(("t", "type_id")).and(Expr::col(("r", "id")).equals(("t", "id")));
+    let same = Expr::col(("t", "target")).equals(("x", "target"));
+    let from_page = Expr::col((if include.reverse { "r" } else { "x" }, "rid")).is_in(page.iter().copied());
     let mut select = Sql::select();
-    select
-        .distinct()
-        .column(("x", wanted))
-        .from_as("index_reference", "x")
-        .and_where(Expr::col(("x", "param")).eq(include.param.id.0));
-    select
-        .and_where(Expr::col(("x", known)).is_in(page.iter().copied()))
-        .and_where(Expr::col(("x", wanted)).gt(0))
-        .limit(MOST as u64 + 1);
+    select.distinct().column((if include.reverse { "x" } else { "r" }, "rid"));
+    if include.reverse {
+        select.from_as("resource", "r").join_as(JoinType::InnerJoin, "target", "t", ends);
+        select.join_as(JoinType::InnerJoin, "index_reference", "x", same);
+    } else {
+        select.from_as("index_reference", "x").join_as(JoinType::InnerJoin, "target", "t", same);
+        select.join_as(JoinType::InnerJoin, "resource", "r", ends);
+    }
+    select.and_where(Expr::col(("x", "param")).eq(include.param.id.0)).and_where(from_page).limit(MOST as u64 + 1);
     if let Some(target_type) = include.target_type.as_ref().filter(|_| !include.reverse) {
-        let mut of_type = Sql::select();
-        of_type.expr(Expr::val(1)).from_as("resource", "o").and_where(Expr::col(("o", "rid")).equals(("x", wanted)));
-        of_type.and_where(Expr::col(("o", "type_id")).eq(session.known().types.id(target_type)));
-        select.and_where(Expr::exists(of_type));
+        select.and_where(Expr::col(("t", "type_id")).eq(session.known().types.id(target_type)));
     }
     session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
 }

@@ -30,12 +30,17 @@ pub(super) struct Plan {
     natural: bool,
 }
 
+/// The position of a row of [`Plan::page`].
+pub(super) fn position(row: &Row) -> Vec<Cell> {
+    row.cells[RID_COLUMN + 1..].to_vec()
+}
+
 /// Which rows are scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Driver {
     /// All resources of the type.
     Listing,
-    /// The row ids of the condition at this position.
+    /// The resources that the condition at this position names.
     Ids(usize),
     /// Index rows of the condition at this position.
     Index(usize),
@@ -88,11 +93,6 @@ impl Plan {
         Ok(select)
     }
 
-    /// The position of a row of [`Plan::page`].
-    pub(super) fn position(&self, row: &Row) -> Vec<Cell> {
-        row.cells[RID_COLUMN + 1..].to_vec()
-    }
-
     /// In the order of the index: the scan stops at the limit.
     fn natural_cut(&self, position: Option<&[Cell]>) -> SelectStatement {
         let mut select = self.candidates();
@@ -126,7 +126,7 @@ impl Plan {
     }
 
     async fn choose<S: Session>(&self, session: &mut S) -> Result<Driver, StoreError> {
-        if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id(_))) {
+        if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id { .. })) {
             return Ok(Driver::Ids(index));
         }
         let drives = |(index, condition): (usize, &Condition)| match condition {
