@@ -1,4 +1,4 @@
-//! Resources, their versions, the search index and the audit trail.
+//! Resources, their versions with who made them, and the search index.
 
 use sea_orm_migration::prelude::*;
 
@@ -104,7 +104,7 @@ static TABLES: &[Table] = &[
     },
     Table {
         name: "version",
-        comment: "Every version of every resource, append-only.",
+        comment: "Every version of every resource, append-only: history, who changed what, and the feed of changes.",
         columns: &[
             Column { name: "seq", kind: Kind::Serial, comment: "Order of writing." },
             integer("rid", "The resource."),
@@ -115,6 +115,7 @@ static TABLES: &[Table] = &[
                 "patients",
                 "The patients in whose compartment this version lay, see table target, each after a comma, one comma at the end.",
             ),
+            text("actor", "Who made it: client and user, or the part of the server that acted."),
             Column { name: "body", kind: Kind::OptionalText, comment: "The JSON that is served; none for a deletion." },
         ],
         primary_key: &["seq"],
@@ -358,26 +359,5 @@ static TABLES: &[Table] = &[
         primary_key: &["hash"],
         clustered: false,
         indexes: &[],
-    },
-    Table {
-        name: "audit",
-        comment: "Who changed what, written in the transaction of the change.",
-        columns: &[
-            Column { name: "audit", kind: Kind::Serial, comment: "Order of writing." },
-            integer("at", "Microseconds since 1970."),
-            text("actor", "Client and user, or the part of the server that acted."),
-            integer("method", "1 POST, 2 PUT, 3 DELETE."),
-            integer("rid", "The resource."),
-            integer("version", "The version made."),
-        ],
-        primary_key: &["audit"],
-        clustered: false,
-        indexes: &[Index {
-            name: "audit_by_resource",
-            columns: &["rid"],
-            unique: false,
-            only_where: None,
-            comment: "who changed this resource",
-        }],
     },
 ];

@@ -12,12 +12,12 @@
 //! the patient of the launch only. The letters of a scope are decided by [`decide`]; which resources of a type a
 //! granular scope speaks of stands in the view, for reading, and in [`check_write`], for writing.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fhir::json::Json;
 use search::entry::Extracted;
 use search::filter;
-use search::query::Filter;
+use search::query::{Filter, Query};
 use search::view::{Compartment, TypeRule, View};
 use smart::grant::{FhirUser, Terms};
 use smart::scope::{Level, ResourceScope, ResourceTypes, Right, Rights, ScopeSet};
@@ -81,6 +81,15 @@ pub fn decide(caller: &Caller, interaction: Interaction, resource_type: &str) ->
     Err(Error::forbidden(text).with_header("WWW-Authenticate", challenge))
 }
 
+/// Whether the caller may ask that at all. `_revinclude` is a search of the type that points here: where the token
+/// can read that type but not search it, it is refused; of a type that it cannot see at all, nothing is there to find.
+pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
+    decide(caller, Interaction::Search, &query.resource_type)?;
+    let sources = query.includes.iter().filter(|include| include.reverse).map(|include| &include.source_type);
+    let mut visible = sources.filter(|source| *caller.view.rule(source) != TypeRule::Denied);
+    visible.try_for_each(|source| decide(caller, Interaction::Search, source))
+}
+
 /// Whether a resource, before or after a write, is among those that the caller may write (LK-28, LK-29). Where only
 /// some patients' data may be written, all patients of the resource must be among them, and it must have one: what is
 /// shared by all is not theirs to change.
@@ -117,11 +126,10 @@ pub async fn view(app: &App, terms: &Terms) -> Result<View, Error> {
     if compartment == Compartment::Everyone && scopes.resources().any(reads_all) {
         return Ok(View::system());
     }
-    let reading = [Right::Read, Right::Search];
-    let mut types = BTreeMap::new();
-    for resource_type in named_types(scopes) {
-        types.insert(resource_type.to_owned(), rule(scopes, &reading, resource_type, &base));
-    }
+    let types = app.rules.get_with(scopes.to_string(), || {
+        let read_rule = |name: &str| (name.to_owned(), rule(scopes, &[Right::Read, Right::Search], name, &base));
+        Arc::new(named_types(scopes).into_iter().map(read_rule).collect())
+    });
     Ok(View::listed(compartment, types))
 }
 

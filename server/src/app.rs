@@ -1,5 +1,6 @@
 //! What every handler and command shares: configuration, store, clock, randomness and keys.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,8 +8,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::random::Random;
 use crate::secret::{SecretKey, SecretKeyError};
+use moka::sync::Cache;
+use search::view::TypeRule;
 use store::{Store, StoreError};
 use tokio::sync::Notify;
+
+/// How many different sets of scopes are remembered.
+const REMEMBERED_SCOPES: u64 = 10_000;
 
 /// One running server's state; handlers hold it as `web::Data<App>`.
 #[derive(Clone)]
@@ -23,6 +29,8 @@ pub struct App {
     pub random: Random,
     /// From which the keys of sessions are derived: `app.secret.derive("session")`.
     pub secret: SecretKey,
+    /// What sets of scopes show of each type: a function of their text, remembered.
+    pub rules: Cache<String, Arc<BTreeMap<String, TypeRule>>>,
     /// Rung when vendors' messages wait to be applied.
     pub inbox_changed: Arc<Notify>,
 }
@@ -56,7 +64,8 @@ impl App {
         let store = Store::open(&config.database, secret.derive("cursor"), &config.fhir_base())
             .await
             .map_err(|error| OpenError::Database(config.database_for_display(), error))?;
-        Ok(App { config, store, clock: Clock::system(), random, secret, inbox_changed: Arc::default() })
+        let rules = Cache::new(REMEMBERED_SCOPES);
+        Ok(App { config, store, clock: Clock::system(), random, secret, rules, inbox_changed: Arc::default() })
     }
 
     /// Opens the database and sees to its tables: brings them up to date, or refuses where `auto-migrate` is off.

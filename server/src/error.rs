@@ -270,6 +270,12 @@ impl From<StoreError> for Error {
             StoreError::Stopped => {
                 Error::unavailable("the write was not carried out; try again").with_header("Retry-After", "1")
             }
+            crossed if crossed.is_serialization_failure() => {
+                Error::conflict("the same resources were changed at the same time again and again; try again")
+            }
+            overload if overload.is_overload() => {
+                Error::unavailable("the database is busy; try again").with_header("Retry-After", "1")
+            }
             defect => Error::internal(defect),
         }
     }

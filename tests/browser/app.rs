@@ -106,7 +106,7 @@ impl App {
 pub(crate) async fn sign_in(browser: &Browser, username: &str) {
     browser.fill("#username", username).await;
     browser.fill("#password", PASSWORD).await;
-    browser.click("button.main").await;
+    browser.submit("button.main").await;
 }
 
 /// Presses Tab until the element has the focus; each stop on the way shows that it has it.

@@ -48,7 +48,7 @@ const FAULTS: &str = r"
     for (const field of document.querySelectorAll('input:not([type=hidden])')) {
         if (!field.labels.length) faults.push(`no label: ${field.name}`);
     }
-    for (const target of document.querySelectorAll('button:not([hidden]), label.choice, summary')) {
+    for (const target of document.querySelectorAll('button:not([aria-hidden]), label.choice, summary')) {
         const { height } = target.getBoundingClientRect();
         if (height < 24) faults.push(`${height} pixels high: ${target.textContent}`);
     }
@@ -73,13 +73,13 @@ async fn every_page_fits_and_is_readable(server: TestServer, browser: Browser) {
     look(&browser, "login").await;
     browser.fill("#username", "ada").await;
     browser.fill("#password", "wrong").await;
-    browser.click("button.main").await;
+    browser.submit("button.main").await;
     look(&browser, "login-wrong").await;
 
     app::sign_in(&browser, "ada").await;
     look(&browser, "consent").await;
 
-    browser.click("button[value=switch]").await;
+    browser.submit("button[value=switch]").await;
     app::sign_in(&browser, "grace").await;
     look(&browser, "consent-practitioner").await;
 
@@ -88,7 +88,7 @@ async fn every_page_fits_and_is_readable(server: TestServer, browser: Browser) {
     app::sign_in(&browser, "ada").await;
     look(&browser, "consent-everything").await;
     browser.evaluate("document.querySelectorAll('[name=scope]').forEach((box) => { box.checked = false })").await;
-    browser.click("button[value=allow]").await;
+    browser.submit("button[value=allow]").await;
     look(&browser, "consent-nothing").await;
 }
 
@@ -105,7 +105,7 @@ async fn a_long_list_of_patients_fits(server: TestServer, browser: Browser) {
     app::sign_in(&browser, "grace").await;
     look(&browser, "consent-long").await;
     browser.click("input[value=p2]").await;
-    browser.click("button[value=allow]").await;
+    browser.submit("button[value=allow]").await;
     let granted = app.exchange(&server, &app.answer(&browser).await).await;
     assert_eq!(granted.str("patient"), Some("p2"));
 }

@@ -25,14 +25,14 @@ async fn oa_21_a_wrong_password_is_told_beside_the_field(server: TestServer, bro
     app.ask(&browser, "launch/patient patient/Observation.rs").await;
     browser.fill("#username", "ada").await;
     browser.fill("#password", "wrong").await;
-    browser.click("button.main").await;
+    browser.submit("button.main").await;
     assert_eq!(browser.text("#problem").await, "This name and password do not belong together.");
     let told = "const problem = document.getElementById('problem');
         const of = document.activeElement.getAttribute('aria-describedby');
         return [problem.getAttribute('role'), of, document.activeElement.id, document.getElementById('username').value]";
     assert_eq!(browser.evaluate(told).await, serde_json::json!(["alert", "problem", "password", "ada"]));
     browser.types(PASSWORD).await;
-    browser.press(Key::Enter).await;
+    browser.submit_by(Key::Enter).await;
     browser.arrives_at(&format!("{}/oauth/consent", server.origin())).await;
 }
 
@@ -49,7 +49,7 @@ async fn sm_28_what_is_unticked_is_not_in_the_token(server: TestServer, browser:
     assert!(limits.contains("see anybody else's record") && limits.contains("add, change or delete"), "{limits}");
     browser.click("input[value='patient/Condition.rs']").await;
     browser.click("input[value='offline_access']").await;
-    browser.click("button[value=allow]").await;
+    browser.submit("button[value=allow]").await;
     let granted = app.exchange(&server, &app.answer(&browser).await).await;
     assert_eq!(granted.str("scope"), Some("launch/patient patient/Observation.rs"));
     assert_eq!(granted.str("patient"), Some("p1"));
@@ -66,11 +66,11 @@ async fn nothing_ticked_is_told_and_nothing_is_ticked_again(server: TestServer, 
     app::sign_in(&browser, "ada").await;
     browser.click("input[value='patient/Observation.rs']").await;
     browser.click("input[value='patient/Condition.rs']").await;
-    browser.click("button[value=allow]").await;
+    browser.submit("button[value=allow]").await;
     assert!(browser.text("#problem").await.starts_with("Choose at least one"));
     assert_eq!(browser.evaluate("return document.querySelectorAll(':checked').length").await, 0);
     browser.click("input[value='patient/Observation.rs']").await;
-    browser.click("button[value=allow]").await;
+    browser.submit("button[value=allow]").await;
     let granted = app.exchange(&server, &app.answer(&browser).await).await;
     assert_eq!(granted.str("scope"), Some("patient/Observation.rs"));
 }
@@ -80,7 +80,7 @@ async fn deny_goes_back_with_access_denied(server: TestServer, browser: Browser)
     let app = App::register(&server, "Heart Watch").await;
     app.ask(&browser, "launch/patient patient/*.rs").await;
     app::sign_in(&browser, "ada").await;
-    browser.click("button[value=deny]").await;
+    browser.submit("button[value=deny]").await;
     let answer = app.answer(&browser).await;
     assert_eq!(app::parameter(&answer, "error").as_deref(), Some("access_denied"));
     assert_eq!(app::parameter(&answer, "state").as_deref(), Some("s-1"));
@@ -94,12 +94,12 @@ async fn the_keyboard_alone_is_enough(server: TestServer, browser: Browser) {
     browser.types("ada").await;
     browser.press(Key::Tab).await;
     browser.types(PASSWORD).await;
-    browser.press(Key::Enter).await;
+    browser.submit_by(Key::Enter).await;
     browser.arrives_at(&format!("{}/oauth/consent", server.origin())).await;
     app::tab_to(&browser, "input[value='patient/Condition.rs']").await;
     browser.press(Key::Space).await;
     app::tab_to(&browser, "button[value=allow]").await;
-    browser.press(Key::Enter).await;
+    browser.submit_by(Key::Enter).await;
     let granted = app.exchange(&server, &app.answer(&browser).await).await;
     assert_eq!(granted.str("scope"), Some("launch/patient patient/Observation.rs"));
 }
@@ -110,10 +110,11 @@ async fn enter_on_a_box_allows_nothing(server: TestServer, browser: Browser) {
     app.ask(&browser, "patient/Observation.rs").await;
     app::sign_in(&browser, "ada").await;
     app::tab_to(&browser, "input[value='patient/Observation.rs']").await;
-    browser.press(Key::Enter).await;
+    browser.submit_by(Key::Enter).await;
+    app::tab_to(&browser, "input[value='patient/Observation.rs']").await;
     browser.press(Key::Space).await;
     assert_eq!(browser.evaluate("return document.querySelectorAll(':checked').length").await, 0);
-    assert!(browser.url().await.path() == "/oauth/consent");
+    assert_eq!(browser.url().await.path(), "/oauth/consent");
 }
 
 async fn another_person_can_sign_in_instead(server: TestServer, browser: Browser) {
@@ -122,10 +123,10 @@ async fn another_person_can_sign_in_instead(server: TestServer, browser: Browser
     let app = App::register(&server, "Heart Watch").await;
     app.ask(&browser, "launch/patient patient/Patient.r").await;
     app::sign_in(&browser, "ada").await;
-    browser.click("button[value=switch]").await;
+    browser.submit("button[value=switch]").await;
     app::sign_in(&browser, "charles").await;
     assert_eq!(browser.text(".who strong").await, "Charles Babbage");
-    browser.click("button[value=allow]").await;
+    browser.submit("button[value=allow]").await;
     let granted = app.exchange(&server, &app.answer(&browser).await).await;
     assert_eq!(granted.str("patient"), Some("p2"));
 }
@@ -151,7 +152,7 @@ async fn in_04_names_with_markup_are_inert(server: TestServer, browser: Browser)
         assert_inert(&browser, markup, &browser.text(".lead strong").await).await;
         browser.fill("#username", markup).await; // comes back in the field
         browser.fill("#password", "wrong").await;
-        browser.click("button.main").await;
+        browser.submit("button.main").await;
         let typed = browser.evaluate("return document.getElementById('username').value").await;
         assert_inert(&browser, markup, typed.as_str().unwrap_or_default()).await;
         app::sign_in(&browser, &id).await;

@@ -109,4 +109,9 @@ async fn only_the_system_level_assigns(server: TestServer) {
     server.patient(PATIENT).post("/devices/assign").json(&body).await.expect_status(403);
     server.with_scope("system/Observation.cruds", None).post("/devices/assign").json(&body).await.expect_status(403);
     assert_eq!(count(&server.system(), "Device").await, 0);
+    for id in ["none", "a%00b", "%ff"] {
+        let unassign = format!("/devices/{id}/unassign");
+        server.anonymous().post(&unassign).await.expect_status(401);
+        server.system().post(&unassign).await.expect_status(404);
+    }
 }

@@ -12,6 +12,8 @@ tests::on_both_engines!(
     oa_08_a_refresh_token_that_comes_again_withdraws_the_family,
     sm_53_a_confidential_client_authenticates_at_refresh_too,
     sm_54_refresh_may_narrow_but_not_widen,
+    sm_54_a_refused_refresh_spends_nothing,
+    in_11_nul_is_refused,
     oa_11_grant_types_are_those_of_the_client,
     sm_67_a_backend_service_gets_its_own_scopes,
     sm_48_sm_49_what_the_resource_server_refuses,
@@ -208,4 +210,25 @@ async fn oa_06_no_artefact_passes_for_another(server: TestServer) {
     for other in [&granted.refresh, &code] {
         server.anonymous().with_token(other).get("Patient/p1").await.expect_status(401);
     }
+}
+
+async fn sm_54_a_refused_refresh_spends_nothing(server: TestServer) {
+    let account = seed(&server).await;
+    let app = add_app(&server, "public");
+    let granted = tokens(&server, &app, &account, "launch/patient offline_access patient/Patient.rs").await;
+    let nothing = refresh(&server, &app, &granted.refresh, Some("offline_access")).await;
+    if nothing.status != 200 {
+        assert_eq!(error(&nothing.expect_status(400)), "invalid_scope");
+        refresh(&server, &app, &granted.refresh, None).await.expect_status(200);
+    }
+}
+
+async fn in_11_nul_is_refused(server: TestServer) {
+    seed(&server).await;
+    let nul = App { id: "a\0b".to_owned(), secret: None };
+    let form = [("grant_type", "client_credentials"), ("scope", "system/*.rs")];
+    assert_eq!(error(&post(&server, &nul, "/oauth/token", &form).await.expect_status(400)), "invalid_request");
+    let basic = App { secret: Some("c\0d".to_owned()), ..nul };
+    assert_eq!(error(&post(&server, &basic, "/oauth/token", &form).await.expect_status(401)), "invalid_client");
+    server.anonymous().get("/oauth/authorize?client_id=a%00b").await.expect_status(400);
 }

@@ -13,6 +13,7 @@ tests::on_both_engines!(
     overlaps_are_refused,
     lk_25_entries_are_authorized_one_by_one,
     not_a_bundle,
+    re_19_transactions_that_cross_wait_for_each_other,
 );
 
 fn bundle(kind: &str, entries: Vec<Json>) -> Json {
@@ -179,4 +180,35 @@ async fn not_a_bundle(server: TestServer) {
     system.post("").json(&bundle("collection", Vec::new())).await.expect_status(400);
     let empty = system.post("").json(&object! { "resourceType": "Bundle", "type": "transaction" }).await;
     assert_eq!(empty.expect_status(200).json().str("type"), Some("transaction-response"));
+}
+
+async fn re_19_transactions_that_cross_wait_for_each_other(server: TestServer) {
+    let system = server.system();
+    for round in ["brings into being", "changes"] {
+        let calls: Vec<_> = (0..24)
+            .map(|number: usize| {
+                let value = format!("{round} {number}");
+                let put = |id: &str| {
+                    with(entry("PUT", &format!("Patient/{id}")), "resource", with(patient(&value), "id", id))
+                };
+                let mut ids = ["a", "b", "c", "d"];
+                ids.rotate_left(number % 4);
+                if number % 2 == 0 {
+                    ids.reverse();
+                }
+                let call = system.post("").json(&bundle("transaction", ids.map(put).to_vec()));
+                tokio::spawn(async move { call.await })
+            })
+            .collect();
+        for call in calls {
+            call.await.expect("answered").expect_status(200);
+        }
+        let mut values = Vec::new();
+        for id in ["a", "b", "c", "d"] {
+            let stored = system.get(&format!("Patient/{id}")).await.expect_status(200).json();
+            values.push(stored.at(&["identifier", "value"]).and_then(Json::as_str).unwrap().to_owned());
+        }
+        values.dedup();
+        assert_eq!(values.len(), 1, "all of one transaction stands: {values:?}");
+    }
 }

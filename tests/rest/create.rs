@@ -7,7 +7,8 @@ tests::on_both_engines!(
     created_with_location_and_version,
     wrong_bodies_change_nothing,
     preferences,
-    lk_29_not_for_others
+    lk_29_not_for_others,
+    in_08_long_numbers_are_kept_or_refused,
 );
 
 async fn created_with_location_and_version(server: TestServer) {
@@ -84,4 +85,28 @@ async fn lk_29_not_for_others(server: TestServer) {
         .await
         .expect_status(403);
     server.anonymous().post("Observation").json(&observation("Patient/a")).await.expect_status(401);
+}
+
+/// Digits that do not compress: an index row of PostgreSQL holds 2,700 bytes after compression.
+async fn in_08_long_numbers_are_kept_or_refused(server: TestServer) {
+    let system = server.system();
+    let digits = |count: u64| -> String {
+        let state =
+            |step: &u64| Some(step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        let steps = std::iter::successors(Some(7), state);
+        let drawn = steps.skip(1).zip(1..count).map(|(step, _)| char::from(b'0' + (step >> 33) as u8 % 10));
+        std::iter::once('1').chain(drawn).collect()
+    };
+    let observation = |value: &str| {
+        format!(
+            "{{\"resourceType\":\"Observation\",\"status\":\"final\",\"code\":{{\"text\":\"x\"}},\
+             \"valueQuantity\":{{\"value\":{value}}}}}"
+        )
+    };
+    for (count, status) in [(1_000, 201), (1_001, 400), (3_000, 400), (10_000, 400)] {
+        let text = observation(&digits(count));
+        let answer = system.post("Observation").body("application/fhir+json", text).await.expect_status(status);
+        assert_eq!(answer.text().contains(&digits(1_000)), status == 201, "{count}");
+    }
+    assert_eq!(system.matches(&format!("Observation?value-quantity={}", digits(1_000))).await.len(), 1);
 }

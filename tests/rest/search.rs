@@ -8,7 +8,8 @@ tests::on_both_engines!(
     get_and_post_are_equal,
     what_is_unknown_is_refused,
     lenient_is_honest,
-    lk_17_hidden_is_not_counted
+    lk_17_hidden_is_not_counted,
+    sm_22_a_reverse_include_is_a_search,
 );
 
 async fn people(server: &TestServer) {
@@ -70,4 +71,21 @@ async fn lk_17_hidden_is_not_counted(server: TestServer) {
     let answer = server.patient("b").get("Patient?_total=accurate").await.expect_status(200);
     assert_eq!(answer.matches(), ["b"]);
     assert_eq!(answer.json().get("total").and_then(|it| it.as_number()), Some("1"));
+}
+
+async fn sm_22_a_reverse_include_is_a_search(server: TestServer) {
+    people(&server).await;
+    let condition = object! { "resourceType": "Condition", "id": "c", "subject": object! { "reference": "Patient/a" } };
+    server.system().store(&condition).await;
+    let path = "Patient?_revinclude=Condition:subject";
+    let reads = server.with_scope("patient/Patient.rs patient/Condition.r", Some("a"));
+    reads.get("Condition/c").await.expect_status(200);
+    reads.get(path).await.expect_status(403);
+    let entry = object! { "request": object! { "method": "GET", "url": path } };
+    let transaction = object! { "resourceType": "Bundle", "type": "transaction", "entry": array![entry] };
+    reads.post("").json(&transaction).await.expect_status(403);
+    let sees_none = server.with_scope("patient/Patient.rs", Some("a"));
+    assert!(sees_none.get(path).await.expect_status(200).included().is_empty());
+    let searches = server.with_scope("patient/Patient.rs patient/Condition.s", Some("a"));
+    assert_eq!(searches.get(path).await.expect_status(200).included(), ["c"]);
 }

@@ -9,6 +9,7 @@ tests::on_both_engines!(
     ids_must_agree,
     lk_27_ids_are_not_an_oracle,
     lk_28_nothing_moves_between_patients,
+    lk_28_a_deletion_is_no_way_round,
     by_criteria,
 );
 
@@ -119,4 +120,36 @@ async fn by_criteria(server: TestServer) {
     system.put("Device").json(&device("active")).await.expect_status(400);
     system.create(&device("active")).await;
     system.put(path).json(&device("active")).await.expect_status(412);
+}
+
+async fn lk_28_a_deletion_is_no_way_round(server: TestServer) {
+    let system = server.system();
+    for id in ["a", "b"] {
+        system.store(&object! { "resourceType": "Patient", "id": id }).await;
+    }
+    let observation = |id: &str, code: &str| {
+        object! {
+            "resourceType": "Observation",
+            "id": id,
+            "status": "final",
+            "code": object! { "coding": array![object! { "code": code }] },
+            "subject": object! { "reference": "Patient/a" },
+        }
+    };
+    let mut of_two = observation("two", "x");
+    of_two.as_object_mut().unwrap().insert("performer", array![object! { "reference": "Patient/b" }]);
+    let ours = object! { "resourceType": "Device", "id": "ours" };
+    for resource in [ours, of_two, observation("own", "x")] {
+        let path = format!("{}/{}", resource.str("resourceType").unwrap(), resource.str("id").unwrap());
+        system.store(&resource).await;
+        system.delete(&path).await.expect_status(204);
+    }
+    let granular = server.with_scope("patient/Observation.cruds?code=y", Some("a"));
+    granular.put("Observation/own").json(&observation("own", "y")).await.expect_status(403);
+    granular.delete("Observation/own").await.expect_status(404);
+    let app = server.patient("a");
+    let taken = object! { "resourceType": "Device", "id": "ours", "patient": object! { "reference": "Patient/a" } };
+    app.put("Device/ours").json(&taken).await.expect_status(403);
+    app.put("Observation/two").json(&observation("two", "x")).await.expect_status(403);
+    app.put("Observation/own").json(&observation("own", "x")).await.expect_status(201);
 }

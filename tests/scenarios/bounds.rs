@@ -4,6 +4,39 @@ use fhir::json::Json;
 use fhir::object;
 use tests::{Engine, TestServer};
 
+/// What others have stored does not count towards the most that a page includes. (LK-15)
+#[test]
+fn lk_15_hidden_resources_take_no_place_among_the_included() {
+    tests::server::block_on(async {
+        let server = TestServer::start(Engine::Sqlite).await;
+        let system = server.system();
+        system.store(&object! { "resourceType": "Practitioner", "id": "doc" }).await;
+        let encounter = |id: String, patient: &str| {
+            let resource = object! {
+                "resourceType": "Encounter",
+                "id": id.as_str(),
+                "status": "finished",
+                "class": object! { "code": "AMB" },
+                "subject": object! { "reference": patient },
+                "participant": vec![object! { "individual": object! { "reference": "Practitioner/doc" } }],
+            };
+            let request = object! { "method": "PUT", "url": format!("Encounter/{id}") };
+            object! { "resource": resource, "request": request }
+        };
+        let others = (0..10_001).map(|number| encounter(format!("b{number}"), "Patient/b"));
+        let mut entries: Vec<Json> = others.chain([encounter("mine".to_owned(), "Patient/a")]).collect();
+        while !entries.is_empty() {
+            let some: Vec<Json> = entries.drain(..entries.len().min(5_000)).collect();
+            let bundle = object! { "resourceType": "Bundle", "type": "transaction", "entry": some };
+            system.post("").json(&bundle).await.expect_status(200);
+        }
+        let path = "Practitioner?_revinclude=Encounter:practitioner";
+        system.get(path).await.expect_status(400);
+        let page = server.patient("a").get(path).await.expect_status(200);
+        assert_eq!(page.included(), ["mine"]);
+    });
+}
+
 #[test]
 fn nothing_is_without_a_bound() {
     tests::server::block_on(async {

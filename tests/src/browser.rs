@@ -1,4 +1,4 @@
-//! A real browser, driven over WebDriver. <https://www.w3.org/TR/webdriver2/>
+//! A real browser, driven by remote control. <https://www.w3.org/TR/webdriver2/>
 //!
 //! Chromium and its driver are used where both are installed; where not, tests that need them are skipped by name.
 
@@ -170,6 +170,20 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), &json!({})).await;
     }
 
+    /// Clicks, and waits until another page is there.
+    pub async fn submit(&self, selector: &str) {
+        let page = self.find("html").await;
+        self.click(selector).await;
+        self.leaves(&page).await;
+    }
+
+    /// Presses a key, and waits until another page is there.
+    pub async fn submit_by(&self, key: Key) {
+        let page = self.find("html").await;
+        self.press(key).await;
+        self.leaves(&page).await;
+    }
+
     /// Replaces what stands in a field.
     pub async fn fill(&self, selector: &str, text: &str) {
         let element = self.find(selector).await;
@@ -246,6 +260,16 @@ impl Browser {
         fs::write(folder.join(format!("{name}.png")), image).expect("the target folder is writable");
     }
 
+    /// An element of a page that is gone is stale (§12.3).
+    async fn leaves(&self, page: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.send(reqwest::Method::GET, &self.path(&format!("/element/{page}/name")), &Value::Null).await.is_ok()
+        {
+            assert!(Instant::now() < deadline, "the browser stays at {}", self.url().await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn find(&self, selector: &str) -> String {
         let found = self.post("/element", &json!({ "using": "css selector", "value": selector })).await;
         found[ELEMENT].as_str().expect("an element has a reference").to_owned()
@@ -293,7 +317,7 @@ impl Drop for Browser {
                 self.path(""),
                 self.port
             );
-            let _ = driver.read_to_end(&mut Vec::new());
+            let _ = driver.read(&mut [0; 1024]); // it answers when the browser has ended
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();

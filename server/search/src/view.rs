@@ -4,6 +4,7 @@
 //! allows a type, the type is empty.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::query::Filter;
 
@@ -27,7 +28,7 @@ pub enum Compartment {
 #[derive(Clone, Debug, PartialEq)]
 enum Types {
     All,
-    Listed(BTreeMap<String, TypeRule>),
+    Listed(Arc<BTreeMap<String, TypeRule>>),
 }
 
 /// What is visible of one type.
@@ -48,9 +49,8 @@ impl View {
     }
 
     /// The listed types only, within a compartment; whatever is not listed is denied.
-    pub fn listed(compartment: Compartment, mut types: BTreeMap<String, TypeRule>) -> Self {
-        types.retain(|_, rule| *rule != TypeRule::Denied);
-        View { compartment, types: Types::Listed(types) }
+    pub fn listed(compartment: Compartment, types: impl Into<Arc<BTreeMap<String, TypeRule>>>) -> Self {
+        View { compartment, types: Types::Listed(types.into()) }
     }
 
     /// What is visible of `resource_type`.

@@ -1,5 +1,7 @@
 //! Rights and conditions, without a database.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use fhir::object;
 
@@ -9,7 +11,8 @@ fn caller(scopes: &str, compartment: Compartment) -> Caller {
     let scopes = ScopeSet::parse(scopes).expect("valid scopes");
     let reading = [Right::Read, Right::Search];
     let types = named_types(&scopes);
-    let rules = types.iter().map(|name| ((*name).to_owned(), rule(&scopes, &reading, name, BASE))).collect();
+    let rules =
+        types.iter().map(|name| ((*name).to_owned(), rule(&scopes, &reading, name, BASE))).collect::<BTreeMap<_, _>>();
     let view = View::listed(compartment, rules);
     let mut caller = Caller::server("test");
     (caller.scopes, caller.view, caller.base) = (scopes, view, BASE.to_owned());

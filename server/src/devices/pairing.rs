@@ -82,6 +82,9 @@ pub async fn unassign(
     let caller = caller?;
     authorize(&caller)?;
     let unknown = || Refused::new(StatusCode::NOT_FOUND, "there is no open assignment of this id");
+    if !fhir::id::is_valid(&path) {
+        return Err(unknown());
+    }
     let now = app.clock.now();
     end(&app, &caller, &path, now).await?.ok_or_else(unknown)?;
     Ok(HttpResponse::NoContent().finish())

@@ -69,7 +69,8 @@ fn basic(value: &str) -> Option<(String, String)> {
     let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("Basic"))?;
     let text = String::from_utf8(decoded).ok()?;
     let (name, password) = text.split_once(':')?;
-    Some((decode(name)?, decode(password)?))
+    let pair = (decode(name)?, decode(password)?);
+    Some(pair).filter(|(name, password)| !name.contains('\0') && !password.contains('\0')) // IN-11
 }
 
 fn decode(text: &str) -> Option<String> {
@@ -114,5 +115,9 @@ mod tests {
         assert_eq!(code(None, ""), ErrorCode::InvalidClient);
         assert_eq!(code(Some("Bearer x"), "client_id=app"), ErrorCode::InvalidClient);
         assert_eq!(code(Some("Basic !!"), ""), ErrorCode::InvalidClient);
+        for text in ["a\0:secret", "a%00:secret", "a:%00"] {
+            let header = format!("Basic {}", STANDARD.encode(text));
+            assert_eq!(code(Some(&header), ""), ErrorCode::InvalidClient, "{text:?}");
+        }
     }
 }

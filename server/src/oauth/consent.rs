@@ -82,7 +82,7 @@ pub async fn get(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let shown = async {
         let parameters = Parameters::parse(request.query_string().as_bytes())?;
         let asked = asked(&app, &request, &parameters).await?;
-        Ok(show(&app, &asked, None).await?)
+        Ok(show(&app, &asked, None, None).await?)
     };
     shown.await.unwrap_or_else(|stop| stopped(&app, stop))
 }
@@ -99,6 +99,8 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
         match form.get("decision") {
             Some("allow") => allow(&app, asked, &form).await,
             Some("switch") => switch(&app, asked).await,
+            // Enter on a box presses the first button of a form: that one, so that nothing is allowed by accident.
+            Some("again") => Ok(show(&app, &asked, None, Some(&form)).await?),
             _ => deny(&app, asked).await,
         }
     };
@@ -131,8 +133,13 @@ fn can_give(person: &Person, scope: &Scope) -> bool {
     }
 }
 
-/// The page; after a `problem` with what the person had answered.
-async fn show(app: &App, asked: &Asked, problem: Option<(Problem, &Parameters)>) -> Result<HttpResponse, OAuthError> {
+/// The page, filled in as the person had filled it in, if they had.
+async fn show(
+    app: &App,
+    asked: &Asked,
+    problem: Option<Problem>,
+    form: Option<&Parameters>,
+) -> Result<HttpResponse, OAuthError> {
     let request = asked.authorization.request();
     let (store, broken) = (&app.store, |error: StoreError| server_error(&error));
     let client = clients::find(store, &request.client_id).await.map_err(broken)?;
@@ -141,7 +148,6 @@ async fn show(app: &App, asked: &Asked, problem: Option<(Problem, &Parameters)>)
     let patients = if needs_patient { patients::choices(app, &asked.person).await? } else { Choices::default() };
     let is_own_record = patients::is_own_record(&asked.person);
     let handle = asked.handle.expose();
-    let (problem, form) = problem.unzip();
     let ticked = form.map(|form| ticked(&asked.scopes, form));
     let consent = ConsentPage {
         style: page::STYLE,
@@ -177,16 +183,16 @@ async fn allow(app: &App, asked: Asked, form: &Parameters) -> Result<HttpRespons
     let nothing = Problem::Sharing("Choose at least one kind of data to share, or deny.");
     let ticked = ticked(&asked.scopes, form);
     if ticked.is_empty() {
-        return Ok(show(app, &asked, Some((nothing, form))).await?);
+        return Ok(show(app, &asked, Some(nothing), Some(form)).await?);
     }
     let patient = match chosen_patient(app, &asked.person, &ticked, form).await? {
         Ok(patient) => patient,
-        Err(text) => return Ok(show(app, &asked, Some((Problem::Patient(text), form))).await?),
+        Err(text) => return Ok(show(app, &asked, Some(Problem::Patient(text)), Some(form)).await?),
     };
     match asked.authorization.clone().approve(&ticked, patient) {
         Ok(Authorization::Approved { request, terms }) => Ok(issue_code(app, &asked, &request, terms).await?),
         Ok(_) => Err(OAuthError::new(ErrorCode::ServerError, "the request is in no state to be allowed").into()),
-        Err(_) => Ok(show(app, &asked, Some((nothing, form))).await?),
+        Err(_) => Ok(show(app, &asked, Some(nothing), Some(form)).await?),
     }
 }
 

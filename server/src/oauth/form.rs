@@ -13,13 +13,15 @@ pub const MAX_BYTES: usize = 64 * 1024;
 pub struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Reads `a=b&c=d`; text that is not UTF-8 is an error, so that nothing is changed silently (SM-15).
+    /// Reads `a=b&c=d`; text that is not UTF-8 is an error, so that nothing is changed silently (SM-15), and so is
+    /// U+0000, which PostgreSQL cannot hold (IN-11).
     pub fn parse(text: &[u8]) -> Result<Self, OAuthError> {
         if text.len() > MAX_BYTES {
             return Err(OAuthError::invalid_request("the request is too long"));
         }
-        if percent_decode(text).decode_utf8().is_err() {
-            return Err(OAuthError::invalid_request("parameters must be UTF-8"));
+        let decoded = percent_decode(text).decode_utf8();
+        if !decoded.is_ok_and(|text| !text.contains('\0')) {
+            return Err(OAuthError::invalid_request("parameters must be UTF-8 without U+0000"));
         }
         Ok(Parameters(url::form_urlencoded::parse(text).into_owned().collect()))
     }
@@ -74,7 +76,9 @@ mod tests {
         let read = Parameters::parse(b"state=a%2Bb+c%25%C3%BC&x=").expect("valid");
         assert_eq!(read.get("state"), Some("a+b c%ü"));
         assert_eq!(read.get("x"), None);
-        assert!(Parameters::parse(b"state=%FF").is_err());
+        for bad in [&b"state=%FF"[..], b"state=a%00b", b"a%00=b", b"a=\0"] {
+            assert!(Parameters::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

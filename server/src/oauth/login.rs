@@ -72,26 +72,17 @@ async fn sign_in(app: &App, request: &HttpRequest, body: &[u8]) -> Result<HttpRe
         return Err(OAuthError::new(ErrorCode::AccessDenied, "the form has expired; start again from the app"));
     }
     let typed = form.get("username").unwrap_or_default();
-    let subjects = subjects(request, typed);
-    if is_throttled(app, &subjects).await? {
+    let Some(noted) = note_attempt(app, subjects(request, typed)).await? else {
         let problem = Some("Too many attempts. Wait a minute and try again.");
         return Ok(show(&waiting, StatusCode::TOO_MANY_REQUESTS, typed, problem));
-    }
+    };
     let Some(account) = check(app, typed, form.get("password").unwrap_or_default()).await? else {
-        let now = app.clock.now();
-        app.store
-            .write(move |tx| {
-                let subjects = subjects.clone();
-                Box::pin(async move { users::note_failure(tx, &subjects, now, now - WINDOW).await })
-            })
-            .await
-            .map_err(|error: StoreError| server_error(&error))?;
         let problem = Some("This name and password do not belong together.");
         return Ok(show(&waiting, StatusCode::UNAUTHORIZED, typed, problem));
     };
     let secret = session::new_secret(app); // OA-15: another cookie than before
     let (old, new, handle) = (waiting.browser.secret.hash(), secret.hash(), waiting.handle.hash());
-    if !open_session(app, handle, old, new, account).await? {
+    if !open_session(app, handle, (old, new), account, noted).await? {
         let text = "somebody else began to answer this request; start again from the app";
         return Err(OAuthError::new(ErrorCode::AccessDenied, text));
     }
@@ -100,11 +91,18 @@ async fn sign_in(app: &App, request: &HttpRequest, body: &[u8]) -> Result<HttpRe
 }
 
 /// Ends the session that was, opens the person's, and hands the request over (OA-16).
-async fn open_session(app: &App, handle: Hash, old: Hash, new: Hash, account: Account) -> Result<bool, OAuthError> {
+async fn open_session(
+    app: &App,
+    handle: Hash,
+    (old, new): (Hash, Hash),
+    account: Account,
+    noted: Vec<i64>,
+) -> Result<bool, OAuthError> {
     let now = app.clock.now();
     let moved = app.store.write(move |tx| {
-        let account = account.id.clone();
+        let (account, noted) = (account.id.clone(), noted.clone());
         Box::pin(async move {
+            users::forgive(tx, &noted).await?;
             sessions::end(tx, old, now).await?;
             sessions::open(tx, new, Some(&account), now).await?;
             sessions::sign_in_request(tx, handle, old, new, &account).await
@@ -136,22 +134,24 @@ async fn check(app: &App, username: &str, password: &str) -> Result<Option<Accou
     Ok(account.filter(|account| proven && account.disabled_at.is_none()))
 }
 
-/// What failures are counted for.
-fn subjects(request: &HttpRequest, username: &str) -> Vec<String> {
+/// What failures are counted for, and how many each may have.
+fn subjects(request: &HttpRequest, username: &str) -> Vec<(String, i64)> {
     let account = fold_username(username).unwrap_or_default();
     let address = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
-    vec![format!("account:{account}"), format!("address:{address}")]
+    vec![
+        (format!("account:{account}"), MAX_FAILURES_OF_ACCOUNT),
+        (format!("address:{address}"), MAX_FAILURES_FROM_ADDRESS),
+    ]
 }
 
-async fn is_throttled(app: &App, subjects: &[String]) -> Result<bool, OAuthError> {
-    let since = app.clock.now() - WINDOW;
-    for (subject, most) in subjects.iter().zip([MAX_FAILURES_OF_ACCOUNT, MAX_FAILURES_FROM_ADDRESS]) {
-        let failures = users::failures(&app.store, subject, since).await.map_err(|error| server_error(&error))?;
-        if failures >= most {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Counts an attempt before the password is looked at; none if there were too many.
+async fn note_attempt(app: &App, subjects: Vec<(String, i64)>) -> Result<Option<Vec<i64>>, OAuthError> {
+    let now = app.clock.now();
+    let noted = app.store.write(move |tx| {
+        let subjects = subjects.clone();
+        Box::pin(async move { users::note_attempt(tx, &subjects, now, now - WINDOW).await })
+    });
+    noted.await.map_err(|error: StoreError| server_error(&error))
 }
 
 fn show(waiting: &Waiting, status: StatusCode, username: &str, problem: Option<&str>) -> HttpResponse {

@@ -103,17 +103,23 @@ async fn spend_refresh(
 ) -> Decision {
     let unknown = || OAuthError::invalid_grant("the refresh token is not valid");
     let Some(renewal) = tokens::find_refresh(tx, hash, issue.now).await? else { return Ok(Err(unknown())) };
-    let scopes = match renewal.refresh.rotate(client_id, narrower, issue.now) {
+    let terms = match renewal.refresh.rotate(client_id, narrower, issue.now) {
         Rotation::Refused(error) => return Ok(Err(error)),
-        Rotation::Accepted(scopes) if tokens::spend_refresh(tx, hash, issue.refresh.hash(), issue.now).await? => scopes,
-        Rotation::Accepted(_) | Rotation::Reused => {
-            grants::revoke(tx, &renewal.grant_id, issue.now).await?; // OA-08
-            return Ok(Err(unknown()));
-        }
+        // Before it is spent: what is refused leaves the token as it was.
+        Rotation::Accepted(scopes) => match renewal.terms.with_scopes(scopes) {
+            Ok(terms) => Some(terms),
+            Err(error) => return Ok(Err(OAuthError::invalid_scope(error.to_string()))),
+        },
+        Rotation::Reused => None,
     };
-    match renewal.terms.with_scopes(scopes) {
-        Ok(terms) => Ok(Ok(issue.write(tx, (&renewal.grant_id, renewal.grant_expires_at), terms, true).await?)),
-        Err(error) => Ok(Err(OAuthError::invalid_scope(error.to_string()))),
+    match terms {
+        Some(terms) if tokens::spend_refresh(tx, hash, issue.refresh.hash(), issue.now).await? => {
+            Ok(Ok(issue.write(tx, (&renewal.grant_id, renewal.grant_expires_at), terms, true).await?))
+        }
+        _ => {
+            grants::revoke(tx, &renewal.grant_id, issue.now).await?; // OA-08
+            Ok(Err(unknown()))
+        }
     }
 }
 

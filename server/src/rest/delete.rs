@@ -74,7 +74,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, delete: &Delete) -> Result<
     if current.deleted {
         return Ok(answer(&current));
     }
-    update::check_before(context, &current)?;
+    update::check_before(tx, context, &current).await?;
     preconditions.check(Some(&current))?;
     let (version, last_updated) = (current.version + 1, context.instant_after(current.last_updated));
     tx.put(Change {

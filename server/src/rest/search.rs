@@ -71,6 +71,7 @@ pub async fn execute(
 ) -> Result<Answer, Error> {
     access::decide(caller, Interaction::Search, resource_type)?;
     let parsed = parse(resource_type, pairs, &options(app, lenient)).map_err(Error::bad_request)?;
+    access::decide_search(caller, &parsed.query)?;
     let page = app.store.search(&caller.view, &parsed.query).await?;
     Ok(Answer::resource(bundle(&app.config.fhir_base(), &parsed, &page)))
 }

@@ -203,8 +203,8 @@ pub async fn execute_prepared(
                 format!("this token may update {resource_type} that it can see, but not choose the id of a new one");
             return Err(Error::forbidden(text));
         }
-        Some(stored) if !stored.deleted => check_before(context, stored)?,
-        _ => {}
+        Some(stored) => check_before(tx, context, stored).await?,
+        None => {}
     }
     preconditions.check(current.as_ref())?;
     match current {
@@ -218,10 +218,18 @@ pub async fn execute_prepared(
     }
 }
 
-/// The version that is about to be replaced or deleted must be writable by the caller too. (LK-28)
-pub fn check_before(context: &Context, stored: &Stored) -> Result<(), Error> {
-    if context.caller.view.is_unrestricted() {
+/// The version that is about to be replaced or deleted must be writable by the caller too; where it is a deletion, the
+/// version that was deleted. (LK-28)
+pub async fn check_before(tx: &mut Tx, context: &Context, stored: &Stored) -> Result<(), Error> {
+    let view = &context.caller.view;
+    if view.is_unrestricted() {
         return Ok(());
+    }
+    let mut stored = stored.clone();
+    if stored.deleted {
+        let Stored { resource_type, id, version, .. } = stored;
+        let living = tx.vread(view, &resource_type, &id, version - 1).await?;
+        stored = living.ok_or_else(|| Error::unknown(&resource_type, &id))?;
     }
     let before = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
     let extracted = extract(&before, &context.base)?;

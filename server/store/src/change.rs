@@ -1,7 +1,9 @@
-//! Writing a version: resource, version, index rows and audit row in one transaction. (Invariant 1)
+//! Writing a version: resource, version with its author, and index rows in one transaction. (Invariant 1)
+
+use std::collections::BTreeMap;
 
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Order, Query};
 use search::entry::{Extracted, IndexValue, Target};
 use search::view::View;
 
@@ -13,6 +15,9 @@ use crate::row::Cell;
 use crate::session::Session;
 use crate::tx::Tx;
 use crate::view::ResolvedView;
+
+/// Resources named in one statement.
+const LISTED: usize = 1000;
 
 /// A new version of a resource.
 #[derive(Clone, Debug)]
@@ -48,7 +53,38 @@ impl Tx {
                 return Ok(None);
             }
         }
-        Ok(Some(head.stored).filter(|stored| stored.deleted || view.shows(stored)))
+        Ok(Some(head.stored).filter(|stored| view.shows(stored)))
+    }
+
+    /// Locks the resources that stand, by type and id, until the transaction ends: in one order for all transactions,
+    /// so that two that change the same resources wait for each other one way.
+    pub async fn lock(&mut self, resources: &[(&str, &str)]) -> Result<(), StoreError> {
+        if self.backend() == DbBackend::Sqlite {
+            return Ok(()); // there is one writer
+        }
+        let mut ids: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
+        for (resource_type, id) in resources {
+            ids.entry(self.known().types.id(resource_type)).or_default().push(id);
+        }
+        let mut rids = Vec::new();
+        for (type_id, ids) in ids {
+            for ids in ids.chunks(LISTED) {
+                let mut select = Query::select();
+                select.column("rid").from("resource").and_where(Expr::col("type_id").eq(type_id));
+                select.and_where(Expr::col("id").is_in(ids.iter().copied()));
+                for row in self.rows(&select).await? {
+                    rids.push(row.i64(0)?);
+                }
+            }
+        }
+        rids.sort_unstable();
+        for rids in rids.chunks(LISTED) {
+            let mut select = Query::select();
+            select.column("rid").from("resource").and_where(Expr::col("rid").is_in(rids.iter().copied()));
+            select.order_by("rid", Order::Asc).lock(LockType::Update);
+            self.rows(&select).await?;
+        }
+        Ok(())
     }
 
     /// Makes this transaction the only one that works on `criteria` until it ends: of several conditional creates
@@ -93,10 +129,9 @@ impl Tx {
         }
         let integers = [rid, change.version, change.last_updated, change.method.number()].map(Cell::Integer);
         let body = change.body.map_or(Cell::Null, Cell::Text);
-        self.pending.versions.push(integers.into_iter().chain([Cell::Text(patients), body]).collect());
-        let [at, method, rid, version] =
-            [change.last_updated, change.method.number(), rid, change.version].map(Cell::Integer);
-        self.pending.audits.push(vec![at, Cell::Text(change.actor), method, rid, version]);
+        self.pending
+            .versions
+            .push(integers.into_iter().chain([Cell::Text(patients), Cell::Text(change.actor), body]).collect());
         Ok(())
     }
 

@@ -39,11 +39,16 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether PostgreSQL asks to run the same transaction again.
-    pub(crate) fn is_serialization_failure(&self) -> bool {
+    pub fn is_serialization_failure(&self) -> bool {
         let StoreError::Database(error) = self else { return false };
         let (DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else { return false };
         let text = runtime.to_string();
         // 40001 serialization_failure, 40P01 deadlock_detected; sqlx prints the message, not the code.
         text.contains("could not serialize") || text.contains("deadlock detected")
+    }
+
+    /// Whether no connection to PostgreSQL became free in time.
+    pub fn is_overload(&self) -> bool {
+        matches!(self, StoreError::Database(DbErr::ConnectionAcquire(_)))
     }
 }

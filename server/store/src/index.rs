@@ -79,7 +79,6 @@ pub(crate) struct Pending {
     rows: [Vec<Vec<Cell>>; 8],
     tokens: Vec<(i64, String, String)>,
     pub(crate) versions: Vec<Vec<Cell>>,
-    pub(crate) audits: Vec<Vec<Cell>>,
 }
 
 /// A resource as the index sees it.
@@ -204,16 +203,21 @@ impl Tx {
 
     /// Writes what waits.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
-        let Pending { rows, tokens, versions, audits } = std::mem::take(&mut self.pending);
+        let Pending { rows, tokens, versions } = std::mem::take(&mut self.pending);
         self.found_tokens.extend(tokens.iter().map(|token| token.0));
         let tokens = dictionary_rows(tokens);
         self.insert("token", &["token", "system", "code", "code_hash", "system_hash"], tokens, true).await?;
-        self.insert("version", &["rid", "version", "last_updated", "method", "patients", "body"], versions, false)
-            .await?;
+        self.insert(
+            "version",
+            &["rid", "version", "last_updated", "method", "patients", "actor", "body"],
+            versions,
+            false,
+        )
+        .await?;
         for (table, rows) in TABLES.into_iter().zip(rows) {
             self.insert(table.name(), table.columns(), rows, false).await?;
         }
-        self.insert("audit", &["at", "actor", "method", "rid", "version"], audits, false).await
+        Ok(())
     }
 
     async fn insert(

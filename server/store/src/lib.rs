@@ -61,6 +61,7 @@ mod error;
 mod facts;
 pub mod grants;
 pub mod inbox;
+mod fixed;
 mod index;
 mod keys;
 pub mod pairings;

@@ -7,8 +7,10 @@ use search::view::View;
 
 use crate::Store;
 use crate::error::StoreError;
+use crate::fixed::Fixed;
 use crate::row::Row;
 use crate::session::Session;
+use crate::tx::Tx;
 use crate::view::ResolvedView;
 
 /// `resource.state` of a current resource.
@@ -95,6 +97,20 @@ impl Store {
     }
 }
 
+impl Tx {
+    /// One version, if `view` shows that version, of what this transaction has written so far.
+    pub async fn vread(
+        &mut self,
+        view: &View,
+        resource_type: &str,
+        id: &str,
+        version: i64,
+    ) -> Result<Option<Stored>, StoreError> {
+        self.flush().await?;
+        read(self, view, resource_type, id, Some(version)).await
+    }
+}
+
 async fn read<S: Session>(
     session: &mut S,
     view: &View,
@@ -103,16 +119,15 @@ async fn read<S: Session>(
     version: Option<i64>,
 ) -> Result<Option<Stored>, StoreError> {
     let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
-    let unrestricted = view.is_unrestricted();
-    let mut select = if unrestricted && version.is_none() { current_select() } else { version_select(&view) };
-    select
-        .and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type)))
-        .and_where(Expr::col(("r", "id")).eq(id));
-    if !(unrestricted && version.is_none()) {
+    let type_id = session.known().types.id(resource_type);
+    let rows = if view.is_unrestricted() && version.is_none() {
+        session.rows(&CURRENT_OF.with(vec![type_id.into(), id.into()])).await?
+    } else {
+        let mut select = version_select(&view);
+        select.and_where(Expr::col(("r", "type_id")).eq(type_id)).and_where(Expr::col(("r", "id")).eq(id));
         let wanted = version.map_or(Expr::col(("r", "version")), Expr::val);
-        select.and_where(Expr::col(("v", "version")).eq(wanted));
-    }
-    let rows = session.rows(&select).await?;
+        session.rows(select.and_where(Expr::col(("v", "version")).eq(wanted))).await?
+    };
     let stored = rows.into_iter().next().map(|row| stored(row, resource_type)).transpose()?;
     Ok(stored.filter(|stored| view.shows(stored)))
 }
@@ -144,14 +159,12 @@ async fn history<S: Session>(
 }
 
 /// The current version from the resource table alone: one look-up by the unique index.
-fn current_select() -> SelectStatement {
+static CURRENT_OF: Fixed = Fixed::new(|| {
     let mut select = Query::select();
+    select.columns(["id", "version", "last_updated", "body"]).expr(Expr::cust("2")).from("resource");
+    select.and_where(Expr::col("type_id").eq(0_i64)).and_where(Expr::col("id").eq(""));
     select
-        .columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")])
-        .expr(Expr::val(Method::Put.number()));
-    select.from_as("resource", "r");
-    select
-}
+});
 
 /// Versions that the view's compartment holds: each is judged by the patients it had then. (LK-11)
 fn version_select(view: &ResolvedView) -> SelectStatement {

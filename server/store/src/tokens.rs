@@ -5,6 +5,7 @@ use smart::grant::{Refresh, Terms, lifetime};
 use smart::launch::LaunchContext;
 use smart::token::Hash;
 
+use crate::fixed::Fixed;
 use crate::grants::terms;
 use crate::{Row, Store, StoreError, Tx};
 
@@ -60,14 +61,15 @@ pub async fn insert_access(
 
 /// The token if all it stands on lives: itself, its grant, its client, its person (SM-48, SM-57).
 pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<Access>, StoreError> {
-    let columns = ["scope", "created_at", "expires_at"].map(|name| ("access_token", name));
-    let statement = with_grant("access_token")
-        .columns(columns)
-        .and_where(Expr::col(("access_token", "hash")).eq(bytes(hash)))
-        .and_where(Expr::col(("access_token", "expires_at")).gt(now))
-        .and_where(Expr::col(("access_token", "revoked_at")).is_null())
-        .to_owned();
-    let rows = store.rows(&statement).await?;
+    static LIVE: Fixed = Fixed::new(|| {
+        with_grant("access_token")
+            .columns(["scope", "created_at", "expires_at"].map(|name| ("access_token", name)))
+            .and_where(Expr::col(("access_token", "hash")).eq(Vec::<u8>::new()))
+            .and_where(Expr::col(("access_token", "expires_at")).gt(0_i64))
+            .and_where(Expr::col(("access_token", "revoked_at")).is_null())
+            .to_owned()
+    });
+    let rows = store.rows(&LIVE.with(vec![hash.as_bytes().to_vec().into(), now.into()])).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let Some(grant) = read_grant(row, &row.text(GRANT_COLUMNS)?, now)? else { return Ok(None) };
     Ok(Some(Access {

@@ -68,26 +68,44 @@ pub async fn insert(tx: &mut Tx, account: &Account, password_hash: &str, now: i6
     Ok(true)
 }
 
-/// How often signing in failed for a subject since an instant (OA-20).
-pub async fn failures(store: &Store, subject: &str, since: i64) -> Result<i64, StoreError> {
-    let statement = Query::select()
-        .expr(Func::count(Expr::col("failure")))
-        .from("login_failure")
-        .and_where(Expr::col("subject").eq(subject))
-        .and_where(Expr::col("at").gte(since))
-        .to_owned();
-    store.rows(&statement).await?.first().map_or(Ok(0), |row| row.i64(0))
-}
-
-/// Remembers a failure for each subject, and forgets those before `since`.
-pub async fn note_failure(tx: &mut Tx, subjects: &[String], now: i64, since: i64) -> Result<(), StoreError> {
+/// Counts an attempt to sign in as failed for each subject until [`forgive`] takes it back, and forgets those before
+/// `since`; none, and nothing is counted, where a subject has had as many as it may. Attempts on one subject wait for
+/// each other: many at once are no way around the limit. (OA-20)
+pub async fn note_attempt(
+    tx: &mut Tx,
+    subjects: &[(String, i64)],
+    now: i64,
+    since: i64,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    for (subject, most) in subjects {
+        tx.claim(&format!("sign-in {subject}")).await?;
+        let statement = Query::select()
+            .expr(Func::count(Expr::col("failure")))
+            .from("login_failure")
+            .and_where(Expr::col("subject").eq(subject))
+            .and_where(Expr::col("at").gte(since))
+            .to_owned();
+        let failures = tx.rows(&statement).await?.first().map_or(Ok(0), |row| row.i64(0))?;
+        if failures >= *most {
+            return Ok(None);
+        }
+    }
     let mut insert = Query::insert().into_table("login_failure").columns(["subject", "at"]).to_owned();
-    for subject in subjects {
+    for (subject, _) in subjects {
         insert.values_panic([subject.as_str().into(), now.into()]);
     }
-    tx.execute(&insert).await?;
+    insert.returning_col("failure");
+    let noted = tx.rows(&insert).await?.iter().map(|row| row.i64(0)).collect::<Result<Vec<_>, _>>()?;
     let forget = Query::delete().from_table("login_failure").and_where(Expr::col("at").lt(since)).to_owned();
-    tx.execute(&forget).await.map(drop)
+    tx.execute(&forget).await?;
+    Ok(Some(noted))
+}
+
+/// The attempt did not fail.
+pub async fn forgive(tx: &mut Tx, noted: &[i64]) -> Result<(), StoreError> {
+    let noted = Expr::col("failure").is_in(noted.iter().copied());
+    let statement = Query::delete().from_table("login_failure").and_where(noted).to_owned();
+    tx.execute(&statement).await.map(drop)
 }
 
 fn select() -> SelectStatement {

@@ -94,7 +94,7 @@ fn describe_resource(scope: &ResourceScope) -> Description {
     let changes = Rights::WRITE.intersect(scope.rights).is_some();
     let mut detail = Vec::new();
     if changes {
-        detail.push(format!("To {}.", verbs(scope.rights)));
+        detail.push(format!("{}.", capitalised(&verbs(scope.rights))));
     }
     if everything {
         detail.push("Every kind of record, also kinds that are added later.".to_owned());
@@ -169,9 +169,9 @@ mod tests {
         assert_eq!(sees.detail, "");
         let changes = words("user/*.cruds");
         assert_eq!((changes.group, changes.title.as_str()), (Group::Change(Level::User), "The whole record"));
-        assert!(changes.detail.starts_with("To see, add, change and delete."), "{}", changes.detail);
+        assert!(changes.detail.starts_with("See, add, change and delete."), "{}", changes.detail);
         assert_eq!(words("patient/RiskAssessment.c").title, "Risk assessment");
-        assert_eq!(words("patient/CarePlan.c").detail, "To add.");
+        assert_eq!(words("patient/CarePlan.c").detail, "Add.");
     }
 
     #[test]

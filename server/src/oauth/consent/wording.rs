@@ -89,9 +89,9 @@ fn title(group: Group, is_own_record: bool) -> &'static str {
         (Group::See(Level::Patient), true) => "It wants to see in your record",
         (Group::See(Level::Patient), false) => "It wants to see in the patient's record",
         (Group::See(_), _) => "It wants to see in every record that you may see",
-        (Group::Change(Level::Patient), true) => "It wants to work in your record",
-        (Group::Change(Level::Patient), false) => "It wants to work in the patient's record",
-        (Group::Change(_), _) => "It wants to work in every record that you may see",
+        (Group::Change(Level::Patient), true) => "It wants to change your record",
+        (Group::Change(Level::Patient), false) => "It wants to change the patient's record",
+        (Group::Change(_), _) => "It wants to change every record that you may see",
         (Group::Context, _) => "It wants to know",
         (Group::Duration, _) => "It wants to stay connected",
     }
@@ -113,7 +113,7 @@ mod tests {
         let titles: Vec<_> = headings.iter().map(|heading| (heading.title, heading.lines.len())).collect();
         let expected = [
             ("It wants to see in your record", 2),
-            ("It wants to work in your record", 1),
+            ("It wants to change your record", 1),
             ("It wants to know", 1),
             ("It wants to stay connected", 1),
         ];

@@ -68,7 +68,9 @@ async fn plan(app: &App, context: &Context, entries: Vec<Json>) -> Result<Plan, 
         let step = step(context, entry).map_err(within)?;
         if let Action::Get { get: Get::Search { resource_type, pairs }, .. } = &step.action {
             let parsed = parse(resource_type, pairs, &search::options(app, false)).map_err(Error::bad_request);
-            searches.insert(index, parsed.map_err(within)?);
+            let parsed = parsed.map_err(within)?;
+            access::decide_search(&context.caller, &parsed.query).map_err(within)?;
+            searches.insert(index, parsed);
         }
         collect_references(context, &step, &mut references).map_err(within)?;
         steps.push(step);
@@ -162,15 +164,46 @@ async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) 
             (&changed.0, &changed.1)
         }
     };
+    tx.lock(&changed_resources(&plan.steps, resolution)).await?;
+    let order = order(&plan.steps, resolution);
     let mut work = Work { tx, context, plan, found: &found, returned, answers: vec![None; plan.steps.len()] };
-    for phase in [Phase::Delete, Phase::Create, Phase::Update, Phase::Get] {
-        for (index, step) in plan.steps.iter().enumerate().filter(|(_, step)| Phase::of(&step.action) == phase) {
-            let prepared = prepared[index].as_ref();
-            let answer = work.carry_out(index, step, &resolution.settled[index], prepared).await;
-            work.answers[index] = Some(answer.map_err(|error| error.within(&place(index)))?);
-        }
+    for index in order {
+        let prepared = prepared[index].as_ref();
+        let answer = work.carry_out(index, &plan.steps[index], &resolution.settled[index], prepared).await;
+        work.answers[index] = Some(answer.map_err(|error| error.within(&place(index)))?);
     }
     work.answers.into_iter().map(|answer| answer.ok_or_else(|| Error::internal("an entry has no phase"))).collect()
+}
+
+/// What entries update or delete, by type and id.
+fn changed_resources<'a>(steps: &'a [Step], resolution: &'a Resolution) -> Vec<(&'a str, &'a str)> {
+    let pairs = steps.iter().zip(&resolution.settled);
+    pairs
+        .filter_map(|(step, settled)| match &step.action {
+            Action::Update { resource_type, .. } | Action::Delete { resource_type, .. } => {
+                Some((resource_type.as_str(), step.id(settled)))
+            }
+            Action::Create { .. } | Action::Get { .. } => None,
+        })
+        .collect()
+}
+
+/// Positions of the entries in the order in which they are carried out: phase by phase, updates by type and id, so
+/// that of two transactions that bring the same resources into being one waits for the other.
+fn order(steps: &[Step], resolution: &Resolution) -> Vec<usize> {
+    let key = |index: &usize| {
+        let step = &steps[*index];
+        let updated = match &step.action {
+            Action::Update { resource_type, .. } => {
+                Some((resource_type.as_str(), step.id(&resolution.settled[*index])))
+            }
+            _ => None,
+        };
+        (Phase::of(&step.action), updated, *index)
+    };
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    order.sort_unstable_by(|one, other| key(one).cmp(&key(other)));
+    order
 }
 
 /// Asks all criteria in an order that is the same for every transaction, so that none waits for another crosswise.
@@ -193,7 +226,7 @@ async fn ask(tx: &mut Tx, context: &Context, plan: &Plan) -> Result<Found, Error
 }
 
 /// The order in which entries are carried out, whatever their order in the Bundle.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Delete,
     Create,

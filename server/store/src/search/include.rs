@@ -26,8 +26,15 @@ pub(super) async fn included<S: Session>(
 ) -> Result<Vec<Stored>, StoreError> {
     let mut wanted: BTreeSet<i64> = BTreeSet::new();
     for include in &query.includes {
+        // What the page names counts; what names the page counts only if it can be seen.
+        let view = if include.reverse {
+            let Some(view) = ResolvedView::new(session, view, &include.source_type).await? else { continue };
+            Some(view)
+        } else {
+            None
+        };
         for rids in page.chunks(CHUNK) {
-            wanted.extend(linked(session, include, rids).await?);
+            wanted.extend(linked(session, include, view.as_ref(), rids).await?);
         }
         if wanted.len() > MOST {
             return Err(StoreError::TooCostly(format!(
@@ -43,8 +50,13 @@ pub(super) async fn included<S: Session>(
     Ok(found.into_values().collect())
 }
 
-/// Row ids that a page points at, or that point at it.
-async fn linked<S: Session>(session: &mut S, include: &Include, page: &[i64]) -> Result<Vec<i64>, StoreError> {
+/// Row ids that a page points at, or that point at it as far as the view shows them.
+async fn linked<S: Session>(
+    session: &mut S,
+    include: &Include,
+    view: Option<&ResolvedView>,
+    page: &[i64],
+) -> Result<Vec<i64>, StoreError> {
     // Where a reference ends: `t` is its target, `r` the resource of that name.
     let ends = Expr::col(("r", "type_id")).equals(("t", "type_id")).and(Expr::col(("r", "id")).equals(("t", "id")));
     let same = Expr::col(("t", "target")).equals(("x", "target"));
@@ -59,6 +71,9 @@ async fn linked<S: Session>(session: &mut S, include: &Include, page: &[i64]) ->
         select.join_as(JoinType::InnerJoin, "resource", "r", ends);
     }
     select.and_where(Expr::col(("x", "param")).eq(include.param.id.0)).and_where(from_page).limit(MOST as u64 + 1);
+    if let Some(view) = view {
+        select.cond_where(view.condition(&Expr::col(("x", "rid"))));
+    }
     if let Some(target_type) = include.target_type.as_ref().filter(|_| !include.reverse) {
         select.and_where(Expr::col(("t", "type_id")).eq(session.known().types.id(target_type)));
     }
