@@ -14,7 +14,7 @@ async fn sm_75_sm_76_sm_77_who_learns_what_of_a_token(server: TestServer) {
     let ask = async |app, token: &str| post(&server, app, "/oauth/introspect", &[("token", token)]).await;
     for client in [&app, &backend] {
         let body = ask(client, &granted.access).await.expect_status(200).json();
-        assert_eq!(body.get("active").and_then(|it| it.as_bool()), Some(true));
+        assert_eq!(body.get("active").and_then(fhir::json::Json::as_bool), Some(true));
         assert_eq!(body.str("scope"), Some(granted.scope.as_str()), "SM-42");
         assert_eq!(body.str("patient"), Some("p1"), "SM-42");
         assert_eq!(body.str("client_id"), Some(app.id.as_str()));

@@ -190,15 +190,12 @@ pub(crate) async fn refresh(server: &TestServer, app: &App, token: &str, scope: 
 pub(crate) async fn post(server: &TestServer, app: &App, path: &str, form: &[(&str, &str)]) -> Answer {
     let mut form = form.to_vec();
     let call = server.anonymous().post(path);
-    match &app.secret {
-        Some(secret) => {
-            let basic = STANDARD.encode(format!("{}:{secret}", app.id));
-            call.header("authorization", &format!("Basic {basic}")).form(&form).await
-        }
-        None => {
-            form.push(("client_id", &app.id));
-            call.form(&form).await
-        }
+    if let Some(secret) = &app.secret {
+        let basic = STANDARD.encode(format!("{}:{secret}", app.id));
+        call.header("authorization", &format!("Basic {basic}")).form(&form).await
+    } else {
+        form.push(("client_id", &app.id));
+        call.form(&form).await
     }
 }
 

@@ -84,7 +84,7 @@ async fn oa_20_guessing_at_once_is_slowed_down(server: TestServer) {
     let cookie = browser.cookie().expect("a session");
     let attempts: Vec<_> = (0..32)
         .map(|_| {
-            let call = server.anonymous().post("/oauth/login").header("cookie", &cookie).form(&form);
+            let call = server.anonymous().post("/oauth/login").header("cookie", cookie).form(&form);
             tokio::spawn(async move { call.await.status })
         })
         .collect();

@@ -87,5 +87,5 @@ async fn sm_22_a_reverse_include_is_a_search(server: TestServer) {
     let sees_none = server.with_scope("patient/Patient.rs", Some("a"));
     assert!(sees_none.get(path).await.expect_status(200).included().is_empty());
     let searches = server.with_scope("patient/Patient.rs patient/Condition.s", Some("a"));
-    assert_eq!(searches.get(path).await.expect_status(200).included(), ["c"]);
+    assert_eq!(searches.get(path).await.expect_status(200).included(), ["Condition/c"]);
 }

@@ -137,10 +137,11 @@ async fn lk_28_a_deletion_is_no_way_round(server: TestServer) {
         }
     };
     let mut of_two = observation("two", "x");
-    of_two.as_object_mut().unwrap().insert("performer", array![object! { "reference": "Patient/b" }]);
+    of_two.as_object_mut().expect("an object").insert("performer", array![object! { "reference": "Patient/b" }]);
     let ours = object! { "resourceType": "Device", "id": "ours" };
     for resource in [ours, of_two, observation("own", "x")] {
-        let path = format!("{}/{}", resource.str("resourceType").unwrap(), resource.str("id").unwrap());
+        let path =
+            format!("{}/{}", resource.str("resourceType").unwrap_or_default(), resource.str("id").unwrap_or_default());
         system.store(&resource).await;
         system.delete(&path).await.expect_status(204);
     }

@@ -33,7 +33,7 @@ fn lk_15_hidden_resources_take_no_place_among_the_included() {
         let path = "Practitioner?_revinclude=Encounter:practitioner";
         system.get(path).await.expect_status(400);
         let page = server.patient("a").get(path).await.expect_status(200);
-        assert_eq!(page.included(), ["mine"]);
+        assert_eq!(page.included(), ["Encounter/mine"]);
     });
 }
 

@@ -6,3 +6,4 @@ mod crash;
 mod demo;
 mod examples;
 mod generated;
+mod second_opinion;

@@ -6,10 +6,8 @@ use super::{Json, JsonError, MAX_DEPTH, Object};
 const PAIRWISE_LIMIT: usize = 16;
 
 pub(super) fn parse(text: &[u8]) -> Result<Json, JsonError> {
-    let text = std::str::from_utf8(text).map_err(|error| JsonError {
-        offset: error.valid_up_to(),
-        message: "not UTF-8".into(),
-    })?;
+    let text = std::str::from_utf8(text)
+        .map_err(|error| JsonError { offset: error.valid_up_to(), message: "not UTF-8".into() })?;
     let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
     parser.skip_space();
     let value = parser.value(0)?;

@@ -211,7 +211,7 @@ fn query(generated: &Generated) -> Query {
 fn views() -> Vec<View> {
     let everything = |compartment: Compartment| {
         let types = fhir::definitions::resource_types().iter().map(|it| (it.clone(), TypeRule::Whole));
-        View::listed(compartment, types.collect())
+        View::listed(compartment, types.collect::<BTreeMap<_, _>>())
     };
     let scope = |category: &str| {
         let pairs = [("category".to_owned(), category.to_owned()), ("status".to_owned(), "final".to_owned())];
@@ -223,7 +223,7 @@ fn views() -> Vec<View> {
     vec![
         View::system(),
         everything(Compartment::Patients(vec!["example".to_owned(), "f001".to_owned()])),
-        View::listed(Compartment::Everyone, few.collect()),
+        View::listed(Compartment::Everyone, few.collect::<BTreeMap<_, _>>()),
     ]
 }
 

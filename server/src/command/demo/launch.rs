@@ -2,13 +2,16 @@
 //! <https://hl7.org/fhir/smart-app-launch/app-launch.html>
 
 use fhir::json::Json;
-use oauth2::basic::{
-    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+use openidconnect::core::{
+    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreResponseType, CoreRevocableToken,
+    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
 };
-use oauth2::{
-    AuthUrl, AuthorizationCode, Client, ClientId, CsrfToken, EndpointNotSet, EndpointSet, ExtraTokenFields,
-    HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, StandardRevocableToken,
-    StandardTokenResponse, TokenResponse, TokenUrl,
+use openidconnect::{
+    AuthUrl, AuthenticationFlow, AuthorizationCode, Client, ClientId, CsrfToken, EmptyAdditionalClaims, EndpointNotSet,
+    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, IdTokenFields, IssuerUrl, JsonWebKeySet, Nonce,
+    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, StandardErrorResponse,
+    StandardTokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -30,19 +33,35 @@ struct LaunchContext {
 
 impl ExtraTokenFields for LaunchContext {}
 
-type TokenAnswer = StandardTokenResponse<LaunchContext, BasicTokenType>;
+type TokenFields = IdTokenFields<
+    EmptyAdditionalClaims,
+    LaunchContext,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
 
+type TokenAnswer = StandardTokenResponse<TokenFields, CoreTokenType>;
+
+/// A `CoreClient` that also reads the launch context, and knows where to authorise and where to get tokens.
 type SmartApp = Client<
-    BasicErrorResponse,
+    EmptyAdditionalClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
     TokenAnswer,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
     EndpointSet,
     EndpointNotSet,
     EndpointNotSet,
     EndpointNotSet,
     EndpointSet,
+    EndpointNotSet,
 >;
 
 /// An app that has been let in.
@@ -60,13 +79,15 @@ pub(super) async fn standalone(
     transcript: &mut Transcript,
 ) -> Result<Launched, CommandError> {
     let configuration = discover(demo, transcript).await?;
-    let app = app(&configuration, seeds)?;
+    let app = app(demo, &configuration, seeds)?;
     // Our own randomness, so that the crate's is not needed.
     let verifier = PkceCodeVerifier::new(demo.random.token());
     let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
     let state = CsrfToken::new(demo.random.token());
-    let (authorize, _) = app
-        .authorize_url(|| state.clone())
+    let nonce = Nonce::new(demo.random.token());
+    let (sent, flow) = (state.clone(), AuthenticationFlow::<CoreResponseType>::AuthorizationCode);
+    let (authorize, ..) = app
+        .authorize_url(flow, || sent, || nonce)
         .add_scopes(SCOPES.iter().map(|scope| Scope::new((*scope).to_owned())))
         .add_extra_param("aud", demo.fhir_base.clone())
         .set_pkce_challenge(challenge)
@@ -96,12 +117,15 @@ async fn discover(demo: &Demo, transcript: &mut Transcript) -> Result<Json, Comm
     Ok(answer.json)
 }
 
-fn app(configuration: &Json, seeds: &Seeds) -> Result<SmartApp, CommandError> {
+fn app(demo: &Demo, configuration: &Json, seeds: &Seeds) -> Result<SmartApp, CommandError> {
     let endpoint = |name: &str| {
         let text = configuration.str(name);
         text.map(ToOwned::to_owned).ok_or_else(|| CommandError::new(format!("smart-configuration has no {name}")))
     };
-    Ok(Client::new(ClientId::new(seeds.client_id.clone()))
+    // The app asks for data and not who somebody is: no `openid`, so no keys are needed, and the issuer is only named.
+    let issuer = IssuerUrl::new(configuration.str("issuer").unwrap_or(&demo.fhir_base).to_owned())?;
+    Ok(Client::new(ClientId::new(seeds.client_id.clone()), issuer, JsonWebKeySet::default())
+        .disable_openid_scope()
         .set_auth_uri(AuthUrl::new(endpoint("authorization_endpoint")?)?)
         .set_token_uri(TokenUrl::new(endpoint("token_endpoint")?)?)
         .set_redirect_uri(RedirectUrl::new(seeds.redirect_uri.clone())?))
@@ -163,7 +187,7 @@ async fn exchange(
         .request_async(&http)
         .await
         .map_err(|error| CommandError::new(format!("the code is not exchanged: {error}")))?;
-    let patient = answer.extra_fields().patient.clone().unwrap_or_default();
+    let patient = answer.extra_fields().extra_fields().patient.clone().unwrap_or_default();
     ensure(patient == seeds.patient, "the token is for the patient who logged in")?;
     let scopes: Vec<String> = answer.scopes().into_iter().flatten().map(|scope| scope.to_string()).collect();
     transcript.step(&Exchange {
