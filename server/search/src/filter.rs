@@ -24,7 +24,7 @@ pub fn matches(filter: &Filter, resource: &Json, base: &str) -> bool {
     matches_at(filter, resource, base, last_updated.map(|instant| instant.interval().0))
 }
 
-/// As [`matches`], for a resource that was last updated at the given microsecond.
+/// As [`matches()`], for a resource that was last updated at the given microsecond.
 pub(crate) fn matches_at(filter: &Filter, resource: &Json, base: &str, last_updated: Option<i64>) -> bool {
     match filter {
         Filter::Id(ids) => resource.str("id").is_some_and(|id| ids.iter().any(|it| it == id)),
