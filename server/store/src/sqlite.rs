@@ -15,6 +15,8 @@ pub(crate) mod writer;
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of the file that are read through memory, not by calls: the most that SQLite allows.
+const MAPPED: i64 = 0x7fff_0000;
 /// Statements that a connection keeps compiled.
 const STATEMENT_CACHE: usize = 256;
 /// Connections kept open for reading when nobody reads.
@@ -69,7 +71,7 @@ pub(crate) fn open(path: &str, read_only: bool) -> Result<Connection, StoreError
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
     }
     connection.pragma_update(None, "cache_size", -65_536)?;
-    connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
+    connection.pragma_update(None, "mmap_size", MAPPED)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     Ok(connection)
 }

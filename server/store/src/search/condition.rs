@@ -98,12 +98,26 @@ impl Condition {
                 let has = Expr::exists(rows_of(*table, *param, rid));
                 if *missing { has.not() } else { has }
             }
-            Condition::Any(any) => {
-                let mut select = rows_of(any.table, any.param, rid);
-                select.cond_where(any.values("x"));
-                let has = Expr::exists(select);
-                if any.negated { has.not() } else { has }
+            Condition::Any(any) => any.exists(rows_of(any.table, any.param, rid)),
+        }
+    }
+
+    /// The condition on the resource of the scanned row `d`, which has the columns that every index row has.
+    ///
+    /// All rows of a resource have the same chronology, and the same patients: with them the row that is asked for
+    /// stands where the patient's other rows of that value stand, so a page asks a few neighbours and not a leaf of
+    /// the tree for each of its resources.
+    pub(crate) fn predicate_beside_scanned(&self) -> Expr {
+        let rid = Expr::col(("d", "rid"));
+        match self {
+            Condition::Any(any) if any.names_values() => {
+                let mut select = rows_of(any.table, any.param, &rid);
+                for column in ["patient", "chronology"] {
+                    select.and_where(Expr::col(("x", column)).equals(("d", column)));
+                }
+                any.exists(select)
             }
+            other => other.predicate(&rid),
         }
     }
 }
@@ -138,6 +152,17 @@ impl Any {
             return none;
         }
         self.alternatives.iter().fold(Cond::any(), |any, alternative| any.add(alternative.matches(alias)))
+    }
+
+    fn exists(&self, mut rows: SelectStatement) -> Expr {
+        let has = Expr::exists(rows.cond_where(self.values("x")).take());
+        if self.negated { has.not() } else { has }
+    }
+
+    /// Whether the values are keys of the table: then rows are found by them.
+    fn names_values(&self) -> bool {
+        let is_key = |alternative: &Alternative| matches!(alternative, Alternative::Token(_) | Alternative::Target(_));
+        self.alternatives.iter().all(is_key)
     }
 
     /// Whether a resource has at most one row with these values for each patient.

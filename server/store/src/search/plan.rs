@@ -184,7 +184,7 @@ impl Plan {
         let rid = Expr::col(("d", "rid"));
         for (index, condition) in self.conditions.iter().enumerate() {
             if driver != Driver::Index(index) && driver != Driver::Ids(index) {
-                select.and_where(condition.predicate(&rid));
+                select.and_where(condition.predicate_beside_scanned());
             }
         }
         if let Some(granular) = self.view.granular_condition(&rid) {
