@@ -15,8 +15,9 @@ pub(crate) mod writer;
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of the file that are read through memory, not by calls: the most that SQLite allows.
-const MAPPED: i64 = 0x7fff_0000;
+/// Bytes of the file that are read through memory, not by calls. A small database lies within; of a large one no more,
+/// because a fault on a page that is not cached reads megabytes around it, where a call reads the page alone.
+const MAPPED: i64 = 256 << 20;
 /// Statements that a connection keeps compiled.
 const STATEMENT_CACHE: usize = 256;
 /// Connections kept open for reading when nobody reads.
