@@ -10,7 +10,7 @@ use search::view::View;
 use crate::error::StoreError;
 use crate::index::Indexed;
 use crate::keys::{self, ResourceKey};
-use crate::resources::{CURRENT, DELETED, Method, Stored};
+use crate::resources::{Method, Stored};
 use crate::row::Cell;
 use crate::session::Session;
 use crate::tx::Tx;
@@ -136,14 +136,13 @@ impl Tx {
     }
 
     async fn create_row(&mut self, type_id: i64, change: &Change) -> Result<i64, StoreError> {
-        let columns = ["type_id", "id", "version", "state", "live", "last_updated", "tables", "body"];
+        let columns = ["type_id", "id", "version", "live", "last_updated", "tables", "body"];
         let mut insert = Query::insert();
         insert.into_table("resource").columns(columns);
         insert.values_panic([
             type_id.into(),
             change.id.clone().into(),
             change.version.into(),
-            CURRENT.into(),
             1_i64.into(),
             change.last_updated.into(),
             tables_of(&change.extracted).into(),
@@ -158,10 +157,7 @@ impl Tx {
         let live = i64::from(change.body.is_some());
         let mut update = Query::update();
         update.table("resource").value("version", change.version).value("last_updated", change.last_updated);
-        update
-            .value("state", if live == 1 { CURRENT } else { DELETED })
-            .value("live", live)
-            .value("body", change.body.clone());
+        update.value("live", live).value("body", change.body.clone());
         if live == 0 {
             update.value("tables", 0);
         }

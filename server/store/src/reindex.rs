@@ -4,7 +4,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
 use search::entry::Extracted;
 
 use crate::error::StoreError;
-use crate::resources::{CURRENT, stored};
+use crate::resources::stored;
 use crate::session::Session;
 use crate::{Store, Stored, Tx};
 
@@ -22,7 +22,7 @@ impl Store {
     pub async fn each_current(&self, rid: i64, limit: u64) -> Result<Vec<Standing>, StoreError> {
         let mut select = Query::select();
         select.columns(["id", "version", "last_updated", "body"]).expr(Expr::val(2_i64)).columns(["rid", "type_id"]);
-        select.from("resource").and_where(Expr::col("rid").gt(rid)).and_where(Expr::col("state").eq(CURRENT));
+        select.from("resource").and_where(Expr::col("rid").gt(rid)).and_where(Expr::col("live").eq(1));
         select.order_by("rid", Order::Asc).limit(limit);
         let rows = with_session!(self, session => session.rows(&select).await)?;
         let standing = |row: crate::Row| {
@@ -35,7 +35,7 @@ impl Store {
     /// How many resources are current.
     pub async fn count_current(&self) -> Result<u64, StoreError> {
         let mut select = Query::select();
-        select.expr(Expr::col("rid").count()).from("resource").and_where(Expr::col("state").eq(CURRENT));
+        select.expr(Expr::col("rid").count()).from("resource").and_where(Expr::col("live").eq(1));
         let rows = self.rows(&select).await?;
         let count = rows.first().map_or(Ok(0), |row| row.i64(0))?;
         Ok(u64::try_from(count).unwrap_or(0))

@@ -13,11 +13,6 @@ use crate::session::Session;
 use crate::tx::Tx;
 use crate::view::ResolvedView;
 
-/// `resource.state` of a current resource.
-pub(crate) const CURRENT: i64 = 1;
-/// `resource.state` of a deleted resource.
-pub(crate) const DELETED: i64 = 2;
-
 /// One version of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {

@@ -10,7 +10,7 @@ const ARROWS: [(&str, &str, &[&str]); 13] = [
     ("server/fhir", "fhir", &["profiles"]),
     ("server/search", "search", &["fhir", "profiles"]),
     ("server/validation", "validation", &["fhir"]),
-    ("server/smart", "smart", &["fhir", "search"]),
+    ("server/smart", "smart", &["fhir"]),
     ("adapters", "adapters", &["fhir"]),
     ("adapters/simulators", "simulators", &[]),
     ("migrations", "migrations", &[]),
@@ -18,7 +18,7 @@ const ARROWS: [(&str, &str, &[&str]); 13] = [
     (
         "server",
         "tributary",
-        &["adapters", "fhir", "migrations", "profiles", "search", "simulators", "smart", "store", "validation"],
+        &["adapters", "fhir", "migrations", "search", "simulators", "smart", "store", "validation"],
     ),
     ("tests", "tests", &["fhir", "search", "simulators", "smart"]),
     ("tests/tidy", "tidy", &[]),
