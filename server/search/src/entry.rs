@@ -74,6 +74,13 @@ pub enum IndexValue {
     Reference(Target),
     /// uri, url, canonical, oid, uuid: as written.
     Uri(String),
+    /// One value of each component of a composite parameter, in the order of its definition; two or three.
+    Composite(Vec<IndexValue>),
+}
+
+/// The system of a token of [`Aspect::OfType`](crate::query::Aspect::OfType): an identifier's type.
+pub fn identifier_type(system: &str, code: &str) -> String {
+    format!("{system}\u{1f}{code}")
 }
 
 /// What a reference points at.

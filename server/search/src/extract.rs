@@ -100,13 +100,15 @@ fn values(kind: ParamKind, element: &Element<'_>, base: &str) -> Vec<IndexValue>
         ParamKind::Reference => reference::values(name, json, base, &mut values),
         ParamKind::Quantity => quantity::values(name, json, &mut values),
         ParamKind::Uri => uri::values(json, &mut values),
+        ParamKind::Composite => {}
     }
     values
 }
 
 /// The instant by which the type is ordered: where its earliest `date` begins.
 fn chronology(resource_type: &str, entries: &[IndexEntry]) -> i64 {
-    let Some(parameter) = registry().find(resource_type, "date") else { return NO_CHRONOLOGY };
+    let registry = registry();
+    let Some(parameter) = registry.find(resource_type, "date") else { return NO_CHRONOLOGY };
     let lows = entries.iter().filter(|entry| entry.param == parameter.id).filter_map(|entry| match entry.value {
         IndexValue::Date { low, .. } => Some(low),
         _ => None,
@@ -127,6 +129,7 @@ fn key(value: &IndexValue) -> String {
         IndexValue::Reference(Target::Local { resource_type, id }) => format!("{resource_type}/{id}"),
         IndexValue::Reference(Target::Url(url)) => format!(" {url}"),
         IndexValue::Uri(uri) => uri.clone(),
+        IndexValue::Composite(values) => values.iter().map(key).collect::<Vec<_>>().join("\u{1f}"),
     }
 }
 

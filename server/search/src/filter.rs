@@ -38,13 +38,15 @@ pub(crate) fn matches_at(filter: &Filter, resource: &Json, base: &str, last_upda
             let any = values.iter().any(|value| matches.iter().any(|wanted| satisfies(value, wanted)));
             any != *negated
         }),
+        _ => false,
     }
 }
 
 /// The values of a parameter in a resource; None if the type has no such parameter.
 pub(crate) fn select(param: &Param, resource: &Json, base: &str) -> Option<Vec<Value>> {
     let resource_type = resource.str("resourceType")?;
-    let parameter = registry().find(resource_type, &param.code).filter(|it| it.id == param.id)?;
+    let registry = registry();
+    let parameter = registry.find(resource_type, &param.code).filter(|it| it.aspect_id(param.aspect) == param.id)?;
     let elements = parameter.select_plainly(resource).ok()?;
     Some(elements.iter().flat_map(|it| values::of(param.kind, &it.type_name, &it.json, base)).collect())
 }
@@ -66,6 +68,7 @@ fn satisfies(value: &Value, wanted: &Match) -> bool {
                 None => true,
                 Some(UnitMatch::Coded { system: wanted, code: wanted_code }) => wanted == system && wanted_code == code,
                 Some(UnitMatch::Named(name)) => name == code || name == written,
+                Some(UnitMatch::Canonical(unit)) => unit == code,
             };
             right_unit && compare_numbers(number, value)
         }

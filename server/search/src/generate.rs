@@ -4,6 +4,7 @@
 //! The same seed and resources give the same searches, on every machine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fhir::json::Json;
 
@@ -42,7 +43,7 @@ struct Searched {
 
 /// A parameter with the values that occur.
 struct Known {
-    parameter: &'static Parameter,
+    parameter: Arc<Parameter>,
     kind: ParamKind,
     values: Vec<IndexValue>,
 }
@@ -150,9 +151,10 @@ impl Iterator for Generator<'_> {
 
 impl Searched {
     fn new(name: &str) -> Self {
-        let known = registry()
+        let registry = registry();
+        let known = registry
             .parameters(name)
-            .filter_map(|parameter| Some(Known { kind: parameter.param()?.kind, parameter, values: Vec::new() }));
+            .filter_map(|parameter| Some(Known { kind: parameter.param()?.kind, parameter: Arc::clone(parameter), values: Vec::new() }));
         let plain = known.filter(|it| !matches!(it.parameter.code.as_str(), "_id" | "_lastUpdated"));
         Searched { name: name.to_owned(), parameters: plain.collect(), ids: Vec::new() }
     }
@@ -170,6 +172,7 @@ fn forms(known: &Known) -> Vec<(&'static str, &'static str)> {
         ParamKind::String => &["", ":exact", ":contains", ":missing"],
         ParamKind::Reference => &["", ":Type", ":missing"],
         ParamKind::Number | ParamKind::Date | ParamKind::Quantity | ParamKind::Uri => &["", ":missing"],
+        ParamKind::Composite => &[":missing"],
     };
     let mut forms: Vec<(&str, &str)> = modifiers.iter().map(|modifier| (*modifier, "")).collect();
     if matches!(known.kind, ParamKind::Number | ParamKind::Date | ParamKind::Quantity) {

@@ -62,7 +62,8 @@ pub fn included(rows: &[Row<'_>], view: &View, query: &Query, base: &str, page: 
     for include in &query.includes {
         let (sources, targets) = if include.reverse { (&others, &matches) } else { (&matches, &others) };
         for source in sources.iter().filter(|row| type_of(row) == include.source_type) {
-            let pointed_at = select(&include.param, source.resource, base).unwrap_or_default();
+            let values = include.params.iter().filter_map(|param| select(param, source.resource, base));
+            let pointed_at: Vec<Value> = values.flatten().collect();
             for target in targets.iter().filter(|row| pointed_at.iter().any(|it| is_of(it, row))) {
                 if include.target_type.as_deref().is_none_or(|it| it == type_of(target)) {
                     found.insert(if include.reverse { source.rid } else { target.rid });
@@ -92,9 +93,10 @@ fn in_compartment(compartment: &Compartment, resource: &Json, base: &str) -> boo
     if resource_type == "Patient" && resource.str("id").is_some_and(|id| visible.iter().any(|it| it == id)) {
         return true;
     }
+    let registry = registry();
     let mut names_someone = resource_type == "Patient";
     for code in compartment::parameters(resource_type) {
-        let Some(parameter) = registry().find(resource_type, code) else { continue };
+        let Some(parameter) = registry.find(resource_type, code) else { continue };
         for element in parameter.select_plainly(resource).unwrap_or_default() {
             names_someone = true;
             for value in crate::filter::values::of(ParamKind::Reference, &element.type_name, &element.json, base) {

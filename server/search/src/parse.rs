@@ -4,6 +4,8 @@
 //! `Prefer: handling=lenient`, with a warning. Leniency leaves out what is unknown or not supported; a value that
 //! cannot be read and a request beyond the limits are refused in any case.
 
+use std::sync::Arc;
+
 use fhir::outcome::Issue;
 
 use crate::query::{Filter, Include, Query};
@@ -68,16 +70,7 @@ pub struct Parsed {
 pub fn parse(resource_type: &str, pairs: &[(String, String)], options: &Options) -> Result<Parsed, Vec<Issue>> {
     let mut reader = Reader {
         options,
-        query: Query {
-            resource_type: resource_type.to_owned(),
-            filters: Vec::new(),
-            sort: Vec::new(),
-            includes: Vec::new(),
-            count: options.default_count.min(options.max_count),
-            total: false,
-            cursor: None,
-            applied: Vec::new(),
-        },
+        query: Query::of(resource_type, options.default_count.min(options.max_count)),
         seen: Vec::new(),
     };
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
@@ -170,14 +163,18 @@ fn filter(resource_type: &str, name: &str, value: &str, options: &Options) -> Re
             modifier::none(code, modifier)?;
             Ok(Filter::LastUpdated(date::matches(code, value, options.now)?))
         }
-        _ => modifier::filter(find(resource_type, code)?, modifier, value, options),
+        _ => {
+            let parameter = find(resource_type, code)?;
+            modifier::filter(&parameter, modifier, value, options)
+        }
     }
 }
 
 /// The parameter of that name, or a refusal with the nearest names.
-fn find(resource_type: &str, code: &str) -> Result<&'static Parameter, Refusal> {
-    registry().find(resource_type, code).ok_or_else(|| {
-        let known = registry().parameters(resource_type).filter(|it| it.param().is_some()).map(|it| it.code.as_str());
+fn find(resource_type: &str, code: &str) -> Result<Arc<Parameter>, Refusal> {
+    let registry = registry();
+    registry.find(resource_type, code).cloned().ok_or_else(|| {
+        let known = registry.parameters(resource_type).filter(|it| it.param().is_some()).map(|it| it.code.as_str());
         let nearest = refusal::nearest(code, known.chain(control::NAMES.iter().copied()));
         Refusal::unknown(format!("{resource_type} has no search parameter {code:?}; the nearest are {nearest}"))
     })

@@ -13,16 +13,54 @@ pub struct Query {
     pub filters: Vec<Filter>,
     /// Order of the answer; empty means newest first: descending chronology, then descending row id.
     pub sort: Vec<Sort>,
-    /// `_include` and `_revinclude`, not iterated.
+    /// `_include` and `_revinclude`.
     pub includes: Vec<Include>,
     /// Page size, `_count`; 0 asks for the total only.
     pub count: usize,
     /// Whether the number of matches was asked for (`_total=accurate`, `_summary=count`).
     pub total: bool,
-    /// Opaque position after the last row of the page before, made by the store.
+    /// Opaque position before or after which the page lies, made by the store.
     pub cursor: Option<String>,
+    /// Which elements of the resources are answered, `_summary` and `_elements`.
+    pub elements: Elements,
+    /// `__explain`: how the query would run is asked instead of its answer.
+    pub explain: bool,
     /// The parameters that took effect, as `name=value` in the order given: the self link is made of them.
     pub applied: Vec<(String, String)>,
+}
+
+impl Query {
+    /// Everything of a type, a page of `count`.
+    pub fn of(resource_type: &str, count: usize) -> Self {
+        Query {
+            resource_type: resource_type.to_owned(),
+            filters: Vec::new(),
+            sort: Vec::new(),
+            includes: Vec::new(),
+            count,
+            total: false,
+            cursor: None,
+            elements: Elements::All,
+            explain: false,
+            applied: Vec::new(),
+        }
+    }
+}
+
+/// Which elements of each match are answered. <https://hl7.org/fhir/R4/search.html#summary>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Elements {
+    /// All (`_summary=false`).
+    #[default]
+    All,
+    /// Those marked as summary (`_summary=true`).
+    Summary,
+    /// Narrative, id, meta and mandatory ones (`_summary=text`).
+    Text,
+    /// All but the narrative (`_summary=data`).
+    Data,
+    /// Those named (`_elements`), and the mandatory ones: names as written, `name` or `Type.name`.
+    Named(Vec<String>),
 }
 
 /// One condition. Values of one parameter are alternatives.
@@ -48,6 +86,77 @@ pub enum Filter {
         /// `:not`: no value matches any of them (so also: there is no value).
         negated: bool,
     },
+    /// A composite parameter: one of its elements matches all components of an alternative.
+    /// <https://hl7.org/fhir/R4/search.html#combining>
+    Composite {
+        /// Which parameter; its kind is [`ParamKind::Composite`].
+        param: Param,
+        /// Alternatives, each with one match a component, in the order of the definition.
+        alternatives: Vec<Vec<Match>>,
+    },
+    /// A chain: by `param` the resource points at a resource of this type that the view shows and that satisfies all
+    /// filters. Several target types are alternatives in [`Filter::Or`]. <https://hl7.org/fhir/R4/search.html#chaining>
+    Chain {
+        /// The reference parameter.
+        param: Param,
+        /// The type it points at.
+        target_type: String,
+        /// What holds of the target.
+        filters: Vec<Filter>,
+    },
+    /// `_has`: a resource of this type that the view shows and that satisfies all filters points at the resource by
+    /// `param`. <https://hl7.org/fhir/R4/search.html#has>
+    Has {
+        /// The type that points.
+        source_type: String,
+        /// Its reference parameter.
+        param: Param,
+        /// What holds of the source.
+        filters: Vec<Filter>,
+    },
+    /// All hold (`_filter … and …`).
+    All(Vec<Filter>),
+    /// One holds; none holds of an empty list.
+    Or(Vec<Filter>),
+    /// It does not hold.
+    Not(Box<Filter>),
+    /// It holds, and no index helps: the resources themselves are looked at. So are all conditions on parameters
+    /// whose index is not complete, and those that have none. Never around [`Filter::Chain`] or [`Filter::Has`].
+    Exact(Box<Filter>),
+    /// `near`: within a distance of a point; only inside [`Filter::Exact`]. <https://hl7.org/fhir/R4/location.html#positional>
+    Near {
+        /// The special parameter of the type, for messages.
+        param: String,
+        /// The point and the distance.
+        circle: Circle,
+    },
+    /// `_text`, `_content`: all words occur, folded; only inside [`Filter::Exact`].
+    Words {
+        /// Where.
+        place: Words,
+        /// Folded words.
+        words: Vec<String>,
+    },
+}
+
+/// Where words are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// The narrative, without its markup.
+    Narrative,
+    /// Every text of the resource.
+    Content,
+}
+
+/// A circle on the earth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Circle {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// Metres.
+    pub radius: f64,
 }
 
 /// A search parameter as a filter needs it.
@@ -57,13 +166,32 @@ pub struct Param {
     pub id: ParamId,
     /// Name in URLs, `code` of the definition.
     pub code: String,
-    /// Which index table holds it.
+    /// Which index table holds it: that of the aspect.
     pub kind: ParamKind,
+    /// What of the selected elements is looked at.
+    pub aspect: Aspect,
     /// For reference parameters: whether every Patient it points at holds the resource in its compartment, so that
     /// the patient column of any index row narrows the filter. Not the converse: a resource can lie in a compartment
     /// by another parameter (`Observation.performer`), so the reference itself is to be checked still wherever a
     /// resource lies in more than one compartment or is a Patient, which lies in its own.
     pub compartment: bool,
+}
+
+/// What of a parameter's elements is indexed and compared. Each aspect has an identity of its own in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Aspect {
+    /// The value, as the parameter type says.
+    Value,
+    /// `:text` of a token (string kind): `CodeableConcept.text`, `Coding.display`, `Identifier.type.text`; of a
+    /// reference `Reference.display`.
+    Text,
+    /// `:of-type` of an Identifier (token kind): the system is [`crate::entry::identifier_type`] of a coding of its type,
+    /// the code is its value.
+    OfType,
+    /// `:identifier` of a reference (token kind): `Reference.identifier`.
+    Identifier,
+    /// Quantities in canonical units of UCUM (quantity or composite kind): those whose unit is of UCUM and valid.
+    Canonical,
 }
 
 /// Search parameter types that are indexed by value. <https://hl7.org/fhir/R4/search.html#ptypes>
@@ -83,6 +211,8 @@ pub enum ParamKind {
     Quantity,
     /// uri
     Uri,
+    /// composite
+    Composite,
 }
 
 /// One alternative value.
@@ -115,8 +245,52 @@ pub enum Match {
     },
     /// Reference: what it points at. A logical id without a type is one alternative per target type.
     Reference(Target),
+    /// `:above`, `:below` of a reference to a type that points at itself (`Location.partOf`): the target or what lies
+    /// above or below it.
+    Hierarchy {
+        /// Where it begins; itself included.
+        target: Target,
+        /// The parameter of the target's type that points upwards.
+        parent: Box<Param>,
+        /// Towards the root, or away from it.
+        direction: Direction,
+    },
     /// Exactly this URI.
     Uri(String),
+    /// `:above`, `:below` of a URI: it, and those which are (whose path is) the beginning of it, or it of them.
+    UriHierarchy {
+        /// As written.
+        uri: String,
+        /// Above: shorter ones; below: longer ones.
+        direction: Direction,
+    },
+    /// `:in`, `:above`, `:below` of a token before [`crate::terminology`] has replaced it by tokens; the store refuses it.
+    Terminology(Terminology),
+}
+
+/// Towards the general or the particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The more general.
+    Above,
+    /// The more particular.
+    Below,
+}
+
+/// Codes that only a code system or value set can list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Terminology {
+    /// `:in`, `:not-in`: canonical URL of a ValueSet, or `ValueSet/id`.
+    ValueSet(String),
+    /// `:above`, `:below`: the code and those that subsume it or that it subsumes.
+    Subsumed {
+        /// Code system.
+        system: String,
+        /// Code.
+        code: String,
+        /// Which way.
+        direction: Direction,
+    },
 }
 
 /// How strings compare.
@@ -188,8 +362,10 @@ pub enum UnitMatch {
         /// Coded unit.
         code: String,
     },
-    /// `value||code`: the coded unit or the written unit is this.
+    /// `value||code`, `value|code`: the coded unit or the written unit is this.
     Named(String),
+    /// Of a parameter's [`Aspect::Canonical`]: this canonical UCUM unit, in which the number is given.
+    Canonical(String),
 }
 
 /// One `_sort` key.
@@ -215,15 +391,17 @@ pub enum SortBy {
     Param(Param),
 }
 
-/// `_include` (forward) or `_revinclude` (reverse) of one reference parameter.
+/// `_include` (forward) or `_revinclude` (reverse).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Include {
     /// Direction.
     pub reverse: bool,
-    /// The type that has the parameter: the searched type, or the including type when reverse.
+    /// The type that has the parameters: the including type when reverse.
     pub source_type: String,
-    /// The reference parameter.
-    pub param: Param,
-    /// Only targets of this type (forward), if given.
+    /// The reference parameters: one, or with a wildcard all of the type.
+    pub params: Vec<Param>,
+    /// Only targets of this type, if given.
     pub target_type: Option<String>,
+    /// `:iterate`: applied to what was included too, until nothing is added.
+    pub iterate: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use fhir::definitions::resource_types;
 use fhir::json::Json;
@@ -10,13 +10,14 @@ use fhir::path::Expression;
 
 use crate::compartment;
 use crate::entry::ParamId;
-use crate::query::{Param, ParamKind};
+use crate::query::{Aspect, Param, ParamKind};
 
 mod union;
 
 /// Every search parameter that a type has, by type and code.
+#[derive(Debug)]
 pub struct Registry {
-    types: BTreeMap<String, BTreeMap<String, Parameter>>,
+    types: BTreeMap<String, BTreeMap<String, Arc<Parameter>>>,
 }
 
 /// One search parameter on one concrete type.
@@ -40,8 +41,26 @@ pub struct Parameter {
     pub description: String,
     /// See [`Param::compartment`].
     pub compartment: bool,
+    /// Of a composite parameter: its components, two or three.
+    pub components: Vec<Component>,
+    /// Whether the index holds it for all resources. While it does not, filters on it are to be
+    /// [`Exact`](crate::query::Filter::Exact) and it cannot be sorted by.
+    pub is_indexed: bool,
     branches: Vec<Arc<Expression>>,
     whole: OnceLock<Option<Expression>>,
+}
+
+/// One component of a composite parameter.
+#[derive(Debug)]
+pub struct Component {
+    /// Code of the parameter that it is, for messages.
+    pub code: String,
+    /// How its values compare.
+    pub kind: ParamKind,
+    /// Types that a reference may point at.
+    pub targets: Vec<String>,
+    /// The definition's expression, from each element that the composite selects.
+    pub expression: String,
 }
 
 /// Search parameter types. <https://hl7.org/fhir/R4/valueset-search-param-type.html>
@@ -49,9 +68,7 @@ pub struct Parameter {
 pub enum Kind {
     /// Indexed by value.
     Indexed(ParamKind),
-    /// Several parameters of one element; not searchable yet.
-    Composite,
-    /// Has its own rules or no expression; not searchable yet.
+    /// Has its own rules or no expression.
     Special,
 }
 
@@ -64,20 +81,29 @@ pub struct Element<'a> {
     pub json: Cow<'a, Json>,
 }
 
-/// The registry of R4, read once.
-pub fn registry() -> &'static Registry {
-    static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    REGISTRY.get_or_init(|| Registry::read(&profiles::search_parameters()))
+static CURRENT: OnceLock<RwLock<Arc<Registry>>> = OnceLock::new();
+
+/// The registry in force: R4's definitions, and what [`install`] has put in place of them.
+pub fn registry() -> Arc<Registry> {
+    let current = CURRENT.get_or_init(|| RwLock::new(Arc::new(Registry::read(&profiles::search_parameters()))));
+    Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Puts a registry in force, for all requests that begin from now on.
+pub fn install(registry: Registry) {
+    let registry = Arc::new(registry);
+    let current = CURRENT.get_or_init(|| RwLock::new(Arc::clone(&registry)));
+    *current.write().unwrap_or_else(PoisonError::into_inner) = registry;
 }
 
 impl Registry {
     /// The parameters of a type, its own and those of all resources, by code.
-    pub fn parameters(&self, resource_type: &str) -> impl Iterator<Item = &Parameter> {
+    pub fn parameters(&self, resource_type: &str) -> impl Iterator<Item = &Arc<Parameter>> {
         self.types.get(resource_type).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The parameter `code` of a type.
-    pub fn find(&self, resource_type: &str, code: &str) -> Option<&Parameter> {
+    pub fn find(&self, resource_type: &str, code: &str) -> Option<&Arc<Parameter>> {
         self.types.get(resource_type)?.get(code)
     }
 
@@ -101,15 +127,43 @@ impl Registry {
         for (name, parameters) in &mut types {
             mark_compartment(name, parameters);
         }
-        Registry { types }
+        let share = |parameters: BTreeMap<String, Parameter>| {
+            parameters.into_iter().map(|(code, parameter)| (code, Arc::new(parameter))).collect()
+        };
+        Registry { types: types.into_iter().map(|(name, parameters)| (name, share(parameters))).collect() }
     }
 }
 
 impl Parameter {
-    /// What filters, sorts and includes need, if the parameter can be searched.
+    /// What filters, sorts and includes need, if the parameter is one of the index.
     pub fn param(&self) -> Option<Param> {
+        self.aspect(Aspect::Value)
+    }
+
+    /// As [`param`](Self::param), for an aspect that the kind of parameter has.
+    pub fn aspect(&self, aspect: Aspect) -> Option<Param> {
         let Kind::Indexed(kind) = self.kind else { return None };
-        Some(Param { id: self.id, code: self.code.clone(), kind, compartment: self.compartment })
+        let kind = match (aspect, kind) {
+            (Aspect::Value, kind) => kind,
+            (Aspect::Text, ParamKind::Token | ParamKind::Reference) => ParamKind::String,
+            (Aspect::OfType, ParamKind::Token) | (Aspect::Identifier, ParamKind::Reference) => ParamKind::Token,
+            (Aspect::Canonical, kind @ (ParamKind::Quantity | ParamKind::Composite)) => kind,
+            _ => return None,
+        };
+        let compartment = self.compartment && aspect == Aspect::Value;
+        Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment })
+    }
+
+    /// Identity of an aspect in the index.
+    pub fn aspect_id(&self, aspect: Aspect) -> ParamId {
+        let name = match aspect {
+            Aspect::Value => return self.id,
+            Aspect::Text => "text",
+            Aspect::OfType => "of-type",
+            Aspect::Identifier => "identifier",
+            Aspect::Canonical => "canonical",
+        };
+        identity(&[&self.id.0.to_string(), name])
     }
 
     /// The elements that the parameter selects in a resource of its type.
@@ -143,7 +197,7 @@ impl Parameter {
         let kind = kind(definition.str("type").unwrap_or_default(), &expression);
         let branches = match kind {
             Kind::Indexed(_) => union::branches(&expression, resource_type),
-            Kind::Composite | Kind::Special => Vec::new(),
+            Kind::Special => Vec::new(),
         };
         let mut compile = |branch: &str| {
             let compile = || Expression::compile(branch).expect("HL7's expressions compile, a test tries all");
@@ -155,6 +209,8 @@ impl Parameter {
             branches: branches.iter().map(|branch| compile(branch)).collect(),
             description: text("description"),
             compartment: false,
+            components: Vec::new(),
+            is_indexed: true,
             whole: OnceLock::new(),
             code,
             url,
@@ -176,7 +232,7 @@ impl Kind {
             Kind::Indexed(ParamKind::Reference) => "reference",
             Kind::Indexed(ParamKind::Quantity) => "quantity",
             Kind::Indexed(ParamKind::Uri) => "uri",
-            Kind::Composite => "composite",
+            Kind::Indexed(ParamKind::Composite) => "composite",
             Kind::Special => "special",
         }
     }
@@ -194,7 +250,7 @@ fn kind(code: &str, expression: &str) -> Kind {
         "reference" => Kind::Indexed(ParamKind::Reference),
         "quantity" => Kind::Indexed(ParamKind::Quantity),
         "uri" => Kind::Indexed(ParamKind::Uri),
-        "composite" => Kind::Composite,
+        "composite" => Kind::Indexed(ParamKind::Composite),
         _ => Kind::Special,
     }
 }
@@ -263,7 +319,8 @@ mod tests {
 
     #[test]
     fn all_definitions_are_there() {
-        let all: Vec<&Parameter> = resource_types().iter().flat_map(|name| registry().parameters(name)).collect();
+        let registry = registry();
+        let all: Vec<&Arc<Parameter>> = resource_types().iter().flat_map(|name| registry.parameters(name)).collect();
         let urls: BTreeSet<&str> = all.iter().map(|it| it.url.as_str()).collect();
         assert_eq!(urls.len(), 1375);
         let ids: BTreeSet<ParamId> = all.iter().map(|it| it.id).collect();
@@ -283,7 +340,7 @@ mod tests {
     #[test]
     fn identities_are_stable() {
         // A change here makes every index row of a parameter stale: it must come from a changed definition.
-        let find = |name: &str, code: &str| registry().find(name, code).expect(code);
+        let find = |name: &str, code: &str| Arc::clone(registry().find(name, code).expect(code));
         assert_eq!(find("Observation", "code").id, find("Observation", "code").id);
         assert_ne!(find("Observation", "code").id, find("Condition", "code").id, "one definition, two types");
         assert_eq!(identity(&["a", "b"]), ParamId(0x55a0_6bc1_06a0_403b));

@@ -137,8 +137,9 @@ fn resource(name: &str) -> Json {
     resource.insert("conditionalRead", "full-support");
     resource.insert("conditionalUpdate", true);
     resource.insert("conditionalDelete", "not-supported");
-    let parameters: Vec<&Parameter> =
-        registry().parameters(name).filter(|parameter| parameter.param().is_some()).collect();
+    let registry = registry();
+    let parameters: Vec<&Arc<Parameter>> =
+        registry.parameters(name).filter(|parameter| parameter.param().is_some()).collect();
     let includes = parameters.iter().filter(|parameter| parameter.kind == Kind::Indexed(ParamKind::Reference));
     let includes: Vec<Json> = includes.map(|parameter| format!("{name}:{}", parameter.code).into()).collect();
     if !includes.is_empty() {

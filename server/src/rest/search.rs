@@ -158,16 +158,7 @@ mod tests {
     fn parsed(cursor: Option<&str>) -> Parsed {
         let applied = [("code", "http://loinc.org|8480-6"), ("name", "a b&c")];
         let applied = applied.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let query = Query {
-            resource_type: "Observation".into(),
-            filters: Vec::new(),
-            sort: Vec::new(),
-            includes: Vec::new(),
-            count: 1,
-            total: false,
-            cursor: cursor.map(str::to_owned),
-            applied,
-        };
+        let query = Query { cursor: cursor.map(str::to_owned), applied, ..Query::of("Observation", 1) };
         Parsed { query, warnings: Vec::new() }
     }
 

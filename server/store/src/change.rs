@@ -304,6 +304,7 @@ fn tables_of(extracted: &Extracted) -> i64 {
         IndexValue::Quantity { .. } => Table::Quantity,
         IndexValue::Reference(_) => Table::Reference,
         IndexValue::Uri(_) => Table::Uri,
+        IndexValue::Composite(_) => Table::Composite,
     };
     extracted.entries.iter().fold(Table::Listing.bit(), |bits, entry| bits | table(&entry.value).bit())
 }

@@ -28,9 +28,10 @@ pub(crate) enum Table {
     Number,
     Quantity,
     Uri,
+    Composite,
 }
 
-pub(crate) const TABLES: [Table; 8] = [
+pub(crate) const TABLES: [Table; 9] = [
     Table::Listing,
     Table::Token,
     Table::Reference,
@@ -39,6 +40,7 @@ pub(crate) const TABLES: [Table; 8] = [
     Table::Number,
     Table::Quantity,
     Table::Uri,
+    Table::Composite,
 ];
 
 impl Table {
@@ -52,6 +54,7 @@ impl Table {
             Table::Number => "index_number",
             Table::Quantity => "index_quantity",
             Table::Uri => "index_uri",
+            Table::Composite => "index_composite",
         }
     }
 
@@ -69,6 +72,7 @@ impl Table {
             Table::Number => &["param", "value", "patient", "chronology", "rid", "lead"],
             Table::Quantity => &["param", "value", "unit", "code", "name", "patient", "chronology", "rid", "lead"],
             Table::Uri => &["param", "hash", "value", "patient", "chronology", "rid", "lead"],
+            Table::Composite => &["param", "patient", "chronology", "rid", "lead"],
         }
     }
 }
@@ -76,7 +80,7 @@ impl Table {
 /// Rows that wait for [`Tx::flush`], one statement a table.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    rows: [Vec<Vec<Cell>>; 8],
+    rows: [Vec<Vec<Cell>>; 9],
     tokens: Vec<(i64, String, String)>,
     pub(crate) versions: Vec<Vec<Cell>>,
 }
@@ -133,8 +137,8 @@ impl Tx {
         Ok(())
     }
 
-    fn rows_of(&mut self, indexed: &Indexed<'_>) -> [Vec<Vec<Cell>>; 8] {
-        let mut tables: [Vec<Vec<Cell>>; 8] = Default::default();
+    fn rows_of(&mut self, indexed: &Indexed<'_>) -> [Vec<Vec<Cell>>; 9] {
+        let mut tables: [Vec<Vec<Cell>>; 9] = Default::default();
         let mut seen = HashSet::new();
         let mut add = |table: Table, values: Vec<Cell>| {
             if !seen.insert((table, values.clone())) {
@@ -187,6 +191,7 @@ impl Tx {
                 IndexValue::Uri(value) => {
                     add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]);
                 }
+                IndexValue::Composite(_) => add(Table::Composite, vec![param]),
             }
         }
         tables

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use fhir::decimal::Decimal;
 use search::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
 use search::query::{
+    Aspect,
     DateMatch, Filter, Match, NumberMatch, Param, ParamKind, Prefix, Query, Sort, SortBy, StringMode, UnitMatch,
 };
 use search::view::{Compartment, TypeRule, View};
@@ -58,7 +59,7 @@ fn run(address: &str) {
 }
 
 fn param(id: i64, kind: ParamKind) -> Param {
-    Param { id: ParamId(id), code: format!("p{id}"), kind, compartment: id == 5 }
+    Param { id: ParamId(id), code: format!("p{id}"), kind, aspect: Aspect::Value, compartment: id == 5 }
 }
 
 fn decimal(text: &str) -> Decimal {
@@ -130,16 +131,7 @@ async fn seed(store: &Store) {
 }
 
 fn query(filters: Vec<Filter>) -> Query {
-    Query {
-        resource_type: "Observation".into(),
-        filters,
-        sort: vec![],
-        includes: vec![],
-        count: 100,
-        total: true,
-        cursor: None,
-        applied: vec![],
-    }
+    Query { filters, total: true, ..Query::of("Observation", 100) }
 }
 
 fn any(param: Param, matches: Vec<Match>) -> Filter {

@@ -9,7 +9,8 @@ use crate::examples::examples;
 const BASE: &str = "http://server/fhir";
 
 fn entries(resource: &Json, code: &str) -> Vec<IndexValue> {
-    let parameter = registry().find(resource.str("resourceType").unwrap(), code).expect(code);
+    let registry = registry();
+    let parameter = registry.find(resource.str("resourceType").unwrap(), code).expect(code);
     let extracted = extract(resource, BASE).unwrap();
     extracted.entries.into_iter().filter(|it| it.param == parameter.id).map(|it| it.value).collect()
 }

@@ -40,6 +40,7 @@ pub(crate) fn of(kind: ParamKind, type_name: &str, json: &Json, base: &str) -> V
         ParamKind::Number => numbers(type_name, json).into_iter().map(Value::Number).collect(),
         ParamKind::Quantity => amounts(type_name, json),
         ParamKind::Reference => targets(type_name, json, base),
+        ParamKind::Composite => Vec::new(),
         ParamKind::Uri => string(json).filter(|it| !it.is_empty()).map(Value::Uri).into_iter().collect(),
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn written(
         }
         Some(IndexValue::Reference(target)) => reference(target, base, random),
         Some(IndexValue::Uri(uri)) => escape(uri),
+        Some(IndexValue::Composite(_)) => String::new(),
         None => String::new(),
     };
     if !written.is_empty() {

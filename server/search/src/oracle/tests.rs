@@ -57,7 +57,7 @@ impl World {
                 let id = target.resource.str("id").unwrap_or_default().to_owned();
                 let wanted = Target::Local { resource_type: type_of(target).to_owned(), id };
                 include.target_type.as_deref().is_none_or(|it| it == type_of(target))
-                    && self.entries(source, &include.param).contains(&&IndexValue::Reference(wanted))
+                    && self.entries(source, &include.params[0]).contains(&&IndexValue::Reference(wanted))
             };
             for found in rows.iter().filter(|row| page.contains(&row.rid)) {
                 for other in rows.iter().filter(|row| !page.contains(&row.rid)) {
@@ -100,6 +100,7 @@ impl World {
                 let entries = self.entries(row, param);
                 entries.iter().any(|entry| matches.iter().any(|it| entry_matches(entry, it))) != *negated
             }
+            other => panic!("this model of the index does not know {other:?}"),
         }
     }
 
@@ -141,6 +142,7 @@ impl World {
             IndexValue::Number(value) | IndexValue::Quantity { value, .. } => (0, value.sort_key()),
             IndexValue::Reference(Target::Local { resource_type, id }) => (0, format!("{resource_type}/{id}")),
             IndexValue::Reference(Target::Url(text)) | IndexValue::Uri(text) => (0, text.clone()),
+            IndexValue::Composite(_) => panic!("composites are not sorted by"),
         });
         if sort.descending { keys.max() } else { keys.min() }
     }
@@ -174,6 +176,7 @@ fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
                     None => true,
                     Some(UnitMatch::Coded { system: one, code: two }) => (one, two) == (system, code),
                     Some(UnitMatch::Named(name)) => name == code || name == unit,
+                    Some(UnitMatch::Canonical(name)) => name == code,
                 }
         }
         (IndexValue::Reference(has), Match::Reference(wanted)) => has == wanted,

@@ -1,5 +1,7 @@
 //! `_include` and `_revinclude`. <https://hl7.org/fhir/R4/search.html#include>
 
+use std::sync::Arc;
+
 use fhir::definitions::is_resource_type;
 
 use super::find;
@@ -39,7 +41,7 @@ pub(super) fn reverse(name: &str, value: &str, searched: &str) -> Result<Include
 /// The parts of an include, checked one by one.
 struct Written<'a> {
     source: &'a str,
-    parameter: &'static Parameter,
+    parameter: Arc<Parameter>,
     param: Param,
     target: Option<&'a str>,
 }
@@ -76,7 +78,13 @@ impl<'a> Written<'a> {
     }
 
     fn include(&self, reverse: bool, target_type: Option<String>) -> Include {
-        Include { reverse, source_type: self.source.to_owned(), param: self.param.clone(), target_type }
+        Include {
+            reverse,
+            source_type: self.source.to_owned(),
+            params: vec![self.param.clone()],
+            target_type,
+            iterate: false,
+        }
     }
 
     fn cannot_point_at(&self, name: &str, target: &str) -> Refusal {

@@ -65,6 +65,7 @@ pub(super) fn filter(
             }
             reference::matches(parameter, Some(only), value, options)?
         }
+        (ParamKind::Composite, None) => return Err(Refusal::not_supported(format!("{name}: not supported yet"))),
         (kind, Some(modifier)) => return Err(refuse(parameter, kind, modifier)),
     };
     Ok(Filter::Any { param, matches, negated: modifier == Some("not") })
@@ -75,7 +76,12 @@ pub(super) fn supported(kind: ParamKind) -> &'static [&'static str] {
     match kind {
         ParamKind::Token => &["missing", "not"],
         ParamKind::String => &["missing", "exact", "contains"],
-        ParamKind::Number | ParamKind::Date | ParamKind::Quantity | ParamKind::Uri | ParamKind::Reference => {
+        ParamKind::Number
+        | ParamKind::Date
+        | ParamKind::Quantity
+        | ParamKind::Uri
+        | ParamKind::Reference
+        | ParamKind::Composite => {
             &["missing"]
         }
     }

@@ -40,6 +40,9 @@ fn is_approximate(filter: &Filter) -> bool {
         Filter::Any { matches, .. } => {
             matches.iter().any(|it| matches!(it, Match::Date(date) if date.prefix == Prefix::Ap))
         }
-        Filter::Id(_) | Filter::Missing { .. } => false,
+        Filter::Composite { alternatives, .. } => {
+            alternatives.iter().flatten().any(|it| matches!(it, Match::Date(date) if date.prefix == Prefix::Ap))
+        }
+        _ => false,
     }
 }

@@ -276,7 +276,7 @@ fn includes() {
     let seen: Vec<(bool, &str, &str, Option<&str>)> = found
         .includes
         .iter()
-        .map(|it| (it.reverse, it.source_type.as_str(), it.param.code.as_str(), it.target_type.as_deref()))
+        .map(|it| (it.reverse, it.source_type.as_str(), it.params[0].code.as_str(), it.target_type.as_deref()))
         .collect();
     assert_eq!(
         seen,

@@ -71,6 +71,7 @@ impl Condition {
             Filter::Any { param, matches, negated } => {
                 Condition::Any(Any::resolve(session, param, matches, *negated).await?)
             }
+            other => return Err(StoreError::TooCostly(format!("not yet: {other:?}"))),
         })
     }
 
@@ -193,6 +194,7 @@ impl Alternative {
                         let hash = keys::hash(name);
                         value.add(Cond::any().add(col("code").eq(hash)).add(col("name").eq(hash)))
                     }
+                    Some(UnitMatch::Canonical(code)) => value.add(col("code").eq(keys::hash(code))),
                 }
             }
             Alternative::Uri(text) => all(col("hash").eq(keys::hash(text))).add(col("value").eq(text.clone())),
@@ -235,6 +237,7 @@ async fn resolve_match<S: Session>(
             out.push(Alternative::Quantity { number: number.clone(), unit: unit.clone() });
         }
         Match::Uri(text) => out.push(Alternative::Uri(text.clone())),
+        other => return Err(StoreError::TooCostly(format!("not yet: {other:?}"))),
     }
     Ok(())
 }
@@ -248,6 +251,7 @@ pub(crate) fn table_of(kind: ParamKind) -> Table {
         ParamKind::Reference => Table::Reference,
         ParamKind::Quantity => Table::Quantity,
         ParamKind::Uri => Table::Uri,
+        ParamKind::Composite => Table::Composite,
     }
 }
 

@@ -70,7 +70,7 @@ async fn linked<S: Session>(
         select.from_as("index_reference", "x").join_as(JoinType::InnerJoin, "target", "t", same);
         select.join_as(JoinType::InnerJoin, "resource", "r", ends);
     }
-    select.and_where(Expr::col(("x", "param")).eq(include.param.id.0)).and_where(from_page).limit(MOST as u64 + 1);
+    select.and_where(Expr::col(("x", "param")).is_in(include.params.iter().map(|param| param.id.0))).and_where(from_page).limit(MOST as u64 + 1);
     if let Some(view) = view {
         select.cond_where(view.condition(&Expr::col(("x", "rid"))));
     }

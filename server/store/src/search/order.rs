@@ -93,7 +93,7 @@ fn of_param(param: &Param, descending: bool) -> Expr {
         ParamKind::String => "folded",
         ParamKind::Token => "code",
         ParamKind::Reference => "target",
-        ParamKind::Number | ParamKind::Quantity | ParamKind::Uri => "value",
+        ParamKind::Number | ParamKind::Quantity | ParamKind::Uri | ParamKind::Composite => "value",
     };
     let from_dictionary = param.kind == ParamKind::Token;
     let value = Expr::col((if from_dictionary { "t" } else { "o" }, column));
