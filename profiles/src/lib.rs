@@ -61,6 +61,11 @@ definitions! {
     value_sets_v3 = "valuesets-v3";
 }
 
+/// UCUM's table of units, version 2.2, unmodified: `vendor/ucum#2.2/README.md`. <https://ucum.org>
+pub fn ucum_essence() -> String {
+    inflate(include_bytes!("../vendor/ucum#2.2/ucum-essence-2.2.xml.gz"))
+}
+
 fn text(file: &str, compressed: &[u8]) -> String {
     overlay::apply(file, inflate(compressed))
 }
@@ -88,13 +93,27 @@ mod tests {
         assert_eq!(checksums.lines().count(), FILES.len());
         for (file, _) in FILES {
             let name = format!("{file}.ndjson.gz");
-            let digest = Sha256::digest(std::fs::read(folder.join(&name)).unwrap());
-            let hex = digest.iter().fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
-            assert!(checksums.lines().any(|line| line == format!("{hex}  {name}")), "{name}");
+            assert!(checksums.lines().any(|line| line == checksum(&folder, &name)), "{name}");
         }
+    }
+
+    #[test]
+    fn ucum_is_as_published() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vendor/ucum#2.2");
+        let checksums = std::fs::read_to_string(folder.join("checksums.txt")).unwrap();
+        let found = ["UCUM-LICENSE.md", "ucum-essence-2.2.xml.gz"].map(|name| checksum(&folder, name));
+        assert_eq!(checksums.lines().collect::<Vec<_>>(), found);
+        assert!(ucum_essence().contains("version=\"2.2\""));
+    }
+
+    /// The line of `checksums.txt` that the file deserves.
+    fn checksum(folder: &Path, name: &str) -> String {
+        let digest = Sha256::digest(std::fs::read(folder.join(name)).unwrap());
+        let hex = digest.iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        format!("{hex}  {name}")
     }
 
     #[test]
