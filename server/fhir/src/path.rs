@@ -25,6 +25,7 @@ mod number;
 mod operators;
 mod parser;
 mod quantity;
+mod strict;
 mod temporal;
 mod text;
 mod tree;
@@ -86,6 +87,15 @@ impl Expression {
         Ok(Expression { text: text.into(), root: parser::parse(text)? })
     }
 
+    /// Whether the names and types in the expression fit a focus of the type `focus_type`: `Patient`, `HumanName`.
+    ///
+    /// Refuses, with its place, what can never have a result: elements that the type does not have, another resource
+    /// type at the beginning, functions of texts and numbers on elements with children. Where a type cannot be known
+    /// before the evaluation, nothing is refused.
+    pub fn check(&self, focus_type: &str) -> Result<(), PathError> {
+        strict::check(&self.root, focus_type)
+    }
+
     /// The expression as written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -99,6 +109,15 @@ impl Expression {
     /// The result in an environment.
     pub fn evaluate_in<'a>(&'a self, environment: &Environment<'a>) -> Result<Vec<Item<'a>>, EvaluationError> {
         evaluator::evaluate(&self.root, environment)
+    }
+
+    /// The items that the last step is taken from, and the name that it asks for; nothing where the last step is no
+    /// name. Of `Patient.contact[0].telecom` the contact and `telecom`: tells which list is meant, also an empty one.
+    pub fn evaluate_owner<'a>(
+        &'a self,
+        environment: &Environment<'a>,
+    ) -> Result<Option<(Vec<Item<'a>>, &'a str)>, EvaluationError> {
+        evaluator::evaluate_owner(&self.root, environment)
     }
 
     /// Whether the result is true; an empty one is not, and a single item that is no boolean is.

@@ -32,6 +32,18 @@ pub(super) fn evaluate<'a>(root: &'a Node, environment: &Environment<'a>) -> Eva
     evaluator.node(root, scope)
 }
 
+/// Evaluates all but the last step of `root` where that is a member, and gives its name.
+pub(super) fn evaluate_owner<'a>(
+    root: &'a Node,
+    environment: &Environment<'a>,
+) -> Result<Option<(Items<'a>, &'a str)>, EvaluationError> {
+    let Node::Path(path) = root else { return Ok(None) };
+    let Some((Step::Member(name), steps)) = path.steps.split_last() else { return Ok(None) };
+    let evaluator = Evaluator { environment, remaining: Cell::new(environment.budget) };
+    let scope = Scope { this: std::slice::from_ref(&environment.focus), index: None, total: None };
+    Ok(Some((evaluator.steps(path.start.as_ref(), steps, scope)?, name)))
+}
+
 impl<'a> Evaluator<'a, '_> {
     /// Counts steps; each touches one item or a piece of text.
     pub(super) fn charge(&self, steps: usize) -> Result<(), EvaluationError> {
@@ -64,8 +76,12 @@ impl<'a> Evaluator<'a, '_> {
     }
 
     fn path(&self, path: &'a Path, scope: Scope<'a, '_>) -> Evaluation<'a> {
-        let (mut items, rest) = match (&path.start, path.steps.split_first()) {
-            (Some(start), _) => (self.node(start, scope)?, &path.steps[..]),
+        self.steps(path.start.as_ref(), &path.steps, scope)
+    }
+
+    fn steps(&self, start: Option<&'a Node>, steps: &'a [Step], scope: Scope<'a, '_>) -> Evaluation<'a> {
+        let (mut items, rest) = match (start, steps.split_first()) {
+            (Some(start), _) => (self.node(start, scope)?, steps),
             (None, Some((first, rest))) => (self.step(first, scope.this, scope)?, rest),
             (None, None) => (scope.this.to_vec(), &[][..]),
         };

@@ -269,17 +269,18 @@ fn quantities<'a>(
     let (left, right) = both.ok_or_else(|| EvaluationError::invalid("no arithmetic between a quantity and this"))?;
     let boxed =
         |number: Option<Number>, unit: Quantity<'a>| number.map(|number| Value::Quantity(Box::new(unit.with(number))));
-    let same_unit = left.unit == right.unit;
+    let quantity = |quantity: Option<Quantity<'a>>| quantity.map(|quantity| Value::Quantity(Box::new(quantity)));
     Ok(match operator {
-        Operator::Add if same_unit => boxed(left.number.add(right.number), left),
-        Operator::Subtract if same_unit => boxed(left.number.add(right.number.negated()), left),
+        Operator::Add => quantity(left.plus(right)),
+        Operator::Subtract => quantity(left.plus(right.negated())),
         Operator::Multiply if right.unit == "1" => boxed(left.number.multiply(right.number), left),
         Operator::Multiply if left.unit == "1" => boxed(left.number.multiply(right.number), right),
+        Operator::Multiply => quantity(left.times(&right)),
         Operator::Divide if right.unit == "1" => boxed(left.number.divide(right.number), left),
-        Operator::Divide => left
-            .aligned(&right)
-            .and_then(|(left, right)| left.divide(right))
-            .map(|number| Value::quantity(number, "1", false)),
+        Operator::Divide => match left.aligned(&right) {
+            Some((left, right)) => left.divide(right).map(|number| Value::quantity(number, "1", false)),
+            None => quantity(left.over(&right)),
+        },
         _ => None,
     })
 }

@@ -160,11 +160,16 @@ impl Parser {
     }
 
     fn postfix(&mut self) -> Result<Node, PathError> {
+        let first = self.tokens[self.at].offset;
         let (start, mut steps) = self.term()?;
+        let mut offsets = vec![first; steps.len()];
         loop {
+            let bracket = self.tokens[self.at].offset;
             if self.accept(".") {
+                offsets.push(self.tokens[self.at].offset);
                 steps.push(self.invocation()?);
             } else if self.accept("[") {
+                offsets.push(bracket);
                 steps.push(Step::Item(self.expression(0)?));
                 self.expect("]")?;
             } else {
@@ -173,7 +178,7 @@ impl Parser {
         }
         Ok(match start {
             Some(node) if steps.is_empty() => node,
-            start => Node::Path(Box::new(Path { start, steps })),
+            start => Node::Path(Box::new(Path { start, steps, offsets })),
         })
     }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::number::Number;
+use crate::decimal::Decimal;
+use crate::ucum::{self, Canonical, UcumError};
 
 /// A number with a unit; `calendar` units are words: `day`, `month`.
 #[derive(Clone, Debug)]
@@ -12,68 +14,69 @@ pub(super) struct Quantity<'a> {
     pub(super) calendar: bool,
 }
 
-/// Units that convert: name, dimension, factor as text.
-const UNITS: [(&str, &str, &str); 42] = [
-    ("ms", "time", "0.001"),
-    ("s", "time", "1"),
-    ("min", "time", "60"),
-    ("h", "time", "3600"),
-    ("d", "time", "86400"),
-    ("wk", "time", "604800"),
-    ("millisecond", "time", "0.001"),
-    ("second", "time", "1"),
-    ("minute", "time", "60"),
-    ("hour", "time", "3600"),
-    ("day", "time", "86400"),
-    ("week", "time", "604800"),
-    ("month", "calendar", "1"),
-    ("year", "calendar", "12"),
-    ("ng", "mass", "0.000000001"),
-    ("ug", "mass", "0.000001"),
-    ("mg", "mass", "0.001"),
-    ("g", "mass", "1"),
-    ("kg", "mass", "1000"),
-    ("t", "mass", "1000000"),
-    ("[lb_av]", "mass", "453.59237"),
-    ("[oz_av]", "mass", "28.349523125"),
-    ("nm", "length", "0.000000001"),
-    ("um", "length", "0.000001"),
-    ("mm", "length", "0.001"),
-    ("cm", "length", "0.01"),
-    ("dm", "length", "0.1"),
-    ("m", "length", "1"),
-    ("km", "length", "1000"),
-    ("[in_i]", "length", "0.0254"),
-    ("[ft_i]", "length", "0.3048"),
-    ("uL", "volume", "0.000001"),
-    ("mL", "volume", "0.001"),
-    ("dL", "volume", "0.1"),
-    ("L", "volume", "1"),
-    ("ml", "volume", "0.001"),
-    ("dl", "volume", "0.1"),
-    ("l", "volume", "1"),
-    ("%", "one", "0.01"),
-    ("1", "one", "1"),
-    ("mm[Hg]", "pressure", "133.322"),
-    ("kPa", "pressure", "1000"),
-];
-
 impl<'a> Quantity<'a> {
     /// Both numbers in one unit; nothing where the units do not convert into each other.
     pub(super) fn aligned(&self, other: &Quantity<'_>) -> Option<(Number, Number)> {
         if self.unit == other.unit {
             return Some((self.number, other.number));
         }
-        let (left, right) = (conversion(&self.unit)?, conversion(&other.unit)?);
-        if left.0 != right.0 {
-            return None;
+        if let (Some(left), Some(right)) = (self.months(), other.months()) {
+            return Some((self.number.multiply(left)?, other.number.multiply(right)?));
         }
-        Some((self.number.multiply(left.1)?, other.number.multiply(right.1)?))
+        // Equal quantities come out equal: the number of the left one is a decimal, so the right one converts exactly.
+        Some((self.number, other.in_unit(ucum_code(&self.unit)?)?))
     }
 
     /// Whether the units convert into each other.
     pub(super) fn is_comparable(&self, other: &Quantity<'_>) -> bool {
         self.aligned(other).is_some()
+    }
+
+    /// The sum, in the smaller of both units.
+    pub(super) fn plus(self, other: Quantity<'a>) -> Option<Quantity<'a>> {
+        if self.unit == other.unit {
+            return Some(Quantity { number: self.number.add(other.number)?, ..self });
+        }
+        let one = Quantity { number: Number::from(1), ..self.clone() };
+        let (_, ratio) = other.aligned(&one)?;
+        let (smaller, larger) = if ratio.compare(Number::from(1)).is_lt() { (self, other) } else { (other, self) };
+        let (left, right) = smaller.aligned(&larger)?;
+        Some(Quantity { number: left.add(right)?, ..smaller })
+    }
+
+    pub(super) fn negated(self) -> Quantity<'a> {
+        Quantity { number: self.number.negated(), ..self }
+    }
+
+    /// The product, in base units.
+    pub(super) fn times(&self, other: &Quantity<'_>) -> Option<Quantity<'a>> {
+        self.combined(other, ucum::multiply)
+    }
+
+    /// The quotient, in base units.
+    pub(super) fn over(&self, other: &Quantity<'_>) -> Option<Quantity<'a>> {
+        self.combined(other, ucum::divide)
+    }
+
+    fn combined(&self, other: &Quantity<'_>, combine: Combine) -> Option<Quantity<'a>> {
+        let (left, right) = (self.number.to_decimal(), other.number.to_decimal());
+        let result = combine((&left, ucum_code(&self.unit)?), (&right, ucum_code(&other.unit)?)).ok()?;
+        let number = Number::parse(result.value.as_str())?;
+        Some(Quantity { number, unit: result.code.into(), calendar: false })
+    }
+
+    fn in_unit(&self, code: &str) -> Option<Number> {
+        let converted = ucum::convert(&self.number.to_decimal(), ucum_code(&self.unit)?, code).ok()?;
+        Number::parse(converted.as_str())
+    }
+
+    /// How many months the unit has, if it is one of the calendar: those have no fixed length in days.
+    fn months(&self) -> Option<Number> {
+        match &*self.unit {
+            "month" => Some(Number::from(1)),
+            "year" => Some(Number::from(12)),
+            _ => None,
+        }
     }
 
     pub(super) fn with(self, number: Number) -> Quantity<'a> {
@@ -94,7 +97,18 @@ pub(super) fn calendar_unit(word: &str) -> Option<&'static str> {
     WORDS.into_iter().find(|unit| *unit == singular)
 }
 
-fn conversion(unit: &str) -> Option<(&'static str, Number)> {
-    let (_, dimension, factor) = UNITS.iter().find(|row| row.0 == unit)?;
-    Some((dimension, Number::parse(factor)?))
+type Combine = fn((&Decimal, &str), (&Decimal, &str)) -> Result<Canonical, UcumError>;
+
+/// The code of a unit; calendar units of fixed length have one, months and years do not.
+fn ucum_code(unit: &str) -> Option<&str> {
+    match unit {
+        "month" | "year" => None,
+        "week" => Some("wk"),
+        "day" => Some("d"),
+        "hour" => Some("h"),
+        "minute" => Some("min"),
+        "second" => Some("s"),
+        "millisecond" => Some("ms"),
+        code => Some(code),
+    }
 }

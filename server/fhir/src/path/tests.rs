@@ -145,6 +145,13 @@ fn language() {
         ("@T23:30 + 45 minutes", r#"System.Time "00:15""#),
         ("@2020 = @2020-01", ""),
         ("4 'g' = 4000 'mg' and 1 week = 7 days", "System.Boolean true"),
+        ("37 'Cel' = 98.6 '[degF]' and 1 'mmol/L' < 1 'mol/L' and 1 year > 11 months", "System.Boolean true"),
+        ("1 'kg' = 1 'm' or 1 year = 1 'a' or 1 'xyz' = 2 'abc'", ""),
+        (
+            "(2 'm' + 3 'cm').toString() & ', ' & (1 'h' - 1 minute).toString()",
+            r#"System.String "203 'cm', 59 minute""#,
+        ),
+        ("(1.5 'g' * 2 'm' / 3 's').toString()", r#"System.String "1 'g.m.s-1'""#),
         ("iif(true, 1, 1 / 'a')", "System.Integer 1"),
         ("(1 | 2 | 3).aggregate($total + $this, 0)", "System.Integer 6"),
         ("'abc'.matches('^a.c$') and 'xabc'.matchesFull('abc').not()", "System.Boolean true"),
@@ -251,7 +258,7 @@ fn all_search_expressions_compile_and_evaluate() {
 
 #[test]
 fn all_invariants_compile() {
-    let mut count = 0;
+    let (mut count, mut refused) = (0, std::collections::BTreeSet::new());
     for text in [profiles::structure_definitions_types(), profiles::structure_definitions_resources()] {
         for line in text.lines() {
             let definition = Json::parse(line.as_bytes()).expect("valid");
@@ -259,14 +266,94 @@ fn all_invariants_compile() {
                 for constraint in element.list("constraint") {
                     let Some(expression) = constraint.str("expression") else { continue };
                     count += 1;
-                    if let Err(error) = Expression::compile(expression) {
-                        panic!("{:?}: {expression}: {error}", constraint.str("key"));
+                    let key = constraint.str("key").unwrap_or_default();
+                    let compiled = Expression::compile(expression);
+                    let compiled = compiled.unwrap_or_else(|error| panic!("{key}: {expression}: {error}"));
+                    let Some(focus_type) = focus_type(element) else { continue };
+                    if let Err(error) = compiled.check(focus_type) {
+                        refused.insert(format!("{key} on {focus_type}: {error}"));
                     }
                 }
             }
         }
     }
     assert!(count > 1_000, "{count}");
+    // HL7's mistake: that resource type has a title and no name.
+    let expected = "cid-0 on ChargeItemDefinition: ChargeItemDefinition has no element name; near it is date at byte 0";
+    assert_eq!(refused.into_iter().collect::<Vec<_>>(), [expected]);
+}
+
+/// The type of an element of a definition, if it is a single one.
+fn focus_type(element: &Json) -> Option<&str> {
+    let path = element.str("path")?;
+    match element.list("type") {
+        _ if crate::definitions::r4().get(path).is_some() => Some(path),
+        [only] => only.str("code"),
+        _ => None,
+    }
+}
+
+/// The check before the evaluation, on the expressions that a server meets most.
+#[test]
+fn search_expressions_fit_their_types() {
+    for (bases, expression) in search_expressions() {
+        for base in &bases {
+            // Some name several types: `Patient.name | Person.name` is refused on each of them.
+            let Err(error) = expression.check(base) else { continue };
+            let other = error.message.starts_with("the focus is") && expression.as_str().contains(&**base);
+            assert!(other, "{base}: {}: {error}", expression.as_str());
+        }
+    }
+}
+
+#[test]
+fn the_check_says_what_was_meant_and_where() {
+    for (focus_type, expression, offset, message) in [
+        ("Patient", "Patient.nmae", 8, "Patient has no element nmae; near it is name"),
+        (
+            "Patient",
+            "name.where(given.exists() and famly = 'x')",
+            30,
+            "HumanName has no element famly; near it is family",
+        ),
+        (
+            "Observation",
+            "Observation.valueQuantity",
+            12,
+            "Observation has no element valueQuantity; write value.ofType(Quantity)",
+        ),
+        ("Observation", "value.as(Period).unit", 17, "Period has no element unit"),
+        (
+            "Observation",
+            "value.unti",
+            6,
+            "Quantity, CodeableConcept, string or 8 others have no element unti; near it is unit",
+        ),
+        ("Patient", "Encounter.status", 0, "the focus is Patient, not Encounter"),
+        ("Patient", "contact.name.given.count().foo", 27, "System.Integer has no element foo"),
+        ("Patient", "identifier.startsWith('x')", 11, "startsWith() wants a string, not Identifier"),
+        ("Patient", "name.select(given & family).given", 28, "System.String has no element given"),
+        ("Patient", "iif(name, 1, 2)", 0, "iif() wants a single boolean as its first argument"),
+        ("Questionnaire", "repeat(item).linkid", 13, "Questionnaire.item has no element linkid; near it is linkId"),
+        ("Patient", "name[0].given[zzz]", 14, "Patient has no element zzz"),
+    ] {
+        let compiled = Expression::compile(expression).expect(expression);
+        let error = compiled.check(focus_type).expect_err(expression);
+        assert_eq!((error.offset, &*error.message), (offset, message), "{expression}");
+    }
+    for (focus_type, expression) in [
+        ("Patient", "Resource.id | DomainResource.text.status | Patient.contained.name"),
+        ("Bundle", "entry.resource.ofType(Patient).name.given"),
+        ("Bundle", "entry.resource.where($this is Observation).value.unit"),
+        ("Observation", "subject.resolve().name.family"),
+        ("Patient", "children().foo.bar | extension('x').value.unit"),
+        ("Patient", "name.given.first().extension.value | birthDate.extension.url"),
+        ("Unheard", "of.anything"),
+        ("Patient", "repeat(repeat(repeat(repeat(repeat(repeat(repeat(repeat(repeat(repeat(children()))))))))))"),
+    ] {
+        let compiled = Expression::compile(expression).expect(expression);
+        assert_eq!(compiled.check(focus_type), Ok(()), "{expression}");
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Path {
     /// Nothing: the focus.
     pub(super) start: Option<Node>,
     pub(super) steps: Vec<Step>,
+    /// Where each step begins in the text.
+    pub(super) offsets: Vec<usize>,
 }
 
 #[derive(Debug)]
