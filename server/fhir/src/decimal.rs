@@ -118,7 +118,7 @@ impl Decimal {
     }
 
     /// A number of computed parts, in plain notation as long as that is short.
-    fn from_parts(negative: bool, digits: &str, exponent: i32) -> Decimal {
+    pub(crate) fn from_parts(negative: bool, digits: &str, exponent: i32) -> Decimal {
         let digits = digits.trim_start_matches('0');
         let sign = if negative && !digits.is_empty() { "-" } else { "" };
         let shown = if digits.is_empty() { "0" } else { digits };

@@ -67,6 +67,8 @@ pub struct Element {
     pub content: Option<String>,
     /// Whether XML writes it as an attribute of its parent.
     pub xml_attribute: bool,
+    /// Whether it belongs to the summary of its type. <https://hl7.org/fhir/R4/elementdefinition-definitions.html#ElementDefinition.isSummary>
+    pub summary: bool,
 }
 
 /// One type that an element can have.

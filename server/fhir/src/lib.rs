@@ -1,9 +1,10 @@
-//! FHIR R4 vocabulary: JSON document, definitions, XML codec, FHIRPath, dates, decimals. <https://hl7.org/fhir/R4/>
+//! FHIR R4 vocabulary: JSON document, definitions, XML codec, FHIRPath, dates, decimals, units. <https://hl7.org/fhir/R4/>
 //!
 //! ```text
 //! date ─┐                definitions ──▶ xml ──▶ json
 //! decimal ─┼─▶ path ──▶ definitions
-//! reference ┘             (all stand on json)
+//! reference ┤             (all stand on json)
+//! ucum ─────┘
 //! ```
 //!
 //! Everything here is pure: no IO, no clock, no database.
@@ -11,9 +12,14 @@
 pub mod date;
 pub mod decimal;
 pub mod definitions;
+pub mod difference;
 pub mod id;
 pub mod json;
+pub mod nearest;
 pub mod outcome;
+pub mod patch;
 pub mod path;
 pub mod reference;
+pub mod statistics;
+pub mod ucum;
 pub mod xml;

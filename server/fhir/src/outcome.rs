@@ -70,14 +70,16 @@ impl Issue {
         issue.insert("severity", self.severity.as_str());
         issue.insert("code", self.code.as_str());
         if let Some(text) = &self.details {
-            issue.insert("details", crate::object! { "text": text.as_str() });
+            issue.insert("details", crate::object! { "text": printable(text) });
         }
         if let Some(text) = &self.diagnostics {
-            issue.insert("diagnostics", text.as_str());
+            issue.insert("diagnostics", printable(text));
         }
         if !self.expression.is_empty() {
-            issue
-                .insert("expression", self.expression.iter().map(|path| Json::from(path.as_str())).collect::<Vec<_>>());
+            issue.insert(
+                "expression",
+                self.expression.iter().map(|path| Json::from(printable(path))).collect::<Vec<_>>(),
+            );
         }
         Json::Object(issue)
     }
@@ -103,6 +105,12 @@ pub fn outcome(issues: &[Issue]) -> Json {
         "resourceType": "OperationOutcome",
         "issue": issues.iter().map(Issue::to_json).collect::<Vec<_>>(),
     }
+}
+
+/// The text with U+FFFD in place of what XML cannot hold: issues quote what is wrong with a request, and must be told in
+/// any format.
+fn printable(text: &str) -> String {
+    text.chars().map(|it| if crate::xml::is_xml_character(it) { it } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 macro_rules! issue_codes {
@@ -192,6 +200,14 @@ issue_codes! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_quoted_can_be_written_in_xml() {
+        let issue = Issue::error(IssueCode::Value, "a\u{1}b\u{ffff}\n").details("\u{0}").at("Patient.\u{b}");
+        let outcome = outcome(&[issue]);
+        assert_eq!(outcome.at(&["issue", "diagnostics"]).and_then(Json::as_str), Some("a\u{fffd}b\u{fffd}\n"));
+        assert!(crate::xml::from_json(&outcome).is_ok());
+    }
 
     #[test]
     fn shape() {

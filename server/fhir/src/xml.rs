@@ -90,7 +90,7 @@ fn place(before: &str, path: &str) -> String {
 }
 
 /// Whether XML 1.0 can hold the character. <https://www.w3.org/TR/xml/#charsets>
-fn is_xml_character(character: char) -> bool {
+pub(crate) fn is_xml_character(character: char) -> bool {
     !matches!(character, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
 

@@ -5,6 +5,8 @@
 
 use fhir::xml::narrative::{Part, visit};
 
+use crate::primitive::has_noncharacter;
+
 /// Attributes that hold an address.
 const LINKS: &[&str] = &["cite", "href", "longdesc", "src"];
 
@@ -21,6 +23,9 @@ const ACTIVE_STYLES: &[&str] =
 
 /// What is wrong with a narrative and what would be right.
 pub(crate) fn check(div: &str) -> Result<(), String> {
+    if has_noncharacter(div) {
+        return Err("a narrative may not hold U+FFFE or U+FFFF, which are no characters".into());
+    }
     visit(div, |part| match part {
         Part::Element(name, attributes) => {
             if !is_formatting(name) {
@@ -223,6 +228,11 @@ mod tests {
         ] {
             assert_eq!(narrative(inside), Ok(()), "{inside}");
         }
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_refused() {
+        assert!(narrative("a\u{ffff}").is_err() && narrative("a\u{fffd}").is_ok());
     }
 
     #[test]

@@ -61,10 +61,17 @@ fn is_instant(date: &DateTime) -> bool {
     date.precision >= Precision::Second && date.offset.is_some()
 }
 
-/// Whether there are control characters other than tab, line feed and carriage return. Without a way out of the loop,
-/// so that it is done many bytes at a time.
+/// Whether there are control characters other than tab, line feed and carriage return, or what XML cannot hold. Without
+/// a way out of the loop, so that it is done many bytes at a time.
 fn has_control(text: &str) -> bool {
     text.bytes().fold(false, |found, byte| found | matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127))
+        || has_noncharacter(text)
+}
+
+/// Whether there is U+FFFE or U+FFFF, which no XML document can hold: once stored, nothing that holds the resource could
+/// be read as XML. <https://www.w3.org/TR/xml/#charsets>
+pub(crate) fn has_noncharacter(text: &str) -> bool {
+    !text.is_ascii() && text.contains(['\u{fffe}', '\u{ffff}'])
 }
 
 /// Whether there is white space or a control character.
@@ -72,7 +79,7 @@ fn has_space(text: &str) -> bool {
     if text.is_ascii() {
         return text.bytes().fold(false, |found, byte| found | matches!(byte, 0..=b' ' | 127));
     }
-    text.chars().any(|character| character.is_whitespace() || character.is_control())
+    text.chars().any(|character| character.is_whitespace() || character.is_control()) || has_noncharacter(text)
 }
 
 /// Words with single white space between them, none at the ends.
@@ -84,7 +91,7 @@ fn is_code(text: &str) -> bool {
             return false;
         }
     }
-    spaces_before == 0
+    spaces_before == 0 && !has_noncharacter(text)
 }
 
 fn is_oid(text: &str) -> bool {
@@ -235,11 +242,11 @@ mod tests {
     #[test]
     fn texts_have_their_forms() {
         for (primitive, good, bad) in [
-            ("string", &["a", " a\\nb "][..], &["", "a\\u0007"][..]),
-            ("markdown", &["# a\\n\\tb"], &["", "\\u001b"]),
-            ("code", &["a", "a b"], &["", " a", "a ", "a  b", "a\\u0001"]),
+            ("string", &["a", " a\\nb ", "\\ufffd"][..], &["", "a\\u0007", "a\\ufffe", "\\uffff"][..]),
+            ("markdown", &["# a\\n\\tb"], &["", "\\u001b", "\\uffff"]),
+            ("code", &["a", "a b"], &["", " a", "a ", "a  b", "a\\u0001", "a\\uffff"]),
             ("id", &["a-1.B"], &["", "a_b", "a b", "."]),
-            ("uri", &["urn:oid:1.2", "http://a/b?c#d", "x"], &["", "http://a b", "a\\n"]),
+            ("uri", &["urn:oid:1.2", "http://a/b?c#d", "x"], &["", "http://a b", "a\\n", "a\\uffff"]),
             ("canonical", &["http://a|1"], &["a b"]),
             ("oid", &["urn:oid:2.16.840", "urn:oid:1.0.3"], &["2.16", "urn:oid:3.1", "urn:oid:2", "urn:oid:2.01"]),
             (

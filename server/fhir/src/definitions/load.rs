@@ -30,6 +30,7 @@ struct Snapshot<'a> {
     types: Vec<SnapshotType<'a>>,
     content_reference: Option<&'a str>,
     xml_attribute: bool,
+    summary: bool,
 }
 
 /// One type of an element in a snapshot.
@@ -90,6 +91,7 @@ fn read_element<'a>(reader: &mut Reader<'a>) -> Snapshot<'a> {
         "max" => element.max = reader.string().parse().ok(),
         "type" => reader.array(|reader| element.types.push(read_type(reader))),
         "contentReference" => element.content_reference = reader.string().strip_prefix('#'),
+        "isSummary" => element.summary = reader.scalar() == "true",
         "representation" => reader.array(|reader| element.xml_attribute |= reader.string() == "xmlAttr"),
         _ => reader.skip(),
     });
@@ -194,6 +196,7 @@ fn element(
         max: snapshot.max,
         content: content.map(str::to_owned),
         xml_attribute: snapshot.xml_attribute,
+        summary: snapshot.summary,
     }
 }
 

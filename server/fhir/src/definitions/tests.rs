@@ -106,6 +106,21 @@ fn attributes_and_targets_are_known() {
 }
 
 #[test]
+fn summaries_are_known() {
+    for (type_name, name, expected) in [
+        ("Patient", "name", true),
+        ("Patient", "photo", false),
+        ("Patient", "text", false),
+        ("Observation", "component", true),
+        ("Observation.component", "value", true),
+        ("Attachment", "data", false),
+        ("Attachment", "url", true),
+    ] {
+        assert_eq!(element_of(type_name, name).unwrap().summary, expected, "{type_name}.{name}");
+    }
+}
+
+#[test]
 fn subtypes_follow_the_specialisations() {
     assert!(r4().is_subtype("Patient", "DomainResource"));
     assert!(r4().is_subtype("Patient", "Resource"));

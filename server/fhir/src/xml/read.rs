@@ -144,7 +144,14 @@ impl<'a> Decoder<'a> {
         }
         let mut attributes = self.attributes(start, definition)?.into_iter().peekable();
         let mut group: Option<Group> = None;
-        while let Token::Open(tag) = self.next()? {
+        loop {
+            let tag = match self.next()? {
+                Token::Open(tag) => tag,
+                Token::Close => break,
+                Token::End => {
+                    return Err(self.error(format!("the document ends inside of <{}>", start.name().as_ref())));
+                }
+            };
             let name = tag.start.local_name().into_inner();
             if group.as_ref().is_none_or(|group| group.member != name) {
                 let place = self.place(definition, &tag, name)?;
