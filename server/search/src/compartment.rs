@@ -9,7 +9,10 @@ use std::sync::OnceLock;
 
 use fhir::json::Json;
 
+use crate::entry::Target;
 use crate::extract::{ExtractError, extract};
+use crate::query::{Filter, Match, ParamKind};
+use crate::registry::registry;
 
 /// Types that HL7's definition puts into the compartment and we do not, with the reason.
 const WITHHELD: &[(&str, &str)] = &[
@@ -135,20 +138,63 @@ pub fn patients_of(resource: &Json, base: &str) -> Result<Vec<String>, ExtractEr
     extract(resource, base).map(|extracted| extracted.patients)
 }
 
-fn read() -> BTreeMap<String, Vec<String>> {
-    let text = profiles::compartments();
-    let definition = text
-        .lines()
-        .map(|line| Json::parse(line.as_bytes()).expect("profiles are valid JSON, a test reads each"))
-        .find(|definition| definition.str("code") == Some("Patient"))
-        .expect("R4 defines the Patient compartment");
-    let names = |member: &Json| member.list("param").iter().filter_map(Json::as_str).map(str::to_owned).collect();
-    definition
-        .list("resource")
-        .iter()
+/// Whether there are compartments of this type: Patient, Encounter, Practitioner, `RelatedPerson`, Device.
+pub fn is_compartment(resource_type: &str) -> bool {
+    definitions().contains_key(resource_type)
+}
+
+/// The types that can lie in compartments of a type, sorted.
+pub fn members(compartment_type: &str) -> impl Iterator<Item = &'static str> {
+    definitions().get(compartment_type).into_iter().flat_map(|members| members.keys().map(String::as_str))
+}
+
+/// What holds of resources of a type that lie in the compartment `compartment_type/id`; None if none can. This is
+/// HL7's definition: what a caller may see is up to the view. <https://hl7.org/fhir/R4/compartmentdefinition.html>
+pub fn filter(compartment_type: &str, id: &str, resource_type: &str) -> Option<Filter> {
+    let codes = definitions().get(compartment_type)?.get(resource_type)?;
+    let target = Target::Local { resource_type: compartment_type.to_owned(), id: id.to_owned() };
+    let registry = registry();
+    let own = (compartment_type == resource_type).then(|| Filter::Id(vec![id.to_owned()]));
+    let pointing = codes.iter().filter_map(|code| {
+        let parameter = registry.find(resource_type, code)?;
+        let param = parameter.param().filter(|it| it.kind == ParamKind::Reference)?;
+        let any = Filter::Any { param, matches: vec![Match::Reference(target.clone())], negated: false };
+        Some(if parameter.is_indexed { any } else { Filter::Exact(Box::new(any)) })
+    });
+    let mut filters: Vec<Filter> = own.into_iter().chain(pointing).collect();
+    Some(if filters.len() == 1 { filters.remove(0) } else { Filter::Or(filters) })
+}
+
+/// The codes of the parameters by which a type lies in compartments, by type of compartment and type of resource.
+type Definitions = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+fn definitions() -> &'static Definitions {
+    static DEFINITIONS: OnceLock<Definitions> = OnceLock::new();
+    DEFINITIONS.get_or_init(|| {
+        let text = profiles::compartments();
+        let definitions =
+            text.lines().map(|line| Json::parse(line.as_bytes()).expect("profiles are valid JSON, a test reads each"));
+        definitions.filter_map(|it| Some((it.str("code")?.to_owned(), members_of(&it)))).collect()
+    })
+}
+
+/// The members of a definition that have a parameter; `{def}` is the type itself.
+fn members_of(definition: &Json) -> BTreeMap<String, Vec<String>> {
+    let names = |member: &Json| -> Vec<String> {
+        member.list("param").iter().filter_map(Json::as_str).map(str::to_owned).collect()
+    };
+    let members = definition.list("resource").iter();
+    let own = definition.str("code");
+    members
         .filter_map(|member| Some((member.str("code")?.to_owned(), names(member))))
-        .filter(|(code, _): &(String, Vec<String>)| !WITHHELD.iter().any(|(withheld, _)| withheld == code))
+        .filter(|(code, names)| !names.is_empty() || Some(code.as_str()) == own)
         .collect()
+}
+
+fn read() -> BTreeMap<String, Vec<String>> {
+    let members = definitions().get("Patient").expect("R4 defines the Patient compartment");
+    let is_withheld = |code: &str| WITHHELD.iter().any(|(withheld, _)| *withheld == code);
+    members.iter().filter(|(code, _)| !is_withheld(code)).map(|(code, names)| (code.clone(), names.clone())).collect()
 }
 
 #[cfg(test)]
@@ -208,6 +254,35 @@ mod tests {
         assert_eq!(patients(object! { "identifier": object! { "value": "7" } }), [PATIENT_ELSEWHERE]);
         let unassigned = object! { "resourceType": "Device", "id": "d" };
         assert_eq!(patients_of(&unassigned, base).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn compartments_of_the_specification() {
+        for (compartment, resource_type, parameters) in [
+            ("Patient", "Observation", Some(2)),
+            ("Patient", "Patient", Some(1)),
+            ("Patient", "AuditEvent", Some(1)),
+            ("Patient", "Practitioner", None),
+            ("Encounter", "Encounter", Some(0)),
+            ("Encounter", "Observation", Some(1)),
+            ("Device", "Device", Some(0)),
+            ("Practitioner", "Encounter", Some(2)),
+            ("RelatedPerson", "Appointment", Some(1)),
+            ("Group", "Observation", None),
+        ] {
+            let found = filter(compartment, "1", resource_type);
+            let own = usize::from(compartment == resource_type);
+            let count = found.map(|it| if let Filter::Or(list) = it { list.len() - own } else { 1 - own });
+            assert_eq!(count, parameters, "{compartment} {resource_type}");
+        }
+        assert!(members("Patient").any(|it| it == "Condition") && !members("Patient").any(|it| it == "Location"));
+        for compartment in ["Patient", "Encounter", "Practitioner", "RelatedPerson", "Device"] {
+            assert!(is_compartment(compartment));
+            for member in members(compartment) {
+                let found = filter(compartment, "1", member);
+                assert!(found.is_some_and(|it| it != Filter::Or(Vec::new())), "{compartment} {member}");
+            }
+        }
     }
 
     #[test]

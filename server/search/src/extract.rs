@@ -1,7 +1,8 @@
 //! What a resource puts into the index. <https://hl7.org/fhir/R4/search.html#ptypes>
 //!
 //! Each parameter's expression selects elements; each element gives entries as its data type and the parameter type
-//! say. Data types that a parameter type does not know give none.
+//! say. Data types that a parameter type does not know give none. Besides its value an element gives entries of the
+//! [aspects](crate::query::Aspect) that modifiers look at, under identities of their own.
 
 use std::collections::HashSet;
 
@@ -9,17 +10,25 @@ use fhir::json::Json;
 use fhir::reference::Reference;
 
 use crate::compartment::{self, PATIENT_ELSEWHERE};
-use crate::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, Target};
-use crate::query::ParamKind;
-use crate::registry::{Element, Kind, Parameter, registry};
+use crate::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
+use crate::query::{Aspect, ParamKind};
+use crate::registry::{Element, Kind, Parameter, Registry, registry};
 
+mod composite;
 mod date;
 mod number;
 mod quantity;
 mod reference;
 mod string;
+mod text;
 mod token;
 mod uri;
+
+/// Most entries of one resource: each is a row of the index, and all are written in one transaction. (IN-17)
+pub const MOST_ENTRIES: usize = 100_000;
+
+/// Is answered from the resource's own row, and is not known yet when a resource is indexed for a write.
+const LAST_UPDATED: &str = "_lastUpdated";
 
 /// Why a resource cannot be indexed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +36,7 @@ pub enum ExtractError {
     /// `resourceType` is missing or is not a type of R4.
     #[error("{0:?} is not a resource type of FHIR R4")]
     Type(String),
-    /// The expression of a parameter failed on this resource.
+    /// The expression of a parameter failed on this resource, or selects more than can be indexed.
     #[error("search parameter {code} of {resource_type}: {message}")]
     Expression {
         /// Type of the resource.
@@ -41,79 +50,166 @@ pub enum ExtractError {
 
 /// All index entries of a resource; references below `base` are this server's.
 pub fn extract(resource: &Json, base: &str) -> Result<Extracted, ExtractError> {
+    extract_by(&registry(), resource, base)
+}
+
+/// As [`extract`], by the parameters of a registry.
+pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Extracted, ExtractError> {
     let resource_type = resource.str("resourceType").unwrap_or_default();
     if !fhir::definitions::is_resource_type(resource_type) {
         return Err(ExtractError::Type(resource_type.to_owned()));
     }
     let members = compartment::parameters(resource_type);
-    let mut extracted = Extracted::default();
-    let mut seen = HashSet::new();
+    let mut patients = Vec::new();
     let mut names_a_patient = false;
     if resource_type == "Patient" {
-        extracted.patients.extend(resource.str("id").map(str::to_owned));
+        patients.extend(resource.str("id").map(str::to_owned));
     }
-    for parameter in registry().parameters(resource_type) {
+    let mut entries = Entries::default();
+    let mut chronology = NO_CHRONOLOGY;
+    for parameter in registry.written(resource_type) {
         let Kind::Indexed(kind) = parameter.kind else { continue };
-        let elements = select(parameter, resource)?;
-        let is_member = members.contains(&parameter.code);
-        names_a_patient |= is_member && !elements.is_empty();
-        seen.clear();
-        for value in elements.iter().flat_map(|element| values(kind, element, base)) {
-            if !seen.insert(key(&value)) {
-                continue;
+        if parameter.code == LAST_UPDATED {
+            continue;
+        }
+        let first = entries.all.len();
+        if kind == ParamKind::Composite {
+            composites(parameter, resource, base, &mut entries)?;
+        } else {
+            let elements = parameter.select(resource).map_err(|message| failed(parameter, message))?;
+            let is_member = members.contains(&parameter.code);
+            names_a_patient |= is_member && !elements.is_empty();
+            entries.add_elements(parameter, kind, &elements, base);
+            let values = entries.all[first..].iter().filter(|entry| entry.param == parameter.id);
+            if is_member {
+                patients.extend(values.filter_map(|entry| patient(&entry.value)));
+            } else if parameter.code == "date" {
+                chronology = values.filter_map(|entry| low(&entry.value)).min().unwrap_or(NO_CHRONOLOGY);
             }
-            if let IndexValue::Reference(Target::Local { resource_type, id }) = &value
-                && is_member
-                && resource_type == "Patient"
-            {
-                extracted.patients.push(id.clone());
-            }
-            extracted.entries.push(IndexEntry { param: parameter.id, value });
+        }
+        if entries.all.len() > MOST_ENTRIES {
+            return Err(failed(parameter, format!("the resource has more than {MOST_ENTRIES} values to search by")));
         }
     }
-    if names_a_patient && extracted.patients.is_empty() && compartment::is_shared(resource_type) {
-        extracted.patients.push(PATIENT_ELSEWHERE.to_owned());
+    if names_a_patient && patients.is_empty() && compartment::is_shared(resource_type) {
+        patients.push(PATIENT_ELSEWHERE.to_owned());
     }
-    extracted.patients.sort_unstable();
-    extracted.patients.dedup();
-    extracted.chronology = chronology(resource_type, &extracted.entries);
-    Ok(extracted)
+    patients.sort_unstable();
+    patients.dedup();
+    Ok(Extracted { entries: entries.all, chronology, patients })
 }
 
-fn select<'a>(parameter: &'a Parameter, resource: &'a Json) -> Result<Vec<Element<'a>>, ExtractError> {
-    parameter.select(resource).map_err(|message| ExtractError::Expression {
-        resource_type: parameter.resource_type.clone(),
-        code: parameter.code.clone(),
-        message,
-    })
+/// What is collected, without repetitions of a value of one parameter.
+#[derive(Default)]
+struct Entries {
+    all: Vec<IndexEntry>,
+    /// Values of the aspect that is being worked on.
+    values: Vec<IndexValue>,
+}
+
+impl Entries {
+    /// The entries of all aspects of a parameter that is not composite.
+    fn add_elements(&mut self, parameter: &Parameter, kind: ParamKind, elements: &[Element<'_>], base: &str) {
+        if elements.is_empty() {
+            return;
+        }
+        self.each(elements, |name, json, found| values_of(kind, name, json, base, found));
+        if kind == ParamKind::Quantity {
+            let canonical: Vec<IndexValue> = self.values.iter().filter_map(quantity::canonical).collect();
+            self.keep(parameter.id);
+            self.values = canonical;
+            self.keep(parameter.aspect_id(Aspect::Canonical));
+            return;
+        }
+        self.keep(parameter.id);
+        match kind {
+            ParamKind::Token => {
+                self.each(elements, text::values);
+                self.keep(parameter.aspect_id(Aspect::Text));
+                self.each(elements, token::of_type);
+                self.keep(parameter.aspect_id(Aspect::OfType));
+            }
+            ParamKind::Reference => {
+                self.each(elements, text::values);
+                self.keep(parameter.aspect_id(Aspect::Text));
+                self.each(elements, token::identifier);
+                self.keep(parameter.aspect_id(Aspect::Identifier));
+            }
+            _ => {}
+        }
+    }
+
+    fn each(&mut self, elements: &[Element<'_>], add: impl Fn(&str, &Json, &mut Vec<IndexValue>)) {
+        for element in elements {
+            add(&element.type_name, &element.json, &mut self.values);
+        }
+    }
+
+    /// Takes the values over as entries of `param`.
+    fn keep(&mut self, param: ParamId) {
+        let values = self.values.drain(..);
+        if values.len() < 2 {
+            self.all.extend(values.map(|value| IndexEntry { param, value }));
+            return;
+        }
+        let mut seen = HashSet::with_capacity(values.len());
+        let fresh = values.filter(|value| seen.insert(key(value)));
+        self.all.extend(fresh.map(|value| IndexEntry { param, value }));
+    }
+}
+
+fn composites(parameter: &Parameter, resource: &Json, base: &str, entries: &mut Entries) -> Result<(), ExtractError> {
+    let elements = parameter.select_components(resource).map_err(|message| failed(parameter, message))?;
+    let mut canonical = Vec::new();
+    for element in &elements {
+        let Some((plain, converted)) = composite::combinations(&parameter.components, element, base) else {
+            let most = composite::MOST_COMBINATIONS;
+            return Err(failed(parameter, format!("an element has more than {most} combinations of values")));
+        };
+        entries.values.extend(plain);
+        canonical.extend(converted);
+    }
+    entries.keep(parameter.id);
+    entries.values = canonical;
+    entries.keep(parameter.aspect_id(Aspect::Canonical));
+    Ok(())
+}
+
+fn failed(parameter: &Parameter, message: String) -> ExtractError {
+    ExtractError::Expression { resource_type: parameter.resource_type.clone(), code: parameter.code.clone(), message }
+}
+
+/// The id of the Patient of this server that a reference points at.
+fn patient(value: &IndexValue) -> Option<String> {
+    match value {
+        IndexValue::Reference(Target::Local { resource_type, id }) if resource_type == "Patient" => Some(id.clone()),
+        _ => None,
+    }
+}
+
+/// Where a date begins: the type is ordered by the earliest of its `date`.
+fn low(value: &IndexValue) -> Option<i64> {
+    if let IndexValue::Date { low, .. } = value { Some(*low) } else { None }
 }
 
 /// The entries of one element for one kind of parameter.
 fn values(kind: ParamKind, element: &Element<'_>, base: &str) -> Vec<IndexValue> {
     let mut values = Vec::new();
-    let (name, json) = (element.type_name.as_str(), &*element.json);
-    match kind {
-        ParamKind::Number => number::values(name, json, &mut values),
-        ParamKind::Date => values.extend(date::value(name, json)),
-        ParamKind::String => string::values(name, json, &mut values),
-        ParamKind::Token => token::values(name, json, &mut values),
-        ParamKind::Reference => reference::values(name, json, base, &mut values),
-        ParamKind::Quantity => quantity::values(name, json, &mut values),
-        ParamKind::Uri => uri::values(json, &mut values),
-        ParamKind::Composite => {}
-    }
+    values_of(kind, &element.type_name, &element.json, base, &mut values);
     values
 }
 
-/// The instant by which the type is ordered: where its earliest `date` begins.
-fn chronology(resource_type: &str, entries: &[IndexEntry]) -> i64 {
-    let registry = registry();
-    let Some(parameter) = registry.find(resource_type, "date") else { return NO_CHRONOLOGY };
-    let lows = entries.iter().filter(|entry| entry.param == parameter.id).filter_map(|entry| match entry.value {
-        IndexValue::Date { low, .. } => Some(low),
-        _ => None,
-    });
-    lows.min().unwrap_or(NO_CHRONOLOGY)
+fn values_of(kind: ParamKind, name: &str, json: &Json, base: &str, values: &mut Vec<IndexValue>) {
+    match kind {
+        ParamKind::Number => number::values(name, json, values),
+        ParamKind::Date => values.extend(date::value(name, json)),
+        ParamKind::String => string::values(name, json, values),
+        ParamKind::Token => token::values(name, json, values),
+        ParamKind::Reference => reference::values(name, json, base, values),
+        ParamKind::Quantity => quantity::values(name, json, values),
+        ParamKind::Uri => uri::values(json, values),
+        ParamKind::Composite => {}
+    }
 }
 
 /// Text that is equal for equal values of one parameter.
@@ -129,7 +225,9 @@ fn key(value: &IndexValue) -> String {
         IndexValue::Reference(Target::Local { resource_type, id }) => format!("{resource_type}/{id}"),
         IndexValue::Reference(Target::Url(url)) => format!(" {url}"),
         IndexValue::Uri(uri) => uri.clone(),
-        IndexValue::Composite(values) => values.iter().map(key).collect::<Vec<_>>().join("\u{1f}"),
+        IndexValue::Composite(values) => {
+            values.iter().map(key).fold(String::new(), |all, one| format!("{all}{}:{one}", one.len()))
+        }
     }
 }
 

@@ -1,143 +1,161 @@
 //! Plausible searches for tests, from a seed and the resources that will be searched: every parameter with every
-//! prefix and modifier it has, with values found in the data, near misses and random ones; sorts and includes.
+//! prefix and modifier it has, chains, `_has`, `_filter` and the rest, with values found in the data, near misses and
+//! random ones; sorts and includes. <https://hl7.org/fhir/R4/search.html>
 //!
 //! The same seed and resources give the same searches, on every machine.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use fhir::json::Json;
 
-use crate::entry::IndexValue;
-use crate::extract::extract;
-use crate::query::{ParamKind, Prefix};
-use crate::registry::{Parameter, registry};
+use crate::query::ParamKind;
+use known::{Known, Searched, Types};
 
 pub use random::SplitMix64;
 
+mod expression;
+mod form;
+mod known;
+mod link;
 mod random;
 mod values;
 
-/// A search: type and pairs, not percent-encoded.
+/// A search: where it is asked, and pairs, not percent-encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
-    /// Type that is searched.
-    pub resource_type: String,
+    /// What is searched.
+    pub place: Place,
     /// Names and values.
     pub pairs: Vec<(String, String)>,
 }
 
+/// What is searched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A type.
+    Type(String),
+    /// Several types; `_type` is not among the pairs.
+    Types(Vec<String>),
+    /// What lies in a resource's compartment: of one type, or of any.
+    Compartment {
+        /// Type of the resource.
+        resource_type: String,
+        /// Its logical id.
+        id: String,
+        /// What is searched in it.
+        searched: Option<String>,
+    },
+}
+
+impl Place {
+    /// The path below the base, with the parameter that belongs to it.
+    pub fn path(&self) -> (String, Option<(String, String)>) {
+        match self {
+            Place::Type(name) => (name.clone(), None),
+            Place::Types(names) => (String::new(), Some(pair("_type", names.join(",")))),
+            Place::Compartment { resource_type, id, searched } => {
+                (format!("{resource_type}/{id}/{}", searched.as_deref().unwrap_or("*")), None)
+            }
+        }
+    }
+}
+
 /// Makes searches for a set of resources.
 pub struct Generator<'a> {
-    base: &'a str,
     random: SplitMix64,
-    types: Vec<Searched>,
-}
-
-/// A type that occurs in the data.
-struct Searched {
-    name: String,
-    parameters: Vec<Known>,
-    ids: Vec<String>,
-}
-
-/// A parameter with the values that occur.
-struct Known {
-    parameter: Arc<Parameter>,
-    kind: ParamKind,
-    values: Vec<IndexValue>,
+    types: Types<'a>,
 }
 
 impl<'a> Generator<'a> {
-    /// Looks at the resources; those that cannot be indexed are left out.
+    /// Looks at the resources, whose references below `base` are local.
     pub fn new(resources: &[&Json], base: &'a str, seed: u64) -> Self {
-        let mut found: BTreeMap<String, Searched> = BTreeMap::new();
-        for resource in resources {
-            let Ok(extracted) = extract(resource, base) else { continue };
-            let name = resource.str("resourceType").unwrap_or_default();
-            let searched = found.entry(name.to_owned()).or_insert_with(|| Searched::new(name));
-            searched.ids.extend(resource.str("id").map(str::to_owned));
-            for entry in extracted.entries {
-                if let Some(known) = searched.parameters.iter_mut().find(|it| it.parameter.id == entry.param)
-                    && known.values.len() < 50
-                {
-                    known.values.push(entry.value);
-                }
-            }
-        }
-        Generator { base, random: SplitMix64::new(seed), types: found.into_values().collect() }
+        Generator { random: SplitMix64::new(seed), types: Types::of(resources, base) }
     }
 
-    /// One search for each type × parameter × prefix or modifier, and one for each sort key and include.
+    /// One search for each type × parameter × prefix or modifier, and one for each sort key, include, chain and `_has`.
     pub fn every(&mut self) -> Vec<Generated> {
         let mut all = Vec::new();
-        for searched in &self.types {
+        let (types, random) = (&self.types, &mut self.random);
+        for searched in &types.list {
             for known in &searched.parameters {
-                for (modifier, prefix) in forms(known) {
-                    let pair = filter(known, modifier, prefix, self.base, &mut self.random);
-                    all.push(searched.search(vec![pair]));
+                for form in form::forms(types, known) {
+                    all.push(searched.search(vec![form::condition(types, known, form, None, random)]));
                 }
-                for sign in ["", "-"].into_iter().filter(|_| known.kind != ParamKind::Reference) {
-                    all.push(searched.search(vec![pair("_sort", format!("{sign}{}", known.parameter.code))]));
+                if known.kind != ParamKind::Composite {
+                    for sign in ["", "-"] {
+                        all.push(searched.search(vec![pair("_sort", format!("{sign}{}", known.code()))]));
+                    }
                 }
-                if known.kind == ParamKind::Reference {
-                    all.push(searched.search(vec![include(searched, known)]));
-                    all.extend(self.reverse_includes(searched, known));
+                if known.kind == ParamKind::Reference && link::leads_anywhere(known) {
+                    all.push(searched.search(vec![pair("_include", format!("{}:{}", searched.name, known.code()))]));
+                    all.extend(linked(types, searched, known, random));
                 }
             }
+            all.push(searched.search(vec![pair("_include", format!("{}:*", searched.name))]));
         }
         all
     }
 
-    /// A search of one to three filters, perhaps sorted, with includes, counted, of a small page.
+    /// A search of up to three conditions, perhaps sorted, with includes, counted, of a small page.
     pub fn any(&mut self) -> Option<Generated> {
-        let index = self.random.below(self.types.len());
-        let searched = self.types.get(index)?;
-        let random = &mut self.random;
-        let mut pairs = Vec::new();
-        for _ in 0..=random.below(3) {
-            let with_values: Vec<&Known> = searched.parameters.iter().filter(|it| !it.values.is_empty()).collect();
-            let known =
-                if random.one_in(4) { random.pick(&searched.parameters) } else { random.pick(&with_values).copied() };
-            match known {
-                Some(known) if !random.one_in(12) => {
-                    let forms = forms(known);
-                    let (modifier, prefix) = forms[random.below(forms.len())];
-                    pairs.push(filter(known, modifier, prefix, self.base, random));
-                }
-                _ => pairs.push(common(searched, random)),
-            }
+        match self.random.below(40) {
+            0 => Some(self.several_types()),
+            1 | 2 if !self.types.owners.is_empty() => self.compartment(),
+            _ => self.one_type(),
         }
-        if random.one_in(2) {
-            let keys: Vec<String> = (0..=random.below(2)).filter_map(|_| sort_key(searched, random)).collect();
-            let distinct = keys.iter().enumerate().all(|(index, key)| {
-                keys[..index].iter().all(|it| it.trim_start_matches('-') != key.trim_start_matches('-'))
-            });
-            if distinct && !keys.is_empty() {
-                pairs.push(pair("_sort", keys.join(",")));
-            }
-        }
-        if random.one_in(2) {
-            pairs.push(pair("_count", (1 + random.below(9)).to_string()));
-        }
-        if random.one_in(4) {
-            pairs.push(pair("_total", "accurate".to_owned()));
-        }
-        let with_include = self.random.one_in(3);
-        let searched = &self.types[index];
-        let references: Vec<usize> =
-            (0..searched.parameters.len()).filter(|it| searched.parameters[*it].kind == ParamKind::Reference).collect();
-        if with_include && let Some(chosen) = self.random.pick(&references).copied() {
-            pairs.push(include(searched, &searched.parameters[chosen]));
-        }
-        Some(self.types[index].search(pairs))
     }
 
-    /// Searches of the types that a parameter points at, each including what points at the matches.
-    fn reverse_includes(&self, searched: &Searched, known: &Known) -> Vec<Generated> {
-        let value = format!("{}:{}", searched.name, known.parameter.code);
-        let targets = self.types.iter().filter(|it| known.parameter.targets.contains(&it.name));
-        targets.take(3).map(|it| it.search(vec![pair("_revinclude", value.clone())])).collect()
+    fn one_type(&mut self) -> Option<Generated> {
+        let (types, random) = (&self.types, &mut self.random);
+        let searched = random.pick(&types.list)?;
+        let witness = searched.witness(random);
+        let conditions = [1, 1, 1, 2, 2, 3][random.below(6)];
+        let mut pairs: Vec<_> = (0..conditions).map(|_| link::top(types, searched, witness, random)).collect();
+        if random.one_in(2) {
+            let keys: Vec<String> = (0..=random.below(2)).filter_map(|_| link::sort_key(searched, random)).collect();
+            pairs.extend(sort(&keys));
+        }
+        pairs.extend(paging(random));
+        if random.one_in(3) {
+            pairs.extend(link::includes(types, searched, random));
+        }
+        Some(searched.search(pairs))
+    }
+
+    /// Conditions and orders that all types have.
+    fn several_types(&mut self) -> Generated {
+        let (types, random) = (&self.types, &mut self.random);
+        let mut names: Vec<String> =
+            (0..2 + random.below(4)).filter_map(|_| random.pick(&types.list)).map(|it| it.name.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut pairs = Vec::new();
+        if random.one_in(2) {
+            let year = 2010 + random.below(20);
+            pairs.push(pair("_lastUpdated", format!("{}{year}", random.pick(&["ge", "le", ""]).unwrap_or(&""))));
+        }
+        let ids: Vec<&str> = types.list.iter().filter_map(|it| random.pick(&it.ids)).map(String::as_str).collect();
+        if random.one_in(3) {
+            pairs.push(pair("_id", ids.into_iter().take(20).collect::<Vec<_>>().join(",")));
+        }
+        if random.one_in(2) {
+            let key = random.pick(&["_lastUpdated", "-_lastUpdated", "_id", "-_id"]).copied().unwrap_or("_id");
+            pairs.push(pair("_sort", key.to_owned()));
+        }
+        pairs.extend(paging(random));
+        Generated { place: Place::Types(names), pairs }
+    }
+
+    fn compartment(&mut self) -> Option<Generated> {
+        let (types, random) = (&self.types, &mut self.random);
+        let (resource_type, id) = random.pick(&types.owners)?.clone();
+        let sources = types.sources(&resource_type);
+        let searched = random.pick(&sources).map(|(source, _)| *source)?;
+        let mut pairs = Vec::new();
+        if random.one_in(2) {
+            pairs.push(link::top(types, searched, None, random));
+        }
+        pairs.extend(paging(random));
+        let searched = Some(searched.name.clone());
+        Some(Generated { place: Place::Compartment { resource_type, id, searched }, pairs })
     }
 }
 
@@ -150,100 +168,44 @@ impl Iterator for Generator<'_> {
 }
 
 impl Searched {
-    fn new(name: &str) -> Self {
-        let registry = registry();
-        let known = registry
-            .parameters(name)
-            .filter_map(|parameter| Some(Known { kind: parameter.param()?.kind, parameter: Arc::clone(parameter), values: Vec::new() }));
-        let plain = known.filter(|it| !matches!(it.parameter.code.as_str(), "_id" | "_lastUpdated"));
-        Searched { name: name.to_owned(), parameters: plain.collect(), ids: Vec::new() }
-    }
-
     fn search(&self, pairs: Vec<(String, String)>) -> Generated {
-        Generated { resource_type: self.name.clone(), pairs }
+        Generated { place: Place::Type(self.name.clone()), pairs }
     }
 }
 
-/// Every modifier and prefix of a parameter.
-fn forms(known: &Known) -> Vec<(&'static str, &'static str)> {
-    let modifiers: &[&str] = match known.kind {
-        ParamKind::Reference if known.parameter.targets.is_empty() => &["", ":missing"],
-        ParamKind::Token => &["", ":not", ":missing"],
-        ParamKind::String => &["", ":exact", ":contains", ":missing"],
-        ParamKind::Reference => &["", ":Type", ":missing"],
-        ParamKind::Number | ParamKind::Date | ParamKind::Quantity | ParamKind::Uri => &["", ":missing"],
-        ParamKind::Composite => &[":missing"],
-    };
-    let mut forms: Vec<(&str, &str)> = modifiers.iter().map(|modifier| (*modifier, "")).collect();
-    if matches!(known.kind, ParamKind::Number | ParamKind::Date | ParamKind::Quantity) {
-        forms.extend(PREFIXES.iter().map(|(_, prefix)| ("", *prefix)));
+/// Chains and `_has` by a reference parameter, and what points back.
+fn linked(types: &Types<'_>, searched: &Searched, known: &Known, random: &mut SplitMix64) -> Vec<Generated> {
+    let mut all = Vec::new();
+    let value = format!("{}:{}", searched.name, known.code());
+    for target in types.targets(known).into_iter().take(3) {
+        let (name, behind) = link::condition(types, target, (None, 1), random);
+        all.push(searched.search(vec![pair(&format!("{}:{}.{name}", known.code(), target.name), behind)]));
+        let (name, behind) = link::condition(types, searched, (None, 1), random);
+        all.push(target.search(vec![pair(&format!("_has:{value}:{name}"), behind)]));
+        all.push(target.search(vec![pair("_revinclude", value.clone())]));
+        all.push(searched.search(vec![pair("_include", format!("{value}:{}", target.name))]));
     }
-    forms
+    all
 }
 
-/// The prefixes as written.
-const PREFIXES: &[(Prefix, &str)] = &[
-    (Prefix::Eq, "eq"),
-    (Prefix::Ne, "ne"),
-    (Prefix::Gt, "gt"),
-    (Prefix::Lt, "lt"),
-    (Prefix::Ge, "ge"),
-    (Prefix::Le, "le"),
-    (Prefix::Sa, "sa"),
-    (Prefix::Eb, "eb"),
-    (Prefix::Ap, "ap"),
-];
-
-/// A filter on a parameter, with one to three alternatives.
-fn filter(known: &Known, modifier: &str, prefix: &str, base: &str, random: &mut SplitMix64) -> (String, String) {
-    let code = &known.parameter.code;
-    match modifier {
-        ":missing" => (format!("{code}:missing"), if random.one_in(2) { "true" } else { "false" }.to_owned()),
-        ":Type" => {
-            let target = random.pick(&known.parameter.targets).map_or("Patient", String::as_str);
-            let ids = known.values.iter().filter_map(|value| values::local_id(value, target));
-            let id = random.pick(&ids.collect::<Vec<_>>()).map_or_else(|| "none".to_owned(), |it| (*it).to_owned());
-            (format!("{code}:{target}"), id)
-        }
-        _ => {
-            let alternatives = 1 + if random.one_in(3) { random.below(3) } else { 0 };
-            let written: Vec<String> = (0..alternatives)
-                .map(|_| {
-                    let value = values::written(known.kind, random.pick(&known.values), modifier, base, random);
-                    format!("{prefix}{value}")
-                })
-                .collect();
-            (format!("{code}{modifier}"), written.join(","))
-        }
-    }
+/// `_sort`, if no key is there twice.
+fn sort(keys: &[String]) -> Option<(String, String)> {
+    let bare = |key: &str| key.trim_start_matches('-').to_owned();
+    let is_new = |(index, key): (usize, &String)| keys[..index].iter().all(|it| bare(it) != bare(key));
+    (!keys.is_empty() && keys.iter().enumerate().all(is_new)).then(|| pair("_sort", keys.join(",")))
 }
 
-/// `_id` or `_lastUpdated`.
-fn common(searched: &Searched, random: &mut SplitMix64) -> (String, String) {
+/// `_count` and `_total`.
+fn paging(random: &mut SplitMix64) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
     if random.one_in(2) {
-        let first = random.pick(&searched.ids).cloned().unwrap_or_else(|| "none".to_owned());
-        let second = random.pick(&searched.ids).cloned().unwrap_or_else(|| "none".to_owned());
-        return pair("_id", if random.one_in(2) { first } else { format!("{first},{second}") });
+        pairs.push(pair("_count", random.below(10).to_string()));
     }
-    let (_, prefix) = PREFIXES[random.below(PREFIXES.len() - 1)];
-    pair("_lastUpdated", format!("{prefix}20{:02}", 10 + random.below(20)))
-}
-
-fn sort_key(searched: &Searched, random: &mut SplitMix64) -> Option<String> {
-    let name = match random.below(6) {
-        0 => "_lastUpdated",
-        1 => "_id",
-        2 if searched.parameters.iter().any(|it| it.parameter.code == "date" && it.kind == ParamKind::Date) => "date",
-        _ => {
-            let known = random.pick(&searched.parameters)?;
-            if known.kind == ParamKind::Reference { "_id" } else { &known.parameter.code }
-        }
-    };
-    Some(format!("{}{name}", if random.one_in(2) { "-" } else { "" }))
-}
-
-fn include(searched: &Searched, known: &Known) -> (String, String) {
-    pair("_include", format!("{}:{}", searched.name, known.parameter.code))
+    if random.one_in(4) {
+        pairs
+            .push(pair("_total", random.pick(&["accurate", "estimate", "none"]).copied().unwrap_or("none").to_owned()));
+    }
+    pairs
 }
 
 fn pair(name: &str, value: String) -> (String, String) {

@@ -1,22 +1,32 @@
 //! What the answer to a search must be, computed from the resources themselves: no index, no database.
 //!
-//! Slow and simple. The store's answers are compared with it on both engines (design invariant 5), and views are
-//! tested against it (invariant 2).
+//! Simple rather than fast, but for two things: rows are found by type and id, and what was read from a resource is
+//! kept. The store's answers are compared with it on both engines (design invariant 5), and views are tested against
+//! it (invariant 2).
+//!
+//! ```text
+//! rows ─▶ World ─ through(view) ─▶ Sight ─ answer(query) ─▶ Answer
+//! ```
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
-use fhir::decimal::Decimal;
 use fhir::json::Json;
 
 use crate::compartment;
-use crate::entry::NO_CHRONOLOGY;
+use crate::entry::ParamId;
+use crate::filter::select::select;
 use crate::filter::values::Value;
-use crate::filter::{matches_at, select};
-use crate::fold::fold;
-use crate::query::{Filter, Param, ParamKind, Query, Sort, SortBy};
+use crate::filter::words::WordList;
+use crate::query::{Filter, Param, ParamKind, Query, Words};
 use crate::registry::registry;
 use crate::view::{Compartment, TypeRule, View};
+use link::{Links, Seat};
+
+mod include;
+mod link;
+mod order;
 
 /// One current resource of the database.
 #[derive(Clone, Copy, Debug)]
@@ -40,152 +50,169 @@ pub struct Answer {
     pub total: usize,
 }
 
-/// Answers `query` on the part of `rows` that `view` holds; references below `base` are this server's. The cursor is
-/// not looked at: pages are slices of [`Answer::matches`].
-pub fn answer(rows: &[Row<'_>], view: &View, query: &Query, base: &str) -> Answer {
-    let rule_holds = |row: &Row<'_>| query.filters.iter().all(|it| holds(it, row, base));
-    let mut found: Vec<&Row<'_>> = rows
-        .iter()
-        .filter(|row| type_of(row) == query.resource_type && sees(view, row, base) && rule_holds(row))
-        .collect();
-    sort(&mut found, query, base);
-    let matches: Vec<i64> = found.iter().map(|row| row.rid).collect();
-    let page = &matches[..matches.len().min(query.count)];
-    let included = included(rows, view, query, base, page);
-    Answer { total: matches.len(), included, matches }
+/// All that is in the database, and what was read from it so far.
+#[derive(Debug)]
+pub struct World<'a> {
+    base: &'a str,
+    rows: Vec<Row<'a>>,
+    by_type: HashMap<&'a str, Vec<usize>>,
+    by_name: HashMap<(&'a str, &'a str), usize>,
+    by_rid: HashMap<i64, usize>,
+    read: Vec<Read>,
 }
 
-/// What a page with these matches includes besides them.
-pub fn included(rows: &[Row<'_>], view: &View, query: &Query, base: &str, page: &[i64]) -> BTreeSet<i64> {
-    let (matches, others): (Vec<&Row<'_>>, Vec<&Row<'_>>) = rows.iter().partition(|row| page.contains(&row.rid));
-    let mut found = BTreeSet::new();
-    for include in &query.includes {
-        let (sources, targets) = if include.reverse { (&others, &matches) } else { (&matches, &others) };
-        for source in sources.iter().filter(|row| type_of(row) == include.source_type) {
-            let values = include.params.iter().filter_map(|param| select(param, source.resource, base));
-            let pointed_at: Vec<Value> = values.flatten().collect();
-            for target in targets.iter().filter(|row| pointed_at.iter().any(|it| is_of(it, row))) {
-                if include.target_type.as_deref().is_none_or(|it| it == type_of(target)) {
-                    found.insert(if include.reverse { source.rid } else { target.rid });
+/// What was read from one resource so far.
+#[derive(Debug, Default)]
+struct Read {
+    values: RefCell<HashMap<ParamId, Option<Rc<[Value]>>>>,
+    narrative: OnceCell<Rc<WordList>>,
+    content: OnceCell<Rc<WordList>>,
+    chronology: OnceCell<Option<i64>>,
+}
+
+/// A world through a view.
+#[derive(Debug)]
+pub struct Sight<'w, 'a> {
+    world: &'w World<'a>,
+    view: View,
+    visible: Vec<OnceCell<bool>>,
+}
+
+impl<'a> World<'a> {
+    /// The world of these rows; references below `base` are this server's. Of rows with the same type and id the
+    /// last one counts as what references point at.
+    pub fn new(rows: &[Row<'a>], base: &'a str) -> Self {
+        let mut world = World {
+            base,
+            rows: rows.to_vec(),
+            by_type: HashMap::new(),
+            by_name: HashMap::new(),
+            by_rid: HashMap::new(),
+            read: rows.iter().map(|_| Read::default()).collect(),
+        };
+        for (index, row) in rows.iter().enumerate() {
+            let name = type_of(row);
+            world.by_type.entry(name).or_default().push(index);
+            world.by_name.insert((name, row.resource.str("id").unwrap_or_default()), index);
+            world.by_rid.insert(row.rid, index);
+        }
+        world
+    }
+
+    /// The part of it that a view holds.
+    pub fn through(&self, view: &View) -> Sight<'_, 'a> {
+        Sight { world: self, view: view.clone(), visible: self.rows.iter().map(|_| OnceCell::new()).collect() }
+    }
+
+    fn of_type(&self, resource_type: &str) -> &[usize] {
+        self.by_type.get(resource_type).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where the resource that a reference points at is.
+    fn target(&self, reference: &Value) -> Option<usize> {
+        let Value::Local(resource_type, id) = reference else { return None };
+        self.find(resource_type, id)
+    }
+
+    fn find(&self, resource_type: &str, id: &str) -> Option<usize> {
+        self.by_name.get(&(resource_type, id)).copied()
+    }
+
+    fn values(&self, index: usize, param: &Param) -> Option<Rc<[Value]>> {
+        let read = &self.read[index].values;
+        if let Some(known) = read.borrow().get(&param.id) {
+            return known.clone();
+        }
+        let values = select(param, self.rows[index].resource, self.base).map(Rc::from);
+        read.borrow_mut().insert(param.id, values.clone());
+        values
+    }
+
+    fn words(&self, index: usize, filter: &Filter) -> Rc<WordList> {
+        let read = &self.read[index];
+        let place = match filter {
+            Filter::Words { place: Words::Content, .. } => &read.content,
+            _ => &read.narrative,
+        };
+        Rc::clone(place.get_or_init(|| Rc::new(WordList::asked(filter, self.rows[index].resource))))
+    }
+}
+
+impl Sight<'_, '_> {
+    /// Answers a search. The cursor is not looked at: pages are slices of [`Answer::matches`].
+    pub fn answer(&self, query: &Query) -> Answer {
+        self.answer_types(std::slice::from_ref(query))
+    }
+
+    /// Answers a search of several types, one query each, that agree in sort and page size.
+    pub fn answer_types(&self, queries: &[Query]) -> Answer {
+        let Some(first) = queries.first() else { return Answer::default() };
+        let mut found: Vec<usize> = queries.iter().flat_map(|query| self.matches(query)).collect();
+        self.world.sort(&mut found, &first.sort);
+        let page = &found[..found.len().min(first.count)];
+        let included = self.follow_all(queries, page);
+        Answer { total: found.len(), included: self.rids(&included).collect(), matches: self.rids(&found).collect() }
+    }
+
+    /// Row ids of what a page with these matches includes besides them.
+    pub fn included(&self, queries: &[Query], page: &[i64]) -> BTreeSet<i64> {
+        let page: Vec<usize> = page.iter().filter_map(|rid| self.world.by_rid.get(rid).copied()).collect();
+        self.rids(&self.follow_all(queries, &page)).collect()
+    }
+
+    /// Whether the view holds the row at a position.
+    fn sees(&self, index: usize) -> bool {
+        *self.visible[index].get_or_init(|| {
+            let rule = match self.view.rule(type_of(&self.world.rows[index])) {
+                TypeRule::Denied => false,
+                TypeRule::Whole => true,
+                TypeRule::Granular(alternatives) => {
+                    let seat = Seat::alone(self.world, index);
+                    alternatives.iter().any(|filters| filters.iter().all(|it| crate::filter::holds(it, &seat)))
                 }
+            };
+            rule && self.is_in_compartment(index)
+        })
+    }
+
+    fn matches(&self, query: &Query) -> Vec<usize> {
+        let links = Links::new(self);
+        let holds = |index: usize| query.filters.iter().all(|filter| links.holds(filter, index));
+        let candidates = self.world.of_type(&query.resource_type).iter().copied();
+        candidates.filter(|index| self.sees(*index) && holds(*index)).collect()
+    }
+
+    fn is_in_compartment(&self, index: usize) -> bool {
+        let Compartment::Patients(visible) = self.view.compartment() else { return true };
+        let resource = self.world.rows[index].resource;
+        let resource_type = resource.str("resourceType").unwrap_or_default();
+        if resource_type == "Patient" && resource.str("id").is_some_and(|id| visible.iter().any(|it| it == id)) {
+            return true;
+        }
+        let registry = registry();
+        let mut names_someone = resource_type == "Patient";
+        for code in compartment::parameters(resource_type) {
+            let Some(parameter) = registry.find(resource_type, code) else { continue };
+            // Not `values`: whoever is named counts, also where the reference leads nowhere.
+            names_someone |= parameter.select_plainly(resource).is_ok_and(|elements| !elements.is_empty());
+            let Some(param) = parameter.param().filter(|it| it.kind == ParamKind::Reference) else { continue };
+            let values = self.world.values(index, &param);
+            let is_visible =
+                |it: &Value| matches!(it, Value::Local(name, id) if name == "Patient" && visible.contains(id));
+            if values.is_some_and(|values| values.iter().any(is_visible)) {
+                return true;
             }
         }
+        !names_someone && compartment::is_shared(resource_type)
     }
-    found.retain(|rid| rows.iter().any(|row| row.rid == *rid && sees(view, row, base)));
-    found
-}
 
-/// Whether a view holds a row.
-pub fn sees(view: &View, row: &Row<'_>, base: &str) -> bool {
-    let rule = match view.rule(type_of(row)) {
-        TypeRule::Denied => false,
-        TypeRule::Whole => true,
-        TypeRule::Granular(alternatives) => {
-            alternatives.iter().any(|filters| filters.iter().all(|it| holds(it, row, base)))
-        }
-    };
-    rule && in_compartment(view.compartment(), row.resource, base)
-}
-
-fn in_compartment(compartment: &Compartment, resource: &Json, base: &str) -> bool {
-    let Compartment::Patients(visible) = compartment else { return true };
-    let resource_type = resource.str("resourceType").unwrap_or_default();
-    if resource_type == "Patient" && resource.str("id").is_some_and(|id| visible.iter().any(|it| it == id)) {
-        return true;
+    fn rids<'b>(&'b self, indices: impl IntoIterator<Item = &'b usize> + 'b) -> impl Iterator<Item = i64> + 'b {
+        indices.into_iter().map(|index| self.world.rows[*index].rid)
     }
-    let registry = registry();
-    let mut names_someone = resource_type == "Patient";
-    for code in compartment::parameters(resource_type) {
-        let Some(parameter) = registry.find(resource_type, code) else { continue };
-        for element in parameter.select_plainly(resource).unwrap_or_default() {
-            names_someone = true;
-            for value in crate::filter::values::of(ParamKind::Reference, &element.type_name, &element.json, base) {
-                if matches!(&value, Value::Local(target, id) if target == "Patient" && visible.contains(id)) {
-                    return true;
-                }
-            }
-        }
-    }
-    !names_someone && compartment::is_shared(resource_type)
-}
-
-fn holds(filter: &Filter, row: &Row<'_>, base: &str) -> bool {
-    matches_at(filter, row.resource, base, Some(row.last_updated))
 }
 
 fn type_of<'a>(row: &Row<'a>) -> &'a str {
     row.resource.str("resourceType").unwrap_or_default()
-}
-
-/// Whether a reference is to that row.
-fn is_of(reference: &Value, row: &Row<'_>) -> bool {
-    matches!(reference, Value::Local(resource_type, id)
-        if resource_type == type_of(row) && Some(id.as_str()) == row.resource.str("id"))
-}
-
-/// What rows are ordered by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Instant(i64),
-    Number(Decimal),
-    Text(String),
-}
-
-fn sort(rows: &mut [&Row<'_>], query: &Query, base: &str) {
-    if query.sort.is_empty() {
-        let chronology = |row: &Row<'_>| match chronology(row, base) {
-            Some(Key::Instant(instant)) => instant,
-            _ => NO_CHRONOLOGY,
-        };
-        rows.sort_by_cached_key(|row| Reverse((chronology(row), row.rid)));
-        return;
-    }
-    let keys: BTreeMap<i64, Vec<Option<Key>>> =
-        rows.iter().map(|row| (row.rid, query.sort.iter().map(|it| key(it, row, base)).collect())).collect();
-    rows.sort_by(|left, right| {
-        let mut orders = query.sort.iter().zip(keys[&left.rid].iter().zip(&keys[&right.rid])).map(compare);
-        orders.find(|it| it.is_ne()).unwrap_or_else(|| right.rid.cmp(&left.rid))
-    });
-}
-
-/// The order of two keys; rows without a key come last in both directions.
-fn compare((sort, (left, right)): (&Sort, (&Option<Key>, &Option<Key>))) -> Ordering {
-    match (left, right) {
-        (Some(left), Some(right)) if sort.descending => right.cmp(left),
-        (Some(left), Some(right)) => left.cmp(right),
-        (left, right) => right.is_some().cmp(&left.is_some()),
-    }
-}
-
-fn key(sort: &Sort, row: &Row<'_>, base: &str) -> Option<Key> {
-    match &sort.by {
-        SortBy::LastUpdated => Some(Key::Instant(row.last_updated)),
-        SortBy::Id => row.resource.str("id").map(|id| Key::Text(id.to_owned())),
-        SortBy::Chronology(_) => chronology(row, base),
-        SortBy::Param(param) => {
-            let keys = keys(param, row, base).into_iter();
-            if sort.descending { keys.max() } else { keys.min() }
-        }
-    }
-}
-
-/// Where the earliest value of the type's `date` begins, if it says when.
-fn chronology(row: &Row<'_>, base: &str) -> Option<Key> {
-    let param = registry().find(type_of(row), "date")?.param().filter(|it| it.kind == ParamKind::Date)?;
-    keys(&param, row, base).into_iter().min().filter(|begin| *begin != Key::Instant(NO_CHRONOLOGY))
-}
-
-fn keys(param: &Param, row: &Row<'_>, base: &str) -> Vec<Key> {
-    let values = select(param, row.resource, base).unwrap_or_default();
-    let keys = values.into_iter().map(|value| match value {
-        Value::Token(_, code) => Key::Text(code),
-        Value::Text(text) => Key::Text(fold(&text)),
-        Value::Interval(low, _) => Key::Instant(low),
-        Value::Number(number) | Value::Amount { value: number, .. } => Key::Number(number),
-        Value::Local(resource_type, id) => Key::Text(format!("{resource_type}/{id}")),
-        Value::Url(text) | Value::Uri(text) => Key::Text(text),
-    });
-    keys.collect()
 }
 
 #[cfg(test)]

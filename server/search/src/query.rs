@@ -139,6 +139,47 @@ pub enum Filter {
     },
 }
 
+impl Filter {
+    /// The conditions that this one is made of.
+    pub fn children(&self) -> &[Filter] {
+        match self {
+            Filter::Chain { filters, .. }
+            | Filter::Has { filters, .. }
+            | Filter::All(filters)
+            | Filter::Or(filters) => filters,
+            Filter::Not(inner) | Filter::Exact(inner) => std::slice::from_ref(inner),
+            _ => &[],
+        }
+    }
+
+    /// As [`children`](Self::children), to be changed.
+    pub fn children_mut(&mut self) -> &mut [Filter] {
+        match self {
+            Filter::Chain { filters, .. }
+            | Filter::Has { filters, .. }
+            | Filter::All(filters)
+            | Filter::Or(filters) => filters,
+            Filter::Not(inner) | Filter::Exact(inner) => std::slice::from_mut(inner),
+            _ => &mut [],
+        }
+    }
+
+    /// How many conditions it is, itself included.
+    pub fn size(&self) -> usize {
+        1 + self.children().iter().map(Filter::size).sum::<usize>()
+    }
+
+    /// The types of other resources that it looks into: to ask about them is to search them.
+    pub fn types_looked_into(&self) -> Vec<&str> {
+        let mut types: Vec<&str> = self.children().iter().flat_map(Filter::types_looked_into).collect();
+        match self {
+            Filter::Chain { target_type: name, .. } | Filter::Has { source_type: name, .. } => types.push(name),
+            _ => {}
+        }
+        types
+    }
+}
+
 /// Where words are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Words {
@@ -266,6 +307,8 @@ pub enum Match {
     },
     /// `:in`, `:above`, `:below` of a token before [`crate::terminology`] has replaced it by tokens; the store refuses it.
     Terminology(Terminology),
+    /// `_filter … ne`: any value that does not match this. Prefixed kinds have [`Prefix::Ne`] instead.
+    Other(Box<Match>),
 }
 
 /// Towards the general or the particular.
@@ -302,6 +345,10 @@ pub enum StringMode {
     Contains,
     /// `:exact`: value as written equals the text.
     Exact,
+    /// `_filter … eq`: folded value equals the text.
+    Equals,
+    /// `_filter … ew`: folded value ends with the text.
+    EndsWith,
 }
 
 /// Comparison prefixes. <https://hl7.org/fhir/R4/search.html#prefix>

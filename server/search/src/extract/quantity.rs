@@ -1,12 +1,15 @@
 //! Quantities of data types. <https://hl7.org/fhir/R4/search.html#quantity>
 //!
 //! `Quantity` and its specialisations as they are, `Money` with the currency as a code of ISO 4217, `Range` by both
-//! ends. `SampledData` gives nothing.
+//! ends. `SampledData` gives nothing: the points of a series are no value of the element.
 
 use fhir::json::Json;
 
 use super::number::decimal;
 use crate::entry::IndexValue;
+
+/// System of units that can be converted into each other.
+const UCUM: &str = "http://unitsofmeasure.org";
 
 /// System of currency codes.
 const CURRENCIES: &str = "urn:iso:std:iso:4217";
@@ -18,6 +21,21 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
         "SampledData" => {}
         _ => values.extend(quantity(json)),
     }
+}
+
+/// The same quantity in canonical units, if its unit is one of UCUM.
+pub(super) fn canonical(value: &IndexValue) -> Option<IndexValue> {
+    let IndexValue::Quantity { value, system, code, .. } = value else { return None };
+    if system != UCUM {
+        return None;
+    }
+    let canonical = fhir::ucum::canonical(value, code).ok()?;
+    Some(IndexValue::Quantity {
+        value: canonical.value,
+        system: UCUM.to_owned(),
+        code: canonical.code,
+        unit: String::new(),
+    })
 }
 
 fn quantity(json: &Json) -> Option<IndexValue> {

@@ -22,7 +22,7 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
     values.extend(parts.iter().flat_map(|part| json.list(part)).filter_map(text));
 }
 
-fn text(json: &Json) -> Option<IndexValue> {
+pub(super) fn text(json: &Json) -> Option<IndexValue> {
     let exact = json.as_str().filter(|it| !it.is_empty())?;
     Some(IndexValue::String { folded: fold(exact), exact: exact.to_owned() })
 }

@@ -15,6 +15,18 @@ fn entries(resource: &Json, code: &str) -> Vec<IndexValue> {
     extracted.entries.into_iter().filter(|it| it.param == parameter.id).map(|it| it.value).collect()
 }
 
+fn aspect(resource: &Json, code: &str, aspect: Aspect) -> Vec<IndexValue> {
+    let registry = registry();
+    let id = registry.find(resource.str("resourceType").unwrap(), code).expect(code).aspect_id(aspect);
+    let extracted = extract(resource, BASE).unwrap();
+    extracted.entries.into_iter().filter(|it| it.param == id).map(|it| it.value).collect()
+}
+
+fn quantity(value: &str, system: &str, code: &str, unit: &str) -> IndexValue {
+    let value = Decimal::parse(value).unwrap();
+    IndexValue::Quantity { value, system: system.to_owned(), code: code.to_owned(), unit: unit.to_owned() }
+}
+
 fn token(system: &str, code: &str) -> IndexValue {
     IndexValue::Token { system: system.to_owned(), code: code.to_owned() }
 }
@@ -133,6 +145,207 @@ fn timings_money_ranges_and_canonicals() {
         entries(&risk, "probability"),
         ["1", "2"].map(|it| IndexValue::Number(Decimal::parse(it).unwrap())).to_vec()
     );
+}
+
+/// <https://hl7.org/fhir/R4/search.html#date>: what each data type denotes, in microseconds.
+#[test]
+fn dates_are_the_intervals_that_they_may_denote() {
+    const DAY: i64 = 86_400_000_000;
+    let period = |text: &str| Json::parse(format!("{{\"effectivePeriod\":{text}}}").as_bytes()).unwrap();
+    let timing = |text: &str| Json::parse(format!("{{\"effectiveTiming\":{text}}}").as_bytes()).unwrap();
+    for (value, low, high) in [
+        (object! { "effectiveDateTime": "1970" }, 0, 365 * DAY - 1),
+        (object! { "effectiveDateTime": "1970-02" }, 31 * DAY, 59 * DAY - 1),
+        (object! { "effectiveDateTime": "1970-01-02" }, DAY, 2 * DAY - 1),
+        (object! { "effectiveDateTime": "1970-01-01T00:00:01Z" }, 1_000_000, 1_999_999),
+        (object! { "effectiveDateTime": "1970-01-01T00:00:01.5Z" }, 1_500_000, 1_599_999),
+        (object! { "effectiveDateTime": "1970-01-01T01:00:00+01:00" }, 0, 999_999),
+        (object! { "effectiveInstant": "1970-01-01T00:00:00.000001Z" }, 1, 1),
+        (period(r#"{"start":"1970-01-01","end":"1970-01"}"#), 0, 31 * DAY - 1),
+        (period(r#"{"start":"1970-01-02"}"#), DAY, i64::MAX),
+        (period(r#"{"end":"1970-01-01"}"#), i64::MIN, DAY - 1),
+        (timing(r#"{"event":["1970-01-03","1970-01-01"]}"#), 0, 3 * DAY - 1),
+        (timing(r#"{"repeat":{"boundsPeriod":{"start":"1970-01-01","end":"1970-01-02"}}}"#), 0, 2 * DAY - 1),
+        (timing(r#"{"event":["1970-01-01"],"repeat":{"boundsPeriod":{"start":"1970-01-02"}}}"#), 0, i64::MAX),
+    ] {
+        let mut observation = value.clone();
+        observation.as_object_mut().unwrap().insert("resourceType", "Observation");
+        assert_eq!(entries(&observation, "date"), [IndexValue::Date { low, high }], "{value:?}");
+        assert_eq!(extract(&observation, BASE).unwrap().chronology, low, "{value:?}");
+    }
+    for nothing in [
+        period("{}"),
+        timing(r#"{"repeat":{"frequency":2}}"#),
+        timing(r#"{"repeat":{"boundsDuration":{"value":3,"code":"d"}}}"#),
+        object! { "effectiveDateTime": "yesterday" },
+    ] {
+        let mut observation = nothing;
+        observation.as_object_mut().unwrap().insert("resourceType", "Observation");
+        assert_eq!(entries(&observation, "date"), [], "{observation:?}");
+        assert_eq!(extract(&observation, BASE).unwrap().chronology, NO_CHRONOLOGY);
+    }
+}
+
+/// <https://hl7.org/fhir/R4/valueset-search-modifier-code.html>: what `:text` looks at.
+#[test]
+fn texts_of_codes_identifiers_and_references() {
+    let observation = object! {
+        "resourceType": "Observation",
+        "code": object! { "text": "Puls", "coding": array![
+            object! { "code": "1", "display": "Heart Rate" }, object! { "code": "2", "display": "Puls" }, object! {},
+        ] },
+        "identifier": array![object! { "value": "7", "type": object! { "text": "Lab No", "coding": array![object! { "display": "no" }] } }],
+        "subject": object! { "reference": "Patient/a", "display": "Änne" },
+        "performer": array![object! { "display": "nobody" }],
+    };
+    assert_eq!(
+        aspect(&observation, "code", Aspect::Text),
+        [string("Puls", "puls"), string("Heart Rate", "heart rate")]
+    );
+    assert_eq!(aspect(&observation, "identifier", Aspect::Text), [string("Lab No", "lab no")]);
+    assert_eq!(aspect(&observation, "subject", Aspect::Text), [string("Änne", "anne")]);
+    assert_eq!(aspect(&observation, "performer", Aspect::Text), [string("nobody", "nobody")]);
+    let coded = object! {
+        "resourceType": "Encounter", "class": object! { "code": "AMB", "display": "ambulatory" }, "status": "finished",
+    };
+    assert_eq!(aspect(&coded, "class", Aspect::Text), [string("ambulatory", "ambulatory")]);
+    assert_eq!(aspect(&coded, "status", Aspect::Text), []);
+    let patient = object! {
+        "resourceType": "Patient", "telecom": array![object! { "system": "phone", "value": "1" }],
+    };
+    assert_eq!(aspect(&patient, "phone", Aspect::Text), []);
+}
+
+/// <https://hl7.org/fhir/R4/search.html#token>, <https://hl7.org/fhir/R4/search.html#reference>
+#[test]
+fn identifiers_by_type_and_of_references() {
+    let coding = |system: &str, code: &str| object! { "system": system, "code": code };
+    let patient = object! {
+        "resourceType": "Patient",
+        "identifier": array![
+            object! { "system": "urn:mrn", "value": "7", "type": object! { "coding": array![coding("s", "MR"), coding("t", "X"), object! { "code": "" }] } },
+            object! { "value": "8" },
+            object! { "type": object! { "coding": array![coding("s", "MR")] } },
+        ],
+        "generalPractitioner": array![object! { "identifier": object! { "system": "urn:npi", "value": "9" } }],
+        "managingOrganization": object! { "reference": "Organization/1", "identifier": object! { "value": "x" } },
+    };
+    assert_eq!(aspect(&patient, "identifier", Aspect::OfType), [token("s\u{1f}MR", "7"), token("t\u{1f}X", "7")]);
+    assert_eq!(aspect(&patient, "general-practitioner", Aspect::Identifier), [token("urn:npi", "9")]);
+    assert_eq!(entries(&patient, "general-practitioner"), [], "a logical reference points nowhere");
+    assert_eq!(aspect(&patient, "organization", Aspect::Identifier), [token("", "x")]);
+    assert_eq!(entries(&patient, "organization"), [local("Organization", "1")]);
+}
+
+/// <https://hl7.org/fhir/R4/search.html#quantity>
+#[test]
+fn quantities_in_canonical_units() {
+    const UCUM: &str = "http://unitsofmeasure.org";
+    let observation = |value: Json| object! { "resourceType": "Observation", "valueQuantity": value };
+    let of = |value: &str, system: &str, code: &str| {
+        observation(object! { "value": number(value), "system": system, "code": code, "unit": "U" })
+    };
+    let grams = aspect(&of("1.5", UCUM, "kg"), "value-quantity", Aspect::Canonical);
+    assert_eq!(grams, [quantity("1500", UCUM, "g", "")]);
+    assert_eq!(grams, aspect(&of("1500000", UCUM, "mg"), "value-quantity", Aspect::Canonical));
+    assert_eq!(entries(&of("1.5", UCUM, "kg"), "value-quantity"), [quantity("1.5", UCUM, "kg", "U")]);
+    for other in [of("1", UCUM, "no unit"), of("1", "urn:other", "kg"), of("1", UCUM, "")] {
+        assert_eq!(aspect(&other, "value-quantity", Aspect::Canonical), [], "{other:?}");
+        assert_eq!(entries(&other, "value-quantity").len(), 1);
+    }
+    let sampled = object! {
+        "resourceType": "Observation", "valueSampledData": object! { "origin": object! { "value": number("1") } },
+    };
+    assert_eq!(entries(&sampled, "value-quantity"), []);
+    let condition = object! {
+        "resourceType": "Condition",
+        "onsetRange": object! {
+            "low": object! { "value": number("1"), "system": UCUM, "code": "min" }, "high": object! { "value": number("60"), "system": UCUM, "code": "s" },
+        },
+    };
+    assert_eq!(entries(&condition, "onset-age").len(), 2);
+    assert_eq!(aspect(&condition, "onset-age", Aspect::Canonical), [quantity("60", UCUM, "s", "")], "equal ones once");
+}
+
+/// <https://hl7.org/fhir/R4/search.html#combining>
+#[test]
+fn composites_combine_what_stands_in_one_element() {
+    const UCUM: &str = "http://unitsofmeasure.org";
+    let pressure = |code: &str, value: &str| {
+        object! {
+            "code": object! { "coding": array![object! { "system": "l", "code": code }, object! { "code": format!("{code}x") }] },
+            "valueQuantity": object! { "value": number(value), "system": UCUM, "code": "g", "unit": "gram" },
+        }
+    };
+    let observation = object! {
+        "resourceType": "Observation",
+        "code": object! { "coding": array![object! { "system": "l", "code": "panel" }] },
+        "valueCodeableConcept": object! { "coding": array![object! { "code": "v" }] },
+        "component": array![pressure("a", "1"), pressure("b", "2"), object! { "code": object! { "coding": array![object! { "code": "c" }] } }],
+    };
+    let composite = |code: (&str, &str), value: IndexValue| IndexValue::Composite(vec![token(code.0, code.1), value]);
+    let plain = [
+        composite(("l", "a"), quantity("1", UCUM, "g", "gram")),
+        composite(("", "ax"), quantity("1", UCUM, "g", "gram")),
+        composite(("l", "b"), quantity("2", UCUM, "g", "gram")),
+        composite(("", "bx"), quantity("2", UCUM, "g", "gram")),
+    ];
+    assert_eq!(entries(&observation, "component-code-value-quantity"), plain);
+    assert_eq!(entries(&observation, "combo-code-value-quantity"), plain);
+    assert_eq!(entries(&observation, "code-value-quantity"), []);
+    assert_eq!(entries(&observation, "code-value-concept"), [composite(("l", "panel"), token("", "v"))]);
+    assert_eq!(entries(&observation, "combo-code-value-concept"), [composite(("l", "panel"), token("", "v"))]);
+    let canonical = aspect(&observation, "component-code-value-quantity", Aspect::Canonical);
+    assert_eq!(canonical.len(), 4);
+    assert_eq!(canonical[0], composite(("l", "a"), quantity("1", UCUM, "g", "")));
+    assert_eq!(aspect(&observation, "code-value-concept", Aspect::Canonical), []);
+    let dated = object! {
+        "resourceType": "Observation", "code": object! { "coding": array![object! { "code": "d" }] }, "valueDateTime": "1970",
+    };
+    assert_eq!(entries(&dated, "code-value-date").len(), 1, "the definition names a type DateTime; corrected");
+}
+
+#[test]
+fn a_composite_reaches_outside_of_its_element() {
+    let sequence = object! {
+        "resourceType": "MolecularSequence", "coordinateSystem": number("0"),
+        "referenceSeq": object! { "chromosome": object! { "coding": array![object! { "code": "7" }] } },
+        "variant": array![object! { "start": number("1"), "end": number("2") }, object! { "start": number("3") }],
+    };
+    let whole = |text: &str| IndexValue::Number(Decimal::parse(text).unwrap());
+    assert_eq!(
+        entries(&sequence, "chromosome-variant-coordinate"),
+        [IndexValue::Composite(vec![token("", "7"), whole("1"), whole("2")])]
+    );
+    let document = object! {
+        "resourceType": "DocumentReference",
+        "relatesTo": array![object! { "code": "replaces", "target": object! { "reference": "DocumentReference/1" } }],
+    };
+    assert_eq!(
+        entries(&document, "relationship"),
+        [IndexValue::Composite(vec![local("DocumentReference", "1"), token("", "replaces")])]
+    );
+}
+
+#[test]
+fn in_17_a_resource_has_a_bounded_number_of_entries() {
+    let codings = |count: usize| {
+        Json::Array((0..count).map(|number| object! { "system": "s", "code": number.to_string() }).collect())
+    };
+    let observation = |count: usize| {
+        object! {
+            "resourceType": "Observation", "code": object! { "coding": codings(count) },
+            "valueCodeableConcept": object! { "coding": codings(50) },
+        }
+    };
+    assert!(extract(&observation(20), BASE).is_ok());
+    let error = extract(&observation(21), BASE).unwrap_err().to_string();
+    assert!(error.contains("code-value-concept") && error.contains("1000 combinations"), "{error}");
+    let members =
+        (0..=MOST_ENTRIES).map(|number| object! { "entity": object! { "reference": format!("Patient/{number}") } });
+    let group = object! { "resourceType": "Group", "member": members.collect::<Vec<_>>() };
+    let error = extract(&group, BASE).unwrap_err().to_string();
+    assert!(error.contains("search parameter member of Group"), "{error}");
 }
 
 #[test]

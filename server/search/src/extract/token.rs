@@ -10,7 +10,7 @@
 
 use fhir::json::Json;
 
-use crate::entry::IndexValue;
+use crate::entry::{IndexValue, identifier_type};
 
 pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>) {
     match type_name {
@@ -18,6 +18,24 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
         "Coding" => values.extend(pair(json, "code")),
         "Identifier" | "ContactPoint" => values.extend(pair(json, "value")),
         _ => values.extend(plain(json)),
+    }
+}
+
+/// `:of-type`: the value of an identifier under each coding of its type.
+pub(super) fn of_type(type_name: &str, json: &Json, values: &mut Vec<IndexValue>) {
+    let Some(value) = json.str("value").filter(|value| type_name == "Identifier" && !value.is_empty()) else { return };
+    let codings = json.get("type").map_or(&[][..], |concept| concept.list("coding"));
+    values.extend(codings.iter().filter_map(|coding| {
+        let code = coding.str("code").filter(|code| !code.is_empty())?;
+        let system = identifier_type(coding.str("system").unwrap_or_default(), code);
+        Some(IndexValue::Token { system, code: value.to_owned() })
+    }));
+}
+
+/// `:identifier`: the identifier by which a reference names its target.
+pub(super) fn identifier(type_name: &str, json: &Json, values: &mut Vec<IndexValue>) {
+    if type_name == "Reference" {
+        values.extend(json.get("identifier").and_then(|identifier| pair(identifier, "value")));
     }
 }
 

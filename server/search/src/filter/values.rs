@@ -6,7 +6,11 @@ use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::reference::Reference;
 
-use crate::query::ParamKind;
+use crate::entry::identifier_type;
+use crate::query::{Aspect, ParamKind};
+
+/// The code system of UCUM.
+const UCUM: &str = "http://unitsofmeasure.org";
 
 /// A value that a filter can look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,10 +31,25 @@ pub(crate) enum Value {
     Url(String),
     /// As written.
     Uri(String),
+    /// The values of each component of a composite parameter in one element.
+    Composite(Vec<Vec<Value>>),
 }
 
-/// The values of one element for one kind of parameter.
-pub(crate) fn of(kind: ParamKind, type_name: &str, json: &Json, base: &str) -> Vec<Value> {
+/// The values of one element for an aspect of a parameter; `kind` is that of the aspect.
+pub(crate) fn of(kind: ParamKind, aspect: Aspect, type_name: &str, json: &Json, base: &str) -> Vec<Value> {
+    match aspect {
+        Aspect::Value => plain(kind, type_name, json, base),
+        Aspect::Text => captions(type_name, json).into_iter().filter(|it| !it.is_empty()).map(Value::Text).collect(),
+        Aspect::OfType => typed(type_name, json),
+        Aspect::Identifier if type_name == "Reference" => {
+            json.get("identifier").map(|identifier| tokens("Identifier", identifier)).unwrap_or_default()
+        }
+        Aspect::Identifier => Vec::new(),
+        Aspect::Canonical => plain(kind, type_name, json, base).into_iter().filter_map(canonical).collect(),
+    }
+}
+
+fn plain(kind: ParamKind, type_name: &str, json: &Json, base: &str) -> Vec<Value> {
     match kind {
         ParamKind::Token => tokens(type_name, json),
         ParamKind::String => texts(type_name, json).into_iter().filter(|it| !it.is_empty()).map(Value::Text).collect(),
@@ -70,6 +89,38 @@ fn tokens(type_name: &str, json: &Json) -> Vec<Value> {
     }
     pairs.retain(|(system, code)| !(system.is_empty() && code.is_empty()));
     pairs.into_iter().map(|(system, code)| Value::Token(system, code)).collect()
+}
+
+/// What `:text` looks at. <https://hl7.org/fhir/R4/search.html#token>
+fn captions(type_name: &str, json: &Json) -> Vec<String> {
+    match type_name {
+        "CodeableConcept" => {
+            let displays = json.list("coding").iter().map(|coding| member(coding, "display"));
+            displays.chain([member(json, "text")]).collect()
+        }
+        "Coding" | "Reference" => vec![member(json, "display")],
+        "Identifier" => json.get("type").map(|concept| member(concept, "text")).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// `:of-type`: all three parts must be there.
+fn typed(type_name: &str, json: &Json) -> Vec<Value> {
+    let value = member(json, "value");
+    if type_name != "Identifier" || value.is_empty() {
+        return Vec::new();
+    }
+    let codings = json.get("type").map_or(&[][..], |concept| concept.list("coding")).iter();
+    let coded = codings.filter(|coding| !member(coding, "code").is_empty());
+    let name = |coding: &Json| identifier_type(&member(coding, "system"), &member(coding, "code"));
+    coded.map(|coding| Value::Token(name(coding), value.clone())).collect()
+}
+
+/// The same amount in canonical units; nothing for units that UCUM does not know.
+fn canonical(value: Value) -> Option<Value> {
+    let Value::Amount { value, system, code, .. } = value else { return None };
+    let canonical = fhir::ucum::canonical(&value, &code).ok().filter(|_| system == UCUM)?;
+    Some(Value::Amount { value: canonical.value, system, code: canonical.code, unit: String::new() })
 }
 
 fn texts(type_name: &str, json: &Json) -> Vec<String> {

@@ -1,10 +1,15 @@
-//! Search values made of index values.
+//! Search values made of values that occur.
 
 use fhir::date::format_instant;
+use fhir::decimal::Decimal;
+use fhir::ucum;
 
 use super::random::SplitMix64;
-use crate::entry::{IndexValue, Target};
+use crate::filter::values::Value;
 use crate::query::ParamKind;
+
+/// The prefixes as written.
+pub(super) const PREFIXES: &[&str] = &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"];
 
 /// What is searched for where nothing is known, by kind: odd, but well formed.
 const RANDOM: &[(ParamKind, &[&str])] = &[
@@ -13,54 +18,64 @@ const RANDOM: &[(ParamKind, &[&str])] = &[
     (ParamKind::String, &["a", "Pe", "ß", "É", "x y", r"\,", "zzzz"]),
     (ParamKind::Token, &["active", "final", "|true", "true", "http://loinc.org|", "http://nowhere|x", r"a\|b"]),
     (ParamKind::Reference, &["Patient/example", "example", "http://elsewhere/Patient/1", "urn:uuid:0", "Group/x"]),
-    (ParamKind::Quantity, &["5.4", "100||mg", "1|http://unitsofmeasure.org|kg", "-1", "0"]),
-    (ParamKind::Uri, &["http://hl7.org/fhir", "urn:oid:1.2.3", "x"]),
+    (
+        ParamKind::Quantity,
+        &["5.4", "100||mg", "1|http://unitsofmeasure.org|kg", "-1", "0", "7|http://unitsofmeasure.org|mm[Hg]"],
+    ),
+    (ParamKind::Uri, &["http://hl7.org/fhir", "urn:oid:1.2.3", "x", "http://hl7.org/fhir/", "http://hl7.org"]),
 ];
 
-/// The id that a value points at, if it is of that type.
-pub(super) fn local_id<'a>(value: &'a IndexValue, resource_type: &str) -> Option<&'a str> {
-    match value {
-        IndexValue::Reference(Target::Local { resource_type: found, id }) if found == resource_type => Some(id),
-        _ => None,
-    }
-}
+/// Units that measure the same, so that amounts can be asked for in another unit than they are stored in.
+const UNITS: &[&[&str]] = &[
+    &["kg", "g", "mg", "ug", "[lb_av]", "[oz_av]"],
+    &["m", "cm", "mm", "[in_i]", "[ft_i]"],
+    &["mm[Hg]", "kPa", "Pa", "cm[H2O]", "bar"],
+    &["L", "mL", "dL", "ul", "cm3"],
+    &["mg/dL", "g/L", "ug/mL", "kg/m3"],
+    &["mmol/L", "umol/L", "mol/m3", "nmol/mL"],
+    &["a", "mo", "wk", "d", "h", "min", "s", "ms"],
+    &["/min", "/s", "Hz"],
+    &["Cel", "K", "[degF]"],
+    &["%", "1", "[ppth]"],
+    &["kg/m2", "g/m2"],
+    &["10*3/uL", "10*9/L", "/nL"],
+];
 
-/// A search value of that kind, near the value found or random.
+/// A search value of that kind, with that modifier, near the value found or random.
 pub(super) fn written(
-    kind: ParamKind,
-    found: Option<&IndexValue>,
-    modifier: &str,
+    (kind, modifier): (ParamKind, &str),
+    found: Option<&Value>,
     base: &str,
     random: &mut SplitMix64,
 ) -> String {
     let found = if random.one_in(8) { None } else { found };
     let written = match found {
-        Some(IndexValue::Token { system, code }) => token(system, code, random),
-        Some(IndexValue::String { exact, .. }) => string(exact, modifier, random),
-        Some(IndexValue::Date { low, high }) => date(*low, *high, random),
-        Some(IndexValue::Number(number)) => near(number.as_str(), random),
-        Some(IndexValue::Quantity { value, system, code, unit }) => {
-            let number = near(value.as_str(), random);
-            match random.below(4) {
-                0 if !code.is_empty() => format!("{number}|{}|{}", escape(system), escape(code)),
-                1 if !code.is_empty() => format!("{number}||{}", escape(code)),
-                2 if !unit.is_empty() => format!("{number}||{}", escape(unit)),
-                _ => number,
-            }
-        }
-        Some(IndexValue::Reference(target)) => reference(target, base, random),
-        Some(IndexValue::Uri(uri)) => escape(uri),
-        Some(IndexValue::Composite(_)) => String::new(),
-        None => String::new(),
+        Some(Value::Token(system, code)) if modifier == ":of-type" => of_type(system, code),
+        Some(Value::Token(system, code)) => token(system, code, random),
+        Some(Value::Text(exact)) => string(exact, modifier, random),
+        Some(Value::Interval(low, high)) => date(*low, *high, random),
+        Some(Value::Number(number)) => near(number.as_str(), random),
+        Some(Value::Amount { value, system, code, unit }) => amount(value, [system, code, unit], random),
+        Some(Value::Local(resource_type, id)) => reference(resource_type, id, base, random),
+        Some(Value::Url(url)) => escape(url),
+        Some(Value::Uri(uri)) => address(uri, modifier, random),
+        Some(Value::Composite(_)) | None => String::new(),
     };
     if !written.is_empty() {
         return written;
     }
+    let kind = match modifier {
+        ":of-type" => return "http://terminology.hl7.org/CodeSystem/v2-0203|MR|12345".to_owned(),
+        ":above" | ":below" => return "http://hl7.org/fhir".to_owned(),
+        ":identifier" => ParamKind::Token,
+        ":text" => ParamKind::String,
+        _ => kind,
+    };
     let odd = RANDOM.iter().find(|(it, _)| *it == kind).and_then(|(_, values)| random.pick(values));
     odd.map_or_else(|| "1".to_owned(), |it| (*it).to_owned())
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         if matches!(letter, ',' | '|' | '$' | '\\') {
@@ -69,6 +84,13 @@ fn escape(text: &str) -> String {
         escaped.push(letter);
     }
     escaped
+}
+
+fn of_type(system: &str, code: &str) -> String {
+    match system.split_once('\u{1f}') {
+        Some((system, name)) if !system.is_empty() => format!("{}|{}|{}", escape(system), escape(name), escape(code)),
+        _ => String::new(),
+    }
 }
 
 fn token(system: &str, code: &str, random: &mut SplitMix64) -> String {
@@ -96,6 +118,24 @@ fn string(exact: &str, modifier: &str, random: &mut SplitMix64) -> String {
     if crate::fold::fold(&varied).is_empty() { String::new() } else { escape(&varied) }
 }
 
+/// The address, or some segments of it, or more than it.
+fn address(uri: &str, modifier: &str, random: &mut SplitMix64) -> String {
+    if modifier.is_empty() {
+        return escape(uri);
+    }
+    if uri.starts_with("urn:") {
+        return String::new();
+    }
+    if modifier == ":above" {
+        return escape(&format!("{uri}{}", random.pick(&["/more", "/a/b", "more", "/"]).unwrap_or(&"/")));
+    }
+    let ends: Vec<usize> = uri.match_indices('/').map(|(at, _)| at).filter(|at| *at > 8).collect();
+    match random.pick(&ends) {
+        Some(end) => escape(&uri[..*end + usize::from(random.one_in(2))]),
+        None => escape(uri),
+    }
+}
+
 fn date(low: i64, high: i64, random: &mut SplitMix64) -> String {
     const DAY: i64 = 86_400_000_000;
     let end = if random.one_in(2) { low } else { high };
@@ -113,11 +153,13 @@ fn date(low: i64, high: i64, random: &mut SplitMix64) -> String {
         2 => instant.saturating_add(1),
         _ => instant,
     });
-    match (random.below(6), text.get(..10)) {
+    match (random.below(8), text.get(..10)) {
         (0, _) => text[..4].to_owned(),
         (1, _) => text[..7].to_owned(),
         (2 | 3, Some(day)) => day.to_owned(),
         (4, _) => format!("{}Z", &text[..16]),
+        (5, _) => format!("{}+05:30", &text[..19]),
+        (6, _) => text[..19].to_owned(),
         _ => text,
     }
 }
@@ -134,14 +176,38 @@ fn near(number: &str, random: &mut SplitMix64) -> String {
     }
 }
 
-fn reference(target: &Target, base: &str, random: &mut SplitMix64) -> String {
-    match target {
-        Target::Url(url) => escape(url),
-        Target::Local { resource_type, id } => match random.below(5) {
-            0 => id.clone(),
-            1 => format!("{base}/{resource_type}/{id}"),
-            2 => format!("{resource_type}/{id}x").chars().take(resource_type.len() + 65).collect(),
-            _ => format!("{resource_type}/{id}"),
+fn amount(value: &Decimal, [system, code, unit]: [&str; 3], random: &mut SplitMix64) -> String {
+    let number = near(value.as_str(), random);
+    match random.below(6) {
+        0 | 1 if !code.is_empty() => match elsewise(value, code, random) {
+            Some((number, code)) if random.one_in(3) => format!("{number}||{code}"),
+            Some((number, code)) => format!("{number}|http://unitsofmeasure.org|{code}"),
+            None => format!("{number}|{}|{}", escape(system), escape(code)),
         },
+        2 if !code.is_empty() => format!("{number}|{}|{}", escape(system), escape(code)),
+        3 if !code.is_empty() => format!("{number}||{}", escape(code)),
+        4 if !unit.is_empty() => format!("{number}||{}", escape(unit)),
+        _ => number,
+    }
+}
+
+/// The same amount in another unit, sometimes rounded.
+fn elsewise(value: &Decimal, code: &str, random: &mut SplitMix64) -> Option<(String, &'static str)> {
+    let units = UNITS.iter().find(|units| units.contains(&code))?;
+    let other = random.pick(units)?;
+    let converted = ucum::convert(value, code, other).ok()?;
+    let text = converted.as_str();
+    let digits = if random.one_in(3) { 4 } else { 12 };
+    let end = text.find('.').map_or(text.len(), |point| text.len().min(point + 1 + digits));
+    let rounded = if text.contains(['e', 'E']) { text } else { text[..end].trim_end_matches('.') };
+    Some((rounded.to_owned(), other))
+}
+
+fn reference(resource_type: &str, id: &str, base: &str, random: &mut SplitMix64) -> String {
+    match random.below(5) {
+        0 => id.to_owned(),
+        1 => format!("{base}/{resource_type}/{id}"),
+        2 => format!("{resource_type}/{id}x").chars().take(resource_type.len() + 65).collect(),
+        _ => format!("{resource_type}/{id}"),
     }
 }

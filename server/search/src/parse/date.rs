@@ -12,7 +12,8 @@ pub(super) fn matches(name: &str, value: &str, now: i64) -> Result<Vec<DateMatch
     alternatives(name, value)?.into_iter().map(|alternative| one(name, alternative, now)).collect()
 }
 
-fn one(name: &str, value: &str, now: i64) -> Result<DateMatch, Refusal> {
+/// One date with prefix, escapes still in it.
+pub(super) fn one(name: &str, value: &str, now: i64) -> Result<DateMatch, Refusal> {
     let text = unescape(name, value)?;
     let (prefix, rest) = prefix::split(name, &text)?;
     let Some(date) = DateTime::parse(rest) else {

@@ -26,6 +26,16 @@ pub(super) fn parts(value: &str) -> Vec<&str> {
     split(value, b'|')
 }
 
+/// The components of a composite value, between `$`, still escaped.
+pub(super) fn components(value: &str) -> Vec<&str> {
+    split(value, b'$')
+}
+
+/// The text with escapes, so that it is one alternative; `|` separates still.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace(',', "\\,").replace('$', "\\$")
+}
+
 /// The text that is meant.
 pub(super) fn unescape(name: &str, value: &str) -> Result<String, Refusal> {
     let mut text = String::with_capacity(value.len());
@@ -72,6 +82,8 @@ mod tests {
         assert_eq!(alternatives("x", r"a\,b,c").unwrap(), [r"a\,b", "c"]);
         assert_eq!(alternatives("x", r"a\\,c").unwrap(), [r"a\\", "c"]);
         assert_eq!(parts(r"a\|b|c"), [r"a\|b", "c"]);
+        assert_eq!(components(r"a\$b$c|d$e"), [r"a\$b", "c|d", "e"]);
+        assert_eq!(unescape("x", &escape(r"a,b$c\d")).unwrap(), r"a,b$c\d");
         assert_eq!(unescape("x", r"a\,b\|c\$d\\e").unwrap(), r"a,b|c$d\e");
         for bad in [r"a\n", r"a\"] {
             assert!(unescape("x", bad).is_err(), "{bad}");

@@ -1,68 +1,97 @@
 //! `_include` and `_revinclude`. <https://hl7.org/fhir/R4/search.html#include>
+//!
+//! `_include=Type:parameter`, `Type:parameter:Target`, `Type:*`, `*`; `_revinclude=Type:parameter`, `Type:*`; with
+//! `:iterate` they are applied to what was included too.
 
 use std::sync::Arc;
 
 use fhir::definitions::is_resource_type;
 
-use super::find;
 use super::refusal::Refusal;
+use super::{chain, find};
 use crate::query::{Include, Param, ParamKind};
-use crate::registry::Parameter;
+use crate::registry::{Parameter, registry};
 
-/// `_include=Type:parameter[:Target]` on a search of `searched`.
-pub(super) fn forward(name: &str, value: &str, searched: &str) -> Result<Include, Refusal> {
-    let written = Written::read(name, value)?;
-    if written.source != searched {
+/// The include that `name=value` asks for in a search of `searched`; None if it concerns only another one of `types`.
+pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> Result<Option<Include>, Refusal> {
+    let (direction, modifier) = name.split_once(':').map_or((name, None), |(name, modifier)| (name, Some(modifier)));
+    let iterate = match modifier {
+        None => false,
+        Some("iterate") => true,
+        Some("recurse") => {
+            return Err(Refusal::unknown(format!("{name}: R4 calls it {direction}:iterate, :recurse is of STU3")));
+        }
+        Some(other) => return Err(Refusal::unknown(format!("{name}: there is no modifier {other:?}; iterate is one"))),
+    };
+    if direction == "_include" {
+        forward(name, value, searched, types, iterate)
+    } else {
+        reverse(name, value, searched, types, iterate)
+    }
+}
+
+fn forward(name: &str, value: &str, searched: &str, types: &[&str], iterate: bool) -> Result<Option<Include>, Refusal> {
+    let everything = format!("{searched}:*");
+    let written = Written::read(name, if value == "*" { &everything } else { value })?;
+    if !iterate && !types.contains(&written.source) {
         return Err(Refusal::invalid(format!(
-            "{name}={value} never applies: {searched} is searched, and includes of includes are not supported yet"
+            "{name}={value} never applies: {} is searched; includes of what is included need _include:iterate",
+            types.join(", ")
         )));
     }
     if let Some(target) = written.target
-        && !written.parameter.targets.iter().any(|it| it == target)
+        && !written.parameters.iter().any(|it| chain::points_at(it, target))
     {
         return Err(written.cannot_point_at(name, target));
     }
-    Ok(written.include(false, written.target.map(str::to_owned)))
+    let applies = iterate || written.source == searched;
+    Ok(applies.then(|| written.include(false, iterate, |_| true)))
 }
 
-/// `_revinclude=Type:parameter[:Target]` on a search of `searched`.
-pub(super) fn reverse(name: &str, value: &str, searched: &str) -> Result<Include, Refusal> {
+fn reverse(name: &str, value: &str, searched: &str, types: &[&str], iterate: bool) -> Result<Option<Include>, Refusal> {
+    if value == "*" {
+        return Err(Refusal::invalid(format!(
+            "{name}=*: write Type:*, for each type whose references are to be followed"
+        )));
+    }
     let written = Written::read(name, value)?;
-    let pointed_at = written.target.unwrap_or(searched);
-    if !written.parameter.targets.iter().any(|it| it == pointed_at) {
-        return Err(written.cannot_point_at(name, pointed_at));
+    let points_at = |target: &str| written.parameters.iter().any(|it| chain::points_at(it, target));
+    if let Some(target) = written.target {
+        if !points_at(target) {
+            return Err(written.cannot_point_at(name, target));
+        }
+        if !iterate && !types.contains(&target) {
+            let types = types.join(", ");
+            return Err(Refusal::invalid(format!("{name}={value} never applies: {types} is searched")));
+        }
+    } else if !iterate && !types.iter().any(|it| points_at(it)) {
+        return Err(written.cannot_point_at(name, searched));
     }
-    if pointed_at != searched {
-        return Err(Refusal::invalid(format!("{name}={value} never applies: {searched} is searched")));
-    }
-    Ok(written.include(true, None))
+    let applies = iterate || (points_at(searched) && written.target.is_none_or(|it| it == searched));
+    let concerns = |it: &Parameter| match written.target {
+        Some(target) => chain::points_at(it, target),
+        None => iterate || chain::points_at(it, searched),
+    };
+    Ok(applies.then(|| written.include(true, iterate, concerns)))
 }
 
 /// The parts of an include, checked one by one.
 struct Written<'a> {
     source: &'a str,
-    parameter: Arc<Parameter>,
-    param: Param,
+    parameters: Vec<Arc<Parameter>>,
     target: Option<&'a str>,
 }
 
 impl<'a> Written<'a> {
     fn read(name: &str, value: &'a str) -> Result<Self, Refusal> {
-        if let Some((_, modifier)) = name.split_once(':') {
-            return Err(match modifier {
-                "iterate" | "recurse" => Refusal::not_supported(format!("{name} is not supported yet")),
-                _ => Refusal::unknown(format!("{name}: there is no modifier {modifier:?}")),
-            });
-        }
-        if value.contains('*') {
-            return Err(Refusal::not_supported(format!("{name}={value}: wildcards are not supported yet")));
-        }
         let parts: Vec<&str> = value.split(':').collect();
         let (source, code, target) = match parts.as_slice() {
             [source, code] => (*source, *code, None),
             [source, code, target] => (*source, *code, Some(*target)),
             _ => {
-                return Err(Refusal::invalid(format!("{name}={value}: write Type:parameter or Type:parameter:Target")));
+                return Err(Refusal::invalid(format!(
+                    "{name}={value}: write Type:parameter, Type:parameter:Target or Type:*"
+                )));
             }
         };
         for resource_type in [Some(source), target].into_iter().flatten() {
@@ -70,25 +99,48 @@ impl<'a> Written<'a> {
                 return Err(Refusal::invalid(format!("{name}={value}: {resource_type:?} is not a resource type")));
             }
         }
-        let parameter = find(source, code)?;
-        match parameter.param() {
-            Some(param) if param.kind == ParamKind::Reference => Ok(Written { source, parameter, param, target }),
-            _ => Err(Refusal::invalid(format!("{name}={value}: {code} of {source} is not a reference parameter"))),
+        if code == "*" {
+            return Self::all(name, source, target);
         }
+        let parameter = find(source, code)?;
+        if !is_reference(&parameter) {
+            return Err(Refusal::invalid(format!("{name}={value}: {code} of {source} is not a reference parameter")));
+        }
+        if !parameter.is_indexed {
+            let text = format!("{name}={value}: {code} of {source} is being indexed, and not to be followed yet");
+            return Err(Refusal::not_supported(text));
+        }
+        Ok(Written { source, parameters: vec![parameter], target })
     }
 
-    fn include(&self, reverse: bool, target_type: Option<String>) -> Include {
-        Include {
-            reverse,
-            source_type: self.source.to_owned(),
-            params: vec![self.param.clone()],
-            target_type,
-            iterate: false,
+    fn all(name: &str, source: &'a str, target: Option<&'a str>) -> Result<Self, Refusal> {
+        let registry = registry();
+        let references = registry.parameters(source).filter(|it| is_reference(it) && it.is_indexed);
+        let wanted = references.filter(|it| target.is_none_or(|target| chain::points_at(it, target)));
+        let parameters: Vec<Arc<Parameter>> = wanted.cloned().collect();
+        if parameters.is_empty() {
+            let towards = target.map(|it| format!(" to {it}")).unwrap_or_default();
+            return Err(Refusal::invalid(format!("{name}={source}:*: {source} has no references{towards}")));
         }
+        Ok(Written { source, parameters, target })
+    }
+
+    fn include(&self, reverse: bool, iterate: bool, concerns: impl Fn(&Parameter) -> bool) -> Include {
+        let params: Vec<Param> = self.parameters.iter().filter(|it| concerns(it)).filter_map(|it| it.param()).collect();
+        // Of the matches of a page all are of the type that is searched.
+        let target_type = self.target.filter(|_| !reverse || iterate).map(str::to_owned);
+        Include { reverse, source_type: self.source.to_owned(), params, target_type, iterate }
     }
 
     fn cannot_point_at(&self, name: &str, target: &str) -> Refusal {
-        let (source, code, targets) = (self.source, &self.param.code, self.parameter.targets.join(", "));
+        let (source, code, targets) = match self.parameters.as_slice() {
+            [one] => (self.source, one.code.as_str(), one.targets.join(", ")),
+            _ => (self.source, "no parameter", "other types".to_owned()),
+        };
         Refusal::invalid(format!("{name}: {code} of {source} cannot point at {target}, only at {targets}"))
     }
+}
+
+fn is_reference(parameter: &Parameter) -> bool {
+    parameter.param().is_some_and(|it| it.kind == ParamKind::Reference)
 }

@@ -2,100 +2,144 @@
 
 use fhir::definitions::is_resource_type;
 
+use super::condition::exact_unless_indexed;
+use super::place::Place;
 use super::refusal::{Refusal, nearest};
-use super::{Options, date, number, quantity, reference, string, token, uri};
-use crate::query::{Filter, Match, ParamKind, StringMode};
+use super::{chain, composite, date, elements, hierarchy, number, quantity, reference, string, token, uri};
+use crate::query::{Aspect, Filter, Match, Param, ParamKind, StringMode};
 use crate::registry::{Kind, Parameter};
-
-/// Modifiers that R4 (or a later release) defines and that are not there yet.
-const LATER: &[&str] = &[
-    "text",
-    "in",
-    "not-in",
-    "above",
-    "below",
-    "of-type",
-    "identifier",
-    "iterate",
-    "recurse",
-    "code-text",
-    "text-advanced",
-];
 
 /// Refuses a modifier on a parameter that has none.
 pub(super) fn none(code: &str, modifier: Option<&str>) -> Result<(), Refusal> {
     match modifier {
         None => Ok(()),
-        Some(modifier) => Err(Refusal::not_supported(format!("{code} has no modifier {modifier:?}"))),
+        Some(modifier) => Err(Refusal::unknown(format!("{code} has no modifier {modifier:?}"))),
+    }
+}
+
+/// The value of `:missing`.
+pub(super) fn missing(code: &str, value: &str) -> Result<bool, Refusal> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Refusal::invalid(format!("{code}:missing is true or false, not {value:?}"))),
     }
 }
 
 /// The condition that `parameter` with `modifier` and `value` states.
 pub(super) fn filter(
+    place: Place<'_>,
     parameter: &Parameter,
     modifier: Option<&str>,
     value: &str,
-    options: &Options,
 ) -> Result<Filter, Refusal> {
     let (Some(param), Kind::Indexed(kind)) = (parameter.param(), parameter.kind) else {
         let kind = parameter.kind.as_str();
-        return Err(Refusal::not_supported(format!("{} is a {kind} parameter, not supported yet", parameter.code)));
+        return Err(Refusal::not_supported(format!("{} is a {kind} parameter without expression", parameter.code)));
     };
-    if modifier == Some("missing") {
-        return match value {
-            "true" | "false" => Ok(Filter::Missing { param, missing: value == "true" }),
-            _ => Err(Refusal::invalid(format!("{}:missing is true or false, not {value:?}", param.code))),
-        };
-    }
-    let name = param.code.as_str();
+    let filter = match (kind, modifier) {
+        (ParamKind::Composite, None) => composite::filter(place, parameter, value)?,
+        (ParamKind::Composite, Some(modifier)) => return Err(refuse(parameter, kind, modifier)),
+        (_, Some("missing")) => Filter::Missing { missing: missing(&param.code, value)?, param },
+        (ParamKind::Quantity, None) => quantity::filter(parameter, value)?,
+        _ => {
+            let (param, matches) = matches(place, parameter, param, (kind, modifier), value)?;
+            Filter::Any { param, matches, negated: matches!(modifier, Some("not" | "not-in")) }
+        }
+    };
+    Ok(exact_unless_indexed(parameter, filter))
+}
+
+/// The alternatives, and the aspect of the parameter that they are compared with.
+fn matches(
+    place: Place<'_>,
+    parameter: &Parameter,
+    param: Param,
+    (kind, modifier): (ParamKind, Option<&str>),
+    value: &str,
+) -> Result<(Param, Vec<Match>), Refusal> {
+    let (name, options) = (parameter.code.as_str(), place.options);
+    let aspect =
+        |aspect: Aspect| parameter.aspect(aspect).ok_or_else(|| refuse(parameter, kind, modifier.unwrap_or("")));
     let matches = match (kind, modifier) {
         (ParamKind::Token, None | Some("not")) => token::matches(name, value)?,
+        (ParamKind::Token, Some("in" | "not-in")) => token::value_sets(name, value, options)?,
+        (ParamKind::Token, Some(way @ ("above" | "below"))) => {
+            hierarchy::tokens(name, value, hierarchy::direction(way))?
+        }
+        (ParamKind::Token, Some("of-type")) if !elements::can_select(parameter, &["Identifier"]) => {
+            return Err(Refusal::unknown(format!(
+                "{name}:of-type: {name} holds no identifiers, which alone have types"
+            )));
+        }
+        (ParamKind::Token, Some("of-type")) => return Ok((aspect(Aspect::OfType)?, token::of_type(name, value)?)),
+        (ParamKind::Token | ParamKind::Reference, Some("text")) => {
+            return Ok((aspect(Aspect::Text)?, string::matches(name, value, StringMode::StartsWith)?));
+        }
         (ParamKind::String, None) => string::matches(name, value, StringMode::StartsWith)?,
         (ParamKind::String, Some("contains")) => string::matches(name, value, StringMode::Contains)?,
         (ParamKind::String, Some("exact")) => string::matches(name, value, StringMode::Exact)?,
         (ParamKind::Date, None) => date::matches(name, value, options.now)?.into_iter().map(Match::Date).collect(),
         (ParamKind::Number, None) => number::matches(name, value)?,
-        (ParamKind::Quantity, None) => quantity::matches(name, value)?,
         (ParamKind::Uri, None) => uri::matches(name, value)?,
+        (ParamKind::Uri, Some(way @ ("above" | "below"))) => hierarchy::uris(name, value, hierarchy::direction(way))?,
         (ParamKind::Reference, None) => reference::matches(parameter, None, value, options)?,
-        (ParamKind::Reference, Some(only)) if is_resource_type(only) => {
-            if !parameter.targets.iter().any(|it| it == only) {
-                let targets = parameter.targets.join(", ");
-                return Err(Refusal::invalid(format!("{name} cannot point at {only}, only at {targets}")));
-            }
-            reference::matches(parameter, Some(only), value, options)?
+        (ParamKind::Reference, Some("identifier")) => {
+            return Ok((aspect(Aspect::Identifier)?, token::matches(name, value)?));
         }
-        (ParamKind::Composite, None) => return Err(Refusal::not_supported(format!("{name}: not supported yet"))),
-        (kind, Some(modifier)) => return Err(refuse(parameter, kind, modifier)),
+        (ParamKind::Reference, Some("above" | "below")) if !parameter.is_indexed => {
+            return Err(Refusal::not_supported(format!(
+                "{name} is being indexed; until then it has no :above and :below"
+            )));
+        }
+        (ParamKind::Reference, Some(way @ ("above" | "below"))) => {
+            hierarchy::references(parameter, value, hierarchy::direction(way), options)?
+        }
+        (ParamKind::Reference, Some(only)) if is_resource_type(only) => {
+            reference::matches(parameter, Some(chain::target(parameter, only)?), value, options)?
+        }
+        (_, modifier) => return Err(refuse(parameter, kind, modifier.unwrap_or_default())),
     };
-    Ok(Filter::Any { param, matches, negated: modifier == Some("not") })
+    Ok((param, matches))
 }
 
-/// The modifiers that a kind of parameter understands.
-pub(super) fn supported(kind: ParamKind) -> &'static [&'static str] {
+/// The modifiers that a kind of parameter understands; `[type]` stands for the types that a reference may point at.
+pub(super) fn of_kind(kind: ParamKind) -> &'static [&'static str] {
     match kind {
-        ParamKind::Token => &["missing", "not"],
+        ParamKind::Token => &["missing", "not", "text", "in", "not-in", "above", "below", "of-type"],
         ParamKind::String => &["missing", "exact", "contains"],
-        ParamKind::Number
-        | ParamKind::Date
-        | ParamKind::Quantity
-        | ParamKind::Uri
-        | ParamKind::Reference
-        | ParamKind::Composite => {
-            &["missing"]
-        }
+        ParamKind::Reference => &["missing", "[type]", "identifier", "text", "above", "below"],
+        ParamKind::Uri => &["missing", "above", "below"],
+        ParamKind::Number | ParamKind::Date | ParamKind::Quantity => &["missing"],
+        ParamKind::Composite => &[],
     }
+}
+
+/// The modifiers that a parameter understands.
+pub(super) fn of(parameter: &Parameter) -> Vec<&'static str> {
+    let Kind::Indexed(kind) = parameter.kind else { return Vec::new() };
+    if parameter.code == "_id" {
+        return vec!["missing", "not"];
+    }
+    let has = |modifier: &&&'static str| match **modifier {
+        "of-type" => elements::can_select(parameter, &["Identifier"]),
+        "identifier" | "text" if kind == ParamKind::Reference => elements::can_select(parameter, &["Reference"]),
+        "above" | "below" if kind == ParamKind::Reference => hierarchy::has_any(parameter),
+        "[type]" => parameter.targets.len() != 1,
+        _ => true,
+    };
+    of_kind(kind).iter().filter(has).copied().collect()
 }
 
 fn refuse(parameter: &Parameter, kind: ParamKind, modifier: &str) -> Refusal {
-    let name = &parameter.code;
-    if LATER.contains(&modifier) {
-        return Refusal::not_supported(format!("{name}:{modifier}: the modifier {modifier:?} is not supported yet"));
+    let (name, types) = (&parameter.code, parameter.targets.iter().map(String::as_str));
+    if kind == ParamKind::Composite {
+        return Refusal::unknown(format!("{name}:{modifier}: composite parameters have no modifiers"));
     }
-    let types = if kind == ParamKind::Reference { parameter.targets.as_slice() } else { &[] };
-    let nearest = nearest(modifier, supported(kind).iter().copied().chain(types.iter().map(String::as_str)));
+    let known = of_kind(kind).iter().copied().filter(|it| *it != "[type]");
+    let nearest = nearest(modifier, known.chain(types.filter(|_| kind == ParamKind::Reference)));
+    let kind = parameter.kind.as_str();
     Refusal::unknown(format!(
-        "{name}:{modifier}: {} parameters have no modifier {modifier:?}; the nearest are {nearest}",
-        parameter.kind.as_str()
+        "{name}:{modifier}: {kind} parameters have no modifier {modifier:?}; the nearest are {nearest}"
     ))
 }

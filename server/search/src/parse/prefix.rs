@@ -1,7 +1,7 @@
 //! Comparison prefixes before dates, numbers and quantities. <https://hl7.org/fhir/R4/search.html#prefix>
 
 use super::refusal::Refusal;
-use crate::query::Prefix;
+use crate::query::{ParamKind, Prefix};
 
 /// The prefix (`eq` where none is written) and the rest.
 pub(super) fn split<'a>(name: &str, value: &'a str) -> Result<(Prefix, &'a str), Refusal> {
@@ -23,4 +23,14 @@ pub(super) fn split<'a>(name: &str, value: &'a str) -> Result<(Prefix, &'a str),
         }
     };
     Ok((prefix, &value[letters..]))
+}
+
+/// The prefixes that values of a kind understand.
+pub(super) fn of(kind: ParamKind) -> &'static [&'static str] {
+    match kind {
+        ParamKind::Number | ParamKind::Date | ParamKind::Quantity => {
+            &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
+        }
+        _ => &[],
+    }
 }

@@ -1,26 +1,83 @@
-//! Quantity values: `number`, `number|system|code`, `number||code`. <https://hl7.org/fhir/R4/search.html#quantity>
+//! Quantity values: `number`, `number|system|code`, `number||code`, `number|code`.
+//! <https://hl7.org/fhir/R4/search.html#quantity>
+//!
+//! A UCUM unit is compared in canonical units, so that other units of the same dimension are found. `number||code` and
+//! `number|code` mean the unit as coded or as written for people, or, if it is a UCUM unit, the canonical one.
+
+use fhir::decimal::Decimal;
 
 use super::escape::{alternatives, parts, unescape};
 use super::number;
 use super::refusal::Refusal;
-use crate::query::{Match, UnitMatch};
+use crate::query::{Aspect, Filter, Match, NumberMatch, UnitMatch};
+use crate::registry::Parameter;
 
-/// The alternatives of a quantity parameter.
-pub(super) fn matches(name: &str, value: &str) -> Result<Vec<Match>, Refusal> {
-    alternatives(name, value)?.into_iter().map(|alternative| one(name, alternative)).collect()
+/// The system of units whose quantities convert into each other.
+const UCUM: &str = "http://unitsofmeasure.org";
+
+/// The condition of a quantity parameter.
+pub(super) fn filter(parameter: &Parameter, value: &str) -> Result<Filter, Refusal> {
+    Ok(any(parameter, &matches(&parameter.code, value)?))
 }
 
-fn one(name: &str, value: &str) -> Result<Match, Refusal> {
+/// One condition for each aspect that occurs.
+pub(super) fn any(parameter: &Parameter, found: &[(Aspect, Match)]) -> Filter {
+    let of = |aspect: Aspect| found.iter().filter(move |it| it.0 == aspect).map(|it| it.1.clone()).collect::<Vec<_>>();
+    let filters = [Aspect::Value, Aspect::Canonical].map(|aspect| (aspect, of(aspect)));
+    let filters = filters.into_iter().filter(|(_, matches)| !matches.is_empty());
+    let mut filters: Vec<Filter> = filters
+        .filter_map(|(aspect, matches)| Some(Filter::Any { param: parameter.aspect(aspect)?, matches, negated: false }))
+        .collect();
+    if filters.len() == 1 { filters.remove(0) } else { Filter::Or(filters) }
+}
+
+/// The alternatives, each with the aspect that it looks at.
+pub(super) fn matches(name: &str, value: &str) -> Result<Vec<(Aspect, Match)>, Refusal> {
+    let mut found = Vec::new();
+    for alternative in alternatives(name, value)? {
+        found.extend(one(name, alternative)?);
+    }
+    Ok(found)
+}
+
+fn one(name: &str, value: &str) -> Result<Vec<(Aspect, Match)>, Refusal> {
     let parts = parts(value).into_iter().map(|part| unescape(name, part)).collect::<Result<Vec<_>, _>>()?;
-    let unit = match parts.as_slice() {
-        [_] => None,
-        [_, system, code] if system.is_empty() && !code.is_empty() => Some(UnitMatch::Named(code.clone())),
-        [_, system, code] if !code.is_empty() => Some(UnitMatch::Coded { system: system.clone(), code: code.clone() }),
+    let (number, system, code) = match parts.as_slice() {
+        [number] => {
+            let number = number::one(name, number)?;
+            return Ok(vec![(Aspect::Value, Match::Quantity { number, unit: None })]);
+        }
+        [number, code] if !code.is_empty() => (number, "", code),
+        [number, system, code] if !code.is_empty() => (number, system.as_str(), code),
         _ => {
             return Err(Refusal::invalid(format!(
-                "{name}: {value:?} is not a quantity: write number, number|system|code or number||code"
+                "{name}: {value:?} is not a quantity: write number, number|system|code, number||code or number|code"
             )));
         }
     };
-    Ok(Match::Quantity { number: number::one(name, &parts[0])?, unit })
+    let number = number::one(name, number)?;
+    let canonical = if system.is_empty() || system == UCUM { canonical(&number, code) } else { None };
+    let (system, code) = (system.to_owned(), code.clone());
+    let plain = |unit| (Aspect::Value, Match::Quantity { number: number.clone(), unit: Some(unit) });
+    Ok(match canonical {
+        Some(canonical) if system == UCUM => vec![(Aspect::Canonical, canonical)],
+        None if !system.is_empty() => vec![plain(UnitMatch::Coded { system, code })],
+        canonical => {
+            let named = plain(UnitMatch::Named(code));
+            std::iter::once(named).chain(canonical.map(|it| (Aspect::Canonical, it))).collect()
+        }
+    })
+}
+
+/// The same question in canonical units; None if the unit is not of UCUM, or turns the order of numbers around, as pH
+/// does.
+fn canonical(number: &NumberMatch, code: &str) -> Option<Match> {
+    let convert = |value: &Decimal| fhir::ucum::canonical(value, code).ok();
+    let (value, low, high) = (convert(&number.value)?, convert(&number.low)?, convert(&number.high)?);
+    if low.value > high.value {
+        return None;
+    }
+    let unit = Some(UnitMatch::Canonical(value.code));
+    let number = NumberMatch { prefix: number.prefix, value: value.value, low: low.value, high: high.value };
+    Some(Match::Quantity { number, unit })
 }

@@ -22,7 +22,8 @@ pub(super) fn matches(
     let mut found = Vec::new();
     for alternative in alternatives(name, value)? {
         let text = unescape(name, alternative)?;
-        found.extend(targets(parameter, only, &text, options)?.into_iter().map(Match::Reference));
+        let targets = targets(name, &parameter.targets, only, &text, options)?;
+        found.extend(targets.into_iter().map(Match::Reference));
     }
     if found.len() > MAX_ALTERNATIVES {
         return Err(Refusal::too_costly(format!(
@@ -35,11 +36,17 @@ pub(super) fn matches(
     Ok(found)
 }
 
-fn targets(parameter: &Parameter, only: Option<&str>, text: &str, options: &Options) -> Result<Vec<Target>, Refusal> {
-    let name = &parameter.code;
+/// What one value may mean: a bare id one reference for each of `types`.
+pub(super) fn targets(
+    name: &str,
+    types: &[String],
+    only: Option<&str>,
+    text: &str,
+    options: &Options,
+) -> Result<Vec<Target>, Refusal> {
     match Reference::parse(text, &options.base) {
-        Reference::Local { version: Some(_), .. } => Err(Refusal::not_supported(format!(
-            "{name}: searching for references to one version ({text:?}) is not supported yet; leave /_history/… out"
+        Reference::Local { version: Some(_), .. } => Err(Refusal::invalid(format!(
+            "{name}: R4 has no search for references to one version ({text:?}); leave /_history/… out"
         ))),
         Reference::Local { resource_type, .. } if !is_resource_type(&resource_type) => {
             Err(Refusal::invalid(format!("{name}: {resource_type} in {text:?} is not a resource type")))
@@ -51,9 +58,8 @@ fn targets(parameter: &Parameter, only: Option<&str>, text: &str, options: &Opti
         Reference::Absolute(url) | Reference::Urn(url) if only.is_none() => Ok(vec![Target::Url(url)]),
         Reference::Other(id) if id::is_valid(&id) => Ok(match only {
             Some(resource_type) => vec![Target::Local { resource_type: resource_type.to_owned(), id }],
-            None if parameter.targets.is_empty() => vec![Target::Url(id)],
-            None => parameter
-                .targets
+            None if types.is_empty() => vec![Target::Url(id)],
+            None => types
                 .iter()
                 .map(|resource_type| Target::Local { resource_type: resource_type.clone(), id: id.clone() })
                 .collect(),

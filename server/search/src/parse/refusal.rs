@@ -16,7 +16,7 @@ impl Refusal {
         Refusal { code: IssueCode::Invalid, text, ignorable: true }
     }
 
-    /// R4 defines it, this server does not do it yet.
+    /// R4 defines it, this server does not do it.
     pub(super) fn not_supported(text: String) -> Self {
         Refusal { code: IssueCode::NotSupported, text, ignorable: true }
     }
@@ -29,6 +29,17 @@ impl Refusal {
     /// Beyond a limit. (IN-17)
     pub(super) fn too_costly(text: String) -> Self {
         Refusal { code: IssueCode::TooCostly, text, ignorable: false }
+    }
+
+    /// The same, with where it stands.
+    pub(super) fn within(self, place: &str) -> Self {
+        let text = if self.text.starts_with("_filter") { self.text } else { format!("{place}: {}", self.text) };
+        Refusal { text, ..self }
+    }
+
+    /// The same, but never left out.
+    pub(super) fn firm(self) -> Self {
+        Refusal { ignorable: false, ..self }
     }
 
     /// Whether `Prefer: handling=lenient` may leave the parameter out.

@@ -34,21 +34,20 @@ fn key(written: &str, resource_type: &str) -> Result<Sort, Refusal> {
         }
         "_lastUpdated" => SortBy::LastUpdated,
         "_id" => SortBy::Id,
-        "_score" => return Err(Refusal::not_supported("_sort=_score is not supported yet".to_owned())),
+        "_score" => return Err(Refusal::not_supported("_sort=_score: matches have no score here".to_owned())),
         _ if name.contains([':', '.']) => {
-            return Err(Refusal::not_supported(format!("_sort={name}: modifiers and chains are not supported here")));
+            return Err(Refusal::unknown(format!("_sort={name}: keys have no modifiers and no chains")));
         }
         _ => {
             let parameter = find(resource_type, name)?;
-            let Some(param) = parameter.param() else {
+            let param = parameter.param().filter(|it| it.kind != ParamKind::Composite);
+            let Some(param) = param else {
                 let kind = parameter.kind.as_str();
-                return Err(Refusal::not_supported(format!("_sort={name}: {kind} parameters are not supported yet")));
+                return Err(Refusal::unknown(format!("_sort={name}: {kind} parameters have no order")));
             };
-            // The index knows what a reference points at by number; ordering by its text is yet to come.
-            if param.kind == ParamKind::Reference {
-                return Err(Refusal::not_supported(format!(
-                    "_sort={name}: reference parameters are not supported yet"
-                )));
+            if !parameter.is_indexed {
+                let text = format!("_sort={name}: the parameter is being indexed; it cannot be sorted by until then");
+                return Err(Refusal::not_supported(text));
             }
             if param.kind == ParamKind::Date && name == "date" {
                 SortBy::Chronology(param)

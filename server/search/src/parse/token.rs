@@ -1,10 +1,13 @@
 //! Token values: `code`, `system|code`, `|code`, `system|`. <https://hl7.org/fhir/R4/search.html#token>
 
 use fhir::id;
+use fhir::reference::Reference;
 
+use super::Options;
 use super::escape::{alternatives, parts, unescape};
 use super::refusal::Refusal;
-use crate::query::{Filter, Match};
+use crate::entry::identifier_type;
+use crate::query::{Filter, Match, Terminology};
 
 /// The alternatives of a token parameter.
 pub(super) fn matches(name: &str, value: &str) -> Result<Vec<Match>, Refusal> {
@@ -22,6 +25,38 @@ pub(super) fn ids(value: &str) -> Result<Filter, Refusal> {
         }
     });
     Ok(Filter::Id(ids.collect::<Result<_, _>>()?))
+}
+
+/// `:of-type`: `system|code|value`, the type of an identifier and its value; "all 3 parts must be present".
+/// <https://hl7.org/fhir/R4/search.html#token>
+pub(super) fn of_type(name: &str, value: &str) -> Result<Vec<Match>, Refusal> {
+    let tokens = alternatives(name, value)?.into_iter().map(|alternative| match parts(alternative).as_slice() {
+        [system, code, value] if [system, code, value].iter().all(|it| !it.is_empty()) => {
+            let system = identifier_type(&unescape(name, system)?, &unescape(name, code)?);
+            Ok(Match::Token { system: Some(system), code: Some(unescape(name, value)?) })
+        }
+        _ => Err(Refusal::invalid(format!("{name}:of-type: {alternative:?}: write system|code|value, all three"))),
+    });
+    tokens.collect()
+}
+
+/// `:in`, `:not-in`: canonical URLs of value sets, or `ValueSet/id`.
+pub(super) fn value_sets(name: &str, value: &str, options: &Options) -> Result<Vec<Match>, Refusal> {
+    let sets = alternatives(name, value)?.into_iter().map(|alternative| {
+        let text = unescape(name, alternative)?;
+        let set = match Reference::parse(&text, &options.base) {
+            Reference::Local { resource_type, id, version: None } if resource_type == "ValueSet" => {
+                format!("ValueSet/{id}")
+            }
+            Reference::Absolute(url) | Reference::Urn(url) => url,
+            _ => {
+                let text = format!("{name}: {text:?} is no value set: write its canonical URL or ValueSet/id");
+                return Err(Refusal::invalid(text));
+            }
+        };
+        Ok(Match::Terminology(Terminology::ValueSet(set)))
+    });
+    sets.collect()
 }
 
 fn one(name: &str, value: &str) -> Result<Match, Refusal> {

@@ -1,0 +1,90 @@
+//! One value against one alternative. <https://hl7.org/fhir/R4/search.html#prefix>
+
+use std::cmp::Ordering;
+
+use fhir::decimal::Decimal;
+
+use super::values::Value;
+use crate::entry::Target;
+use crate::fold::fold;
+use crate::query::{DateMatch, Direction, Match, NumberMatch, Prefix, StringMode, UnitMatch};
+
+/// Whether the value is what is wanted, as far as no other resource is concerned.
+pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
+    match (wanted, value) {
+        (Match::Token { system, code }, Value::Token(has_system, has_code)) => {
+            system.as_ref().is_none_or(|it| it == has_system) && code.as_ref().is_none_or(|it| it == has_code)
+        }
+        (Match::String { mode, text }, Value::Text(has)) => match mode {
+            StringMode::Exact => has == text,
+            StringMode::StartsWith => fold(has).starts_with(text.as_str()),
+            StringMode::Contains => fold(has).contains(text.as_str()),
+            StringMode::Equals => fold(has) == *text,
+            StringMode::EndsWith => fold(has).ends_with(text.as_str()),
+        },
+        (Match::Date(date), Value::Interval(low, high)) => dates(date, *low, *high),
+        (Match::Number(number), Value::Number(has)) => numbers(number, has),
+        (Match::Quantity { number, unit }, Value::Amount { value, system, code, unit: written }) => {
+            let right_unit = match unit {
+                None => true,
+                Some(UnitMatch::Coded { system: wanted, code: wanted_code }) => wanted == system && wanted_code == code,
+                Some(UnitMatch::Named(name)) => name == code || name == written,
+                Some(UnitMatch::Canonical(unit)) => unit == code,
+            };
+            right_unit && numbers(number, value)
+        }
+        (Match::Reference(Target::Local { resource_type, id }), Value::Local(has_type, has_id)) => {
+            resource_type == has_type && id == has_id
+        }
+        (Match::Reference(Target::Url(url)), Value::Url(has)) | (Match::Uri(url), Value::Uri(has)) => url == has,
+        (Match::UriHierarchy { uri, direction }, Value::Uri(has)) => match direction {
+            Direction::Below => is_below(uri, has),
+            Direction::Above => is_below(has, uri),
+        },
+        (Match::Terminology(_), _) => {
+            debug_assert!(false, "codes of terminologies are listed before anybody asks");
+            false
+        }
+        _ => false,
+    }
+}
+
+/// Whether the path of `lower` begins with all segments of `upper`. URNs have no path: they are below themselves only.
+/// <https://hl7.org/fhir/R4/search.html#uri>
+fn is_below(upper: &str, lower: &str) -> bool {
+    let is_urn = |uri: &str| uri.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:"));
+    if upper == lower || is_urn(upper) || is_urn(lower) {
+        return upper == lower;
+    }
+    lower.strip_prefix(upper).is_some_and(|rest| upper.ends_with('/') || rest.starts_with('/'))
+}
+
+/// `low..=high` is what the resource has.
+pub(super) fn dates(wanted: &DateMatch, low: i64, high: i64) -> bool {
+    let contained = wanted.low <= low && high <= wanted.high;
+    match wanted.prefix {
+        Prefix::Eq => contained,
+        Prefix::Ne => !contained,
+        Prefix::Gt => high > wanted.high,
+        Prefix::Lt => low < wanted.low,
+        Prefix::Ge => high >= wanted.low,
+        Prefix::Le => low <= wanted.high,
+        Prefix::Sa => low > wanted.high,
+        Prefix::Eb => high < wanted.low,
+        Prefix::Ap => low <= wanted.high && high >= wanted.low,
+    }
+}
+
+fn numbers(wanted: &NumberMatch, has: &Decimal) -> bool {
+    let order = has.cmp(&wanted.value);
+    let inside = *has >= wanted.low && *has < wanted.high;
+    match wanted.prefix {
+        Prefix::Eq => inside,
+        Prefix::Ne => !inside,
+        Prefix::Gt | Prefix::Sa => order == Ordering::Greater,
+        Prefix::Lt | Prefix::Eb => order == Ordering::Less,
+        Prefix::Ge => order != Ordering::Less,
+        Prefix::Le => order != Ordering::Greater,
+        Prefix::Ap => *has >= wanted.low && *has <= wanted.high,
+    }
+}

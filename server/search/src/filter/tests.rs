@@ -1,0 +1,118 @@
+//! Filters on single resources.
+
+use fhir::{array, object};
+
+use super::*;
+use crate::entry::Target;
+use crate::query::{Circle, Words};
+
+const BASE: &str = "http://server/fhir";
+
+fn place(latitude: &str, longitude: &str) -> Json {
+    let number = |text: &str| Json::Number(text.into());
+    object! {
+        "resourceType": "Location", "id": "a",
+        "position": object! { "latitude": number(latitude), "longitude": number(longitude) },
+        "partOf": object! { "reference": "Location/top" },
+    }
+}
+
+#[test]
+fn positions_and_circles() {
+    let near = |radius: f64| Filter::Near {
+        param: "near".to_owned(),
+        circle: Circle { latitude: 47.0, longitude: 8.0, radius },
+    };
+    // A thousandth of a degree of latitude is 111.195 metres.
+    for (latitude, radius, expected) in
+        [("47.0", 0.0, true), ("47.001", 111.2, true), ("47.001", 111.1, false), ("-47.0", 1e9, true)]
+    {
+        assert_eq!(matches(&near(radius), &place(latitude, "8.0"), BASE), expected, "{latitude} {radius}");
+    }
+    assert!(!matches(&near(1e9), &object! { "resourceType": "Location" }, BASE));
+}
+
+#[test]
+fn words_of_narrative_and_content() {
+    let patient = object! {
+        "resourceType": "Patient", "id": "p",
+        "meta": object! { "versionId": "7", "profile": array!["http://example.org/fhir/Special"] },
+        "text": object! {
+            "status": "generated",
+            "div": "<div title='hid>den'><p>M&#252;ller,&#xA0;<b>Anna</b>-Lena<!-- secret --> &lt;1970&gt;</p></div>",
+        },
+        "address": array![object! { "city": "Z\u{fc}rich", "line": array!["Weg 5"] }],
+    };
+    let asked = |place: Words, words: &[&str]| {
+        let words = words.iter().map(|it| (*it).to_owned()).collect();
+        matches(&Filter::Words { place, words }, &patient, BASE)
+    };
+    for (words, narrative, content) in [
+        (&["muller"][..], true, true),
+        (&["anna", "lena", "1970"][..], true, true),
+        (&["anna-lena"][..], true, true),
+        (&["mulle"][..], false, false),
+        (&["hid"][..], false, false),
+        (&["secret"][..], false, false),
+        (&["zurich"][..], false, true),
+        (&["zurich", "nowhere"][..], false, false),
+        (&["special"][..], false, true),
+        (&["7"][..], false, false),
+        (&["patient"][..], false, false),
+        (&["-"][..], false, false),
+    ] {
+        assert_eq!(asked(Words::Narrative, words), narrative, "{words:?}");
+        assert_eq!(asked(Words::Content, words), content, "{words:?}");
+    }
+}
+
+#[test]
+fn others_are_out_of_reach() {
+    let param = crate::registry::registry().find("Location", "partof").and_then(|it| it.param()).unwrap();
+    let to = |id: &str| Target::Local { resource_type: "Location".to_owned(), id: id.to_owned() };
+    let hierarchy = |id: &str| Filter::Any {
+        param: param.clone(),
+        matches: vec![Match::Hierarchy {
+            target: to(id),
+            parent: Box::new(param.clone()),
+            direction: Direction::Below,
+        }],
+        negated: false,
+    };
+    let place = place("1", "2");
+    assert!(matches(&hierarchy("top"), &place, BASE));
+    assert!(!matches(&hierarchy("root"), &place, BASE));
+    let chain = Filter::Chain { param: param.clone(), target_type: "Location".to_owned(), filters: Vec::new() };
+    assert!(!matches(&chain, &place, BASE));
+    let any = |matches: Vec<Match>, negated: bool| Filter::Any { param: param.clone(), matches, negated };
+    let plain = any(vec![Match::Reference(to("top"))], false);
+    assert!(matches(&Filter::Exact(Box::new(plain.clone())), &place, BASE));
+    assert!(!matches(&Filter::Not(Box::new(plain.clone())), &place, BASE));
+    assert!(matches(&Filter::Or(vec![chain, plain.clone()]), &place, BASE));
+    assert!(!matches(&Filter::Or(Vec::new()), &place, BASE));
+    assert!(matches(&Filter::All(Vec::new()), &place, BASE));
+    assert!(!matches(&any(vec![Match::Other(Box::new(Match::Reference(to("top"))))], false), &place, BASE));
+    assert!(!matches(&plain, &object! { "resourceType": "Patient" }, BASE), "not a parameter of the type");
+}
+
+#[test]
+fn uris_by_segments() {
+    let param = crate::registry::registry().find("ValueSet", "url").and_then(|it| it.param()).unwrap();
+    for (has, asked, below, above) in [
+        ("http://a/b", "http://a/b", true, true),
+        ("http://a/b/c", "http://a/b", true, false),
+        ("http://a/b/c", "http://a/b/", true, false),
+        ("http://a/bc", "http://a/b", false, false),
+        ("http://a", "http://a/b", false, true),
+        ("http://a/", "http://a/b", false, true),
+        ("urn:oid:1", "urn:oid:1", true, true),
+        ("urn:oid:1/2", "urn:oid:1", false, false),
+    ] {
+        let set = object! { "resourceType": "ValueSet", "url": has };
+        for (direction, expected) in [(Direction::Below, below), (Direction::Above, above)] {
+            let uri = Match::UriHierarchy { uri: asked.to_owned(), direction };
+            let filter = Filter::Any { param: param.clone(), matches: vec![uri], negated: false };
+            assert_eq!(matches(&filter, &set, BASE), expected, "{has} {asked} {direction:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The order of matches. <https://hl7.org/fhir/R4/search.html#sort>
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
+
+use fhir::decimal::Decimal;
+
+use super::{World, type_of};
+use crate::entry::NO_CHRONOLOGY;
+use crate::filter::values::Value;
+use crate::fold::fold;
+use crate::query::{Param, ParamKind, Sort, SortBy};
+use crate::registry::registry;
+
+/// What rows are ordered by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Instant(i64),
+    Number(Decimal),
+    Text(String),
+}
+
+impl World<'_> {
+    pub(super) fn sort(&self, rows: &mut [usize], sort: &[Sort]) {
+        let rid = |index: usize| self.rows[index].rid;
+        if sort.is_empty() {
+            rows.sort_by_key(|index| Reverse((self.chronology(*index).unwrap_or(NO_CHRONOLOGY), rid(*index))));
+            return;
+        }
+        let keys: HashMap<usize, Vec<Option<Key>>> =
+            rows.iter().map(|index| (*index, sort.iter().map(|it| self.key(it, *index)).collect())).collect();
+        rows.sort_by(|left, right| {
+            let mut orders = sort.iter().zip(keys[left].iter().zip(&keys[right])).map(compare);
+            orders.find(|it| it.is_ne()).unwrap_or_else(|| rid(*right).cmp(&rid(*left)))
+        });
+    }
+
+    fn key(&self, sort: &Sort, index: usize) -> Option<Key> {
+        let row = &self.rows[index];
+        match &sort.by {
+            SortBy::LastUpdated => Some(Key::Instant(row.last_updated)),
+            SortBy::Id => row.resource.str("id").map(|id| Key::Text(id.to_owned())),
+            SortBy::Chronology(_) => self.chronology(index).map(Key::Instant),
+            SortBy::Param(param) => {
+                let keys = self.keys(param, index).into_iter();
+                if sort.descending { keys.max() } else { keys.min() }
+            }
+        }
+    }
+
+    /// Where the earliest value of the type's `date` begins, if it says when.
+    fn chronology(&self, index: usize) -> Option<i64> {
+        let read = || {
+            let param = registry().find(type_of(&self.rows[index]), "date")?.param()?;
+            let values = self.values(index, &param).filter(|_| param.kind == ParamKind::Date)?;
+            let lows = values.iter().filter_map(|it| if let Value::Interval(low, _) = it { Some(*low) } else { None });
+            lows.min().filter(|begin| *begin != NO_CHRONOLOGY)
+        };
+        *self.read[index].chronology.get_or_init(read)
+    }
+
+    fn keys(&self, param: &Param, index: usize) -> Vec<Key> {
+        let values = self.values(index, param);
+        values.iter().flat_map(|values| values.iter()).filter_map(Key::of).collect()
+    }
+}
+
+impl Key {
+    /// What elsewhere stands under a reference has no place in the order.
+    fn of(value: &Value) -> Option<Key> {
+        Some(match value {
+            Value::Token(_, code) => Key::Text(code.clone()),
+            Value::Text(text) => Key::Text(fold(text)),
+            Value::Interval(low, _) => Key::Instant(*low),
+            Value::Number(number) | Value::Amount { value: number, .. } => Key::Number(number.clone()),
+            Value::Local(resource_type, id) => Key::Text(format!("{resource_type}/{id}")),
+            Value::Uri(text) => Key::Text(text.clone()),
+            Value::Url(_) | Value::Composite(_) => return None,
+        })
+    }
+}
+
+/// The order of two keys; rows without a key come last in both directions.
+fn compare((sort, (left, right)): (&Sort, (&Option<Key>, &Option<Key>))) -> Ordering {
+    match (left, right) {
+        (Some(left), Some(right)) if sort.descending => right.cmp(left),
+        (Some(left), Some(right)) => left.cmp(right),
+        (left, right) => right.is_some().cmp(&left.is_some()),
+    }
+}

@@ -1,0 +1,285 @@
+//! The same answers by index entries, as naively as it goes: what the oracle reads from resources must be found in
+//! the entries.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use fhir::decimal::Decimal;
+use fhir::json::Json;
+
+use super::super::{Answer, Row, type_of};
+use super::BASE;
+use crate::compartment;
+use crate::entry::{Extracted, IndexValue, NO_CHRONOLOGY, Target};
+use crate::extract::extract;
+use crate::query::{Direction, Filter, Match, NumberMatch, Param, Prefix, Query, Sort, SortBy, StringMode, UnitMatch};
+use crate::view::{Compartment, TypeRule, View};
+
+/// A database: resources and what the index holds of them.
+pub(super) struct Index {
+    pub(super) resources: Vec<Json>,
+    extracted: Vec<Extracted>,
+    /// Where a resource is, by type and id.
+    places: BTreeMap<(String, String), usize>,
+}
+
+impl Index {
+    pub(super) fn of(resources: Vec<Json>) -> Index {
+        let extracted = resources.iter().map(|it| extract(it, BASE).unwrap()).collect();
+        let text = |it: &Json, name: &str| it.str(name).unwrap_or_default().to_owned();
+        let name = |it: &Json| (text(it, "resourceType"), text(it, "id"));
+        let places = resources.iter().enumerate().map(|(place, it)| (name(it), place)).collect();
+        Index { resources, extracted, places }
+    }
+
+    pub(super) fn rows(&self) -> Vec<Row<'_>> {
+        (1_i64..)
+            .zip(&self.resources)
+            .map(|(rid, resource)| Row { rid, resource, last_updated: rid % 7 * 86_400_000_000 * 365 * 10 })
+            .collect()
+    }
+
+    fn entries(&self, row: &Row<'_>, param: &Param) -> Vec<&IndexValue> {
+        let entries = self.extracted[row.rid as usize - 1].entries.iter();
+        entries.filter(|it| it.param == param.id).map(|it| &it.value).collect()
+    }
+
+    fn row<'a>(&self, rows: &'a [Row<'a>], target: &IndexValue) -> Option<&'a Row<'a>> {
+        let IndexValue::Reference(Target::Local { resource_type, id }) = target else { return None };
+        self.places.get(&(resource_type.clone(), id.clone())).map(|place| &rows[*place])
+    }
+
+    /// The same answer, by index entries.
+    pub(super) fn answer(&self, view: &View, query: &Query) -> Answer {
+        let rows = self.rows();
+        let model = Model { index: self, rows: &rows, view };
+        let mut found: Vec<&Row<'_>> = rows
+            .iter()
+            .filter(|row| type_of(row) == query.resource_type && model.sees(row))
+            .filter(|row| query.filters.iter().all(|it| model.holds(it, row)))
+            .collect();
+        found.sort_by(|left, right| self.order(query, left, right));
+        let matches: Vec<i64> = found.iter().map(|it| it.rid).collect();
+        let included = model.included(query, &matches[..matches.len().min(query.count)]);
+        Answer { total: matches.len(), matches, included }
+    }
+
+    fn order(&self, query: &Query, left: &Row<'_>, right: &Row<'_>) -> Ordering {
+        let chronology = |row: &Row<'_>| self.extracted[row.rid as usize - 1].chronology;
+        if query.sort.is_empty() {
+            return chronology(right).cmp(&chronology(left)).then(right.rid.cmp(&left.rid));
+        }
+        for sort in &query.sort {
+            let (left, right) = (self.sort_key(sort, left), self.sort_key(sort, right));
+            let order = match (left, right) {
+                (Some(left), Some(right)) if sort.descending => right.cmp(&left),
+                (Some(left), Some(right)) => left.cmp(&right),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => Ordering::Equal,
+            };
+            if order.is_ne() {
+                return order;
+            }
+        }
+        right.rid.cmp(&left.rid)
+    }
+
+    fn sort_key(&self, sort: &Sort, row: &Row<'_>) -> Option<(i64, String)> {
+        let param = match &sort.by {
+            SortBy::LastUpdated => return Some((row.last_updated, String::new())),
+            SortBy::Id => return row.resource.str("id").map(|id| (0, id.to_owned())),
+            SortBy::Chronology(_) => {
+                let chronology = self.extracted[row.rid as usize - 1].chronology;
+                return (chronology != NO_CHRONOLOGY).then(|| (chronology, String::new()));
+            }
+            SortBy::Param(param) => param,
+        };
+        let keys = self.entries(row, param).into_iter().filter_map(|value| match value {
+            IndexValue::Token { code, .. } => Some((0, code.clone())),
+            IndexValue::String { folded, .. } => Some((0, folded.clone())),
+            IndexValue::Date { low, .. } => Some((*low, String::new())),
+            IndexValue::Number(value) | IndexValue::Quantity { value, .. } => Some((0, value.sort_key())),
+            IndexValue::Reference(Target::Local { resource_type, id }) => Some((0, format!("{resource_type}/{id}"))),
+            IndexValue::Reference(Target::Url(_)) => None,
+            IndexValue::Uri(text) => Some((0, text.clone())),
+            IndexValue::Composite(_) => panic!("composites are not sorted by"),
+        });
+        if sort.descending { keys.max() } else { keys.min() }
+    }
+}
+
+/// The index through a view, asked as naively as it goes.
+struct Model<'a> {
+    index: &'a Index,
+    rows: &'a [Row<'a>],
+    view: &'a View,
+}
+
+impl Model<'_> {
+    fn sees(&self, row: &Row<'_>) -> bool {
+        let patients = &self.index.extracted[row.rid as usize - 1].patients;
+        let inside = match self.view.compartment() {
+            Compartment::Everyone => true,
+            Compartment::Patients(own) if patients.is_empty() => {
+                !own.is_empty() && compartment::is_shared(type_of(row))
+            }
+            Compartment::Patients(own) => patients.iter().any(|it| own.contains(it)),
+        };
+        inside
+            && match self.view.rule(type_of(row)) {
+                TypeRule::Denied => false,
+                TypeRule::Whole => true,
+                TypeRule::Granular(any) => any.iter().any(|all| all.iter().all(|it| self.holds(it, row))),
+            }
+    }
+
+    fn holds(&self, filter: &Filter, row: &Row<'_>) -> bool {
+        let all = |filters: &[Filter], row: &Row<'_>| self.sees(row) && filters.iter().all(|it| self.holds(it, row));
+        match filter {
+            Filter::Id(ids) => ids.iter().any(|id| row.resource.str("id") == Some(id)),
+            Filter::LastUpdated(dates) => dates.iter().any(|it| {
+                let value = IndexValue::Date { low: row.last_updated, high: row.last_updated };
+                entry_matches(&value, &Match::Date(*it))
+            }),
+            Filter::Missing { param, missing } => self.index.entries(row, param).is_empty() == *missing,
+            Filter::Any { param, matches, negated } => {
+                let entries = self.index.entries(row, param);
+                entries.iter().any(|entry| matches.iter().any(|it| self.matches(entry, it))) != *negated
+            }
+            Filter::Composite { param, alternatives } => self.index.entries(row, param).iter().any(|entry| {
+                let IndexValue::Composite(parts) = entry else { return false };
+                let fits = |wanted: &Vec<Match>| parts.iter().zip(wanted).all(|(part, it)| self.matches(part, it));
+                alternatives.iter().any(fits)
+            }),
+            Filter::Chain { param, target_type, filters } => self.index.entries(row, param).iter().any(|entry| {
+                let target = self.index.row(self.rows, entry).filter(|it| type_of(it) == target_type);
+                target.is_some_and(|target| all(filters, target))
+            }),
+            Filter::Has { source_type, param, filters } => {
+                let (resource_type, id) =
+                    (type_of(row).to_owned(), row.resource.str("id").unwrap_or_default().to_owned());
+                let this = IndexValue::Reference(Target::Local { resource_type, id });
+                let mut sources = self.rows.iter().filter(|it| type_of(it) == source_type);
+                sources.any(|it| self.index.entries(it, param).contains(&&this) && all(filters, it))
+            }
+            Filter::All(filters) => filters.iter().all(|it| self.holds(it, row)),
+            Filter::Or(filters) => filters.iter().any(|it| self.holds(it, row)),
+            Filter::Not(inner) => !self.holds(inner, row),
+            Filter::Exact(_) | Filter::Near { .. } | Filter::Words { .. } => {
+                crate::filter::matches_at(filter, row.resource, BASE, Some(row.last_updated))
+            }
+        }
+    }
+
+    fn matches(&self, entry: &IndexValue, wanted: &Match) -> bool {
+        match wanted {
+            Match::Hierarchy { target, parent, direction } => {
+                let begin = IndexValue::Reference(target.clone());
+                let upwards = match direction {
+                    Direction::Above => self.and_above(begin, parent, 0),
+                    Direction::Below => return self.and_above(entry.clone(), parent, 0).contains(&begin),
+                };
+                upwards.contains(entry)
+            }
+            Match::Other(inner) => !self.matches(entry, inner),
+            plain => entry_matches(entry, plain),
+        }
+    }
+
+    /// What a reference points at, and what that points at as its parents.
+    fn and_above(&self, begin: IndexValue, parent: &Param, depth: usize) -> Vec<IndexValue> {
+        let mut found = Vec::new();
+        if depth < 20
+            && let Some(row) = self.index.row(self.rows, &begin).filter(|row| self.sees(row))
+        {
+            let parents = self.index.entries(row, parent).into_iter();
+            found.extend(parents.flat_map(|it| self.and_above(it.clone(), parent, depth + 1)));
+        }
+        found.push(begin);
+        found
+    }
+
+    fn included(&self, query: &Query, page: &[i64]) -> BTreeSet<i64> {
+        let mut found: BTreeSet<i64> = BTreeSet::new();
+        loop {
+            let before = found.len();
+            for include in &query.includes {
+                let from = |rid: i64| page.contains(&rid) || (include.iterate && found.contains(&rid));
+                let mut more = Vec::new();
+                for source in self.rows.iter().filter(|it| type_of(it) == include.source_type) {
+                    for entry in include.params.iter().flat_map(|param| self.index.entries(source, param)) {
+                        let Some(target) = self.index.row(self.rows, entry) else { continue };
+                        let (near, far) = if include.reverse { (target, source) } else { (source, target) };
+                        let is_wanted = include.target_type.as_deref().is_none_or(|it| it == type_of(target));
+                        if is_wanted && from(near.rid) && !page.contains(&far.rid) && self.sees(far) {
+                            more.push(far.rid);
+                        }
+                    }
+                }
+                found.extend(more);
+            }
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+}
+
+fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
+    match (entry, wanted) {
+        (IndexValue::Token { system, code }, Match::Token { system: one, code: two }) => {
+            one.as_ref().unwrap_or(system) == system && two.as_ref().unwrap_or(code) == code
+        }
+        (IndexValue::String { folded, exact }, Match::String { mode, text }) => match mode {
+            StringMode::StartsWith => folded.starts_with(text),
+            StringMode::Contains => folded.contains(text),
+            StringMode::Exact => exact == text,
+            StringMode::Equals => folded == text,
+            StringMode::EndsWith => folded.ends_with(text.as_str()),
+        },
+        (IndexValue::Date { low, high }, Match::Date(it)) => match it.prefix {
+            Prefix::Eq => it.low <= *low && *high <= it.high,
+            Prefix::Ne => it.low > *low || *high > it.high,
+            Prefix::Gt => *high > it.high,
+            Prefix::Lt => *low < it.low,
+            Prefix::Ge => *high >= it.low,
+            Prefix::Le => *low <= it.high,
+            Prefix::Sa => *low > it.high,
+            Prefix::Eb => *high < it.low,
+            Prefix::Ap => *high >= it.low && *low <= it.high,
+        },
+        (IndexValue::Number(value), Match::Number(number)) => number_matches(value, number),
+        (IndexValue::Quantity { value, system, code, unit }, Match::Quantity { number, unit: wanted }) => {
+            number_matches(value, number)
+                && match wanted {
+                    None => true,
+                    Some(UnitMatch::Coded { system: one, code: two }) => (one, two) == (system, code),
+                    Some(UnitMatch::Named(name)) => name == code || name == unit,
+                    Some(UnitMatch::Canonical(name)) => name == code,
+                }
+        }
+        (IndexValue::Reference(has), Match::Reference(wanted)) => has == wanted,
+        (IndexValue::Uri(has), Match::Uri(wanted)) => has == wanted,
+        (IndexValue::Uri(has), Match::UriHierarchy { uri, direction }) => {
+            let (upper, lower) = if *direction == Direction::Below { (uri, has) } else { (has, uri) };
+            let segments = format!("{}/", upper.trim_end_matches('/'));
+            has == uri || (!upper.starts_with("urn:") && !lower.starts_with("urn:") && lower.starts_with(&segments))
+        }
+        _ => false,
+    }
+}
+
+/// By sort keys, as an index compares.
+fn number_matches(value: &Decimal, wanted: &NumberMatch) -> bool {
+    let [value, at, low, high] = [value, &wanted.value, &wanted.low, &wanted.high].map(Decimal::sort_key);
+    match wanted.prefix {
+        Prefix::Eq => low <= value && value < high,
+        Prefix::Ne => value < low || high <= value,
+        Prefix::Gt | Prefix::Sa => value > at,
+        Prefix::Lt | Prefix::Eb => value < at,
+        Prefix::Ge => value >= at,
+        Prefix::Le => value <= at,
+        Prefix::Ap => low <= value && value <= high,
+    }
+}

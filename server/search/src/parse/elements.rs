@@ -1,0 +1,102 @@
+//! Which data types a search parameter can select, told from its expression: some modifiers have a meaning on some of
+//! them only. <https://hl7.org/fhir/R4/search.html#ptypes>
+
+use fhir::definitions::{element_of, is_resource_type};
+
+use crate::registry::Parameter;
+
+/// Whether the parameter can select an element of one of these types; true where the expression does not tell.
+pub(crate) fn can_select(parameter: &Parameter, types: &[&str]) -> bool {
+    selected(parameter).is_none_or(|selected| selected.iter().any(|it| types.contains(&it.as_str())))
+}
+
+/// The types of the selected elements; None where the expression is more than a path.
+fn selected(parameter: &Parameter) -> Option<Vec<String>> {
+    let mut types = Vec::new();
+    for branch in split(&parameter.expression, '|') {
+        let branch = branch.trim();
+        let root = branch.trim_start_matches(['(', ' ']).split(|it: char| !it.is_ascii_alphanumeric()).next()?;
+        if root == parameter.resource_type || !is_resource_type(root) {
+            types.extend(of_branch(branch, &parameter.resource_type)?);
+        }
+    }
+    Some(types).filter(|it| !it.is_empty())
+}
+
+/// `(Type.a.b as T)`, `Type.a.where(…).b`, `Type.a.as(T)`, `Type.a.ofType(T)`.
+fn of_branch(branch: &str, resource_type: &str) -> Option<Vec<String>> {
+    let inner = branch.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(branch).trim();
+    if let Some((_, cast)) = inner.rsplit_once(" as ") {
+        return cast.bytes().all(|it| it.is_ascii_alphanumeric()).then(|| vec![cast.to_owned()]);
+    }
+    let mut types = vec![resource_type.to_owned()];
+    for (index, step) in split(inner, '.').into_iter().enumerate() {
+        let argument = |name: &str| step.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+        if index == 0 && (is_resource_type(step) || matches!(step, "Resource" | "DomainResource")) {
+            continue;
+        }
+        if let Some(cast) = argument("as").or_else(|| argument("ofType")) {
+            types = vec![cast.trim_start_matches("FHIR.").to_owned()];
+        } else if argument("where").is_none() {
+            let name = step.split_once('[').map_or(step, |(name, _)| name);
+            types = types.iter().filter_map(|it| element_of(it, name)).flat_map(types_of).collect();
+            if types.is_empty() {
+                return None;
+            }
+        }
+    }
+    Some(types)
+}
+
+fn types_of(element: &'static fhir::definitions::Element) -> Vec<String> {
+    match &element.content {
+        Some(content) => vec![content.clone()],
+        None => element.types.iter().map(|it| it.code.clone()).collect(),
+    }
+}
+
+/// Splits outside parentheses and quotes.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut parts, mut start, mut depth, mut quoted) = (Vec::new(), 0, 0_usize, false);
+    for (index, letter) in text.char_indices() {
+        match letter {
+            '\'' => quoted = !quoted,
+            _ if quoted => {}
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ if letter == separator && depth == 0 => {
+                parts.push(&text[start..index]);
+                start = index + letter.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::registry;
+
+    #[test]
+    fn types_of_parameters() {
+        for (resource_type, code, expected) in [
+            ("Patient", "identifier", &["Identifier"][..]),
+            ("Patient", "gender", &["code"]),
+            ("Patient", "email", &["ContactPoint"]),
+            ("Observation", "value-quantity", &["Quantity", "SampledData"]),
+            ("Observation", "code", &["CodeableConcept"]),
+            ("Observation", "component-code", &["CodeableConcept"]),
+            ("Patient", "_tag", &["Coding"]),
+            ("QuestionnaireResponse", "questionnaire", &["canonical"]),
+            ("Observation", "subject", &["Reference"]),
+        ] {
+            let registry = registry();
+            let parameter = registry.find(resource_type, code).expect(code);
+            assert_eq!(selected(parameter).expect(code), expected, "{resource_type} {code}");
+        }
+        assert_eq!(selected(registry().find("Patient", "deceased").unwrap()), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! `_filter`.
+
+use super::conditions::read;
+use super::*;
+
+#[test]
+fn expressions() {
+    for (resource_type, text, expected) in [
+        ("Patient", "gender eq male", "gender=1"),
+        ("Patient", r#"given eq "peter" and birthdate ge 2014-10-10"#, "all(given=1 & birthdate=1)"),
+        ("Patient", "gender eq male or gender eq female and active eq true", "or(gender=1 | all(gender=1 & active=1))"),
+        (
+            "Patient",
+            "(gender eq male or gender eq female) and active eq true",
+            "all(or(gender=1 | gender=1) & active=1)",
+        ),
+        ("Patient", "not (gender eq male) and not(active eq true)", "all(not(gender=1) & not(active=1))"),
+        (
+            "Observation",
+            "code eq http://loinc.org|1234-5 and subject.name co \"pet\"",
+            "all(code=1 & or(subject>Patient(name=1) | subject>Location(name=1)))",
+        ),
+        ("Observation", "subject:Patient.organization.name sw x", "subject>Patient(organization>Organization(name=1))"),
+        (
+            "Observation",
+            "subject[gender eq male].general-practitioner re Practitioner/1",
+            "subject>Patient(gender=1 & general-practitioner=1)",
+        ),
+        ("Patient", "birthdate pr true", "birthdate missing false"),
+        ("Patient", "birthdate pr false", "birthdate missing true"),
+        ("Observation", "value-quantity gt 5.4|http://unitsofmeasure.org|mg", "value-quantity/Canonical=1"),
+        ("Observation", "code in http://v and code ni http://w", "all(code=1 & code!=1)"),
+        ("Observation", "code ss http://x|a or code sb http://x|a", "or(code=1 | code=1)"),
+        ("Patient", "_id eq a and _lastUpdated gt 2020", "all(id a & updated Gt)"),
+        ("Patient", "_id ne a", "not(id a)"),
+        ("Encounter", "date po 2020", "date=1"),
+        ("ValueSet", "url eq http://x/y|1", "url=1"),
+    ] {
+        assert_eq!(read(resource_type, "_filter", text), expected, "{text}");
+    }
+}
+
+#[test]
+fn values() {
+    let of = |resource_type: &str, text: &str| matches(resource_type, "_filter", text).remove(0);
+    let string = |mode, text: &str| Match::String { mode, text: text.to_owned() };
+    assert_eq!(of("Patient", r#"family eq "O'Neil, \"Å\"""#), string(StringMode::Equals, "o'neil, \"a\""));
+    assert_eq!(of("Patient", "family ew son"), string(StringMode::EndsWith, "son"));
+    assert_eq!(of("Patient", "family ne x"), Match::Other(Box::new(string(StringMode::Equals, "x"))));
+    assert_eq!(of("Patient", "gender ne male"), Match::Other(Box::new(token(None, Some("male")))));
+    assert_eq!(of("Observation", r#"code eq "http://x|a,b$c""#), token(Some("http://x"), Some("a,b$c")));
+    let date = |text: &str| match of("Encounter", text) {
+        Match::Date(date) => date,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(date("date po 1970").prefix, Prefix::Ap);
+    assert_eq!(
+        (date("date po 1970").low, date("date po 1970").high),
+        (date("date eq 1970").low, date("date eq 1970").high)
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_byte() {
+    for (text, byte) in [
+        ("", 0),
+        ("gender", 6),
+        ("gender is male", 7),
+        ("gender eq", 9),
+        ("gender eq male and", 18),
+        ("gender eq male xor gender eq female", 15),
+        ("(gender eq male", 15),
+        ("gender eq male)", 14),
+        ("not gender eq male", 3),
+        ("given eq \"peter", 9),
+        (r#"given eq "\x""#, 9),
+        ("gender eq male and foo eq x", 19),
+        ("gender gt male", 7),
+        ("birthdate co 2020", 10),
+        ("birthdate eq yesterday", 0),
+        ("organization sw x", 13),
+        ("gender.name eq x", 0),
+        ("organization[name eq x] eq y", 0),
+        ("name:exact eq x", 0),
+        ("gender pr maybe", 10),
+        ("_id gt x", 4),
+    ] {
+        let (_, diagnostics) = refused("Patient", "_filter", text);
+        assert!(diagnostics.starts_with(&format!("_filter, byte {byte}:")), "{text}: {diagnostics}");
+    }
+    let deep = format!("{}gender eq male{}", "(".repeat(60), ")".repeat(60));
+    assert_eq!(refused("Patient", "_filter", &deep).0, IssueCode::TooCostly);
+    let lenient = Options { lenient: true, ..options() };
+    assert!(parse("Patient", &pairs(&[("_filter", "foo eq x")]), &lenient).is_err(), "no part is left out");
+}
