@@ -11,6 +11,8 @@ use sea_orm_migration::prelude::*;
 mod m20261122_000001_resources;
 mod m20261122_000002_access;
 mod m20261122_000003_devices;
+mod m20261122_000004_jobs;
+mod m20261122_000005_search_parameters;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -24,6 +26,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_resources::Migration),
             Box::new(m20261122_000002_access::Migration),
             Box::new(m20261122_000003_devices::Migration),
+            Box::new(m20261122_000004_jobs::Migration),
+            Box::new(m20261122_000005_search_parameters::Migration),
         ]
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait, LockType, OnConflict, Order, Query};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, LockType, OnConflict, Order, Query, Value};
+use sea_orm::{DbBackend, JoinType};
 use search::entry::{Extracted, IndexValue, Target};
 use search::view::View;
 
+use crate::body::text_of;
 use crate::error::StoreError;
 use crate::index::Indexed;
 use crate::keys::{self, ResourceKey};
@@ -18,6 +19,13 @@ use crate::view::ResolvedView;
 
 /// Resources named in one statement.
 const LISTED: usize = 1000;
+
+/// Columns of a version in the order in which [`Tx::put`] gives them.
+pub(crate) const VERSION_COLUMNS: &[&str] =
+    &["type_id", "rid", "version", "last_updated", "method", "patients", "actor", "body"];
+
+/// Columns of a row that finds a version by its patient.
+pub(crate) const VERSION_PATIENT_COLUMNS: &[&str] = &["patient", "type_id", "last_updated", "rid", "version"];
 
 /// A new version of a resource.
 #[derive(Clone, Debug)]
@@ -103,39 +111,73 @@ impl Tx {
         self.execute(&insert).await.map(drop)
     }
 
+    /// The instant of the versions that this transaction makes, microseconds since 1970. It is never earlier than what
+    /// a history has shown before; see decision 10.
+    ///
+    /// On SQLite that is `clock`: the writer asks while nobody else writes. On PostgreSQL it is the database's clock, the
+    /// same for all nodes, read after a shared lock tells histories since when this transaction is under way.
+    pub async fn instant(&mut self, clock: i64) -> Result<i64, StoreError> {
+        if self.backend() == DbBackend::Sqlite {
+            return Ok(clock);
+        }
+        if let Some(instant) = self.instant {
+            return Ok(instant);
+        }
+        let instant = self.rows(&crate::horizon::enter()).await?.first().map_or(Ok(clock), |row| row.i64(0))?;
+        self.instant = Some(instant);
+        Ok(instant)
+    }
+
     /// Writes a version. [`StoreError::Conflict`] if the version before it is not the current one.
-    pub async fn put(&mut self, change: Change) -> Result<(), StoreError> {
+    pub async fn put(&mut self, mut change: Change) -> Result<(), StoreError> {
         let type_id = self.known().types.id(&change.resource_type);
         if type_id == 0 {
             return Err(StoreError::Schema(format!("{} is not a resource type", change.resource_type)));
         }
         let standing = if change.version == 1 { None } else { self.head(&change.resource_type, &change.id).await? };
+        let standing = match standing {
+            Some(head) if head.stored.version != change.version - 1 => return Err(self.note(StoreError::Conflict)),
+            standing => standing,
+        };
+        let Some(text) = change.body.take() else {
+            return self.put_deletion(standing, &change).await;
+        };
+        let targets = self.mention(&change.extracted).await?;
+        let body = self.store_body(targets.first().copied().unwrap_or(0), text).await?;
         let (rid, tables) = match standing {
-            None => (self.create_row(type_id, &change).await?, None),
-            Some(head) if head.stored.version == change.version - 1 => (head.rid, Some(head.tables)),
-            Some(_) => return Err(self.note(StoreError::Conflict)),
+            None => (self.create_row(type_id, &change, body).await?, 0),
+            Some(head) => (head.rid, head.tables),
         };
-        let patients = if change.body.is_some() {
-            match tables {
-                None => self.index_new(rid, type_id, &change.extracted).await?,
-                Some(tables) => self.rewrite_index(rid, type_id, tables, &change.extracted).await?,
-            }
+        let indexed = Indexed { rid, type_id, extracted: &change.extracted, patients: &targets };
+        if change.version == 1 {
+            self.index(&indexed, 0).await?;
         } else {
-            self.unindex(rid, tables.unwrap_or_default()).await?;
-            self.patients_of(rid, change.version - 1).await?
-        };
-        if change.version > 1 {
-            self.update_row(rid, &change).await?;
+            self.rewrite_index(&indexed, tables).await?;
+            self.update_row(rid, &change, Some(body)).await?;
         }
-        let integers = [rid, change.version, change.last_updated, change.method.number()].map(Cell::Integer);
-        let body = change.body.map_or(Cell::Null, Cell::Text);
-        self.pending
-            .versions
-            .push(integers.into_iter().chain([Cell::Text(patients), Cell::Text(change.actor), body]).collect());
+        self.put_version((type_id, rid), &change, patient_list(&targets), Cell::Integer(body));
         Ok(())
     }
 
-    async fn create_row(&mut self, type_id: i64, change: &Change) -> Result<i64, StoreError> {
+    async fn put_deletion(&mut self, standing: Option<Head>, change: &Change) -> Result<(), StoreError> {
+        let Some(Head { rid, tables, .. }) = standing else { return Err(self.note(StoreError::Conflict)) };
+        self.unindex(rid, tables).await?;
+        let patients = self.patients_of(rid, change.version - 1).await?;
+        self.update_row(rid, change, None).await?;
+        self.put_version((self.known().types.id(&change.resource_type), rid), change, patients, Cell::Null);
+        Ok(())
+    }
+
+    fn put_version(&mut self, (type_id, rid): (i64, i64), change: &Change, patients: String, body: Cell) {
+        let found_by =
+            patient_rows(&patients, &change.resource_type, [type_id, change.last_updated, rid, change.version]);
+        self.pending.version_patients.extend(found_by);
+        let integers = [type_id, rid, change.version, change.last_updated, change.method.number()].map(Cell::Integer);
+        let texts = [Cell::Text(patients), Cell::Text(change.actor.clone()), body];
+        self.pending.versions.push(integers.into_iter().chain(texts).collect());
+    }
+
+    async fn create_row(&mut self, type_id: i64, change: &Change, body: i64) -> Result<i64, StoreError> {
         let columns = ["type_id", "id", "version", "live", "last_updated", "tables", "body"];
         let mut insert = Query::insert();
         insert.into_table("resource").columns(columns);
@@ -146,18 +188,18 @@ impl Tx {
             1_i64.into(),
             change.last_updated.into(),
             tables_of(&change.extracted).into(),
-            change.body.clone().into(),
+            body.into(),
         ]);
         insert.on_conflict(OnConflict::columns(["type_id", "id"]).do_nothing().to_owned()).returning_col("rid");
         let rows = self.rows(&insert).await?;
         rows.first().ok_or_else(|| self.note(StoreError::Conflict))?.i64(0)
     }
 
-    async fn update_row(&mut self, rid: i64, change: &Change) -> Result<(), StoreError> {
-        let live = i64::from(change.body.is_some());
+    async fn update_row(&mut self, rid: i64, change: &Change, body: Option<i64>) -> Result<(), StoreError> {
+        let live = i64::from(body.is_some());
         let mut update = Query::update();
         update.table("resource").value("version", change.version).value("last_updated", change.last_updated);
-        update.value("live", live).value("body", change.body.clone());
+        update.value("live", live).value("body", body);
         if live == 0 {
             update.value("tables", 0);
         }
@@ -165,32 +207,18 @@ impl Tx {
         if self.execute(&update).await? == 1 { Ok(()) } else { Err(self.note(StoreError::Conflict)) }
     }
 
-    async fn index_new(&mut self, rid: i64, type_id: i64, extracted: &Extracted) -> Result<String, StoreError> {
-        let patients = self.mention(extracted).await?;
-        self.index(&Indexed { rid, type_id, extracted, patients: &patients }, 0).await?;
-        Ok(patient_list(&patients))
-    }
-
-    /// Makes the index say what `extracted` says; returns the patients as a version keeps them.
-    async fn rewrite_index(
-        &mut self,
-        rid: i64,
-        type_id: i64,
-        tables: i64,
-        extracted: &Extracted,
-    ) -> Result<String, StoreError> {
+    /// Makes the index say what `indexed` says.
+    async fn rewrite_index(&mut self, indexed: &Indexed<'_>, tables: i64) -> Result<(), StoreError> {
         if tables != 0 {
             self.flush().await?;
         }
-        let patients = self.mention(extracted).await?;
-        let indexed = Indexed { rid, type_id, extracted, patients: &patients };
-        let bits = self.index(&indexed, tables).await?;
+        let bits = self.index(indexed, tables).await?;
         if bits != tables {
             let mut update = Query::update();
-            update.table("resource").value("tables", bits).and_where(Expr::col("rid").eq(rid));
+            update.table("resource").value("tables", bits).and_where(Expr::col("rid").eq(indexed.rid));
             self.execute(&update).await?;
         }
-        Ok(patient_list(&patients))
+        Ok(())
     }
 
     /// The same for a resource whose content stays as it is, so also who its patients are: their list on the version.
@@ -201,21 +229,53 @@ impl Tx {
         tables: i64,
         extracted: &Extracted,
     ) -> Result<(), StoreError> {
-        let patients = self.rewrite_index(rid, type_id, tables, extracted).await?;
-        let current = Query::select().column("version").from("resource").and_where(Expr::col("rid").eq(rid)).to_owned();
+        let targets = self.mention(extracted).await?;
+        self.rewrite_index(&Indexed { rid, type_id, extracted, patients: &targets }, tables).await?;
+        let patients = patient_list(&targets);
+        let mut select = Query::select();
+        select.columns([("v", "version"), ("v", "last_updated"), ("v", "patients")]).from_as("version", "v");
+        let current = Cond::all()
+            .add(Expr::col(("v", "rid")).equals(("r", "rid")))
+            .add(Expr::col(("v", "version")).equals(("r", "version")));
+        select.join_as(JoinType::InnerJoin, "resource", "r", current).and_where(Expr::col(("r", "rid")).eq(rid));
+        let rows = self.rows(&select).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let (version, last_updated, before) = (row.i64(0)?, row.i64(1)?, row.text(2)?);
+        if before == patients {
+            return Ok(());
+        }
         let mut update = Query::update();
-        update.table("version").value("patients", patients).and_where(Expr::col("rid").eq(rid));
-        update.and_where(Expr::col("version").in_subquery(current));
-        self.execute(&update).await.map(drop)
+        update.table("version").value("patients", patients.clone()).and_where(Expr::col("rid").eq(rid));
+        update.and_where(Expr::col("version").eq(version));
+        self.execute(&update).await?;
+        let resource_type = self.known().types.name(type_id)?;
+        let rows_of = |patients: &str| patient_rows(patients, resource_type, [type_id, last_updated, rid, version]);
+        for row in rows_of(&before) {
+            let mut delete = Query::delete();
+            delete.from_table("version_patient");
+            for (column, cell) in VERSION_PATIENT_COLUMNS.iter().zip(row) {
+                delete.and_where(Expr::col(*column).eq(Value::from(cell)));
+            }
+            self.execute(&delete).await?;
+        }
+        self.pending.version_patients.extend(rows_of(&patients));
+        Ok(())
     }
 
     /// Gives everything that is referred to a number. Returns those of the patients, sorted.
-    async fn mention(&mut self, extracted: &Extracted) -> Result<Vec<i64>, StoreError> {
+    pub(crate) async fn mention(&mut self, extracted: &Extracted) -> Result<Vec<i64>, StoreError> {
         let patient = self.known().types.id("Patient");
         let mut keys: Vec<ResourceKey> = extracted.patients.iter().map(|id| (patient, id.clone())).collect();
         for entry in &extracted.entries {
-            if let IndexValue::Reference(Target::Local { resource_type, id }) = &entry.value {
-                keys.push((self.known().types.id(resource_type), id.clone()));
+            let values = if let IndexValue::Composite(values) = &entry.value {
+                values
+            } else {
+                std::slice::from_ref(&entry.value)
+            };
+            for value in values {
+                if let IndexValue::Reference(Target::Local { resource_type, id }) = value {
+                    keys.push((self.known().types.id(resource_type), id.clone()));
+                }
             }
         }
         // One order for all transactions, so that two never wait for each other crosswise.
@@ -254,15 +314,22 @@ impl Tx {
     async fn head(&mut self, resource_type: &str, id: &str) -> Result<Option<Head>, StoreError> {
         let mut select = Query::select();
         select
-            .columns(["id", "version", "last_updated", "body"])
+            .columns(["id", "version", "last_updated"])
+            .expr(text_of("resource"))
             .expr(Expr::val(Method::Put.number()))
-            .columns(["rid", "tables"]);
+            .columns(["rid", "tables", "body"]);
         select.from("resource").and_where(Expr::col("type_id").eq(self.known().types.id(resource_type)));
         select.and_where(Expr::col("id").eq(id));
         if self.backend() == DbBackend::Postgres {
             select.lock(LockType::Update);
         }
-        let Some(row) = self.rows(&select).await?.into_iter().next() else { return Ok(None) };
+        let Some(mut row) = self.rows(&select).await?.into_iter().next() else { return Ok(None) };
+        if row.opt_text(3)?.is_none() && row.opt_i64(7)?.is_some() {
+            // The text waits to be written with others of this transaction.
+            self.flush().await?;
+            let Some(again) = self.rows(&select).await?.into_iter().next() else { return Ok(None) };
+            row = again;
+        }
         let (rid, tables) = (row.i64(5)?, row.i64(6)?);
         Ok(Some(Head { rid, tables, stored: crate::resources::stored(row, resource_type)? }))
     }
@@ -292,6 +359,19 @@ fn patient_list(patients: &[i64]) -> String {
         return String::new();
     }
     patients.iter().fold(String::from(","), |list, patient| format!("{list}{patient},"))
+}
+
+/// Rows that find a version by its patients: one each, and one under 0 for a version of no patient that every patient
+/// may see.
+fn patient_rows(
+    patients: &str,
+    resource_type: &str,
+    [type_id, last_updated, rid, version]: [i64; 4],
+) -> Vec<Vec<Cell>> {
+    let numbers = patients.split(',').filter_map(|number| number.parse::<i64>().ok());
+    let nobody = patients.is_empty() && search::compartment::is_shared(resource_type);
+    let row = |patient: i64| [patient, type_id, last_updated, rid, version].map(Cell::Integer).to_vec();
+    numbers.chain(nobody.then_some(0)).map(row).collect()
 }
 
 fn tables_of(extracted: &Extracted) -> i64 {

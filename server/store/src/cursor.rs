@@ -1,6 +1,6 @@
 //! Page cursors: encrypted, authenticated, bound to the search and to the view. (IN-19, LK-19, LK-57)
 //!
-//! A cursor holds the sort keys of the last row of a page. It is encrypted because row ids count what others have
+//! A cursor holds the sort keys of the row beside a page, and on which side of it the page lies. It is encrypted because row ids count what others have
 //! stored, and bound to search and view so that it cannot be carried elsewhere. The nonce is derived from the
 //! content: the same page has the same cursor, and no randomness is needed.
 
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::StoreError;
 use crate::row::Cell;
+use crate::search::order::Position;
 
 const NONCE: usize = 12;
 
@@ -33,9 +34,10 @@ impl Cursor {
         Cursor { key: [0; 32] }
     }
 
-    pub(crate) fn seal(&self, position: &[Cell], view: &View, query: &Query) -> String {
-        let plain = encode(position);
-        let bound = fingerprint(view, query);
+    pub(crate) fn seal(&self, position: &Position, view: &View, queries: &[Query]) -> String {
+        let mut plain = encode(&[Cell::Integer(i64::from(position.backwards))]);
+        plain.extend(encode(&position.keys));
+        let bound = fingerprint(view, queries);
         let mut digest = Sha256::new();
         digest.update(self.key);
         digest.update(bound);
@@ -50,12 +52,17 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())
     }
 
-    pub(crate) fn open(&self, text: &str, view: &View, query: &Query) -> Result<Vec<Cell>, StoreError> {
+    pub(crate) fn open(&self, text: &str, view: &View, queries: &[Query]) -> Result<Position, StoreError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_error| StoreError::Cursor)?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE).ok_or(StoreError::Cursor)?;
-        let payload = Payload { msg: sealed, aad: &fingerprint(view, query) };
+        let payload = Payload { msg: sealed, aad: &fingerprint(view, queries) };
         let plain = self.cipher().decrypt(Nonce::from_slice(nonce), payload).map_err(|_error| StoreError::Cursor)?;
-        decode(&plain).ok_or(StoreError::Cursor)
+        let mut keys = decode(&plain).ok_or(StoreError::Cursor)?;
+        if keys.is_empty() {
+            return Err(StoreError::Cursor);
+        }
+        let backwards = keys.remove(0) == Cell::Integer(1);
+        Ok(Position { keys, backwards })
     }
 
     fn cipher(&self) -> ChaCha20Poly1305 {
@@ -71,11 +78,15 @@ impl std::fmt::Debug for Cursor {
 
 /// What must be the same for a cursor to be accepted: the search as it was written, but for the size of the page and
 /// the form of the answer, and the view.
-fn fingerprint(view: &View, query: &Query) -> [u8; 32] {
+fn fingerprint(view: &View, queries: &[Query]) -> [u8; 32] {
     const FREE: [&str; 4] = ["_count", "_total", "_format", "_pretty"];
     let mut digest = Sha256::new();
-    digest.update(format!("{}\n{:?}\n{view:?}", query.resource_type, query.sort));
-    for (name, value) in query.applied.iter().filter(|(name, _)| !FREE.contains(&name.as_str())) {
+    for query in queries {
+        digest.update(format!("{}\n{:?}\n", query.resource_type, query.sort));
+    }
+    digest.update(format!("{view:?}"));
+    let applied = queries.iter().take(1).flat_map(|query| &query.applied);
+    for (name, value) in applied.filter(|(name, _)| !FREE.contains(&name.as_str())) {
         digest.update(format!("\n{name:?}={value:?}"));
     }
     digest.finalize().into()

@@ -1,5 +1,7 @@
 //! What can go wrong in the store.
 
+use std::time::Duration;
+
 use sea_orm::DbErr;
 
 /// Why the store did not answer.
@@ -45,6 +47,30 @@ impl StoreError {
         let text = runtime.to_string();
         // 40001 serialization_failure, 40P01 deadlock_detected; sqlx prints the message, not the code.
         text.contains("could not serialize") || text.contains("deadlock detected")
+    }
+
+    /// Says of a statement that was given up because of its time what the caller can do about it.
+    pub(crate) fn of_search(self, limit: Duration) -> Self {
+        let interrupted = match &self {
+            StoreError::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => {
+                failure.code == rusqlite::ErrorCode::OperationInterrupted
+            }
+            StoreError::Database(DbErr::Exec(runtime) | DbErr::Query(runtime)) => {
+                // 57014 query_canceled; sqlx prints the message, not the code.
+                runtime.to_string().contains("canceling statement due to statement timeout")
+            }
+            _ => false,
+        };
+        if interrupted { StoreError::took_longer_than(limit) } else { self }
+    }
+
+    /// A search was given up.
+    pub(crate) fn took_longer_than(limit: Duration) -> Self {
+        let limit = limit.as_secs_f64();
+        StoreError::TooCostly(format!(
+            "the search took longer than {limit} seconds and was given up; add a condition that narrows it, such as a \
+             patient, a code or a date, or leave out _total"
+        ))
     }
 
     /// Whether no connection to PostgreSQL became free in time.

@@ -62,7 +62,7 @@ impl Table {
         1 << self as i64
     }
 
-    fn columns(self) -> &'static [&'static str] {
+    pub(crate) fn columns(self) -> &'static [&'static str] {
         match self {
             Table::Listing => &["type_id", "patient", "chronology", "rid", "lead"],
             Table::Token => &["param", "token", "patient", "chronology", "rid", "lead"],
@@ -72,7 +72,26 @@ impl Table {
             Table::Number => &["param", "value", "patient", "chronology", "rid", "lead"],
             Table::Quantity => &["param", "value", "unit", "code", "name", "patient", "chronology", "rid", "lead"],
             Table::Uri => &["param", "hash", "value", "patient", "chronology", "rid", "lead"],
-            Table::Composite => &["param", "patient", "chronology", "rid", "lead"],
+            Table::Composite => &[
+                "param",
+                "first",
+                "second",
+                "low",
+                "high",
+                "value",
+                "unit",
+                "code",
+                "name",
+                "prefix",
+                "folded",
+                "exact",
+                "third",
+                "element",
+                "patient",
+                "chronology",
+                "rid",
+                "lead",
+            ],
         }
     }
 }
@@ -83,6 +102,9 @@ pub(crate) struct Pending {
     rows: [Vec<Vec<Cell>>; 9],
     tokens: Vec<(i64, String, String)>,
     pub(crate) versions: Vec<Vec<Cell>>,
+    pub(crate) version_patients: Vec<Vec<Cell>>,
+    /// Texts, on PostgreSQL.
+    pub(crate) bodies: Vec<Vec<Cell>>,
 }
 
 /// A resource as the index sees it.
@@ -137,7 +159,7 @@ impl Tx {
         Ok(())
     }
 
-    fn rows_of(&mut self, indexed: &Indexed<'_>) -> [Vec<Vec<Cell>>; 9] {
+    pub(crate) fn rows_of(&mut self, indexed: &Indexed<'_>) -> [Vec<Vec<Cell>>; 9] {
         let mut tables: [Vec<Vec<Cell>>; 9] = Default::default();
         let mut seen = HashSet::new();
         let mut add = |table: Table, values: Vec<Cell>| {
@@ -159,10 +181,7 @@ impl Tx {
             let param = Cell::Integer(entry.param.0);
             match &entry.value {
                 IndexValue::Token { system, code } => {
-                    let token = keys::token(system, code);
-                    if !self.known().tokens.contains_key(&token) {
-                        self.pending.tokens.push((token, system.clone(), code.clone()));
-                    }
+                    let token = self.token_key(system, code);
                     add(Table::Token, vec![param, Cell::Integer(token)]);
                 }
                 IndexValue::Reference(target) => {
@@ -191,10 +210,62 @@ impl Tx {
                 IndexValue::Uri(value) => {
                     add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]);
                 }
-                IndexValue::Composite(_) => add(Table::Composite, vec![param]),
+                IndexValue::Composite(values) => {
+                    if let Some(row) = self.composite_row(values) {
+                        add(Table::Composite, [vec![param], row].concat());
+                    }
+                }
             }
         }
         tables
+    }
+
+    /// Key of a token, which is put into the dictionary if it is not there.
+    fn token_key(&mut self, system: &str, code: &str) -> i64 {
+        let token = keys::token(system, code);
+        if !self.known().tokens.contains_key(&token) {
+            self.pending.tokens.push((token, system.to_owned(), code.to_owned()));
+        }
+        token
+    }
+
+    /// The columns `first` to `element` of an element that has these values; none if the table has no place for them.
+    fn composite_row(&mut self, values: &[IndexValue]) -> Option<Vec<Cell>> {
+        let zero = Cell::Integer(0);
+        let mut keys = [zero.clone(), zero.clone()];
+        let (mut interval, mut units) = ([zero.clone(), zero.clone()], [zero.clone(), zero.clone(), zero]);
+        let mut numbers = [Cell::Text(String::new()), Cell::Text(String::new())];
+        let mut texts = [const { Cell::Text(String::new()) }; 3];
+        for (position, value) in values.iter().enumerate() {
+            match (position, value) {
+                (0 | 1, IndexValue::Token { system, code }) => {
+                    keys[position] = Cell::Integer(self.token_key(system, code));
+                }
+                (0 | 1, IndexValue::Reference(target)) => keys[position] = Cell::Integer(self.target_key(target)?),
+                (1, IndexValue::Date { low, high }) => interval = [*low, *high].map(Cell::Integer),
+                (1 | 2, IndexValue::Number(value)) => numbers[position - 1] = Cell::Text(value.sort_key()),
+                (1, IndexValue::Quantity { value, system, code, unit }) => {
+                    numbers[0] = Cell::Text(value.sort_key());
+                    units = [keys::token(system, code), keys::hash(code), keys::hash(unit)].map(Cell::Integer);
+                }
+                (1, IndexValue::String { folded, exact }) => {
+                    keys[1] = Cell::Integer(keys::hash(exact));
+                    texts =
+                        [folded.chars().take(STRING_PREFIX).collect(), folded.clone(), exact.clone()].map(Cell::Text);
+                }
+                (1, IndexValue::Uri(value)) => {
+                    keys[1] = Cell::Integer(keys::hash(value));
+                    texts[2] = Cell::Text(value.clone());
+                }
+                _ => return None,
+            }
+        }
+        let [number, third] = numbers;
+        let mut row: Vec<Cell> = keys.into_iter().chain(interval).chain([number]).chain(units).chain(texts).collect();
+        row.push(third);
+        let element = keys::hash(&format!("{row:?}"));
+        row.push(Cell::Integer(element));
+        Some(row)
     }
 
     fn target_key(&self, target: &Target) -> Option<i64> {
@@ -208,17 +279,13 @@ impl Tx {
 
     /// Writes what waits.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
-        let Pending { rows, tokens, versions } = std::mem::take(&mut self.pending);
+        let Pending { rows, tokens, versions, version_patients, bodies } = std::mem::take(&mut self.pending);
         self.found_tokens.extend(tokens.iter().map(|token| token.0));
+        self.insert("body", &["number", "text"], bodies, false).await?;
         let tokens = dictionary_rows(tokens);
         self.insert("token", &["token", "system", "code", "code_hash", "system_hash"], tokens, true).await?;
-        self.insert(
-            "version",
-            &["rid", "version", "last_updated", "method", "patients", "actor", "body"],
-            versions,
-            false,
-        )
-        .await?;
+        self.insert("version", crate::change::VERSION_COLUMNS, versions, false).await?;
+        self.insert("version_patient", crate::change::VERSION_PATIENT_COLUMNS, version_patients, false).await?;
         for (table, rows) in TABLES.into_iter().zip(rows) {
             self.insert(table.name(), table.columns(), rows, false).await?;
         }
@@ -250,7 +317,11 @@ impl Tx {
             let mut insert = Query::insert();
             insert.into_table(table).columns(columns.iter().copied());
             for row in chunk {
-                insert.values_panic(row.iter().map(|cell| Expr::val(Value::from(cell.clone()))));
+                insert.values_panic(row.iter().map(|cell| match cell {
+                    // Of no type, so that it fits a column of any.
+                    Cell::Null => Expr::cust("NULL"),
+                    cell => Expr::val(Value::from(cell.clone())),
+                }));
             }
             if ignore {
                 insert.on_conflict(OnConflict::new().do_nothing().to_owned());

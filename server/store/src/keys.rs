@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
+use crate::body::Block;
 use crate::error::StoreError;
 
 /// How many (type, id) → target pairs are remembered; they never change, so the cache is never wrong.
@@ -68,20 +70,26 @@ pub(crate) type ResourceKey = (i64, String);
 pub(crate) struct Known {
     /// FHIR base of this server: references below it are local.
     pub(crate) base: Arc<str>,
+    /// How long a search may take.
+    pub(crate) search_limit: Duration,
     pub(crate) types: Arc<TypeIds>,
     /// Numbers of the resources that are referred to.
     pub(crate) targets: Cache<ResourceKey, i64>,
     /// Tokens that are in the dictionary.
     pub(crate) tokens: Cache<i64, ()>,
+    /// Numbers for texts, on PostgreSQL.
+    pub(crate) bodies: Arc<Block>,
 }
 
 impl Known {
-    pub(crate) fn new(base: &str) -> Self {
+    pub(crate) fn new(base: &str, search_limit: Duration) -> Self {
         Known {
             base: base.into(),
+            search_limit,
             types: Arc::new(TypeIds::new()),
             targets: Cache::new(REMEMBERED),
             tokens: Cache::new(REMEMBERED),
+            bodies: Arc::new(Block::empty()),
         }
     }
 }

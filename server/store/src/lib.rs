@@ -1,14 +1,15 @@
 //! Storage of resources, their search index and everything around them, on SQLite and on PostgreSQL.
 //!
 //! One SQL, two executors: statements are built once with sea-query; PostgreSQL runs them through sea-orm's pool,
-//! SQLite runs them through rusqlite, reads inline on a connection of their own and writes on one thread that commits
-//! many together. Schema: package `migrations`.
+//! SQLite runs them through rusqlite, reads on a connection of their own (searches off the event loop) and writes on
+//! one thread that commits many together. Schema: package `migrations`.
 //!
 //! To add a query: write a function on [`Store`] (reads) or [`Tx`] (writes) in the file of its table; build the
 //! statement with sea-query; address columns by their position in the select list; return `Option` for look-ups.
 //! Preconditions stand in the statement (`UPDATE … WHERE used_at IS NULL RETURNING …`), never before it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::{Database, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
@@ -21,7 +22,7 @@ macro_rules! with_session {
                 let $session = &mut $crate::session::SqliteSession { connection, known: $store.known() };
                 futures::executor::block_on(async { $work })
             }),
-            $crate::EngineKind::Postgres(pool) => {
+            $crate::EngineKind::Postgres { pool, .. } => {
                 let $session = &mut $crate::session::PoolSession { pool, known: $store.known() };
                 $work
             }
@@ -35,6 +36,10 @@ macro_rules! with_long_session {
         match $store.engine() {
             $crate::EngineKind::Sqlite { .. } => {
                 let store = $store.clone();
+                let $crate::EngineKind::Sqlite { readers, .. } = $store.engine() else {
+                    return Err($crate::StoreError::Stopped);
+                };
+                let _turn = readers.turn().await?;
                 let work = move || {
                     let $crate::EngineKind::Sqlite { readers, .. } = store.engine() else {
                         return Err($crate::StoreError::Stopped);
@@ -46,7 +51,7 @@ macro_rules! with_long_session {
                 };
                 tokio::task::spawn_blocking(work).await.map_err(|_panicked| $crate::StoreError::Stopped)?
             }
-            $crate::EngineKind::Postgres(pool) => {
+            $crate::EngineKind::Postgres { pool, .. } => {
                 let $session = &mut $crate::session::PoolSession { pool, known: $store.known() };
                 $work
             }
@@ -54,6 +59,18 @@ macro_rules! with_long_session {
     };
 }
 
+/// Runs a search for as long as it may take; one that takes longer is too costly. (IN-17)
+macro_rules! within_limit {
+    ($session:expr, $work:expr) => {{
+        let limit = $session.known().search_limit;
+        $session.limit(Some(limit))?;
+        let result = $work.await;
+        $session.limit(None)?;
+        result.map_err(|error: $crate::StoreError| error.of_search(limit))
+    }};
+}
+
+mod body;
 mod change;
 pub mod clients;
 mod cursor;
@@ -61,8 +78,12 @@ mod error;
 mod facts;
 mod fixed;
 pub mod grants;
+mod history;
+mod horizon;
 pub mod inbox;
 mod index;
+mod index_facts;
+pub mod jobs;
 mod keys;
 pub mod pairings;
 mod postgres;
@@ -70,6 +91,7 @@ mod reindex;
 mod resources;
 mod row;
 mod search;
+pub mod search_parameters;
 mod session;
 pub mod sessions;
 mod sqlite;
@@ -82,10 +104,12 @@ mod write;
 
 pub use change::Change;
 pub use error::StoreError;
+pub use history::{HistoryOf, HistoryPage, HistoryQuery, Version};
+pub use index_facts::{Difference, ParameterRows};
 pub use reindex::Standing;
 pub use resources::{Method, Stored};
 pub use row::Row;
-pub use search::SearchPage;
+pub use search::{ExplainedStep, SearchPage};
 pub use tx::{Tx, Work};
 
 use cursor::Cursor;
@@ -93,6 +117,9 @@ use keys::Known;
 use session::Session;
 use sqlite::Readers;
 use sqlite::writer::Writer;
+
+/// How long a search may take if nothing else is said.
+pub const SEARCH_LIMIT: Duration = Duration::from_secs(30);
 
 /// A database. Cloning is cheap and shares the connections.
 #[derive(Clone, Debug)]
@@ -111,7 +138,7 @@ struct Inner {
 #[derive(Debug)]
 enum EngineKind {
     Sqlite { path: String, readers: Readers, writer: Writer },
-    Postgres(DatabaseConnection),
+    Postgres { address: String, pool: DatabaseConnection },
 }
 
 /// Which database holds the data.
@@ -127,7 +154,18 @@ impl Store {
     /// Opens `sqlite:PATH` (made if missing) or `postgres://…`; `key` encrypts page cursors, `base` is the FHIR base
     /// of this server without a slash at its end. Does not migrate.
     pub async fn open(database: &str, key: [u8; 32], base: &str) -> Result<Self, StoreError> {
-        let known = Known::new(base);
+        Self::open_with(database, key, base, SEARCH_LIMIT).await
+    }
+
+    /// As [`Store::open`]; a search that takes longer than `search_limit` is given up with
+    /// [`StoreError::TooCostly`]. On PostgreSQL it bounds every single statement. (IN-17)
+    pub async fn open_with(
+        database: &str,
+        key: [u8; 32],
+        base: &str,
+        search_limit: Duration,
+    ) -> Result<Self, StoreError> {
+        let known = Known::new(base, search_limit);
         let engine = if let Some(path) = database.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path).to_owned();
             let (connection, shared) = (sqlite::open(&path, false)?, known.clone());
@@ -135,7 +173,10 @@ impl Store {
             let writer = writer.map_err(|error| StoreError::Schema(format!("cannot start the writer: {error}")))?;
             EngineKind::Sqlite { readers: Readers::new(&path), path, writer }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
-            EngineKind::Postgres(postgres::connect(database).await?)
+            EngineKind::Postgres {
+                pool: postgres::connect(database, Some(search_limit)).await?,
+                address: database.into(),
+            }
         } else {
             return Err(StoreError::Address(database.into()));
         };
@@ -146,7 +187,7 @@ impl Store {
     pub fn kind(&self) -> Engine {
         match self.engine() {
             EngineKind::Sqlite { .. } => Engine::Sqlite,
-            EngineKind::Postgres(_) => Engine::Postgres,
+            EngineKind::Postgres { .. } => Engine::Postgres,
         }
     }
 
@@ -185,7 +226,8 @@ impl Store {
     async fn schema_connection(&self) -> Result<DatabaseConnection, StoreError> {
         match self.engine() {
             EngineKind::Sqlite { path, .. } => Ok(Database::connect(format!("sqlite://{path}?mode=rwc")).await?),
-            EngineKind::Postgres(pool) => Ok(pool.clone()),
+            // Building an index may take longer than any search.
+            EngineKind::Postgres { address, .. } => postgres::connect(address, None).await,
         }
     }
 }

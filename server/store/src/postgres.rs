@@ -11,7 +11,8 @@ use crate::row::{Cell, Row};
 /// Most connections that one process opens.
 const CONNECTIONS: u32 = 24;
 
-pub(crate) async fn connect(address: &str) -> Result<DatabaseConnection, StoreError> {
+/// Opens the pool. A statement that takes longer than `limit` is given up by the server; none: never. (IN-17)
+pub(crate) async fn connect(address: &str, limit: Option<Duration>) -> Result<DatabaseConnection, StoreError> {
     let mut options = ConnectOptions::new(address);
     options
         .max_connections(CONNECTIONS)
@@ -20,6 +21,9 @@ pub(crate) async fn connect(address: &str) -> Result<DatabaseConnection, StoreEr
         .acquire_timeout(Duration::from_secs(30))
         .test_before_acquire(false)
         .sqlx_logging(false);
+    if let Some(limit) = limit {
+        options.statement_timeout(limit);
+    }
     Ok(Database::connect(options).await?)
 }
 

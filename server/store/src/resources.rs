@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Query, SelectStatement};
 use search::view::View;
 
 use crate::Store;
+use crate::body::text_of;
 use crate::error::StoreError;
 use crate::fixed::Fixed;
 use crate::row::Row;
@@ -41,6 +42,8 @@ pub enum Method {
     Put,
     /// Delete.
     Delete,
+    /// Patch.
+    Patch,
 }
 
 impl Method {
@@ -49,14 +52,16 @@ impl Method {
             Method::Post => 1,
             Method::Put => 2,
             Method::Delete => 3,
+            Method::Patch => 4,
         }
     }
 
-    fn of(number: i64) -> Result<Self, StoreError> {
+    pub(crate) fn of(number: i64) -> Result<Self, StoreError> {
         match number {
             1 => Ok(Method::Post),
             2 => Ok(Method::Put),
             3 => Ok(Method::Delete),
+            4 => Ok(Method::Patch),
             other => Err(StoreError::Schema(format!("unknown method {other}"))),
         }
     }
@@ -77,18 +82,6 @@ impl Store {
         version: i64,
     ) -> Result<Option<Stored>, StoreError> {
         with_session!(self, session => read(session, view, resource_type, id, Some(version)).await)
-    }
-
-    /// Visible versions, newest first, at most `count`, all older than `before`.
-    pub async fn history(
-        &self,
-        view: &View,
-        resource_type: &str,
-        id: &str,
-        count: usize,
-        before: Option<i64>,
-    ) -> Result<Vec<Stored>, StoreError> {
-        with_session!(self, session => history(session, view, resource_type, id, count, before).await)
     }
 }
 
@@ -127,36 +120,10 @@ async fn read<S: Session>(
     Ok(stored.filter(|stored| view.shows(stored)))
 }
 
-async fn history<S: Session>(
-    session: &mut S,
-    view: &View,
-    resource_type: &str,
-    id: &str,
-    count: usize,
-    before: Option<i64>,
-) -> Result<Vec<Stored>, StoreError> {
-    let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(Vec::new()) };
-    let mut select = version_select(&view);
-    select
-        .and_where(Expr::col(("r", "type_id")).eq(session.known().types.id(resource_type)))
-        .and_where(Expr::col(("r", "id")).eq(id));
-    if let Some(before) = before {
-        select.and_where(Expr::col(("v", "version")).lt(before));
-    }
-    select.order_by(("v", "version"), Order::Desc);
-    // A granular rule is decided on the body, after the rows are here: then all versions are looked at.
-    if !view.is_granular() {
-        select.limit(count as u64);
-    }
-    let rows = session.rows(&select).await?;
-    let versions = rows.into_iter().map(|row| stored(row, resource_type)).collect::<Result<Vec<_>, _>>()?;
-    Ok(versions.into_iter().filter(|version| view.shows(version)).take(count).collect())
-}
-
 /// The current version from the resource table alone: one look-up by the unique index.
 static CURRENT_OF: Fixed = Fixed::new(|| {
     let mut select = Query::select();
-    select.columns(["id", "version", "last_updated", "body"]).expr(Expr::cust("2")).from("resource");
+    select.columns(["id", "version", "last_updated"]).expr(text_of("resource")).expr(Expr::cust("2")).from("resource");
     select.and_where(Expr::col("type_id").eq(0_i64)).and_where(Expr::col("id").eq(""));
     select
 });
@@ -165,7 +132,9 @@ static CURRENT_OF: Fixed = Fixed::new(|| {
 fn version_select(view: &ResolvedView) -> SelectStatement {
     let mut select = Query::select();
     select
-        .columns([("r", "id"), ("v", "version"), ("v", "last_updated"), ("v", "body"), ("v", "method")])
+        .columns([("r", "id"), ("v", "version"), ("v", "last_updated")])
+        .expr(text_of("v"))
+        .column(("v", "method"))
         .from_as("resource", "r");
     select.join_as(sea_orm::JoinType::InnerJoin, "version", "v", Expr::col(("v", "rid")).equals(("r", "rid")));
     if let Some(patients) = view.patients() {

@@ -12,15 +12,25 @@ use crate::Store;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::resources::Stored;
-use crate::row::Row;
+use crate::row::{Cell, Row};
 use crate::session::Session;
 use crate::tx::Tx;
 
+pub(crate) mod any;
 pub(crate) mod condition;
+mod exact;
+mod explain;
+mod hierarchy;
 mod include;
-mod order;
-mod plan;
+mod links;
+pub(crate) mod order;
+pub(crate) mod plan;
+pub(crate) mod resolve;
+mod several;
 
+pub use explain::ExplainedStep;
+
+use order::Position;
 use plan::Plan;
 
 /// A page of results.
@@ -32,6 +42,8 @@ pub struct SearchPage {
     pub included: Vec<Stored>,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
+    /// Where the page before this one ends, if there is one: it holds what stands there when it is asked for.
+    pub previous: Option<String>,
     /// Number of matches over all pages, if it was asked for.
     pub total: Option<u64>,
 }
@@ -40,7 +52,20 @@ impl Store {
     /// One page of matches.
     pub async fn search(&self, view: &View, query: &Query) -> Result<SearchPage, StoreError> {
         let (view, query, cursor) = (view.clone(), query.clone(), self.cursor().clone());
-        with_long_session!(self, session => search(session, &cursor, &view, &query).await)
+        with_long_session!(self, session => within_limit!(session, search(session, &cursor, &view, &query)))
+    }
+
+    /// One page of the matches of several queries, one a type, in one order: the same sort, page size and cursor in
+    /// each. Only the default order, `_lastUpdated` and `_id` are common to all types.
+    pub async fn search_types(&self, view: &View, queries: &[Query]) -> Result<SearchPage, StoreError> {
+        let (view, queries, cursor) = (view.clone(), queries.to_vec(), self.cursor().clone());
+        with_long_session!(self, session => within_limit!(session, several::search(session, &cursor, &view, &queries)))
+    }
+
+    /// How a search would be run, for people. Tells nothing that an answer to it would not tell.
+    pub async fn explain(&self, view: &View, query: &Query) -> Result<Vec<ExplainedStep>, StoreError> {
+        let (view, query) = (view.clone(), query.clone());
+        with_long_session!(self, session => within_limit!(session, explain::explain(session, &view, &query)))
     }
 }
 
@@ -48,7 +73,7 @@ impl Tx {
     /// One page of matches, of what this transaction has written so far.
     pub async fn search(&mut self, view: &View, query: &Query) -> Result<SearchPage, StoreError> {
         self.flush().await?;
-        search(self, &Cursor::none(), view, query).await
+        within_limit!(self, search(self, &Cursor::none(), view, query))
     }
 }
 
@@ -59,24 +84,51 @@ async fn search<S: Session>(
     query: &Query,
 ) -> Result<SearchPage, StoreError> {
     let nothing = SearchPage { total: query.total.then_some(0), ..SearchPage::default() };
-    let after = query.cursor.as_deref().map(|text| cursor.open(text, view, query)).transpose()?;
-    let Some(plan) = Plan::new(session, view, query).await? else { return Ok(nothing) };
-    let total = if query.total { Some(count(session, &plan).await?) } else { None };
+    let queries = std::slice::from_ref(query);
+    let position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
+    let plan = Plan::new(session, view, &query.resource_type, &query.filters, &query.sort).await?;
+    let Some(plan) = plan else { return Ok(nothing) };
     if query.count == 0 {
+        let total = if query.total { Some(count(session, &plan).await?) } else { None };
         return Ok(SearchPage { total, ..SearchPage::default() });
     }
-    let mut rows = session.rows(&plan.page(after.as_deref(), query.count + 1)?).await?;
-    let more = rows.len() > query.count;
-    rows.truncate(query.count);
-    let next = match rows.last() {
-        Some(last) if more => Some(cursor.seal(&plan::position(last), view, query)),
-        _ => None,
+    let mut rows = session.rows(&plan.page(position.as_ref(), query.count + 1)?).await?;
+    let turned = turn(&mut rows, query.count, position.as_ref(), plan::keys_of);
+    let seal = |position: Position| cursor.seal(&position, view, queries);
+    let (next, previous) = (turned.next.map(seal), turned.previous.map(seal));
+    let total = match (query.total, position.is_none() && next.is_none()) {
+        (true, true) => Some(rows.len() as u64), // this page is all
+        (true, false) => Some(count(session, &plan).await?),
+        (false, _) => None,
     };
     let rids = rows.iter().map(|row| row.i64(plan::RID_COLUMN)).collect::<Result<Vec<_>, _>>()?;
     let stored = |row: Row| crate::resources::stored(row, &query.resource_type);
     let matches = rows.into_iter().map(stored).collect::<Result<Vec<_>, _>>()?;
-    let included = include::included(session, view, query, &rids).await?;
-    Ok(SearchPage { matches, included, next, total })
+    let included = include::included(session, view, &query.includes, &rids).await?;
+    Ok(SearchPage { matches, included, next, previous, total })
+}
+
+/// Where it goes on from a page.
+struct Turned {
+    next: Option<Position>,
+    previous: Option<Position>,
+}
+
+/// Puts the rows of a page in order, one row more than the page if there are more, and says what lies around it.
+fn turn<R>(rows: &mut Vec<R>, count: usize, position: Option<&Position>, keys: impl Fn(&R) -> Vec<Cell>) -> Turned {
+    let backwards = position.is_some_and(|position| position.backwards);
+    let more = rows.len() > count;
+    rows.truncate(count);
+    if backwards {
+        rows.reverse();
+    }
+    let beside = |row: Option<&R>, backwards| row.map(|row| Position { keys: keys(row), backwards });
+    // The row that the position names lies on the side where this page came from.
+    let (has_next, has_previous) = if backwards { (true, more) } else { (more, position.is_some()) };
+    Turned {
+        next: beside(rows.last(), false).filter(|_| has_next),
+        previous: beside(rows.first(), true).filter(|_| has_previous),
+    }
 }
 
 async fn count<S: Session>(session: &mut S, plan: &Plan) -> Result<u64, StoreError> {

@@ -1,5 +1,6 @@
 //! SQLite: one writer thread, several readers, on one file. <https://www.sqlite.org/wal.html>
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sea_orm::sea_query::Value;
 use sea_orm::{DbBackend, Statement, StatementBuilder};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::StoreError;
 use crate::row::{Cell, Row};
@@ -20,6 +22,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 const MAPPED: i64 = 256 << 20;
 /// Statements that a connection keeps compiled.
 const STATEMENT_CACHE: usize = 256;
+/// Statements longer than this list what one search found; they never come again.
+const CACHED_LENGTH: usize = 16_384;
 /// Connections kept open for reading when nobody reads.
 const IDLE_READERS: usize = 16;
 
@@ -28,21 +32,29 @@ const IDLE_READERS: usize = 16;
 pub(crate) struct Readers {
     path: String,
     idle: Mutex<Vec<Connection>>,
+    /// Long reads that may run at once: more than the processors can run would share out the same pages to more caches.
+    turns: Semaphore,
 }
 
 impl Readers {
     pub(crate) fn new(path: &str) -> Self {
-        Readers { path: path.into(), idle: Mutex::new(Vec::new()) }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Readers { path: path.into(), idle: Mutex::new(Vec::new()), turns: Semaphore::new(processors.max(2) * 2) }
+    }
+
+    /// Waits until a long read may run; it may as long as what is returned lives.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.turns.acquire().await.map_err(|_closed| StoreError::Stopped)
     }
 
     /// Runs `work` on a connection of its own.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
+        let mut connection = match idle {
             Some(connection) => connection,
             None => open(&self.path, true)?,
         };
-        let result = work(&connection);
+        let result = work(&mut connection);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_READERS {
             idle.push(connection);
@@ -79,9 +91,15 @@ pub(crate) fn open(path: &str, read_only: bool) -> Result<Connection, StoreError
 
 pub(crate) fn rows(connection: &Connection, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
     let Statement { sql, values, .. } = statement.build(&DbBackend::Sqlite);
-    let mut prepared = connection.prepare_cached(&sql)?;
-    let columns = prepared.column_count();
     let values = values.map(|values| values.0).unwrap_or_default();
+    if sql.len() > CACHED_LENGTH {
+        return read(&mut connection.prepare(&sql)?, &values);
+    }
+    read(&mut *connection.prepare_cached(&sql)?, &values)
+}
+
+fn read(prepared: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<Vec<Row>, StoreError> {
+    let columns = prepared.column_count();
     let mut cursor = prepared.query(rusqlite::params_from_iter(values.iter().map(Bound)))?;
     let mut rows = Vec::new();
     while let Some(row) = cursor.next()? {
@@ -105,9 +123,14 @@ fn cell(value: ValueRef<'_>) -> Cell {
         ValueRef::Integer(value) => Cell::Integer(value),
         // The schema has no real numbers; a sum or average of integers may come back as one.
         ValueRef::Real(value) => Cell::Integer(value as i64),
-        ValueRef::Text(bytes) => Cell::Text(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Text(bytes) => Cell::Text(text(bytes)),
         ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_vec()),
     }
+}
+
+/// What SQLite hands out as text is UTF-8: checking that at once is much cheaper than looking for what to replace.
+fn text(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes).into_owned(), str::to_owned)
 }
 
 /// A value of the query builder as SQLite binds it.

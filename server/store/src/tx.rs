@@ -1,6 +1,7 @@
 //! A transaction: the only handle that changes anything.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use futures::future::BoxFuture;
 use rusqlite::Connection;
@@ -33,8 +34,16 @@ pub struct Tx {
     kept_tokens: Vec<i64>,
     /// Rows that wait to be written with others of their table.
     pub(crate) pending: Pending,
+    /// The instant of its versions, once it was asked for, on PostgreSQL.
+    pub(crate) instant: Option<i64>,
     crossed: bool,
+    /// What is to be called after the commit: of the present work, and of earlier ones that share it.
+    calls: Vec<Call>,
+    kept_calls: Vec<Call>,
 }
+
+/// See [`Tx::on_commit`].
+struct Call(Box<dyn FnOnce() + Send>);
 
 #[derive(Debug)]
 enum Engine {
@@ -75,6 +84,11 @@ impl Tx {
         }
     }
 
+    /// Has `call` called when the present work is on disk, before its caller is answered; not if it is undone.
+    pub fn on_commit(&mut self, call: impl FnOnce() + Send + 'static) {
+        self.calls.push(Call(Box::new(call)));
+    }
+
     pub(crate) fn sqlite(connection: Connection, known: Known) -> Self {
         Tx::new(Engine::Sqlite(connection), known)
     }
@@ -92,7 +106,10 @@ impl Tx {
             kept: HashMap::new(),
             kept_tokens: Vec::new(),
             pending: Pending::default(),
+            instant: None,
             crossed: false,
+            calls: Vec::new(),
+            kept_calls: Vec::new(),
         }
     }
 
@@ -126,7 +143,9 @@ impl Tx {
         if keep {
             self.kept.extend(self.found.drain());
             self.kept_tokens.append(&mut self.found_tokens);
+            self.kept_calls.append(&mut self.calls);
         } else {
+            self.calls.clear();
             self.found.clear();
             self.found_tokens.clear();
         }
@@ -140,12 +159,15 @@ impl Tx {
         for token in self.kept_tokens.drain(..).filter(|_| committed) {
             self.known.tokens.insert(token, ());
         }
+        for Call(call) in self.kept_calls.drain(..).filter(|_| committed) {
+            call();
+        }
     }
 
     /// Commits, on PostgreSQL.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         self.end_work(true);
-        let Tx { engine, known, kept, kept_tokens, .. } = self;
+        let Tx { engine, known, kept, kept_tokens, kept_calls, .. } = self;
         if let Engine::Postgres(transaction) = engine {
             transaction.commit().await?;
         }
@@ -155,13 +177,33 @@ impl Tx {
         for token in kept_tokens {
             known.tokens.insert(token, ());
         }
+        for Call(call) in kept_calls {
+            call();
+        }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Call")
     }
 }
 
 impl Session for Tx {
     async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         Tx::rows(self, statement).await
+    }
+
+    fn remember_target(&self, _key: ResourceKey, _target: i64) {
+        // It may be this transaction that made it, and that undoes it.
+    }
+
+    fn limit(&mut self, limit: Option<std::time::Duration>) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(connection) => crate::session::interrupt_after(connection, limit),
+            Engine::Postgres(_) => Ok(()),
+        }
     }
 
     fn backend(&self) -> DbBackend {

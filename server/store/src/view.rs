@@ -8,18 +8,28 @@ use search::view::{Compartment, TypeRule, View};
 
 use crate::error::StoreError;
 use crate::resources::Stored;
-use crate::search::condition::Condition;
+use crate::search::any::is_one_of;
+use crate::search::condition::{Condition, Place};
+use crate::search::plan::Plan;
+use crate::search::resolve::{Scope, looks_at_resources, resolve};
 use crate::session::Session;
 
-/// A view of one type, with patients as numbers and filters resolved.
-#[derive(Debug)]
+/// A view of one type, with patients as numbers.
+#[derive(Clone, Debug)]
 pub(crate) struct ResolvedView {
     patients: Option<Vec<i64>>,
     unassigned: bool,
     /// Alternatives, each a conjunction; empty: the whole type.
-    granular: Vec<Vec<Condition>>,
     filters: Vec<Vec<Filter>>,
     base: Arc<str>,
+}
+
+/// The same as a condition inside a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct SearchView {
+    view: ResolvedView,
+    /// The filters of the view, alternatives of conjunctions.
+    granular: Vec<Vec<Condition>>,
 }
 
 impl ResolvedView {
@@ -34,14 +44,6 @@ impl ResolvedView {
             TypeRule::Whole => Vec::new(),
             TypeRule::Granular(alternatives) => alternatives.clone(),
         };
-        let mut granular = Vec::new();
-        for alternative in &filters {
-            let mut conditions = Vec::new();
-            for filter in alternative {
-                conditions.push(Condition::resolve(session, resource_type, filter).await?);
-            }
-            granular.push(conditions);
-        }
         let patients = match view.compartment() {
             Compartment::Everyone => None,
             Compartment::Patients(ids) => {
@@ -53,7 +55,7 @@ impl ResolvedView {
             }
         };
         let unassigned = search::compartment::is_shared(resource_type);
-        Ok(Some(ResolvedView { patients, unassigned, granular, filters, base: session.known().base.clone() }))
+        Ok(Some(ResolvedView { patients, unassigned, filters, base: session.known().base.clone() }))
     }
 
     /// Targets that are the patients whose data is visible; none: everyone's.
@@ -91,27 +93,60 @@ impl ResolvedView {
         }
         Some(values)
     }
+}
 
-    /// What must hold of the resource whose row id is `rid` beyond the patient column of the row it was found by.
-    pub(crate) fn granular_condition(&self, rid: &Expr) -> Option<Cond> {
+impl SearchView {
+    /// Nothing if the view denies the type.
+    pub(crate) async fn new<S: Session>(
+        session: &mut S,
+        view: &View,
+        resource_type: &str,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
+        let mut found = SearchView { granular: Vec::new(), view };
+        if !found.view.is_granular() {
+            return Ok(Some(found));
+        }
+        // A rule on a parameter whose index is not complete is decided on everything that the compartment holds.
+        let looks = found.view.filters.iter().flatten().any(looks_at_resources);
+        let narrowed = if looks { Some(Plan::of_view(session, found.clone(), resource_type)) } else { None };
+        let scope = Scope { view: None, resource_type, narrowed: narrowed.as_ref() };
+        for alternative in found.view.filters.clone() {
+            let mut conditions = Vec::new();
+            for filter in &alternative {
+                conditions.push(resolve(session, scope, filter).await?);
+            }
+            found.granular.push(conditions);
+        }
+        Ok(Some(found))
+    }
+
+    /// The `patient` values that an index row may have; none: any.
+    pub(crate) fn patient_values(&self) -> Option<Vec<i64>> {
+        self.view.patient_values()
+    }
+
+    /// What must hold of a resource beyond the patient column of the row it was found by.
+    pub(crate) fn granular_condition(&self, place: &Place) -> Option<Cond> {
         if self.granular.is_empty() {
             return None;
         }
         let alternative =
-            |all: &Vec<Condition>| all.iter().fold(Cond::all(), |cond, condition| cond.add(condition.predicate(rid)));
+            |all: &Vec<Condition>| all.iter().fold(Cond::all(), |cond, condition| cond.add(condition.predicate(place)));
         Some(self.granular.iter().fold(Cond::any(), |cond, all| cond.add(alternative(all))))
     }
 
     /// All of the view as a condition on a resource that was found without an index row.
-    pub(crate) fn condition(&self, rid: &Expr) -> Cond {
+    pub(crate) fn condition(&self, place: &Place) -> Cond {
         let mut cond = Cond::all();
         if let Some(values) = self.patient_values() {
             let mut listed = Query::select();
-            listed.expr(Expr::val(1)).from_as("listing", "seen").and_where(Expr::col(("seen", "rid")).eq(rid.clone()));
-            listed.and_where(Expr::col(("seen", "patient")).is_in(values));
+            let same = Expr::col(("seen", "rid")).eq(place.rid.clone());
+            listed.expr(Expr::val(1)).from_as("listing", "seen").and_where(same);
+            listed.and_where(is_one_of(Expr::col(("seen", "patient")), &values));
             cond = cond.add(Expr::exists(listed));
         }
-        if let Some(granular) = self.granular_condition(rid) {
+        if let Some(granular) = self.granular_condition(place) {
             cond = cond.add(granular);
         }
         cond
@@ -131,5 +166,8 @@ pub(crate) async fn target<S: Session>(
     let mut select = Query::select();
     select.column("target").from("target").and_where(Expr::col("type_id").eq(key.0)).and_where(Expr::col("id").eq(id));
     let rows = session.rows(&select).await?;
-    rows.first().map(|row| row.i64(0)).transpose()
+    let Some(row) = rows.first() else { return Ok(None) };
+    let target = row.i64(0)?;
+    session.remember_target(key, target);
+    Ok(Some(target))
 }

@@ -25,7 +25,7 @@ impl Store {
     {
         match self.engine() {
             EngineKind::Sqlite { writer, .. } => on_writer(writer, work).await,
-            EngineKind::Postgres(_) => {
+            EngineKind::Postgres { .. } => {
                 let store = self.clone();
                 let task = tokio::spawn(async move { store.in_transaction(&work).await });
                 task.await.unwrap_or_else(|_panicked| Err(StoreError::Stopped.into()))
@@ -38,7 +38,7 @@ impl Store {
         E: From<StoreError>,
         F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E>,
     {
-        let EngineKind::Postgres(pool) = self.engine() else { return Err(StoreError::Stopped.into()) };
+        let EngineKind::Postgres { pool, .. } = self.engine() else { return Err(StoreError::Stopped.into()) };
         let mut attempt = 1;
         loop {
             let transaction = pool.begin().await.map_err(StoreError::from)?;

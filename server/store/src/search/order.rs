@@ -1,12 +1,13 @@
-//! Sort keys as expressions, and the position after a row. <https://hl7.org/fhir/R4/search.html#sort>
+//! Sort keys as expressions, and what lies before or after a row. <https://hl7.org/fhir/R4/search.html#sort>
 //!
 //! Every key is never null: a resource without a value sorts by a leading flag, so that it comes last in both
 //! directions. The last key is always the row id, descending.
 
+use sea_orm::JoinType;
 use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Func, Order, Query as Sql, Value};
 use search::query::{Param, ParamKind, Sort, SortBy};
 
-use super::condition::table_of;
+use super::any::table_of;
 use crate::row::Cell;
 
 /// One key of the order.
@@ -15,6 +16,15 @@ pub(crate) struct Key {
     /// Value for the candidate row known as `d`.
     pub(crate) expr: Expr,
     pub(crate) descending: bool,
+}
+
+/// A place between two rows: where a page begins, or, going backwards, where it ends.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Position {
+    /// Keys of the row beside it, which is not on the page.
+    pub(crate) keys: Vec<Cell>,
+    /// Whether the page lies before that row.
+    pub(crate) backwards: bool,
 }
 
 /// Whether the order is the one in which index rows stand.
@@ -62,22 +72,23 @@ pub(crate) fn alias(index: usize) -> Alias {
     Alias::new(format!("k{index}"))
 }
 
-/// Direction of a key.
-pub(crate) fn direction(key: &Key) -> Order {
-    if key.descending { Order::Desc } else { Order::Asc }
+/// Direction of a key; going backwards, the opposite.
+pub(crate) fn direction(key: &Key, backwards: bool) -> Order {
+    if key.descending == backwards { Order::Asc } else { Order::Desc }
 }
 
-/// That a row comes after `position`, given how to name its keys.
-pub(crate) fn after(keys: &[Key], position: &[Cell], name: impl Fn(usize) -> Expr) -> Cond {
-    let value = |index: usize| Value::from(position[index].clone());
+/// That a row lies beyond `position`, given how to name its keys.
+pub(crate) fn beyond(keys: &[Key], position: &Position, name: impl Fn(usize) -> Expr) -> Cond {
+    let value = |index: usize| Value::from(position.keys[index].clone());
+    let falls = |key: &Key| key.descending != position.backwards;
     let mut any = Cond::any();
     for (index, key) in keys.iter().enumerate() {
         let equal = (0..index).fold(Cond::all(), |all, before| all.add(name(before).eq(value(before))));
-        let beyond = if key.descending { name(index).lt(value(index)) } else { name(index).gt(value(index)) };
+        let beyond = if falls(key) { name(index).lt(value(index)) } else { name(index).gt(value(index)) };
         any = any.add(equal.add(beyond));
     }
     // Says the same of the first key alone, in a form that an index range can use.
-    let first = if keys[0].descending { name(0).lte(value(0)) } else { name(0).gte(value(0)) };
+    let first = if falls(&keys[0]) { name(0).lte(value(0)) } else { name(0).gte(value(0)) };
     Cond::all().add(first).add(any)
 }
 
@@ -88,26 +99,33 @@ fn of_resource(column: &'static str) -> Expr {
 }
 
 fn of_param(param: &Param, descending: bool) -> Expr {
-    let column = match param.kind {
-        ParamKind::Date => "low",
-        ParamKind::String => "folded",
-        ParamKind::Token => "code",
-        ParamKind::Reference => "target",
-        ParamKind::Number | ParamKind::Quantity | ParamKind::Uri | ParamKind::Composite => "value",
-    };
-    let from_dictionary = param.kind == ParamKind::Token;
-    let value = Expr::col((if from_dictionary { "t" } else { "o" }, column));
     let mut select = Sql::select();
+    let value = match param.kind {
+        ParamKind::Token => Expr::col(("t", "code")),
+        // Only what is on this server has a place in the order: it alone has a type and an id.
+        ParamKind::Reference => Expr::cust("\"y\".\"name\" || '/' || \"t\".\"id\""),
+        ParamKind::Date => Expr::col(("o", "low")),
+        ParamKind::String => Expr::col(("o", "folded")),
+        ParamKind::Number | ParamKind::Quantity | ParamKind::Uri | ParamKind::Composite => Expr::col(("o", "value")),
+    };
     select.expr(if descending { value.max() } else { value.min() }).from_as(table_of(param.kind).name(), "o");
-    if from_dictionary {
-        select.join_as(sea_orm::JoinType::InnerJoin, "token", "t", Expr::col(("t", "token")).equals(("o", "token")));
+    let same = |left: (&'static str, &'static str), right| Expr::col(left).equals(right);
+    match param.kind {
+        ParamKind::Token => {
+            select.join_as(JoinType::InnerJoin, "token", "t", same(("t", "token"), ("o", "token")));
+        }
+        ParamKind::Reference => {
+            select.join_as(JoinType::InnerJoin, "target", "t", same(("t", "target"), ("o", "target")));
+            select.join_as(JoinType::InnerJoin, "resource_type", "y", same(("y", "type_id"), ("t", "type_id")));
+        }
+        _ => {}
     }
     select.and_where(Expr::col(("o", "rid")).equals(("d", "rid"))).and_where(Expr::col(("o", "param")).eq(param.id.0));
     scalar(select)
 }
 
 fn is_number(kind: ParamKind) -> bool {
-    matches!(kind, ParamKind::Date | ParamKind::Reference)
+    kind == ParamKind::Date
 }
 
 fn flag(condition: Expr) -> Expr {

@@ -1,47 +1,56 @@
 //! Chooses the condition that drives a search and writes the statement.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query as Sql, SelectStatement};
-use search::query::Query;
+use std::borrow::Cow;
+
+use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
+use search::query::{Filter, Sort, SortBy};
 use search::view::View;
 
-use super::condition::{Any, Condition};
-use super::order::{self, Key};
+use super::any::{Any, is_one_of};
+use super::condition::{Condition, MERGED, Place};
+use super::order::{self, Key, Position};
+use super::resolve::{Scope, looks_at_resources, resolve};
+use crate::body::text_of;
 use crate::error::StoreError;
 use crate::index::Table;
 use crate::row::{Cell, Row};
 use crate::session::Session;
-use crate::view::ResolvedView;
+use crate::view::SearchView;
+
+mod choose;
 
 /// Position of the row id in the rows of [`Plan::page`]; the sort keys follow.
-pub(super) const RID_COLUMN: usize = 5;
-/// Candidates are counted up to here to choose among them: beyond it, all are equally bad.
-const PROBE: u64 = 256;
+pub(crate) const RID_COLUMN: usize = 5;
 
 /// A search, ready to be run.
-#[derive(Debug)]
-pub(super) struct Plan {
-    type_id: i64,
-    conditions: Vec<Condition>,
-    driver: Driver,
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(super) type_id: i64,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) driver: Driver,
+    /// How many rows the probes found of a condition, by its position; what is missing was not probed.
+    pub(super) estimates: Vec<(usize, u64)>,
     /// Values that the patient column may have; none: any.
-    patients: Option<Vec<i64>>,
-    view: ResolvedView,
-    keys: Vec<Key>,
-    natural: bool,
+    pub(super) patients: Option<Vec<i64>>,
+    pub(super) view: SearchView,
+    pub(super) keys: Vec<Key>,
+    pub(super) natural: bool,
+    /// Whether it is asked for by `_lastUpdated` alone.
+    pub(super) by_update: bool,
 }
 
-/// The position of a row of [`Plan::page`].
-pub(super) fn position(row: &Row) -> Vec<Cell> {
+/// The keys of a row of [`Plan::page`].
+pub(super) fn keys_of(row: &Row) -> Vec<Cell> {
     row.cells[RID_COLUMN + 1..].to_vec()
 }
 
 /// Which rows are scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Driver {
+pub(crate) enum Driver {
     /// All resources of the type.
     Listing,
     /// The resources that the condition at this position names.
-    Ids(usize),
+    Rows(usize),
     /// Index rows of the condition at this position.
     Index(usize),
 }
@@ -51,146 +60,284 @@ impl Plan {
     pub(super) async fn new<S: Session>(
         session: &mut S,
         view: &View,
-        query: &Query,
+        resource_type: &str,
+        filters: &[Filter],
+        sort: &[Sort],
     ) -> Result<Option<Self>, StoreError> {
-        let Some(view) = ResolvedView::new(session, view, &query.resource_type).await? else { return Ok(None) };
-        let mut conditions = Vec::new();
-        for filter in &query.filters {
-            conditions.push(Condition::resolve(session, &query.resource_type, filter).await?);
+        let Some(search_view) = SearchView::new(session, view, resource_type).await? else { return Ok(None) };
+        let mut plan = Plan {
+            type_id: session.known().types.id(resource_type),
+            conditions: Vec::new(),
+            driver: Driver::Listing,
+            estimates: Vec::new(),
+            patients: search_view.patient_values(),
+            view: search_view,
+            keys: order::keys(sort),
+            natural: order::is_natural(sort),
+            by_update: matches!(sort, [Sort { by: SortBy::LastUpdated, .. }]),
+        };
+        let scope = Scope { view: Some(view), resource_type, narrowed: None };
+        let (looking, indexed): (Vec<&Filter>, Vec<&Filter>) = filters.iter().partition(|it| looks_at_resources(it));
+        for filter in indexed {
+            plan.add(resolve(session, scope, filter).await?);
         }
-        let patients = patients(&view, &conditions);
-        if patients.as_ref().is_some_and(Vec::is_empty) {
+        if !plan.prepare(session).await? {
             return Ok(None);
         }
-        let type_id = session.known().types.id(&query.resource_type);
-        let (keys, natural) = (order::keys(&query.sort), order::is_natural(&query.sort));
-        let mut plan = Plan { type_id, conditions, driver: Driver::Listing, patients, view, keys, natural };
-        plan.driver = plan.choose(session).await?;
+        for filter in looking {
+            let found = resolve(session, Scope { narrowed: Some(&plan), ..scope }, filter).await?;
+            plan.add(found);
+            if !plan.prepare(session).await? {
+                return Ok(None);
+            }
+        }
         Ok(Some(plan))
+    }
+
+    /// Everything of a type that a view holds.
+    pub(crate) fn of_view<S: Session>(session: &S, view: SearchView, resource_type: &str) -> Self {
+        Plan {
+            type_id: session.known().types.id(resource_type),
+            conditions: Vec::new(),
+            driver: Driver::Listing,
+            estimates: Vec::new(),
+            patients: view.patient_values(),
+            view,
+            keys: order::keys(&[]),
+            natural: true,
+            by_update: false,
+        }
+    }
+
+    fn add(&mut self, condition: Condition) {
+        match condition {
+            Condition::All(all) => all.into_iter().for_each(|it| self.add(it)),
+            other => self.conditions.push(other),
+        }
+    }
+
+    /// Finds out whose rows can match, and which condition drives. False if nothing can be found.
+    async fn prepare<S: Session>(&mut self, session: &mut S) -> Result<bool, StoreError> {
+        self.patients = patients(&self.view, &self.conditions);
+        let impossible = |condition: &Condition| match condition {
+            Condition::Nothing => true,
+            Condition::Any(any) => any.is_impossible(),
+            Condition::Rids { rids, .. } => rids.is_empty(),
+            _ => false,
+        };
+        if self.patients.as_ref().is_some_and(Vec::is_empty) || self.conditions.iter().any(impossible) {
+            return Ok(false);
+        }
+        self.choose(session).await?;
+        Ok(true)
+    }
+
+    /// Row ids of all matches, if they are no more than `most`.
+    pub(super) async fn few<S: Session>(&self, session: &mut S, most: usize) -> Result<Option<Vec<i64>>, StoreError> {
+        let mut select = Sql::select();
+        select.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
+        let rows = session.rows(&select).await?;
+        if rows.len() > most {
+            return Ok(None);
+        }
+        rows.iter().map(|row| row.i64(0)).collect::<Result<_, _>>().map(Some)
     }
 
     /// Row id and chronology of every match.
     pub(super) fn candidates(&self) -> SelectStatement {
-        self.rows_of(self.driver)
+        let mut branches = self.branches().into_iter().map(|scan| self.rows_of(scan.as_deref(), None));
+        let mut first = branches.next().unwrap_or_else(|| self.rows_of(None, None));
+        for branch in branches {
+            first.union(UnionType::Distinct, branch);
+        }
+        first
     }
 
-    /// The page after `position`: `id, version, last_updated, body, method, rid, keys…`.
-    pub(super) fn page(&self, position: Option<&[Cell]>, limit: usize) -> Result<SelectStatement, StoreError> {
-        if position.is_some_and(|position| position.len() != self.keys.len()) {
-            return Err(StoreError::Cursor);
-        }
-        let cut = if self.natural { self.natural_cut(position) } else { self.sorted_cut(position) };
+    /// The page at `position`: `id, version, last_updated, body, method, rid, keys…`.
+    pub(super) fn page(&self, position: Option<&Position>, limit: usize) -> Result<SelectStatement, StoreError> {
         let mut select = Sql::select();
-        select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]);
+        select.columns([("r", "id"), ("r", "version"), ("r", "last_updated")]).expr(text_of("r"));
         select.expr(Expr::val(2_i64)).column(("s", "rid"));
-        let mut cut = cut;
-        cut.limit(limit as u64);
-        select.from_subquery(cut, "s");
+        select.from_subquery(self.cut(position, limit)?, "s");
         select.join_as(sea_orm::JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("s", "rid")));
-        for (index, key) in self.keys.iter().enumerate() {
-            select.column(("s", order::alias(index))).order_by(("s", order::alias(index)), order::direction(key));
+        for index in 0..self.keys.len() {
+            select.column(("s", order::alias(index)));
         }
+        self.in_order(&mut select, position, |index| Expr::col(("s", order::alias(index))));
         Ok(select)
     }
 
-    /// In the order of the index: the scan stops at the limit.
-    fn natural_cut(&self, position: Option<&[Cell]>) -> SelectStatement {
-        let mut select = self.candidates();
-        for (index, key) in self.keys.iter().enumerate() {
-            select.expr_as(key.expr.clone(), order::alias(index));
+    /// Row ids and keys of that page, in no order: `rid, …, keys` with the keys by name.
+    pub(super) fn cut(&self, position: Option<&Position>, limit: usize) -> Result<SelectStatement, StoreError> {
+        if position.is_some_and(|position| position.keys.len() != self.keys.len()) {
+            return Err(StoreError::Cursor);
+        }
+        Ok(if self.natural {
+            self.natural_cut(position, limit)
+        } else if self.by_update && self.driver == Driver::Listing {
+            self.updated_cut(position, limit)
+        } else {
+            self.sorted_cut(position, limit)
+        })
+    }
+
+    /// In the order of `_lastUpdated` over the whole type: an index of the resources stands in it.
+    fn updated_cut(&self, position: Option<&Position>, limit: usize) -> SelectStatement {
+        let mut select = self.rows_of(None, Some(Cond::all()));
+        let same = Expr::col(("o", "rid")).equals(("d", "rid"));
+        select.join_as(sea_orm::JoinType::InnerJoin, "resource", "o", same);
+        select.and_where(Expr::col(("o", "type_id")).eq(self.type_id)).and_where(Expr::col(("o", "live")).eq(1));
+        let column = |index: usize| Expr::col(("o", if index == 0 { "last_updated" } else { "rid" }));
+        for index in 0..self.keys.len() {
+            select.expr_as(column(index), order::alias(index));
         }
         if let Some(position) = position {
-            select.cond_where(order::after(&self.keys, position, |index| self.keys[index].expr.clone()));
+            select.cond_where(order::beyond(&self.keys, position, column));
         }
-        // Named by column: the natural keys are columns of the scanned row, and the index is in their order.
-        select.order_by(("d", "chronology"), Order::Desc).order_by(("d", "rid"), Order::Desc);
-        select
+        self.in_order(&mut select, position, column);
+        select.limit(limit as u64).take()
+    }
+
+    /// In the order of the index: each scan stops at the limit.
+    fn natural_cut(&self, position: Option<&Position>, limit: usize) -> SelectStatement {
+        let mut branches = Vec::new();
+        for scan in self.split_branches() {
+            let mut select = self.rows_of(scan.as_deref(), None);
+            for (index, key) in self.keys.iter().enumerate() {
+                select.expr_as(key.expr.clone(), order::alias(index));
+            }
+            let column = |index: usize| self.keys[index].expr.clone();
+            if let Some(position) = position {
+                select.cond_where(order::beyond(&self.keys, position, column));
+            }
+            // Named by column: the natural keys are columns of the scanned row, and the index is in their order.
+            self.in_order(&mut select, position, column);
+            select.limit(limit as u64);
+            branches.push(select);
+        }
+        if branches.len() == 1 {
+            return branches.remove(0);
+        }
+        // What is first of all is among the first of one of them.
+        let mut merged: Option<SelectStatement> = None;
+        for (number, branch) in branches.into_iter().enumerate() {
+            let name = Alias::new(format!("b{number}"));
+            let mut select = Sql::select();
+            select.column((name.clone(), "rid"));
+            for index in 0..self.keys.len() {
+                select.column((name.clone(), order::alias(index)));
+            }
+            select.from_subquery(branch, name);
+            match &mut merged {
+                None => merged = Some(select),
+                Some(merged) => {
+                    merged.union(UnionType::Distinct, select);
+                }
+            }
+        }
+        self.first_of(merged.unwrap_or_default(), position, limit)
     }
 
     /// In any other order: the keys of all candidates are computed, then cut.
-    fn sorted_cut(&self, position: Option<&[Cell]>) -> SelectStatement {
+    fn sorted_cut(&self, position: Option<&Position>, limit: usize) -> SelectStatement {
         let mut keyed = Sql::select();
         keyed.column(("d", "rid")).from_subquery(self.candidates(), "d");
         for (index, key) in self.keys.iter().enumerate() {
             keyed.expr_as(key.expr.clone(), order::alias(index));
         }
+        self.first_of(keyed, position, limit)
+    }
+
+    /// The first rows of a statement that names the row id and the keys.
+    fn first_of(&self, rows: SelectStatement, position: Option<&Position>, limit: usize) -> SelectStatement {
         let mut select = Sql::select();
-        select.column(("c", "rid")).from_subquery(keyed, "c");
-        for (index, key) in self.keys.iter().enumerate() {
-            select.column(("c", order::alias(index))).order_by(("c", order::alias(index)), order::direction(key));
+        select.column(("c", "rid")).from_subquery(rows, "c");
+        let column = |index: usize| Expr::col(("c", order::alias(index)));
+        for index in 0..self.keys.len() {
+            select.column(("c", order::alias(index)));
         }
         if let Some(position) = position {
-            select.cond_where(order::after(&self.keys, position, |index| Expr::col(("c", order::alias(index)))));
+            select.cond_where(order::beyond(&self.keys, position, column));
         }
+        self.in_order(&mut select, position, column);
+        select.limit(limit as u64);
         select
     }
 
-    async fn choose<S: Session>(&self, session: &mut S) -> Result<Driver, StoreError> {
-        if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id { .. })) {
-            return Ok(Driver::Ids(index));
+    fn in_order(&self, select: &mut SelectStatement, position: Option<&Position>, name: impl Fn(usize) -> Expr) {
+        let backwards = position.is_some_and(|position| position.backwards);
+        for (index, key) in self.keys.iter().enumerate() {
+            select.order_by_expr(name(index), order::direction(key, backwards));
         }
-        let drives = |(index, condition): (usize, &Condition)| match condition {
-            Condition::Any(any) if !any.negated => Some((index, any.table)),
-            _ => None,
-        };
-        let candidates: Vec<(usize, Table)> = self.conditions.iter().enumerate().filter_map(drives).collect();
-        if let [] | [(_, Table::Token | Table::Reference | Table::Uri)] = candidates.as_slice() {
-            return Ok(candidates.first().map_or(Driver::Listing, |(index, _)| Driver::Index(*index)));
-        }
-        let mut best = (u64::MAX, Driver::Listing);
-        for (index, table) in candidates {
-            let found = self.probe(session, index).await?;
-            // Rows of these stand in the natural order, others would all have to be sorted.
-            let ordered = matches!(table, Table::Token | Table::Reference);
-            let cost = if found < PROBE { found } else { PROBE + u64::from(!ordered) };
-            if cost < best.0 {
-                best = (cost, Driver::Index(index));
+    }
+
+    /// What is scanned: one or several ranges of an index, or (none) the listing.
+    fn branches(&self) -> Vec<Option<Cow<'_, Any>>> {
+        match self.driver {
+            Driver::Index(index) => {
+                let scans = self.conditions[index].scans().unwrap_or_default();
+                scans.into_iter().map(|any| Some(Cow::Borrowed(any))).collect()
             }
+            Driver::Listing | Driver::Rows(_) => vec![None],
         }
-        // Many values and no order: for a page in natural order the listing is no worse, and stops early.
-        Ok(if best.0 > PROBE && self.natural { Driver::Listing } else { best.1 })
     }
 
-    async fn probe<S: Session>(&self, session: &mut S, index: usize) -> Result<u64, StoreError> {
-        let Condition::Any(any) = &self.conditions[index] else { return Ok(PROBE) };
-        let mut rows = Sql::select();
-        rows.expr_as(Expr::val(1), "one").from_as(any.table.name(), "d").cond_where(self.scanned(any)).limit(PROBE);
-        let mut select = Sql::select();
-        select.expr(Expr::col("one").count()).from_subquery(rows, "probe");
-        let found = session.rows(&select).await?;
-        found.first().map_or(Ok(0), |row| row.i64(0)).map(|count| u64::try_from(count).unwrap_or(0))
+    /// The same as ranges that are in the natural order each, where that takes only a few.
+    fn split_branches(&self) -> Vec<Option<Cow<'_, Any>>> {
+        let branches = self.branches();
+        if self.patients.as_ref().is_some_and(|patients| patients.len() > 1) {
+            return branches;
+        }
+        let most = MERGED / branches.len().max(1);
+        let split = |branch: Option<Cow<'_, Any>>| match branch {
+            None => vec![None],
+            Some(any) => any.split(most).into_iter().map(|any| Some(Cow::Owned(any))).collect(),
+        };
+        branches.into_iter().flat_map(split).collect()
     }
 
-    fn rows_of(&self, driver: Driver) -> SelectStatement {
+    /// Matches among the rows of an index, or (none) of the listing, which `narrowed` narrows if it is there.
+    fn rows_of(&self, scan: Option<&Any>, narrowed: Option<Cond>) -> SelectStatement {
         let mut select = Sql::select();
         select.column(("d", "rid")).column(("d", "chronology"));
-        let (table, asked, single) = match driver {
-            Driver::Listing => (Table::Listing, Cond::all().add(Expr::col(("d", "type_id")).eq(self.type_id)), true),
-            Driver::Ids(index) => {
-                (Table::Listing, Cond::all().add(self.conditions[index].predicate(&Expr::col(("d", "rid")))), true)
-            }
-            Driver::Index(index) => match &self.conditions[index] {
-                Condition::Any(any) => (any.table, self.scanned(any), any.is_single_value()),
-                other => (Table::Listing, Cond::all().add(other.predicate(&Expr::col(("d", "rid")))), true),
-            },
-        };
-        select.from_as(table.name(), "d").cond_where(asked);
-        if driver == Driver::Listing || matches!(driver, Driver::Ids(_)) {
-            select.cond_where(self.patient_column());
+        let place = Place::scanned();
+        if let Some(any) = scan {
+            select.from_as(any.table.name(), "d").cond_where(self.scanned(any));
+        } else {
+            let asked = narrowed.unwrap_or_else(|| self.listed(&place));
+            select.from_as(Table::Listing.name(), "d").cond_where(asked).cond_where(self.patient_column());
         }
+        let single = scan.is_none_or(Any::is_single_value);
         if !single || self.patients.as_ref().is_some_and(|patients| patients.len() > 1) {
             select.distinct();
         }
-        let rid = Expr::col(("d", "rid"));
         for (index, condition) in self.conditions.iter().enumerate() {
-            if driver != Driver::Index(index) && driver != Driver::Ids(index) {
-                select.and_where(condition.predicate_beside_scanned());
+            let is_done = match self.driver {
+                Driver::Listing => false,
+                Driver::Rows(driver) => driver == index,
+                Driver::Index(driver) => driver == index && condition.is_scanned_exactly(),
+            };
+            if !is_done {
+                select.and_where(condition.predicate(&place));
             }
         }
-        if let Some(granular) = self.view.granular_condition(&rid) {
+        if let Some(granular) = self.view.granular_condition(&place) {
             select.cond_where(granular);
         }
         select
+    }
+
+    /// Which rows of the listing are scanned.
+    fn listed(&self, place: &Place) -> Cond {
+        Cond::all().add(match self.driver {
+            // All of them are of the type: to say so again would offer the engine a worse way.
+            Driver::Rows(index) => {
+                let condition = &self.conditions[index];
+                let named = condition.rows().map(|rows| place.rid.clone().in_subquery(rows));
+                named.unwrap_or_else(|| condition.predicate(place))
+            }
+            _ => Expr::col(("d", "type_id")).eq(self.type_id),
+        })
     }
 
     fn scanned(&self, any: &Any) -> Cond {
@@ -201,22 +348,19 @@ impl Plan {
     fn patient_column(&self) -> Cond {
         match self.patients.as_deref() {
             None => Cond::all().add(Expr::col(("d", "lead")).eq(1)),
-            Some([only]) => Cond::all().add(Expr::col(("d", "patient")).eq(*only)),
-            Some(several) => Cond::all().add(Expr::col(("d", "patient")).is_in(several.iter().copied())),
+            Some(patients) => Cond::all().add(is_one_of(Expr::col(("d", "patient")), patients)),
         }
     }
 }
 
 /// The patients whose rows can match: those of the view, narrowed by conditions that name patients.
-fn patients(view: &ResolvedView, conditions: &[Condition]) -> Option<Vec<i64>> {
+fn patients(view: &SearchView, conditions: &[Condition]) -> Option<Vec<i64>> {
     let mut patients = view.patient_values();
-    for condition in conditions {
-        if let Condition::Any(Any { patients: Some(asked), .. }) = condition {
-            patients = Some(match patients {
-                None => asked.clone(),
-                Some(held) => held.into_iter().filter(|patient| asked.contains(patient)).collect(),
-            });
-        }
+    for asked in conditions.iter().filter_map(Condition::patients) {
+        patients = Some(match patients {
+            None => asked,
+            Some(held) => held.into_iter().filter(|patient| asked.contains(patient)).collect(),
+        });
     }
     if let Some(patients) = &mut patients {
         patients.sort_unstable();

@@ -1,0 +1,250 @@
+//! Work in the background, as leased rows: whoever works on one extends its lease; when it is killed, the lease runs
+//! out and another process takes it.
+//!
+//! ```text
+//! waiting ──► running ──► done ──► (forgotten)
+//!                └─ lease ran out: running again, with one attempt more
+//! ```
+//!
+//! Every change by a worker names the attempt that it made, so one that was given up for dead changes nothing.
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, UpdateStatement};
+
+use crate::{Row, Store, StoreError, Tx};
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody has begun it.
+    Waiting,
+    /// Somebody works on it, or was killed while doing so.
+    Running,
+    /// Its answer is there.
+    Done,
+}
+
+/// A job to be done.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Random: who knows it and is the owner may ask for it.
+    pub id: String,
+    /// Which part of the server carries it out.
+    pub kind: String,
+    /// Who alone may see it; empty for the server's own.
+    pub owner: String,
+    /// Hash of the access token it was asked for with; empty for the server's own.
+    pub token: Vec<u8>,
+    /// What is to be done, JSON.
+    pub request: String,
+    /// Whether doing it twice does no harm.
+    pub repeatable: bool,
+    /// Now, microseconds since 1970.
+    pub created_at: i64,
+}
+
+/// A job that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its id.
+    pub id: String,
+    /// Which part of the server carries it out.
+    pub kind: String,
+    /// Hash of the access token it was asked for with; empty for the server's own.
+    pub token: Vec<u8>,
+    /// What is to be done, JSON.
+    pub request: String,
+    /// Whether doing it twice does no harm.
+    pub repeatable: bool,
+    /// How often it was begun, this time included.
+    pub attempts: i64,
+    /// When it was asked for.
+    pub created_at: i64,
+}
+
+/// What its owner is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// How far it is.
+    pub state: State,
+    /// For people.
+    pub progress: String,
+    /// When it is forgotten; 0 before it is done.
+    pub expires_at: i64,
+    /// What it led to, JSON; empty before it is done.
+    pub answer: String,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Running => "running",
+            State::Done => "done",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, StoreError> {
+        let all = [State::Waiting, State::Running, State::Done];
+        let found = all.into_iter().find(|state| state.as_str() == word);
+        found.ok_or_else(|| StoreError::Schema(format!("job state \"{word}\"")))
+    }
+}
+
+/// Adds a job; false if its owner has `most` already, done ones that are still kept among them.
+pub async fn insert(tx: &mut Tx, job: &NewJob, most: i64) -> Result<bool, StoreError> {
+    if !job.owner.is_empty() {
+        let mut select = Query::select();
+        select.expr(Expr::col("id").count()).from("job").and_where(Expr::col("owner").eq(job.owner.as_str()));
+        if tx.rows(&select).await?.first().map_or(Ok(0), |row| row.i64(0))? >= most {
+            return Ok(false);
+        }
+    }
+    let mut insert = Query::insert();
+    insert.into_table("job").columns([
+        "id",
+        "kind",
+        "owner",
+        "token",
+        "request",
+        "repeatable",
+        "state",
+        "progress",
+        "attempts",
+        "due_at",
+        "created_at",
+        "settled_at",
+        "expires_at",
+        "answer",
+    ]);
+    insert.values_panic([
+        job.id.as_str().into(),
+        job.kind.as_str().into(),
+        job.owner.as_str().into(),
+        job.token.clone().into(),
+        job.request.as_str().into(),
+        i64::from(job.repeatable).into(),
+        State::Waiting.as_str().into(),
+        "waiting".into(),
+        0_i64.into(),
+        0_i64.into(),
+        job.created_at.into(),
+        0_i64.into(),
+        0_i64.into(),
+        "".into(),
+    ]);
+    tx.execute(&insert).await.map(|rows| rows > 0)
+}
+
+/// Whether there is anything to take or to forget: asked often, so that nothing is written for it.
+pub async fn is_due(store: &Store, now: i64) -> Result<bool, StoreError> {
+    let open = Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]);
+    let over = Expr::col("expires_at").gt(0_i64).and(Expr::col("expires_at").lte(now));
+    for due in [open.and(Expr::col("due_at").lte(now)), over] {
+        let mut select = Query::select();
+        select.column("id").from("job").and_where(due).limit(1);
+        if !store.rows(&select).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Takes up to `limit` jobs that are due, oldest first, and keeps them from other workers until `lease_until`.
+pub async fn lease(tx: &mut Tx, now: i64, lease_until: i64, limit: u64) -> Result<Vec<Job>, StoreError> {
+    let open = || Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]);
+    let due = || open().and(Expr::col("due_at").lte(now));
+    let mut select = Query::select();
+    select.column("id").from("job").and_where(due());
+    select.order_by("created_at", Order::Asc).order_by("id", Order::Asc).limit(limit);
+    let ids = tx.rows(&select).await?.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The condition again: on PostgreSQL another worker may have taken some in between.
+    let mut take = Query::update();
+    take.table("job").value("state", State::Running.as_str()).value("due_at", lease_until);
+    take.value("attempts", Expr::col("attempts").add(1)).value("progress", "running");
+    take.and_where(Expr::col("id").is_in(ids)).and_where(due());
+    take.returning(Query::returning().columns(JOB_COLUMNS.to_vec()));
+    let mut jobs = tx.rows(&take).await?.iter().map(job).collect::<Result<Vec<_>, _>>()?;
+    jobs.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+    Ok(jobs)
+}
+
+/// Extends a lease and says how far the work is; false if the job was cancelled or taken by another.
+pub async fn extend(tx: &mut Tx, job: &Job, progress: &str, lease_until: i64) -> Result<bool, StoreError> {
+    let statement = held(job).value("due_at", lease_until).value("progress", progress).to_owned();
+    Ok(tx.execute(&statement).await? > 0)
+}
+
+/// Keeps the answer until `expires_at`; false if the job was cancelled or taken by another.
+pub async fn settle(tx: &mut Tx, job: &Job, answer: &str, now: i64, expires_at: i64) -> Result<bool, StoreError> {
+    let statement = held(job)
+        .value("state", State::Done.as_str())
+        .value("progress", "done")
+        .value("answer", answer)
+        .value("settled_at", now)
+        .value("expires_at", expires_at)
+        .value("request", "")
+        .to_owned();
+    Ok(tx.execute(&statement).await? > 0)
+}
+
+/// How far the job is, if it is `owner`'s and not forgotten.
+pub async fn find(store: &Store, id: &str, owner: &str, now: i64) -> Result<Option<Status>, StoreError> {
+    let mut select = Query::select();
+    select.columns(["state", "progress", "expires_at", "answer"]).from("job");
+    select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("owner").eq(owner));
+    let rows = store.rows(&select).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let status = Status {
+        state: State::parse(&row.text(0)?)?,
+        progress: row.text(1)?,
+        expires_at: row.i64(2)?,
+        answer: row.text(3)?,
+    };
+    Ok(Some(status).filter(|status| status.state != State::Done || status.expires_at > now))
+}
+
+/// Forgets a job; one that runs is stopped when its worker next extends the lease. False if it is not `owner`'s.
+pub async fn remove(tx: &mut Tx, id: &str, owner: &str) -> Result<bool, StoreError> {
+    let mut delete = Query::delete();
+    delete.from_table("job").and_where(Expr::col("id").eq(id)).and_where(Expr::col("owner").eq(owner));
+    Ok(tx.execute(&delete).await? > 0)
+}
+
+/// Forgets the jobs whose time is over.
+pub async fn remove_expired(tx: &mut Tx, now: i64) -> Result<u64, StoreError> {
+    let mut delete = Query::delete();
+    delete.from_table("job").and_where(Expr::col("expires_at").lte(now)).and_where(Expr::col("expires_at").gt(0_i64));
+    tx.execute(&delete).await
+}
+
+/// Ends all leases. Only for a process that has the database to itself, when it starts.
+pub async fn release_leases(tx: &mut Tx) -> Result<u64, StoreError> {
+    let mut update = Query::update();
+    update.table("job").value("due_at", 0_i64).and_where(Expr::col("state").eq(State::Running.as_str()));
+    tx.execute(&update).await
+}
+
+const JOB_COLUMNS: &[&str] = &["id", "kind", "token", "request", "repeatable", "attempts", "created_at"];
+
+fn job(row: &Row) -> Result<Job, StoreError> {
+    Ok(Job {
+        id: row.text(0)?,
+        kind: row.text(1)?,
+        token: row.bytes(2)?,
+        request: row.text(3)?,
+        repeatable: row.i64(4)? == 1,
+        attempts: row.i64(5)?,
+        created_at: row.i64(6)?,
+    })
+}
+
+/// The job as the worker of this attempt holds it.
+fn held(job: &Job) -> UpdateStatement {
+    let mut update = Query::update();
+    update.table("job").and_where(Expr::col("id").eq(job.id.as_str()));
+    update.and_where(Expr::col("state").eq(State::Running.as_str())).and_where(Expr::col("attempts").eq(job.attempts));
+    update
+}

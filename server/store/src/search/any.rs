@@ -1,0 +1,327 @@
+//! A parameter has one of some values: the values as numbers, and as conditions on index rows.
+//! <https://hl7.org/fhir/R4/search.html#ptypes>
+
+use fhir::decimal::Decimal;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, LikeExpr, Query as Sql, SelectStatement, Value};
+use search::query::{DateMatch, NumberMatch, Param, ParamKind, Prefix, StringMode, UnitMatch};
+
+use super::condition::Place;
+use crate::index::{STRING_PREFIX, Table};
+use crate::keys;
+
+/// From here on numbers stand in the statement as text: the engines bind no more than 32,766 values.
+const BOUND: usize = 100;
+
+/// A parameter has one of some values.
+#[derive(Clone, Debug)]
+pub(crate) struct Any {
+    /// Name in URLs, for people.
+    pub(crate) code: String,
+    pub(crate) table: Table,
+    pub(crate) param: i64,
+    pub(crate) negated: bool,
+    pub(crate) alternatives: Vec<Alternative>,
+    /// The patients asked for, if the parameter is one by which a patient holds the resource.
+    pub(crate) patients: Option<Vec<i64>>,
+}
+
+/// One value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Alternative {
+    Token(i64),
+    TokenOfCode(i64),
+    TokenOfSystem(i64),
+    Target(i64),
+    Text {
+        mode: StringMode,
+        text: String,
+    },
+    Date(DateMatch),
+    Number(NumberMatch),
+    Quantity {
+        number: NumberMatch,
+        unit: Option<UnitMatch>,
+    },
+    Uri(String),
+    /// URIs that begin like this; it ends with a slash.
+    UriBelow(String),
+    /// Any value but these.
+    Other(Vec<Alternative>),
+    /// One element has one of the values of each component.
+    Composite(Vec<Vec<Alternative>>),
+}
+
+impl Any {
+    pub(crate) fn of(param: &Param, alternatives: Vec<Alternative>, negated: bool) -> Self {
+        let table = table_of(param.kind);
+        Any { code: param.code.clone(), table, param: param.id.0, negated, alternatives, patients: None }
+    }
+
+    /// That a row of the table, known as `alias`, has one of the values.
+    pub(crate) fn values(&self, alias: &'static str) -> Cond {
+        one_of(&self.alternatives, &Columns { alias, component: None })
+    }
+
+    /// The condition on the resource of a place.
+    pub(super) fn predicate(&self, place: &Place) -> Expr {
+        let mut rows = rows_of(self.table, self.param, place);
+        if place.is_scanned && self.names_values() {
+            // All rows of a resource have the same chronology, and the same patients: with them the row that is asked
+            // for stands where the patient's other rows of that value stand, so a page asks a few neighbours and not
+            // a leaf of the tree for each of its resources.
+            for column in ["patient", "chronology"] {
+                rows.and_where(Expr::col(("x", column)).equals(("d", column)));
+            }
+        }
+        let has = Expr::exists(rows.cond_where(self.values("x")).take());
+        if self.negated { has.not() } else { has }
+    }
+
+    /// Whether nothing can satisfy it.
+    pub(crate) fn is_impossible(&self) -> bool {
+        self.alternatives.is_empty() && !self.negated
+    }
+
+    /// Whether the values are keys of the table: then rows are found by them.
+    fn names_values(&self) -> bool {
+        self.alternatives.iter().all(Alternative::is_key)
+    }
+
+    /// Whether rows with one value of one patient stand newest first.
+    pub(crate) fn is_ordered(&self) -> bool {
+        matches!(self.table, Table::Token | Table::Reference | Table::Composite)
+    }
+
+    /// Whether a resource has at most one row with these values for each patient.
+    pub(crate) fn is_single_value(&self) -> bool {
+        matches!(self.alternatives.as_slice(), [Alternative::Token(_) | Alternative::Target(_) | Alternative::Uri(_)])
+    }
+
+    /// One for each of up to `most` values, if the rows of each stand newest first: several such ranges are merged
+    /// faster than their rows are sorted.
+    pub(crate) fn split(&self, most: usize) -> Vec<Any> {
+        let count = self.alternatives.len();
+        if !(2..=most).contains(&count) || !self.is_ordered() || !self.names_values() {
+            return vec![self.clone()];
+        }
+        self.alternatives.iter().map(|it| Any { alternatives: vec![it.clone()], ..self.clone() }).collect()
+    }
+}
+
+/// Where the value stands in a row.
+struct Columns {
+    alias: &'static str,
+    /// Of a composite's row: which component.
+    component: Option<usize>,
+}
+
+impl Columns {
+    fn col(&self, name: &'static str) -> Expr {
+        Expr::col((self.alias, name))
+    }
+
+    /// Whether rows are found by the value, not by the resource.
+    fn is_scanned(&self) -> bool {
+        self.alias == "d"
+    }
+
+    /// The integer that stands for the value; `ordinary` is its name in the table of the kind.
+    fn key(&self, ordinary: &'static str) -> Expr {
+        self.col(match self.component {
+            None => ordinary,
+            Some(0) => "first",
+            Some(_) => "second",
+        })
+    }
+
+    /// The number.
+    fn number(&self) -> Expr {
+        self.col(if self.component == Some(2) { "third" } else { "value" })
+    }
+
+    /// A URI as written.
+    fn uri(&self) -> Expr {
+        self.col(if self.component.is_some() { "exact" } else { "value" })
+    }
+}
+
+/// That a row has one of the values.
+fn one_of(alternatives: &[Alternative], columns: &Columns) -> Cond {
+    // An empty disjunction is true in SQL builders, but nothing matches no value.
+    if alternatives.is_empty() {
+        return Cond::any().add(Expr::val(1).eq(0));
+    }
+    let (mut tokens, mut targets) = (Vec::new(), Vec::new());
+    let mut any = Cond::any();
+    for alternative in alternatives {
+        match alternative {
+            Alternative::Token(token) => tokens.push(*token),
+            Alternative::Target(target) => targets.push(*target),
+            other => any = any.add(other.matches(columns)),
+        }
+    }
+    for (numbers, name) in [(tokens, "token"), (targets, "target")] {
+        if !numbers.is_empty() {
+            any = any.add(is_one_of(columns.key(name), &numbers));
+        }
+    }
+    any
+}
+
+/// That a number is one of some.
+pub(crate) fn is_one_of(column: Expr, numbers: &[i64]) -> Expr {
+    match numbers {
+        [] => Expr::val(1).eq(0),
+        [only] => column.eq(*only),
+        few if few.len() <= BOUND => column.is_in(few.iter().copied()),
+        many => column.is_in(many.iter().map(|number| Expr::Constant(Value::BigInt(Some(*number))))),
+    }
+}
+
+impl Alternative {
+    /// Whether rows are found by it as by a key.
+    fn is_key(&self) -> bool {
+        match self {
+            Alternative::Token(_) | Alternative::Target(_) => true,
+            Alternative::Composite(components) => {
+                components.first().is_some_and(|first| matches!(first.as_slice(), [one] if one.is_key()))
+            }
+            _ => false,
+        }
+    }
+
+    fn matches(&self, columns: &Columns) -> Cond {
+        let all = |expr: Expr| Cond::all().add(expr);
+        match self {
+            Alternative::Token(token) => all(columns.key("token").eq(*token)),
+            Alternative::TokenOfCode(hash) => {
+                all(columns.key("token").in_subquery(tokens_where("code_hash", &[*hash])))
+            }
+            Alternative::TokenOfSystem(hash) => {
+                all(columns.key("token").in_subquery(tokens_where("system_hash", &[*hash])))
+            }
+            Alternative::Target(target) => all(columns.key("target").eq(*target)),
+            Alternative::Text { mode, text } => text_matches(columns, *mode, text),
+            Alternative::Date(date) => date_matches(columns.col("low"), columns.col("high"), *date),
+            Alternative::Number(number) => number_matches(&columns.number(), number),
+            Alternative::Quantity { number, unit } => {
+                // Of its own, so that a negated comparison does not negate the unit with it.
+                let value = Cond::all().add(number_matches(&columns.number(), number));
+                match unit {
+                    None => value,
+                    Some(UnitMatch::Coded { system, code }) => {
+                        value.add(columns.col("unit").eq(keys::token(system, code)))
+                    }
+                    Some(UnitMatch::Named(name)) => {
+                        let hash = keys::hash(name);
+                        value.add(Cond::any().add(columns.col("code").eq(hash)).add(columns.col("name").eq(hash)))
+                    }
+                    Some(UnitMatch::Canonical(code)) => value.add(columns.col("code").eq(keys::hash(code))),
+                }
+            }
+            Alternative::Uri(text) => all(columns.key("hash").eq(keys::hash(text))).add(columns.uri().eq(text.clone())),
+            Alternative::UriBelow(begin) => {
+                // The slash at its end and the character after it enclose all that begin like this.
+                let end = format!("{}0", begin.strip_suffix('/').unwrap_or(begin));
+                all(columns.uri().gte(begin.clone())).add(columns.uri().lt(end))
+            }
+            Alternative::Other(values) => Cond::all().add(one_of(values, columns).not()),
+            Alternative::Composite(components) => {
+                components.iter().enumerate().fold(Cond::all(), |all, (position, values)| {
+                    all.add(one_of(values, &Columns { alias: columns.alias, component: Some(position) }))
+                })
+            }
+        }
+    }
+}
+
+pub(crate) fn table_of(kind: ParamKind) -> Table {
+    match kind {
+        ParamKind::Number => Table::Number,
+        ParamKind::Date => Table::Date,
+        ParamKind::String => Table::String,
+        ParamKind::Token => Table::Token,
+        ParamKind::Reference => Table::Reference,
+        ParamKind::Quantity => Table::Quantity,
+        ParamKind::Uri => Table::Uri,
+        ParamKind::Composite => Table::Composite,
+    }
+}
+
+/// Rows `x` of a parameter of the resource at a place.
+pub(super) fn rows_of(table: Table, param: i64, place: &Place) -> SelectStatement {
+    let mut select = Sql::select();
+    select.expr(Expr::val(1)).from_as(table.name(), "x").and_where(Expr::col(("x", "rid")).eq(place.rid.clone()));
+    select.and_where(Expr::col(("x", "param")).eq(param));
+    select
+}
+
+pub(super) fn tokens_where(column: &'static str, hashes: &[i64]) -> SelectStatement {
+    let mut select = Sql::select();
+    select.column("token").from("token").and_where(is_one_of(Expr::col(column), hashes));
+    select
+}
+
+fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
+    let col = |name: &'static str| columns.col(name);
+    let like = |pattern: String| LikeExpr::new(pattern).escape('\\');
+    let starts = |folded: &str| {
+        let prefix: String = folded.chars().take(STRING_PREFIX).collect();
+        let end = format!("{prefix}\u{10ffff}");
+        let whole = folded.chars().count() <= STRING_PREFIX;
+        let exactly = || col("folded").like(like(format!("{}%", escaped(folded))));
+        if !columns.is_scanned() {
+            // A range would tempt the engine to scan all that begin so, for each of its rows.
+            return Cond::all().add(exactly());
+        }
+        let range = Cond::all().add(col("prefix").gte(prefix)).add(col("prefix").lt(end));
+        if whole { range } else { range.add(exactly()) }
+    };
+    match mode {
+        StringMode::StartsWith => starts(text),
+        StringMode::Equals => starts(text).add(col("folded").eq(text)),
+        StringMode::EndsWith => Cond::all().add(col("folded").like(like(format!("%{}", escaped(text))))),
+        StringMode::Contains => Cond::all().add(col("folded").like(like(format!("%{}%", escaped(text))))),
+        StringMode::Exact => {
+            starts(&search::fold::fold(text)).add(columns.key("value").eq(keys::hash(text))).add(col("exact").eq(text))
+        }
+    }
+}
+
+/// `%`, `_` and `\` are letters like any other. (IN-15)
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+pub(super) fn date_matches(low: Expr, high: Expr, date: DateMatch) -> Cond {
+    let contained = Cond::all().add(low.clone().gte(date.low)).add(high.clone().lte(date.high));
+    let all = |expr: Expr| Cond::all().add(expr);
+    match date.prefix {
+        Prefix::Eq => contained,
+        Prefix::Ne => contained.not(),
+        Prefix::Gt => all(high.gt(date.high)),
+        Prefix::Lt => all(low.lt(date.low)),
+        Prefix::Ge => all(high.gte(date.low)),
+        Prefix::Le => all(low.lte(date.high)),
+        Prefix::Sa => all(low.gt(date.high)),
+        Prefix::Eb => all(high.lt(date.low)),
+        Prefix::Ap => all(low.lte(date.high)).add(high.gte(date.low)),
+    }
+}
+
+fn number_matches(column: &Expr, number: &NumberMatch) -> Cond {
+    let key = Decimal::sort_key;
+    let (low, high, value) = (key(&number.low), key(&number.high), key(&number.value));
+    let column = || column.clone();
+    let within = Cond::all().add(column().gte(low.clone())).add(column().lt(high.clone()));
+    let all = |expr: Expr| Cond::all().add(expr);
+    match number.prefix {
+        Prefix::Eq => within,
+        Prefix::Ne => within.not(),
+        Prefix::Gt | Prefix::Sa => all(column().gt(value)),
+        Prefix::Lt | Prefix::Eb => all(column().lt(value)),
+        Prefix::Ge => all(column().gte(value)),
+        Prefix::Le => all(column().lte(value)),
+        Prefix::Ap => all(column().gte(low)).add(column().lte(high)),
+    }
+}

@@ -1,0 +1,111 @@
+//! Which condition drives: the one that leaves the fewest rows, found by counting a little.
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
+
+use super::{Driver, Plan};
+use crate::error::StoreError;
+use crate::index::Table;
+use crate::search::any::Any;
+use crate::search::condition::Condition;
+use crate::session::Session;
+
+/// Candidates are counted up to here to choose among them: beyond it, all are equally bad.
+const PROBE: u64 = 256;
+/// Up to so many known row ids are better than any scan that is not known to be short.
+const SORTED: u64 = 10_000;
+
+impl Plan {
+    pub(super) async fn choose<S: Session>(&mut self, session: &mut S) -> Result<(), StoreError> {
+        self.estimates.clear();
+        self.driver = self.best(session).await?;
+        Ok(())
+    }
+
+    async fn best<S: Session>(&mut self, session: &mut S) -> Result<Driver, StoreError> {
+        if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id { .. })) {
+            return Ok(Driver::Rows(index));
+        }
+        let candidates: Vec<(usize, Source)> =
+            self.conditions.iter().enumerate().filter_map(|(index, it)| Some((index, self.source(it)?))).collect();
+        match candidates.as_slice() {
+            [] => return Ok(Driver::Listing),
+            // Nothing to choose from: rows in order, or few of them.
+            [(index, Source::Index { is_good: true, .. })] => return Ok(Driver::Index(*index)),
+            [(index, Source::Rids(_))] => return Ok(Driver::Rows(*index)),
+            _ => {}
+        }
+        let mut best = (u64::MAX, Driver::Listing);
+        for (index, source) in candidates {
+            let (found, ordered, driver) = match source {
+                // So many are sorted sooner than that a scan comes upon them.
+                Source::Rids(PROBE..SORTED) => (PROBE - 1, false, Driver::Rows(index)),
+                Source::Rids(count) => (count, false, Driver::Rows(index)),
+                Source::Rows(select) => (count(session, select).await?, false, Driver::Rows(index)),
+                Source::Index { probe, is_ordered, .. } => {
+                    (count(session, probe).await?, is_ordered, Driver::Index(index))
+                }
+            };
+            self.estimates.push((index, found));
+            // Rows that do not stand in the natural order would all have to be sorted.
+            let cost = if found < PROBE { found } else { PROBE + u64::from(!ordered) };
+            if cost < best.0 {
+                best = (cost, driver);
+            }
+        }
+        // Many values and no order: for a page in natural order the listing is no worse, and stops early.
+        let is_known =
+            matches!(best.1, Driver::Rows(index) if matches!(self.conditions[index], Condition::Rids { .. }));
+        Ok(if best.0 > PROBE && self.natural && !is_known { Driver::Listing } else { best.1 })
+    }
+
+    /// How a condition could drive.
+    fn source(&self, condition: &Condition) -> Option<Source> {
+        if let Condition::Rids { rids, .. } = condition {
+            return Some(Source::Rids(rids.len() as u64));
+        }
+        if let Some(mut rows) = condition.rows() {
+            return Some(Source::Rows(rows.limit(PROBE).take()));
+        }
+        let scans = condition.scans()?;
+        let is_ordered = scans.iter().all(|any| any.is_ordered());
+        let is_good = scans.iter().all(|any| any.is_ordered() || any.table == Table::Uri);
+        let probe = match scans.as_slice() {
+            [only] => self.probe(only),
+            several => {
+                // A limit belongs to a statement of its own before it is put together with others.
+                let limited = |any: &&Any| Sql::select().column("rid").from_subquery(self.probe(any), "p").take();
+                let mut probes = several.iter().map(limited);
+                let mut all = probes.next()?;
+                for further in probes {
+                    all.union(UnionType::All, further);
+                }
+                all
+            }
+        };
+        Some(Source::Index { probe, is_ordered, is_good })
+    }
+
+    /// The first rows of one range.
+    fn probe(&self, any: &Any) -> SelectStatement {
+        let mut rows = Sql::select();
+        rows.column(("d", "rid")).from_as(any.table.name(), "d").cond_where(self.scanned(any)).limit(PROBE).take()
+    }
+}
+
+/// How a condition could drive.
+enum Source {
+    /// So many row ids are known.
+    Rids(u64),
+    /// Row ids come from a statement.
+    Rows(SelectStatement),
+    /// Ranges of an index.
+    Index { probe: SelectStatement, is_ordered: bool, is_good: bool },
+}
+
+/// How many rows there are, at most so many as the statement is limited to.
+async fn count<S: Session>(session: &mut S, rows: SelectStatement) -> Result<u64, StoreError> {
+    let mut select = Sql::select();
+    select.expr(Expr::col("rid").count()).from_subquery(rows, "probe");
+    let found = session.rows(&select).await?;
+    found.first().map_or(Ok(0), |row| row.i64(0)).map(|count| u64::try_from(count).unwrap_or(0))
+}

@@ -1,0 +1,264 @@
+//! From filters to conditions: texts become numbers, links are followed. <https://hl7.org/fhir/R4/search.html>
+
+use futures::future::BoxFuture;
+use search::entry::Target;
+use search::query::{Direction, Filter, Match, Param};
+use search::view::View;
+
+use super::any::{Alternative, Any, table_of, tokens_where};
+use super::condition::Condition;
+use super::links::{self, Link};
+use super::plan::Plan;
+use super::{exact, hierarchy};
+use crate::error::StoreError;
+use crate::keys;
+use crate::session::Session;
+use crate::view::target;
+
+/// Up to this many tokens of a code are listed in the statement, more are left to a subquery.
+const LISTED_TOKENS: usize = 50;
+
+/// What a filter is asked of.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    /// What may be passed through; none where filters may not lead to other resources: in the rules of a view.
+    pub(crate) view: Option<&'a View>,
+    pub(crate) resource_type: &'a str,
+    /// The search by all other conditions, among whose matches is looked where no index helps.
+    pub(crate) narrowed: Option<&'a Plan>,
+}
+
+/// Whether it is decided by looking at resources themselves, at least in part.
+pub(crate) fn looks_at_resources(filter: &Filter) -> bool {
+    match filter {
+        Filter::Exact(_) | Filter::Near { .. } | Filter::Words { .. } => true,
+        Filter::Chain { .. } | Filter::Has { .. } => false, // what is inside is of another type
+        other => other.children().iter().any(looks_at_resources),
+    }
+}
+
+/// A filter as a condition.
+pub(crate) async fn resolve<S: Session>(
+    session: &mut S,
+    scope: Scope<'_>,
+    filter: &Filter,
+) -> Result<Condition, StoreError> {
+    let type_id = session.known().types.id(scope.resource_type);
+    Ok(match filter {
+        Filter::Id(ids) => Condition::Id { type_id, ids: ids.clone() },
+        Filter::LastUpdated(dates) => Condition::LastUpdated { type_id, dates: dates.clone() },
+        Filter::Missing { param, missing } => Condition::Missing {
+            code: param.code.clone(),
+            table: table_of(param.kind),
+            param: param.id.0,
+            missing: *missing,
+        },
+        Filter::Any { param, matches, negated } => any(session, scope, param, matches, *negated).await?,
+        Filter::Composite { param, alternatives } => composite(session, scope, param, alternatives).await?,
+        Filter::Chain { param, target_type, filters } => {
+            let link = Link { param, other_type: target_type, filters };
+            links::chain(session, passed_through(scope)?, link).await?
+        }
+        Filter::Has { source_type, param, filters } => {
+            let link = Link { param, other_type: source_type, filters };
+            links::has(session, passed_through(scope)?, link, type_id).await?
+        }
+        Filter::All(filters) => Condition::All(resolve_all(session, scope, filters).await?),
+        Filter::Or(filters) => {
+            let mut any = resolve_all(session, scope, filters).await?;
+            any.retain(|condition| !matches!(condition, Condition::Nothing));
+            match any.len() {
+                0 => Condition::Nothing,
+                1 => any.remove(0),
+                _ => Condition::Or(any),
+            }
+        }
+        Filter::Not(inner) => {
+            let mut inner = resolve_all(session, scope, std::slice::from_ref(inner)).await?;
+            Condition::Not(Box::new(inner.remove(0)))
+        }
+        Filter::Exact(_) | Filter::Near { .. } | Filter::Words { .. } => {
+            let Some(plan) = scope.narrowed else {
+                return Err(StoreError::TooCostly("no index helps with this condition here".into()));
+            };
+            exact::resolve(session, plan, scope.resource_type, filter).await?
+        }
+    })
+}
+
+/// Several; boxed, because filters hold filters.
+fn resolve_all<'a, S: Session>(
+    session: &'a mut S,
+    scope: Scope<'a>,
+    filters: &'a [Filter],
+) -> BoxFuture<'a, Result<Vec<Condition>, StoreError>> {
+    Box::pin(async move {
+        let mut conditions = Vec::new();
+        for filter in filters {
+            conditions.push(resolve(session, scope, filter).await?);
+        }
+        Ok(conditions)
+    })
+}
+
+fn passed_through(scope: Scope<'_>) -> Result<&View, StoreError> {
+    scope
+        .view
+        .ok_or_else(|| StoreError::TooCostly("a rule about what is visible cannot lead to other resources".into()))
+}
+
+async fn any<S: Session>(
+    session: &mut S,
+    scope: Scope<'_>,
+    param: &Param,
+    matches: &[Match],
+    negated: bool,
+) -> Result<Condition, StoreError> {
+    let alternatives = alternatives(session, scope, matches).await?;
+    let is_patient = |wanted: &Match| matches!(wanted, Match::Reference(Target::Local { resource_type, .. }) if resource_type == "Patient");
+    let patients = Some(&alternatives).filter(|_| param.compartment && !negated && matches.iter().all(is_patient));
+    let target =
+        |alternative: &Alternative| if let Alternative::Target(target) = alternative { Some(*target) } else { None };
+    let patients = patients.map(|targets| targets.iter().filter_map(target).collect());
+    if alternatives.is_empty() && !negated {
+        return Ok(Condition::Nothing);
+    }
+    Ok(Condition::Any(Any { patients, ..Any::of(param, alternatives, negated) }))
+}
+
+async fn composite<S: Session>(
+    session: &mut S,
+    scope: Scope<'_>,
+    param: &Param,
+    wanted: &[Vec<Match>],
+) -> Result<Condition, StoreError> {
+    let mut elements = Vec::new();
+    for components in wanted {
+        let mut values = Vec::new();
+        for (position, component) in components.iter().enumerate() {
+            if !is_held(position, component) {
+                return Err(StoreError::TooCostly(format!(
+                    "the index of \"{}\" does not hold component {} in this form",
+                    param.code,
+                    position + 1
+                )));
+            }
+            values.push(alternatives(session, scope, std::slice::from_ref(component)).await?);
+        }
+        if values.iter().all(|values| !values.is_empty()) {
+            elements.push(Alternative::Composite(values));
+        }
+    }
+    if elements.is_empty() {
+        return Ok(Condition::Nothing);
+    }
+    Ok(Condition::Any(Any::of(param, elements, false)))
+}
+
+/// Whether a composite's row has a column for such a value of the component.
+fn is_held(position: usize, wanted: &Match) -> bool {
+    match wanted {
+        Match::Token { .. } | Match::Reference(_) | Match::Hierarchy { .. } | Match::Terminology(_) => position < 2,
+        Match::Number(_) => position > 0,
+        Match::Other(inner) => is_held(position, inner),
+        _ => position == 1,
+    }
+}
+
+async fn alternatives<S: Session>(
+    session: &mut S,
+    scope: Scope<'_>,
+    matches: &[Match],
+) -> Result<Vec<Alternative>, StoreError> {
+    let mut out = Vec::new();
+    let mut codes = Vec::new();
+    for wanted in matches {
+        match wanted {
+            Match::Token { system: None, code: Some(code) } => codes.push(keys::hash(code)),
+            Match::Other(inner) => {
+                let mut inner = Box::pin(one(session, scope, inner)).await?;
+                inner.dedup();
+                out.push(Alternative::Other(inner));
+            }
+            other => out.append(&mut one(session, scope, other).await?),
+        }
+    }
+    out.append(&mut tokens_of_codes(session, codes).await?);
+    Ok(out)
+}
+
+/// Tokens with these codes in any system.
+async fn tokens_of_codes<S: Session>(session: &mut S, mut codes: Vec<i64>) -> Result<Vec<Alternative>, StoreError> {
+    codes.sort_unstable();
+    codes.dedup();
+    if codes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let most = LISTED_TOKENS * codes.len();
+    let mut select = tokens_where("code_hash", &codes);
+    select.limit(most as u64);
+    let rows = session.rows(&select).await?;
+    if rows.len() == most {
+        return Ok(codes.into_iter().map(Alternative::TokenOfCode).collect());
+    }
+    rows.iter().map(|row| row.i64(0).map(Alternative::Token)).collect()
+}
+
+async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> Result<Vec<Alternative>, StoreError> {
+    Ok(match wanted {
+        Match::Token { system: Some(system), code: Some(code) } => vec![Alternative::Token(keys::token(system, code))],
+        Match::Token { system: None, code: Some(code) } => tokens_of_codes(session, vec![keys::hash(code)]).await?,
+        Match::Token { system, code: None } => {
+            vec![Alternative::TokenOfSystem(keys::hash(system.as_deref().unwrap_or_default()))]
+        }
+        Match::Reference(Target::Local { resource_type, id }) => {
+            target(session, resource_type, id).await?.map(Alternative::Target).into_iter().collect()
+        }
+        Match::Reference(Target::Url(text)) => vec![Alternative::Target(keys::url(text))],
+        Match::String { mode, text } => vec![Alternative::Text { mode: *mode, text: text.clone() }],
+        Match::Date(date) => vec![Alternative::Date(*date)],
+        Match::Number(number) => vec![Alternative::Number(number.clone())],
+        Match::Quantity { number, unit } => {
+            vec![Alternative::Quantity { number: number.clone(), unit: unit.clone() }]
+        }
+        Match::Uri(text) => vec![Alternative::Uri(text.clone())],
+        Match::UriHierarchy { uri, direction } => uris(uri, *direction),
+        Match::Hierarchy { target, parent, direction } => {
+            let view = passed_through(scope)?;
+            hierarchy::expand(session, view, target, parent, *direction).await?
+        }
+        Match::Other(_) => {
+            return Err(StoreError::TooCostly("the negation of a negation is the thing itself: ask for it".into()));
+        }
+        Match::Terminology(_) => {
+            return Err(StoreError::TooCostly(
+                "this value set or code system was not turned into a list of codes".into(),
+            ));
+        }
+    })
+}
+
+/// The URI and those above or below it. URNs have no path. <https://hl7.org/fhir/R4/search.html#uri>
+fn uris(uri: &str, direction: Direction) -> Vec<Alternative> {
+    let mut found = vec![Alternative::Uri(uri.to_owned())];
+    if uri.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:")) {
+        return found;
+    }
+    match direction {
+        Direction::Below => {
+            let begin = if uri.ends_with('/') { uri.to_owned() } else { format!("{uri}/") };
+            found.push(Alternative::UriBelow(begin));
+        }
+        Direction::Above => {
+            for (at, _) in uri.match_indices('/') {
+                for end in [at, at + 1] {
+                    let above = Alternative::Uri(uri[..end].to_owned());
+                    if !found.contains(&above) {
+                        found.push(above);
+                    }
+                }
+            }
+        }
+    }
+    found
+}

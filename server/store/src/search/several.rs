@@ -1,0 +1,142 @@
+//! A search over several types: of the whole system, of a compartment. <https://hl7.org/fhir/R4/http.html#search>
+//!
+//! Types without any resource are left out first, by one statement. Of each other type the first row ids are found,
+//! put in one order, and only what is on the page is read.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql};
+use search::query::{Include, Query};
+use search::view::{Compartment, View};
+
+use super::any::is_one_of;
+use super::order::{self, Key, Position};
+use super::plan::Plan;
+use super::{SearchPage, count, include, turn};
+use crate::cursor::Cursor;
+use crate::error::StoreError;
+use crate::row::Cell;
+use crate::session::Session;
+use crate::view::target;
+
+/// A match before it is read.
+struct Found {
+    rid: i64,
+    keys: Vec<Cell>,
+}
+
+pub(super) async fn search<S: Session>(
+    session: &mut S,
+    cursor: &Cursor,
+    view: &View,
+    queries: &[Query],
+) -> Result<SearchPage, StoreError> {
+    let Some(first) = queries.first() else { return Ok(SearchPage::default()) };
+    let position = first.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
+    let keys = order::keys(&first.sort);
+    if queries.iter().any(|query| query.sort != first.sort) {
+        return Err(StoreError::TooCostly("several types can be sorted by _lastUpdated and _id only".into()));
+    }
+    let plans = plans(session, view, queries).await?;
+    let mut found = Vec::new();
+    if first.count > 0 {
+        for plan in &plans {
+            found.extend(few(session, plan, position.as_ref(), first.count + 1).await?);
+        }
+    }
+    let backwards = position.as_ref().is_some_and(|position| position.backwards);
+    found.sort_by(|left, right| compare(&keys, &left.keys, &right.keys, backwards));
+    found.truncate(first.count + 1);
+    let turned = turn(&mut found, first.count, position.as_ref(), |found| found.keys.clone());
+    let seal = |position: Position| cursor.seal(&position, view, queries);
+    let (next, previous) = (turned.next.map(seal), turned.previous.map(seal));
+    let total = match (first.total, position.is_none() && next.is_none() && first.count > 0) {
+        (true, true) => Some(found.len() as u64), // this page is all
+        (true, false) => Some(count_all(session, &plans).await?),
+        (false, _) => None,
+    };
+    let rids: Vec<i64> = found.iter().map(|found| found.rid).collect();
+    // Through the view once more: what was found may have been changed since.
+    let mut bodies = BTreeMap::new();
+    include::load(session, view, &rids, &mut bodies).await?;
+    let matches = rids.iter().filter_map(|rid| bodies.remove(rid)).collect();
+    let included = include::included(session, view, &includes(queries), &rids).await?;
+    Ok(SearchPage { matches, included, next, previous, total })
+}
+
+/// The queries that can find anything.
+async fn plans<S: Session>(session: &mut S, view: &View, queries: &[Query]) -> Result<Vec<Plan>, StoreError> {
+    let present = types_present(session, view).await?;
+    let mut plans = Vec::new();
+    for query in queries {
+        if present.contains(&session.known().types.id(&query.resource_type)) {
+            plans.extend(Plan::new(session, view, &query.resource_type, &query.filters, &query.sort).await?);
+        }
+    }
+    Ok(plans)
+}
+
+/// Types of which the compartment of the view holds anything.
+async fn types_present<S: Session>(session: &mut S, view: &View) -> Result<Vec<i64>, StoreError> {
+    let mut listed = Sql::select();
+    listed.expr(Expr::val(1)).from_as("listing", "l");
+    listed.and_where(Expr::col(("l", "type_id")).equals(("y", "type_id")));
+    if let Compartment::Patients(ids) = view.compartment() {
+        let mut patients = vec![0];
+        for id in ids {
+            patients.extend(target(session, "Patient", id).await?);
+        }
+        listed.and_where(is_one_of(Expr::col(("l", "patient")), &patients));
+    }
+    let mut select = Sql::select();
+    select.column(("y", "type_id")).from_as("resource_type", "y").and_where(Expr::exists(listed));
+    session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
+}
+
+async fn few<S: Session>(
+    session: &mut S,
+    plan: &Plan,
+    position: Option<&Position>,
+    limit: usize,
+) -> Result<Vec<Found>, StoreError> {
+    let mut select = Sql::select();
+    select.column(("s", "rid")).from_subquery(plan.cut(position, limit)?, "s");
+    for index in 0..plan.keys.len() {
+        select.column(("s", order::alias(index)));
+    }
+    let rows = session.rows(&select).await?;
+    rows.into_iter().map(|mut row| Ok(Found { rid: row.i64(0)?, keys: row.cells.split_off(1) })).collect()
+}
+
+/// As the engines order: integers as numbers, texts by bytes.
+fn compare(keys: &[Key], left: &[Cell], right: &[Cell], backwards: bool) -> Ordering {
+    let order = keys.iter().zip(left.iter().zip(right)).map(|(key, pair)| {
+        let order = match pair {
+            (Cell::Integer(left), Cell::Integer(right)) => left.cmp(right),
+            (Cell::Text(left), Cell::Text(right)) => left.cmp(right),
+            _ => Ordering::Equal,
+        };
+        if key.descending == backwards { order } else { order.reverse() }
+    });
+    order.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+async fn count_all<S: Session>(session: &mut S, plans: &[Plan]) -> Result<u64, StoreError> {
+    let mut total = 0;
+    for plan in plans {
+        total += count(session, plan).await?;
+    }
+    Ok(total)
+}
+
+/// The includes of all queries, each once.
+fn includes(queries: &[Query]) -> Vec<Include> {
+    let mut all: Vec<Include> = Vec::new();
+    for include in queries.iter().flat_map(|query| &query.includes) {
+        if !all.contains(include) {
+            all.push(include.clone());
+        }
+    }
+    all
+}
