@@ -83,11 +83,14 @@ pub fn decide(caller: &Caller, interaction: Interaction, resource_type: &str) ->
 
 /// Whether the caller may ask that at all. `_revinclude` is a search of the type that points here: where the token
 /// can read that type but not search it, it is refused; of a type that it cannot see at all, nothing is there to find.
+/// So are conditions on other resources: chains, `_has` and `_list`.
 pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
     decide(caller, Interaction::Search, &query.resource_type)?;
     let sources = query.includes.iter().filter(|include| include.reverse).map(|include| &include.source_type);
-    let mut visible = sources.filter(|source| *caller.view.rule(source) != TypeRule::Denied);
-    visible.try_for_each(|source| decide(caller, Interaction::Search, source))
+    let looked_into = query.filters.iter().flat_map(Filter::types_looked_into);
+    let mut visible =
+        sources.map(String::as_str).chain(looked_into).filter(|it| *caller.view.rule(it) != TypeRule::Denied);
+    visible.try_for_each(|it| decide(caller, Interaction::Search, it))
 }
 
 /// Whether a resource, before or after a write, is among those that the caller may write (LK-28, LK-29). Where only
@@ -126,11 +129,16 @@ pub async fn view(app: &App, terms: &Terms) -> Result<View, Error> {
     if compartment == Compartment::Everyone && scopes.resources().any(reads_all) {
         return Ok(View::system());
     }
-    let types = app.rules.get_with(scopes.to_string(), || {
+    let types = app.rules.get_with(rules_key(scopes), || {
         let read_rule = |name: &str| (name.to_owned(), rule(scopes, &[Right::Read, Right::Search], name, &base));
         Arc::new(named_types(scopes).into_iter().map(read_rule).collect())
     });
     Ok(View::listed(compartment, types))
+}
+
+/// Conditions of scopes are made of search parameters, which the database may change.
+fn rules_key(scopes: &ScopeSet) -> String {
+    format!("{} {scopes}", search::registry::registry().generation())
 }
 
 async fn compartment(app: &App, terms: &Terms) -> Result<Compartment, Error> {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::random::Random;
+use crate::search_parameters;
 use crate::secret::{SecretKey, SecretKeyError};
 use moka::sync::Cache;
 use search::view::TypeRule;
@@ -33,6 +35,10 @@ pub struct App {
     pub rules: Cache<String, Arc<BTreeMap<String, TypeRule>>>,
     /// Rung when vendors' messages wait to be applied.
     pub inbox_changed: Arc<Notify>,
+    /// Keeps the search parameters in force that the database defines, as long as the state is in use.
+    pub parameters: Arc<OnceLock<search_parameters::Worker>>,
+    /// Rung when jobs wait to be carried out.
+    pub jobs_changed: Arc<Notify>,
 }
 
 /// Why the state could not be put together.
@@ -61,11 +67,22 @@ impl App {
             make_private(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
         }
         let secret = SecretKey::load(&config, &random)?;
-        let store = Store::open(&config.database, secret.derive("cursor"), &config.fhir_base())
+        let limit = Duration::from_secs(config.search_seconds.into());
+        let store = Store::open_with(&config.database, secret.derive("cursor"), &config.fhir_base(), limit)
             .await
             .map_err(|error| OpenError::Database(config.database_for_display(), error))?;
         let rules = Cache::new(REMEMBERED_SCOPES);
-        Ok(App { config, store, clock: Clock::system(), random, secret, rules, inbox_changed: Arc::default() })
+        Ok(App {
+            config,
+            store,
+            clock: Clock::system(),
+            random,
+            secret,
+            rules,
+            inbox_changed: Arc::default(),
+            parameters: Arc::default(),
+            jobs_changed: Arc::default(),
+        })
     }
 
     /// Opens the database and sees to its tables: brings them up to date, or refuses where `auto-migrate` is off.
@@ -80,6 +97,8 @@ impl App {
                 return Err(OpenError::Outdated(pending));
             }
         }
+        search_parameters::load(&app.store, &app.clock).await.map_err(at)?;
+        app.parameters.get_or_init(|| search_parameters::watch(&app.store, &app.clock));
         Ok(app)
     }
 }

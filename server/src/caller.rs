@@ -9,7 +9,7 @@ use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use search::view::View;
 use smart::scope::{Level, Right, ScopeSet};
-use smart::token::{Kind, Secret};
+use smart::token::{Hash, Kind, Secret};
 
 use crate::access;
 use crate::app::App;
@@ -79,8 +79,13 @@ impl FromRequest for Caller {
 
 /// The caller of a live token.
 pub async fn authenticate(app: &App, token: Secret) -> Result<Caller, Error> {
-    let access =
-        store::tokens::find_access(&app.store, token.hash(), app.clock.now()).await?.ok_or_else(invalid_token)?;
+    of_hash(app, token.hash(), app.clock.now()).await
+}
+
+/// The caller of the token with this hash, as of an instant at which it had not expired: rights are those of now, and
+/// a token that was revoked since is none.
+pub async fn of_hash(app: &App, token: Hash, instant: i64) -> Result<Caller, Error> {
+    let access = store::tokens::find_access(&app.store, token, instant).await?.ok_or_else(invalid_token)?;
     let base = app.config.fhir_base();
     if access.audience != base {
         // OA-35. Whoever holds the token may know for whom it was made.
@@ -102,7 +107,7 @@ pub async fn authenticate(app: &App, token: Secret) -> Result<Caller, Error> {
 }
 
 /// The token of the Authorization header; tokens elsewhere are not looked at (SM-49).
-fn bearer(request: &HttpRequest) -> Result<Secret, Error> {
+pub fn bearer(request: &HttpRequest) -> Result<Secret, Error> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let Some(value) = headers.next() else {
         let error = Error::unauthorized("an access token is needed: Authorization: Bearer …");

@@ -16,13 +16,16 @@ pub mod client;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod fhirpath;
 pub mod import;
 pub mod inbox;
 pub mod migrate;
 pub mod pair;
+pub mod reference;
 pub mod reindex;
 pub mod serve;
 pub mod token;
+pub mod ucum;
 pub mod user;
 pub mod vendor;
 
@@ -53,6 +56,9 @@ pub enum Command {
     Import(import::Args),
     /// Rebuild the search index from the stored resources.
     Reindex(reindex::Args),
+    /// Print a page of the documentation that is made of the tables that run.
+    #[command(hide = true)]
+    Reference(reference::Args),
     /// Print the effective configuration, without secrets.
     Config(config::Args),
     /// Mint an access token straight from the database.
@@ -67,10 +73,17 @@ pub enum Command {
     Inbox(inbox::Args),
     /// Manage the vendors that may deliver, and their keys.
     Vendor(vendor::Args),
+    /// Evaluate a FHIRPath expression on a file.
+    Fhirpath(fhirpath::Args),
+    /// Check and convert units of measure.
+    Ucum(ucum::Args),
 }
 
 /// Why a command failed, in words for the person at the terminal. Any error converts into it with `?`.
-pub struct CommandError(String);
+pub struct CommandError {
+    message: String,
+    exit_code: u8,
+}
 
 /// Runs the process's command line to its end.
 pub fn main() -> ExitCode {
@@ -101,6 +114,7 @@ pub async fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Demo(args) => demo::run(args, config).await,
         Command::Import(args) => import::run(args, config).await,
         Command::Reindex(args) => reindex::run(args, config).await,
+        Command::Reference(args) => reference::run(args, config).await,
         Command::Config(args) => config::run(args, config).await,
         Command::Token(args) => token::run(args, config).await,
         Command::Client(args) => client::run(args, config).await,
@@ -108,6 +122,8 @@ pub async fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Pair(args) => pair::run(args, config).await,
         Command::Inbox(args) => inbox::run(args, config).await,
         Command::Vendor(args) => vendor::run(args, config).await,
+        Command::Fhirpath(args) => fhirpath::run(args, config).await,
+        Command::Ucum(args) => ucum::run(args, config).await,
     }
 }
 
@@ -134,7 +150,12 @@ impl CommandLine {
 impl CommandError {
     /// An error that says what is wrong and what to do about it.
     pub fn new(message: impl Into<String>) -> Self {
-        CommandError(message.into())
+        CommandError { message: message.into(), exit_code: 1 }
+    }
+
+    /// An error in what was asked for on the command line; the process ends with 2, as for unknown options.
+    pub fn usage(message: impl Into<String>) -> Self {
+        CommandError { message: message.into(), exit_code: 2 }
     }
 }
 
@@ -151,19 +172,19 @@ impl<E: std::error::Error> From<E> for CommandError {
             }
             source = cause.source();
         }
-        CommandError(message)
+        CommandError::new(message)
     }
 }
 
 impl fmt::Display for CommandError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(&self.message)
     }
 }
 
 impl fmt::Debug for CommandError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(&self.message)
     }
 }
 
@@ -180,5 +201,5 @@ fn end_quietly_on_a_closed_pipe() {
 
 fn fail(error: &CommandError) -> ExitCode {
     eprintln!("tributary: {error}");
-    ExitCode::FAILURE
+    ExitCode::from(error.exit_code)
 }

@@ -78,6 +78,9 @@ pub struct Config {
     /// Most entries of a batch or transaction.
     #[arg(long, env = "TRIBUTARY_MAX_BUNDLE_ENTRIES", global = true, value_name = "COUNT", default_value_t = 10_000)]
     pub max_bundle_entries: usize,
+    /// What `DELETE Type?criteria` does where several resources match: refuse, or delete them all.
+    #[arg(long, env = "TRIBUTARY_CONDITIONAL_DELETE", global = true, value_name = "MODE", default_value = "single")]
+    pub conditional_delete: ConditionalDelete,
     /// Matches on a search page where `_count` is not given.
     #[arg(long, env = "TRIBUTARY_PAGE_SIZE", global = true, value_name = "COUNT", default_value_t = 50)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -86,6 +89,14 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_MAX_PAGE_SIZE", global = true, value_name = "COUNT", default_value_t = 1000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_page_size: u32,
+    /// Seconds that a search may take before it is refused as too costly.
+    #[arg(long, env = "TRIBUTARY_SEARCH_SECONDS", global = true, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub search_seconds: u32,
+    /// Seconds that the answer of an asynchronous request (`Prefer: respond-async`) is kept.
+    #[arg(long, env = "TRIBUTARY_ASYNC_KEEP_SECONDS", global = true, value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=604_800))]
+    pub async_keep_seconds: u32,
     /// Threads that answer requests; 0 is one a processor.
     #[arg(long, env = "TRIBUTARY_WORKERS", global = true, value_name = "COUNT", default_value_t = 0)]
     pub workers: usize,
@@ -102,6 +113,27 @@ pub struct Config {
     /// Every setting with its value, without secrets, and where it came from.
     #[arg(skip)]
     pub settings: Vec<Setting>,
+}
+
+/// How many resources a conditional delete may be about.
+/// <https://hl7.org/fhir/R4/valueset-conditional-delete-status.html>
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConditionalDelete {
+    /// One; several are 412.
+    #[default]
+    Single,
+    /// All that match, up to a bound.
+    Multiple,
+}
+
+impl ConditionalDelete {
+    /// The code in the CapabilityStatement.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionalDelete::Single => "single",
+            ConditionalDelete::Multiple => "multiple",
+        }
+    }
 }
 
 /// How log lines look.

@@ -2,86 +2,20 @@
 //! <https://hl7.org/fhir/R4/http.html#Status-Codes>, <https://hl7.org/fhir/R4/operationoutcome.html>
 //!
 //! Every error that leaves the FHIR endpoint is an [`Error`], so every error is an OperationOutcome. [`TABLE`] is
-//! what the code runs and what the documentation prints.
+//! what the code runs and what `docs/src/reference/errors.md` prints.
 
 use std::fmt;
 
+use actix_web::body::MessageBody;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode, outcome};
 use store::StoreError;
 
-/// The kinds of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The request cannot be understood or breaks a rule of the base specification.
-    BadRequest,
-    /// No token, or one that is unknown, expired or revoked.
-    Unauthorized,
-    /// The token does not carry the right.
-    Forbidden,
-    /// Unknown or hidden: both look the same.
-    NotFound,
-    /// The path exists, the method on it does not.
-    MethodNotAllowed,
-    /// No format that the client accepts.
-    NotAcceptable,
-    /// The state of the resource stands against it.
-    Conflict,
-    /// Deleted.
-    Gone,
-    /// `If-Match` and its kin did not hold, or criteria match more than one resource.
-    PreconditionFailed,
-    /// Body larger than the configured bound.
-    PayloadTooLarge,
-    /// Body in a format that the server does not read.
-    UnsupportedMediaType,
-    /// Understood, but refused by a rule of this server or a profile.
-    Unprocessable,
-    /// Too many requests of this caller.
-    TooManyRequests,
-    /// A defect of the server.
-    Internal,
-    /// The database does not answer now; trying again is safe.
-    Unavailable,
-}
+mod table;
 
-/// One row of the table of errors.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// The kind of failure.
-    pub kind: Kind,
-    /// HTTP status.
-    pub status: u16,
-    /// Issue code, where the place that raises the error knows nothing better.
-    pub code: IssueCode,
-    /// What it means to a client.
-    pub meaning: &'static str,
-}
-
-/// Status and default issue code of every kind.
-pub const TABLE: &[Row] = &[
-    row(Kind::BadRequest, 400, IssueCode::Invalid, "The request cannot be understood or breaks a rule of FHIR."),
-    row(Kind::Unauthorized, 401, IssueCode::Login, "A valid access token is needed."),
-    row(Kind::Forbidden, 403, IssueCode::Forbidden, "The access token does not carry this right."),
-    row(Kind::NotFound, 404, IssueCode::NotFound, "Unknown, or not visible with this access token."),
-    row(Kind::MethodNotAllowed, 405, IssueCode::NotSupported, "This path does not know the method."),
-    row(Kind::NotAcceptable, 406, IssueCode::NotSupported, "None of the accepted formats can be produced."),
-    row(Kind::Conflict, 409, IssueCode::Conflict, "The current state of the resource stands against it."),
-    row(Kind::Gone, 410, IssueCode::Deleted, "The resource has been deleted."),
-    row(Kind::PreconditionFailed, 412, IssueCode::Conflict, "A precondition of the request does not hold."),
-    row(Kind::PayloadTooLarge, 413, IssueCode::TooLong, "The body is larger than this server accepts."),
-    row(Kind::UnsupportedMediaType, 415, IssueCode::NotSupported, "The format of the body is not supported."),
-    row(Kind::Unprocessable, 422, IssueCode::BusinessRule, "The content violates a rule of this server or a profile."),
-    row(Kind::TooManyRequests, 429, IssueCode::Throttled, "Too many requests; try again later."),
-    row(Kind::Internal, 500, IssueCode::Exception, "The server failed; the request had no effect."),
-    row(Kind::Unavailable, 503, IssueCode::Transient, "The server cannot answer now; try again."),
-];
-
-const fn row(kind: Kind, status: u16, code: IssueCode, meaning: &'static str) -> Row {
-    Row { kind, status, code, meaning }
-}
+pub use table::{Also, Kind, Row, TABLE, page};
 
 /// A failed FHIR request.
 #[derive(Clone, Debug)]
@@ -181,13 +115,17 @@ impl Error {
         self.kind.status()
     }
 
-    /// The OperationOutcome.
+    /// The OperationOutcome; issues that have no text for users get that of the table.
     pub fn outcome(&self) -> Json {
-        outcome(&self.issues)
+        let with_details = |issue: &Issue| match &issue.details {
+            Some(_) => issue.clone(),
+            None => issue.clone().details(self.kind.row().meaning_of(issue.code)),
+        };
+        outcome(&self.issues.iter().map(with_details).collect::<Vec<_>>())
     }
 
     /// The response with the outcome as `body` of `content_type`.
-    pub fn respond(&self, content_type: &str, body: String) -> HttpResponse {
+    pub fn respond(&self, content_type: &str, body: impl MessageBody + 'static) -> HttpResponse {
         if let Some(cause) = &self.cause {
             tracing::error!(cause, status = self.kind.row().status, "request failed");
         }
@@ -196,19 +134,8 @@ impl Error {
             response.insert_header((*name, value.as_str()));
         }
         response.insert_header((header::CONTENT_TYPE, content_type)).insert_header((header::CACHE_CONTROL, "no-store"));
+        response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         response.body(body)
-    }
-}
-
-impl Kind {
-    /// The row of the table.
-    pub fn row(self) -> &'static Row {
-        TABLE.iter().find(|row| row.kind == self).expect("a test compares the table with the kinds")
-    }
-
-    /// HTTP status.
-    pub fn status(self) -> StatusCode {
-        StatusCode::from_u16(self.row().status).expect("the table holds valid statuses")
     }
 }
 
@@ -286,15 +213,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_has_each_kind_and_status_once() {
-        for (index, row) in TABLE.iter().enumerate() {
-            assert_eq!(row.kind.row().status, row.status);
-            assert!(!TABLE[..index].iter().any(|other| other.kind == row.kind || other.status == row.status));
-        }
-        assert_eq!(TABLE.len(), Kind::Unavailable as usize + 1, "a kind is missing in the table");
-    }
-
-    #[test]
     fn lk_41_cause_of_internal_error_is_not_shown() {
         let error = Error::internal("UNIQUE constraint failed: resource.id");
         assert!(!error.outcome().to_string().contains("UNIQUE"));
@@ -306,5 +224,17 @@ mod tests {
         let error =
             Error::bad_request(Issue::error(IssueCode::Value, "no").at("Patient.birthDate")).within("Bundle.entry[2]");
         assert_eq!(error.issues()[0].expression, ["Bundle.entry[2]", "Patient.birthDate"]);
+    }
+
+    #[test]
+    fn issues_have_a_text_for_users() {
+        let outcome = Error::bad_request(Issue::error(IssueCode::Structure, "byte 3")).outcome();
+        let issue = &outcome.list("issue")[0];
+        assert_eq!(
+            issue.at(&["details", "text"]).and_then(Json::as_str),
+            Some("The body is not well-formed, or not FHIR.")
+        );
+        let own = Error::bad_request(Issue::error(IssueCode::Structure, "byte 3").details("own")).outcome();
+        assert_eq!(own.list("issue")[0].at(&["details", "text"]).and_then(Json::as_str), Some("own"));
     }
 }

@@ -23,13 +23,18 @@ use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::random::Random;
+use crate::search_parameters;
 
+pub mod asynchronous;
 pub mod bundle;
 pub mod capabilities;
 pub mod conditional;
 pub mod create;
 pub mod delete;
+pub mod elements;
 pub mod history;
+pub mod operation;
+pub mod patch;
 pub mod read;
 pub mod request;
 pub mod response;
@@ -61,6 +66,8 @@ pub struct Prepared {
     pub resource: Json,
     /// Its index entries.
     pub extracted: Extracted,
+    /// Generation of the search parameters that made them.
+    generation: i64,
     /// The text up to the version, and after `meta.lastUpdated`.
     head: String,
     tail: String,
@@ -103,14 +110,15 @@ impl Context {
     }
 
     /// The instant of a new version: now, but always after the version before, also if the clock is set back. (RE-41)
-    pub fn instant_after(&self, previous: i64) -> i64 {
-        self.clock.now().max(previous + 1)
+    pub async fn instant_after(&self, tx: &mut Tx, previous: i64) -> Result<i64, Error> {
+        Ok(tx.instant(self.clock.now()).await?.max(previous + 1))
     }
 }
 
 impl Prepared {
     /// Checks `resource` against the definitions and the caller's rights, and indexes it as `resource_type/id`.
     pub fn new(context: &Context, resource_type: &str, id: &str, resource: Json) -> Result<Self, Error> {
+        elements::refuse_subsetted(&resource)?;
         let resource = ordered(resource, resource_type, id)?;
         let issues: Vec<Issue> = validation::validate(&resource);
         if issues.iter().any(|issue| issue.severity >= Severity::Error) {
@@ -133,10 +141,11 @@ impl Prepared {
     }
 
     fn indexed(context: &Context, resource_type: &str, id: &str, resource: Json) -> Result<Self, Error> {
+        let generation = ::search::registry::registry().generation();
         let extracted = extract(&resource, &context.base)?;
         access::check_write(&context.caller, &resource, &extracted)?;
         let (head, tail) = halves(&resource);
-        Ok(Prepared { resource_type: resource_type.into(), id: id.into(), resource, extracted, head, tail })
+        Ok(Prepared { resource_type: resource_type.into(), id: id.into(), resource, extracted, generation, head, tail })
     }
 
     /// The text that is stored and served.
@@ -161,6 +170,7 @@ impl Prepared {
         (version, last_updated): (i64, i64),
         method: Method,
     ) -> Result<Written, Error> {
+        let anew = search_parameters::indexed_anew(tx, context, self.generation, &self.resource).await?;
         let text = self.text(version, last_updated);
         let body: Arc<str> = text.as_str().into();
         tx.put(Change {
@@ -170,10 +180,11 @@ impl Prepared {
             last_updated,
             method,
             body: Some(text),
-            extracted: self.extracted.clone(),
+            extracted: anew.unwrap_or_else(|| self.extracted.clone()),
             actor: context.caller.actor().to_owned(),
         })
         .await?;
+        search_parameters::written(tx, context, (&self.resource_type, &self.id), Some(&self.resource)).await?;
         let (resource_type, id) = (self.resource_type.clone(), self.id.clone());
         Ok(Written { created: version == 1, resource_type, id, version, last_updated, body })
     }
@@ -260,6 +271,7 @@ mod tests {
             id: id.into(),
             resource,
             extracted: Extracted::default(),
+            generation: 0,
             head,
             tail,
         }

@@ -1,24 +1,28 @@
 //! Every route of the server, one row each: method, path, handler, what it is.
 //!
-//! `GET` rows answer `HEAD` too. A path that is here with another method is 405, every other path is 404; both are
-//! `OperationOutcome`s.
+//! `GET` rows answer `HEAD` too, and every path answers `OPTIONS`: 204 with `Allow`. A path that is here with another
+//! method is 405, every other path is 404; both are `OperationOutcome`s.
 
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 use fhir::outcome::{Issue, IssueCode};
 
 use crate::error::Error;
-use crate::rest::response::render_errors;
-use crate::rest::{bundle, capabilities, create, delete, history, read, search, update, vread};
-use crate::{devices, health, oauth, portal};
+use crate::rest::request::known_type;
+use crate::rest::response::finish;
+use crate::rest::{
+    asynchronous, bundle, capabilities, create, delete, history, operation, patch, read, search, update, vread,
+};
+use crate::{devices, health, oauth, portal, search_parameters};
 
 /// One route.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// HTTP method.
     pub method: &'static str,
-    /// Path below [`FHIR`] or the root; `{name}` is one segment, `{name:.*}` all that follow.
+    /// Path below [`FHIR`] or the root; `{name}` is one segment, `{operation:…}` one that begins
+    /// with `$`, `{name:.*}` all that follow.
     pub path: &'static str,
     /// What it is.
     pub what: &'static str,
@@ -44,17 +48,38 @@ routes! {
     FHIR_ROUTES, fhir {
         GET    "/metadata" => capabilities::handler, "what this server can do; no token";
         GET    "/.well-known/smart-configuration" => oauth::metadata::smart_configuration, "SMART discovery; no token";
+        GET    "/{operation:[$][\\w-]*}" => operation::handler, "operation on the system";
+        POST   "/{operation:[$][\\w-]*}" => operation::handler, "operation on the system";
+        GET    "/{type}/{operation:[$][\\w-]*}" => operation::handler, "operation on a type";
+        POST   "/{type}/{operation:[$][\\w-]*}" => operation::handler, "operation on a type";
+        GET    "/{type}/{id}/{operation:[$][\\w-]*}" => operation::handler, "operation on an instance";
+        POST   "/{type}/{id}/{operation:[$][\\w-]*}" => operation::handler, "operation on an instance";
+        GET    "/{type}/{id}/_history/{version}/{operation:[$][\\w-]*}" => operation::handler, "operation on a version";
+        POST   "/{type}/{id}/_history/{version}/{operation:[$][\\w-]*}" => operation::handler, "operation on a version";
+        GET    "/OperationDefinition/tributary-{own}" => operation::definition_handler, "definition of an operation; no token";
         POST   "" => bundle::handler, "batch, transaction";
         POST   "/" => bundle::handler, "batch, transaction";
+        GET    "" => search::system::handler, "search of several types";
+        GET    "/" => search::system::handler, "search of several types";
+        POST   "/_search" => search::system::form_handler, "search of several types with a form";
         POST   "/{type}/_search" => search::form_handler, "search with a form";
+        GET    "/_history" => history::system_handler, "history of the system";
         GET    "/{type}" => search::handler, "search";
         POST   "/{type}" => create::handler, "create, conditional create";
         PUT    "/{type}" => update::conditional_handler, "conditional update";
+        PATCH  "/{type}" => patch::conditional_handler, "conditional patch";
+        DELETE "/{type}" => delete::conditional_handler, "conditional delete";
+        GET    "/_async/{id}" => asynchronous::status_handler, "how far an asynchronous request is; its answer";
+        DELETE "/_async/{id}" => asynchronous::delete_handler, "cancels or forgets an asynchronous request";
+        GET    "/{type}/_history" => history::type_handler, "history of a type";
         GET    "/{type}/{id}" => read::handler, "read";
         PUT    "/{type}/{id}" => update::handler, "update, update as create";
+        PATCH  "/{type}/{id}" => patch::handler, "patch: JSON Patch, FHIRPath Patch";
         DELETE "/{type}/{id}" => delete::handler, "delete";
         GET    "/{type}/{id}/_history" => history::handler, "history of an instance";
         GET    "/{type}/{id}/_history/{version}" => vread::handler, "read of a version";
+        GET    "/{type}/{id}/{member}" => search::compartment::handler, "search in a compartment; * for all types";
+        POST   "/{type}/{id}/{member}/_search" => search::compartment::form_handler, "search in a compartment with a form";
     }
 }
 
@@ -82,7 +107,11 @@ routes! {
 /// Registers all routes.
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes.app_data(web::Data::new(capabilities::Cache::default()));
-    let scope = web::scope(FHIR).wrap(from_fn(render_errors)).configure(fhir);
+    let scope = web::scope(FHIR)
+        .wrap(from_fn(asynchronous::divert))
+        .wrap(from_fn(finish))
+        .wrap(from_fn(search_parameters::current))
+        .configure(fhir);
     routes.service(scope.default_service(web::to(unmatched)));
     others(routes);
     routes.default_service(web::to(unmatched));
@@ -95,28 +124,50 @@ fn method(method: Method) -> actix_web::Route {
     }
 }
 
-/// 405 where the path is known, else 404.
+/// The methods of a path to `OPTIONS`; 405 to others where the path is known, else 404.
 async fn unmatched(request: HttpRequest) -> Result<HttpResponse, Error> {
     let allowed = allowed(request.path());
     if allowed.is_empty() {
         let text = "this server does not know the path; FHIR is below /fhir, see /fhir/metadata";
         return Err(Error::not_found(Issue::error(IssueCode::NotSupported, text)));
     }
+    if let Some(segment) = type_segment(request.path()) {
+        known_type(segment)?;
+    }
     let allowed = allowed.join(", ");
+    if request.method() == Method::OPTIONS {
+        return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allowed)).finish());
+    }
     let text = format!("{} is not supported here; {allowed} are", request.method());
     Err(Error::method_not_allowed(text).with_header("Allow", allowed))
 }
 
-/// Methods that a path answers.
+/// Methods that a path answers; none where it is not known.
 fn allowed(path: &str) -> Vec<&'static str> {
-    let below = path.strip_prefix(FHIR).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    let (rows, path) = below.map_or((OTHER_ROUTES, path), |rest| (FHIR_ROUTES, rest));
     let mut methods: Vec<&str> = Vec::new();
-    for row in rows.iter().filter(|row| matches(row.path, path)) {
+    for row in rows(path) {
         let both = if row.method == "GET" { &["GET", "HEAD"][..] } else { &[row.method][..] };
         methods.extend(both.iter().filter(|method| !methods.contains(*method)).copied().collect::<Vec<_>>());
     }
+    if !methods.is_empty() {
+        methods.push("OPTIONS");
+    }
     methods
+}
+
+/// The rows that a path is of.
+fn rows(path: &str) -> impl Iterator<Item = &'static Row> {
+    let below = path.strip_prefix(FHIR).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let (rows, path) = below.map_or((OTHER_ROUTES, path), |rest| (FHIR_ROUTES, rest));
+    // What is written out goes before what is a pattern: metadata is no resource type.
+    let literal = rows.iter().any(|row| row.path == path);
+    rows.iter().filter(move |row| if literal { row.path == path } else { matches(row.path, path) })
+}
+
+/// What stands where a resource type is expected, if only such rows know the path.
+fn type_segment(path: &str) -> Option<&str> {
+    let typed = rows(path).all(|row| row.path.starts_with("/{type}"));
+    path.strip_prefix(FHIR)?.split('/').nth(1).filter(|_| typed)
 }
 
 fn matches(pattern: &str, path: &str) -> bool {
@@ -125,7 +176,12 @@ fn matches(pattern: &str, path: &str) -> bool {
         match (pattern.next(), path.next()) {
             (None, None) => return true,
             (Some(name), Some(_)) if name.ends_with(":.*}") => return true,
-            (Some(name), Some(segment)) if name.starts_with('{') && !segment.is_empty() => {}
+            (Some(name), Some(segment)) if name.starts_with('{') => {
+                let is_operation = segment.starts_with('$');
+                if segment.is_empty() || is_operation != name.starts_with("{operation:") {
+                    return false;
+                }
+            }
             (Some(name), Some(segment)) if name == segment => {}
             _ => return false,
         }
@@ -138,14 +194,25 @@ mod tests {
 
     #[test]
     fn paths_know_their_methods() {
-        assert_eq!(allowed("/fhir/Patient/1"), ["GET", "HEAD", "PUT", "DELETE"]);
-        assert_eq!(allowed("/fhir/Patient"), ["GET", "HEAD", "POST", "PUT"]);
-        assert_eq!(allowed("/fhir"), ["POST"]);
-        assert_eq!(allowed("/health-data/a/b"), ["POST"]);
-        assert_eq!(allowed("/oauth/token"), ["POST"]);
+        let has = |path: &str, methods: &[&str]| methods.iter().all(|method| allowed(path).contains(method));
+        assert!(has("/fhir/Patient/1", &["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]));
+        assert!(has("/fhir/Patient", &["GET", "HEAD", "POST", "PUT", "OPTIONS"]));
+        assert!(has("/fhir", &["POST", "OPTIONS"]) && !has("/fhir", &["PUT"]));
+        assert_eq!(allowed("/fhir/metadata"), ["GET", "HEAD", "OPTIONS"]);
+        assert_eq!(allowed("/health-data/a/b"), ["POST", "OPTIONS"]);
+        assert_eq!(allowed("/oauth/token"), ["POST", "OPTIONS"]);
+        assert_eq!(allowed("/fhir/Patient/1/$everything"), ["GET", "HEAD", "POST", "OPTIONS"]);
         for unknown in ["/nothing", "/fhir/Patient/1/2/3", "/fhirs", "/fhir//1"] {
             assert_eq!(allowed(unknown), Vec::<&str>::new(), "{unknown}");
         }
+    }
+
+    #[test]
+    fn types_stand_where_only_types_can_stand() {
+        assert_eq!(type_segment("/fhir/Patient/1"), Some("Patient"));
+        assert_eq!(type_segment("/fhir/Nothing"), Some("Nothing"));
+        assert_eq!(type_segment("/fhir/metadata"), None);
+        assert_eq!(type_segment("/oauth/token"), None);
     }
 
     #[test]
@@ -160,6 +227,11 @@ mod tests {
 
     #[test]
     fn reads_take_no_write_method() {
-        assert!(FHIR_ROUTES.iter().filter(|row| row.path.contains("_history")).all(|row| row.method == "GET"));
+        assert!(
+            FHIR_ROUTES
+                .iter()
+                .filter(|row| row.path.contains("_history") && !row.path.contains("{operation:"))
+                .all(|row| row.method == "GET")
+        );
     }
 }

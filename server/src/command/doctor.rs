@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::random::Random;
 use crate::secret;
 
+mod search;
+
 /// 2026-01-01T00:00:00Z in microseconds: no machine that runs this stands before it.
 const EARLIEST: i64 = 1_767_225_600_000_000;
 
@@ -30,6 +32,12 @@ pub struct Args {
     /// Print the findings as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Look into the search index instead: what each parameter costs, and whether it says what the resources say.
+    #[arg(long)]
+    pub search: bool,
+    /// With --search, how many resources are compared with their index.
+    #[arg(long, default_value_t = 200, requires = "search")]
+    pub sample: u64,
 }
 
 /// How a check went.
@@ -51,6 +59,9 @@ struct Finding {
 
 /// Runs every check; fails where one found a problem.
 pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
+    if args.search {
+        return search::run(config, args.sample, args.json).await;
+    }
     let config = config.clone().resolved();
     let mut findings = vec![base_url(&config), clock(&Clock::system()), definitions(), secret_key(&config)];
     findings.extend(disk(&config));
@@ -86,7 +97,7 @@ fn clock(clock: &Clock) -> Finding {
 fn definitions() -> Finding {
     let begun = Instant::now();
     let types = fhir::definitions::resource_types().len();
-    let parameters = search::registry::registry().parameters("Patient").count();
+    let parameters = ::search::registry::registry().parameters("Patient").count();
     let milliseconds = begun.elapsed().as_millis();
     let found =
         format!("{types} resource types, {parameters} search parameters of Patient, loaded in {milliseconds} ms");
@@ -194,12 +205,26 @@ async fn database(config: &Config) -> Vec<Finding> {
         Ok(facts) => findings.extend(facts.iter().map(|(name, value)| engine(name, value))),
         Err(error) => findings.push(problem(CHECK, &error.to_string(), "see the database's own log")),
     }
-    findings.push(match app.store.pending_migrations().await {
+    let pending = app.store.pending_migrations().await;
+    if pending.as_ref().is_ok_and(Vec::is_empty) {
+        findings.extend(search_parameters(&app).await);
+    }
+    findings.push(match pending {
         Ok(pending) if pending.is_empty() => good("tables", "up to date"),
         Ok(pending) => warning("tables", &format!("{} migration(s) pending", pending.len()), "run tributary migrate"),
         Err(error) => problem("tables", &error.to_string(), "grant this user rights on the schema"),
     });
     findings
+}
+
+/// The search parameters that the database defines, if any.
+async fn search_parameters(app: &App) -> Option<Finding> {
+    const CHECK: &str = "search parameters";
+    match app.store.search_parameters().await {
+        Ok(set) if set.kept.is_empty() => None,
+        Ok(set) => Some(good(CHECK, &crate::search_parameters::status(&set.kept).join("; "))),
+        Err(error) => Some(problem(CHECK, &error.to_string(), "see the database's own log")),
+    }
 }
 
 /// Judges what the database says of itself.

@@ -14,6 +14,7 @@ use store::{Standing, Store, StoreError, Stored};
 use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
+use crate::search_parameters;
 
 /// Resources in one transaction.
 const BATCH: u64 = 200;
@@ -24,11 +25,17 @@ pub struct Args {
     /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Do nothing but say how far the index is with the search parameters that this database defines.
+    #[arg(long)]
+    pub status: bool,
 }
 
 /// Goes once through all current resources; fails where one could not be indexed.
 pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     let app = App::open_ready(config).await?;
+    if args.status {
+        return status(&app, args.json).await;
+    }
     let base = app.config.fhir_base();
     let bar = ProgressBar::new(app.store.count_current().await?).with_style(style());
     let begun = Instant::now();
@@ -62,6 +69,20 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
         0 => Ok(()),
         count => Err(CommandError::new(format!("{count} resource(s) could not be indexed"))),
     }
+}
+
+async fn status(app: &App, json: bool) -> Result<(), CommandError> {
+    let lines = search_parameters::status(&app.store.search_parameters().await?.kept);
+    if json {
+        println!("{}", serde_json::Value::from(lines));
+    } else if lines.is_empty() {
+        println!("this database defines no search parameters of its own; those of R4 are indexed");
+    } else {
+        for line in &lines {
+            println!("{line}");
+        }
+    }
+    Ok(())
 }
 
 fn extract(stored: &Stored, base: &str) -> Result<Extracted, String> {

@@ -11,7 +11,7 @@ use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
 use crate::devices::ingest;
-use crate::{logging, routes};
+use crate::{jobs, logging, routes, search_parameters};
 
 /// Options of `serve`; everything else is a setting.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -31,6 +31,10 @@ pub struct Running {
     task: JoinHandle<std::io::Result<()>>,
     /// Applies what vendors deliver, as long as the server runs.
     _inbox: ingest::Worker,
+    /// Carries out what goes on in the background, as long as the server runs.
+    _jobs: jobs::Worker,
+    /// Indexes by search parameters that the database defines, as long as the server runs.
+    _parameters: search_parameters::Worker,
 }
 
 /// Serves until told to stop.
@@ -50,11 +54,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     let app = web::Data::new(App::open_ready(&config).await?);
     let shared = app.clone();
     let server = HttpServer::new(move || {
-        WebApp::new()
-            .app_data(shared.clone())
-            .wrap(middleware::Compress::default())
-            .wrap(middleware::from_fn(logging::requests))
-            .configure(routes::configure)
+        WebApp::new().app_data(shared.clone()).wrap(middleware::from_fn(logging::requests)).configure(routes::configure)
     })
     .workers(workers(&config))
     .keep_alive(Duration::from_secs(75))
@@ -65,7 +65,17 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     let handle = server.handle();
     tracing::info!(%address, base_url = app.config.base_url, "listening");
     let inbox = ingest::start(app.get_ref().clone());
-    Ok(Running { address, app, handle, task: tokio::spawn(server), _inbox: inbox })
+    let jobs = jobs::start(app.get_ref().clone());
+    let parameters = search_parameters::start(app.get_ref().clone());
+    Ok(Running {
+        address,
+        app,
+        handle,
+        task: tokio::spawn(server),
+        _inbox: inbox,
+        _jobs: jobs,
+        _parameters: parameters,
+    })
 }
 
 impl Running {

@@ -50,7 +50,8 @@ pub async fn execute(app: &App, caller: &Caller, bundle: Json) -> Result<Json, E
     Json::parse(response.as_bytes()).map_err(Error::internal)
 }
 
-async fn run(app: &App, caller: &Caller, bundle: Json, returned: Return) -> Result<String, Error> {
+/// The same with the answers to writes that the client prefers; the response Bundle as text.
+pub async fn run(app: &App, caller: &Caller, bundle: Json, returned: Return) -> Result<String, Error> {
     let context = Context::new(app, caller);
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     let answers = match kind {

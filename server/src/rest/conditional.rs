@@ -3,20 +3,26 @@
 //!
 //! | condition | where | not met |
 //! |---|---|---|
-//! | `If-Match` | update, delete | 412 |
+//! | `If-Match` | update, patch, delete | 412 |
 //! | `If-None-Match: *` | update | 412 |
 //! | `If-None-Match`, `If-Modified-Since` | read | 304 |
 //! | `If-None-Exist: criteria` | create | one match: 200 and no new resource; more: 412 |
 //! | `PUT Type?criteria` | update | more than one match: 412 |
+//! | `PATCH Type?criteria` | patch | no match: 404; more than one: 412 |
+//! | `DELETE Type?criteria` | delete | more than one match: 412, unless `conditional-delete` is `multiple` |
 //!
 //! Criteria are answered inside the caller's view, and refused to callers bound to patients on types that identify
 //! people or things beyond their compartment. (LK-26) A parameter that is unknown is 400 always. (LK-43)
 
+use std::fmt::Write as _;
+
 use actix_web::HttpRequest;
 use fhir::date::{SECOND, parse_http_date};
+use fhir::definitions::is_resource_type;
+use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use search::parse::{Options, parse};
-use search::query::Query;
+use search::parse::{Options, criteria};
+use search::query::{Elements, Filter, Match, Query};
 use search::view::Compartment;
 use store::{Store, Stored, Tx};
 
@@ -39,6 +45,9 @@ const IDENTITY: &[&str] = &[
     "PractitionerRole",
     "RelatedPerson",
 ];
+
+/// How often criteria are asked anew where other transactions change what they match.
+const ATTEMPTS: usize = 8;
 
 /// Conditions on the version of the instance that a write is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,19 +122,28 @@ impl Criteria {
             lenient: false,
             now: context.clock.now(),
         };
-        let mut query = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query;
-        if query.filters.is_empty() || !query.includes.is_empty() || !query.sort.is_empty() || query.cursor.is_some() {
+        let mut query = criteria(resource_type, &pairs, &options).map_err(Error::bad_request)?;
+        access::decide_search(&context.caller, &query)?;
+        let more = !query.includes.is_empty()
+            || !query.sort.is_empty()
+            || query.cursor.is_some()
+            || query.elements != Elements::All
+            || query.explain;
+        if query.filters.is_empty() || more {
             let text = format!(
                 "the criteria \"{text}\" must say by at least one search parameter which {resource_type} is meant, and nothing else"
             );
             return Err(Error::bad_request(Issue::error(IssueCode::Invalid, text)));
         }
+        if query.filters.iter().any(asks_terminology) {
+            let text =
+                format!("the criteria \"{text}\" ask for codes of a value set or hierarchy, which only a search can");
+            return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
+        }
         query.count = 2;
         query.total = false;
         pairs.sort_unstable();
-        let claim =
-            pairs.iter().fold(format!("{resource_type}?"), |claim, (name, value)| format!("{claim}{name}={value}&"));
-        Ok(Criteria { query, claim })
+        Ok(Criteria { query, claim: named(resource_type, &pairs) })
     }
 
     /// Name under which transactions with the same criteria wait for each other.
@@ -141,6 +159,39 @@ impl Criteria {
     /// The one visible match, if there is one; several are 412.
     pub async fn find(&self, tx: &mut Tx, context: &Context) -> Result<Option<Stored>, Error> {
         single(self.matches(tx, context).await?)
+    }
+
+    /// The same criteria, which find up to `count` matches instead of two.
+    #[must_use]
+    pub fn up_to(mut self, count: usize) -> Self {
+        self.query.count = count;
+        self
+    }
+
+    /// The one visible match as it stands, locked until the transaction ends; several are 412.
+    pub async fn find_current(&self, tx: &mut Tx, context: &Context) -> Result<Option<Stored>, Error> {
+        let found = self.all_current(tx, context).await?;
+        single(found)
+    }
+
+    /// All visible matches as they stand, locked until the transaction ends. What another transaction changed between
+    /// the search and the lock need not match any more: then they are asked anew.
+    pub async fn all_current(&self, tx: &mut Tx, context: &Context) -> Result<Vec<Stored>, Error> {
+        for _ in 0..ATTEMPTS {
+            let found = self.matches(tx, context).await?;
+            let names: Vec<(&str, &str)> =
+                found.iter().map(|stored| (stored.resource_type.as_str(), stored.id.as_str())).collect();
+            tx.lock(&names).await?;
+            let mut changed = false;
+            for stored in &found {
+                let current = tx.current(&context.caller.view, &stored.resource_type, &stored.id).await?;
+                changed |= current.is_none_or(|current| current.version != stored.version);
+            }
+            if !changed {
+                return Ok(found);
+            }
+        }
+        Err(Error::conflict("what the criteria match is changed again and again; try again"))
     }
 
     /// All visible matches up to the second, in a transaction.
@@ -169,6 +220,19 @@ pub fn is_not_modified(if_none_match: Option<&str>, if_modified_since: Option<&s
     }
 }
 
+/// The same name for the same criteria, and another one for all others: values are quoted, so that a `&` or `=` in a
+/// value is not taken for the end of it.
+fn named(resource_type: &str, pairs: &[(String, String)]) -> String {
+    pairs.iter().fold(format!("{resource_type}?"), |claim, (name, value)| format!("{claim}{name:?}={value:?}&"))
+}
+
+/// Whether codes must be looked up before the store can be asked; criteria are asked inside of transactions, too.
+fn asks_terminology(filter: &Filter) -> bool {
+    let own =
+        matches!(filter, Filter::Any { matches, .. } if matches.iter().any(|it| matches!(it, Match::Terminology(_))));
+    own || filter.children().iter().any(asks_terminology)
+}
+
 /// The only match, if there is one; several are 412.
 pub fn single(matches: Vec<Stored>) -> Result<Option<Stored>, Error> {
     if matches.len() > 1 {
@@ -176,6 +240,50 @@ pub fn single(matches: Vec<Stored>) -> Result<Option<Stored>, Error> {
         return Err(Error::precondition_failed(Issue::error(IssueCode::MultipleMatches, text)));
     }
     Ok(matches.into_iter().next())
+}
+
+/// The type that a reference searches, if it is criteria: `Patient?identifier=…`.
+pub fn searched_type(reference: &str) -> Option<&str> {
+    reference.split_once('?').map(|(resource_type, _)| resource_type).filter(|name| is_resource_type(name))
+}
+
+/// Refuses references that are criteria: "conditional references" are replaced in transactions only, elsewhere they
+/// would stay and point at nothing. <https://hl7.org/fhir/R4/http.html#trules>
+pub fn refuse_conditional_references(resource: &Json) -> Result<(), Error> {
+    let mut issues = Vec::new();
+    let resource_type = resource.str("resourceType").unwrap_or_default();
+    find_conditional_references(resource, &mut resource_type.to_owned(), &mut issues);
+    if issues.is_empty() { Ok(()) } else { Err(Error::bad_request(issues)) }
+}
+
+fn find_conditional_references(value: &Json, path: &mut String, issues: &mut Vec<Issue>) {
+    let Some(object) = value.as_object() else { return };
+    if value.str("resourceType") == Some("Bundle") {
+        return; // a world of its own
+    }
+    for (name, member) in object.iter() {
+        let len = path.len();
+        path.push('.');
+        path.push_str(name);
+        match member {
+            Json::String(text) if name == "reference" && searched_type(text).is_some() => {
+                let text = format!(
+                    "the conditional reference {text} is replaced in transactions only; here, write the id of the resource"
+                );
+                issues.push(Issue::error(IssueCode::Invalid, text).at(path.as_str()));
+            }
+            Json::Array(items) => {
+                let len = path.len();
+                for (index, item) in items.iter().enumerate() {
+                    let _infallible = write!(path, "[{index}]");
+                    find_conditional_references(item, path, issues);
+                    path.truncate(len);
+                }
+            }
+            _ => find_conditional_references(member, path, issues),
+        }
+        path.truncate(len);
+    }
 }
 
 /// Whether a list of entity tags, weak or strong, names the version.
@@ -234,6 +342,32 @@ mod tests {
         assert!(is_not_modified(None, Some("Thu, 01 Jan 1970 00:00:01 GMT"), &at));
         assert!(!is_not_modified(None, Some("Thu, 01 Jan 1970 00:00:00 GMT"), &at));
         assert!(!is_not_modified(None, Some("yesterday"), &at));
+    }
+
+    #[test]
+    fn conditional_references_are_named() {
+        let reference = |text: &str| fhir::object! { "reference": text };
+        let resource = fhir::object! {
+            "resourceType": "Observation",
+            "subject": reference("Patient/1"),
+            "performer": fhir::array![reference("Patient/1"), reference("Practitioner?identifier=a|b")],
+            "derivedFrom": fhir::array![reference("http://s/fhir/Observation?x=1"), reference("Nothing?x=1")],
+        };
+        let error = refuse_conditional_references(&resource).unwrap_err();
+        assert_eq!(error.issues().len(), 1);
+        assert_eq!(error.issues()[0].expression, ["Observation.performer[1].reference"]);
+        assert!(refuse_conditional_references(&reference("Patient/1")).is_ok());
+    }
+
+    #[test]
+    fn other_criteria_have_another_name() {
+        let name = |pairs: &[(&str, &str)]| {
+            let owned: Vec<_> = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            named("Patient", &owned)
+        };
+        assert_ne!(name(&[("name", "a&gender=male")]), name(&[("name", "a"), ("gender", "male")]));
+        assert_ne!(name(&[("name", "a\"&\"gender\"=\"b")]), name(&[("name", "a"), ("gender", "b")]));
+        assert_eq!(name(&[("name", "a")]), name(&[("name", "a")]));
     }
 
     #[test]

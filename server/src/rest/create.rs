@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 201 | created; `Location` says where |
 //! | 200 | `If-None-Exist` has one match: nothing is created, `Location` says where it is |
-//! | 400 | not FHIR, or not this type |
+//! | 400 | not FHIR, not this type, or with a conditional reference |
 //! | 403 | the token does not allow it, or not for this patient (LK-29) |
 //! | 412 | `If-None-Exist` has more than one match |
 
@@ -18,7 +18,7 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::rest::conditional::Criteria;
+use crate::rest::conditional::{Criteria, refuse_conditional_references};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
 use crate::rest::{Context, Prepared, Written};
@@ -61,6 +61,7 @@ pub fn prepare(
 ) -> Result<Create, Error> {
     access::decide(&context.caller, Interaction::Create, resource_type)?;
     let if_none_exist = if_none_exist.map(|text| Criteria::prepare(context, resource_type, text)).transpose()?;
+    refuse_conditional_references(&resource)?;
     let prepared = Prepared::new(context, resource_type, &context.random.uuid(), resource)?;
     Ok(Create { prepared, if_none_exist })
 }
@@ -84,7 +85,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<
             return Ok(existing(found));
         }
     }
-    let last_updated = context.instant_after(0);
+    let last_updated = context.instant_after(tx, 0).await?;
     create.prepared.put(tx, context, (1, last_updated), Method::Post).await
 }
 

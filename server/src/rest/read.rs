@@ -3,12 +3,14 @@
 //! | status | when |
 //! |---|---|
 //! | 200 | here it is |
-//! | 304 | `If-None-Match` or `If-Modified-Since` says that the client has this version |
+//! | 304 | `If-None-Match`, or without it `If-Modified-Since`, says that the client has this version |
+//! | 400 | a parameter other than `_summary`, `_elements`, `_format`, `_pretty`, or a value that they cannot have |
 //! | 404 | unknown or hidden (LK-10) |
-//! | 410 | deleted |
+//! | 410 | deleted; the entity tag is that of the deletion |
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use fhir::date::http_date;
 use store::Stored;
 
 use crate::access::{self, Interaction};
@@ -17,7 +19,7 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::conditional::is_not_modified;
 use crate::rest::request;
-use crate::rest::response::{Answer, Presentation};
+use crate::rest::response::{Answer, Presentation, etag};
 
 /// What is read, and which version the client has.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +34,24 @@ pub struct Read<'a> {
     pub if_modified_since: Option<&'a str>,
 }
 
+impl<'a> Read<'a> {
+    /// What path and headers ask for.
+    pub fn of(request: &'a HttpRequest) -> Result<Self, Error> {
+        Ok(Read {
+            resource_type: request::resource_type(request)?,
+            id: request::id(request)?,
+            if_none_match: request::header(request, "If-None-Match")?,
+            if_modified_since: request::header(request, "If-Modified-Since")?,
+        })
+    }
+}
+
 /// `GET` and `HEAD`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
-    request::only(request.query_string(), &[])?;
-    let read = Read {
-        resource_type: request::resource_type(&request)?,
-        id: request::id(&request)?,
-        if_none_match: request::header(&request, "If-None-Match")?,
-        if_modified_since: request::header(&request, "If-Modified-Since")?,
-    };
-    execute(&app, &caller, read).await?.respond(presentation)
+    let read = Read::of(&request)?;
+    let elements = request::elements(request.query_string(), read.resource_type)?;
+    execute(&app, &caller, read).await?.cut(&elements)?.respond(presentation)
 }
 
 /// Reads the current version.
@@ -56,7 +65,9 @@ pub async fn execute(app: &App, caller: &Caller, read: Read<'_>) -> Result<Answe
 pub fn answer(stored: Option<Stored>, read: Read<'_>) -> Result<Answer, Error> {
     let stored = stored.ok_or_else(|| Error::unknown(read.resource_type, read.id))?;
     if stored.deleted {
-        return Err(Error::gone(format!("{}/{} has been deleted", read.resource_type, read.id)));
+        let error = Error::gone(format!("{}/{} has been deleted", read.resource_type, read.id));
+        let error = error.with_header("ETag", etag(stored.version));
+        return Err(error.with_header("Last-Modified", http_date(stored.last_updated)));
     }
     let not_modified = is_not_modified(read.if_none_match, read.if_modified_since, &stored);
     let answer = Answer::stored(stored);

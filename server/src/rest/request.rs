@@ -2,7 +2,6 @@
 //!
 //! Nothing is guessed: what is malformed or not supported is an error that names it.
 
-use actix_web::dev::{Decompress, Payload};
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
 use fhir::definitions::{is_resource_type, resource_types};
@@ -10,7 +9,10 @@ use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt;
 use percent_encoding::percent_decode_str;
+use search::parse::elements_of;
+use search::query::Elements;
 
+use crate::compression;
 use crate::error::Error;
 use crate::rest::response::Format;
 
@@ -132,29 +134,58 @@ pub fn only(query: &str, allowed: &[&str]) -> Result<Pairs, Error> {
     if unknown.is_empty() { Ok(pairs) } else { Err(Error::bad_request(unknown)) }
 }
 
-/// A header as text; 400 where it is no ASCII text.
+/// Which elements `_summary` and `_elements` ask for; every other parameter is refused.
+pub fn elements(query: &str, resource_type: &str) -> Result<Elements, Error> {
+    let pairs = only(query, &["_summary", "_elements"])?;
+    elements_of(Some(resource_type), &pairs).map_err(Error::bad_request)
+}
+
+/// A header as text; 400 where it is no ASCII text, or is there twice and says different things.
 pub fn header<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Error> {
-    let Some(value) = request.headers().get(name) else { return Ok(None) };
-    match value.to_str() {
-        Ok(text) => Ok(Some(text)),
-        Err(_) => Err(Error::bad_request(format!("header {name} holds characters that are not allowed"))),
+    let invalid = |text: String| Error::bad_request(Issue::error(IssueCode::Value, text));
+    let mut values = request.headers().get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.any(|other| other != value) {
+        return Err(invalid(format!("header {name} is given more than once; give it once")));
+    }
+    let text = value.to_str().map_err(|_| invalid(format!("header {name} holds characters that are not allowed")))?;
+    Ok(Some(text))
+}
+
+/// A weight (`q=`) in thousandths. <https://www.rfc-editor.org/rfc/rfc9110#name-quality-values>
+pub fn weight(text: &str) -> Option<u16> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let part: u16 = format!("{part:0<3}").parse().ok().filter(|_| digits)?;
+    match whole {
+        "0" => Some(part),
+        "1" if part == 0 => Some(1000),
+        _ => None,
     }
 }
 
-/// The `Prefer` header; preferences that are not known are ignored, as RFC 7240 asks.
+/// The `Prefer` header: the first of each counts, what is not known is ignored. <https://www.rfc-editor.org/rfc/rfc7240>
 pub fn prefer(request: &HttpRequest) -> Prefer {
     let values = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split([',', ';'])).fold(Prefer::default(), |mut prefer, wish| {
-        match wish.trim() {
-            "return=minimal" => prefer.returned = Some(Return::Minimal),
-            "return=representation" => prefer.returned = Some(Return::Representation),
-            "return=OperationOutcome" => prefer.returned = Some(Return::OperationOutcome),
-            "handling=lenient" => prefer.lenient = true,
-            "handling=strict" => prefer.lenient = false,
+    let mut seen: Vec<String> = Vec::new();
+    let mut prefer = Prefer::default();
+    for wish in values.flat_map(|value| value.split(',')) {
+        let wish = wish.split(';').next().unwrap_or_default();
+        let (name, value) = wish.split_once('=').unwrap_or((wish, ""));
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"'));
+        if seen.contains(&name) {
+            continue;
+        }
+        match (name.as_str(), value) {
+            ("return", "minimal") => prefer.returned = Some(Return::Minimal),
+            ("return", "representation") => prefer.returned = Some(Return::Representation),
+            ("return", "OperationOutcome") => prefer.returned = Some(Return::OperationOutcome),
+            ("handling", "lenient") => prefer.lenient = true,
             _ => {}
         }
-        prefer
-    })
+        seen.push(name);
+    }
+    prefer
 }
 
 /// The body as a resource, JSON or XML.
@@ -169,25 +200,21 @@ pub async fn resource(request: &HttpRequest, payload: web::Payload, limit: usize
     }
 }
 
-/// The bytes of the body, decompressed, at most `limit`. (IN-25)
-pub async fn body(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Vec<u8>, Error> {
-    if let Some(coding) = header(request, "Content-Encoding")?
-        && !["gzip", "identity"].contains(&coding)
-    {
-        let text = format!("Content-Encoding {coding} is not supported; use gzip or none");
-        return Err(Error::unsupported_media_type(text).with_header("Accept-Encoding", "gzip, identity"));
-    }
-    let payload: Payload = payload.into_inner();
-    let mut stream = Decompress::from_headers(payload, request.headers());
+/// The bytes of the body without its content coding, at most `limit`. (IN-25)
+pub async fn body(request: &HttpRequest, mut payload: web::Payload, limit: usize) -> Result<Vec<u8>, Error> {
+    let coding = compression::named(header(request, "Content-Encoding")?)?;
     let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Error::bad_request("the body broke off or is not what Content-Encoding says"))?;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Error::bad_request("the body broke off"))?;
         if bytes.len() + chunk.len() > limit {
             return Err(Error::payload_too_large(format!("the body is larger than {limit} bytes")));
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    match coding {
+        None => Ok(bytes),
+        Some(coding) => compression::decoded(bytes, coding, limit).await,
+    }
 }
 
 /// The fields of a form (`POST _search`); an empty body needs no Content-Type.
@@ -274,9 +301,25 @@ mod tests {
 
     #[test]
     fn preferences() {
-        let request = TestRequest::default().insert_header(("Prefer", "return=minimal; foo=bar, handling=lenient"));
-        let prefer = prefer(&request.to_http_request());
-        assert_eq!(prefer, Prefer { returned: Some(Return::Minimal), lenient: true });
+        let of = |values: &[&str]| {
+            let request = values.iter().fold(TestRequest::default(), |it, value| it.append_header(("Prefer", *value)));
+            prefer(&request.to_http_request())
+        };
+        let both = Prefer { returned: Some(Return::Minimal), lenient: true };
+        assert_eq!(of(&["return=minimal; foo=bar, handling=lenient"]), both);
+        assert_eq!(of(&["Return = \"minimal\"", "Handling=lenient"]), both);
+        assert_eq!(of(&["handling=strict, handling=lenient"]), Prefer::default(), "the first counts");
+        assert_eq!(of(&["handling=odd, return=some, wait=5, respond-async"]), Prefer::default());
+    }
+
+    #[test]
+    fn weights_have_three_decimals() {
+        for (text, value) in [("1", 1000), ("1.000", 1000), ("0", 0), ("0.", 0), ("0.5", 500), ("0.123", 123)] {
+            assert_eq!(weight(text), Some(value), "{text}");
+        }
+        for bad in ["", "2", "1.001", "0.1234", "-0", ".5", "0.x", "0.5.1", "+1"] {
+            assert_eq!(weight(bad), None, "{bad}");
+        }
     }
 
     #[test]

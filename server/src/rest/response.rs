@@ -4,47 +4,40 @@
 //! |---|---|
 //! | `_format`, else `Accept` | FHIR JSON (default) or FHIR XML; neither acceptable: 406 |
 //! | `_pretty=true` | indented |
+//! | `Accept-Encoding` | compressed, where that is worth it |
 //! | `Prefer: return=` | body of an answer to a write |
+//!
+//! Every answer below the FHIR base passes [`finish`], errors too: it says there for whom an answer may be kept.
 
 use std::sync::Arc;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use fhir::date::{format_instant, http_date};
 use fhir::json::{Json, write_string};
 use fhir::outcome::{Issue, IssueCode, outcome};
+use search::query::Elements;
 use store::Stored;
 
+use crate::compression::{self, Accepted};
 use crate::error::Error;
 use crate::rest::Written;
-use crate::rest::request::{self, Prefer, Return, media_type};
+use crate::rest::elements::subset;
+use crate::rest::request::{Prefer, Return};
 
-/// Content-Type of FHIR JSON.
-pub const JSON: &str = "application/fhir+json; charset=utf-8";
-/// Content-Type of FHIR XML.
-pub const XML: &str = "application/fhir+xml; charset=utf-8";
+mod format;
 
-/// A format of resources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// FHIR JSON.
-    Json,
-    /// FHIR XML.
-    Xml,
-}
+pub use format::{Format, JSON, Presentation, XML};
 
-/// How the client wants to have the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presentation {
-    /// In which format.
-    pub format: Format,
-    /// With indentation.
-    pub pretty: bool,
-}
+/// What an answer depends on beside the URL.
+const VARY: &str = "Accept, Accept-Encoding, Authorization, Prefer";
+/// A shared cache must not hand one caller's data to another; a private one asks again by the entity tag. (LK-47)
+const CACHE: &str = "private, no-cache";
 
 /// What an interaction answers; over HTTP and as the entry of a Bundle it is the same.
 #[derive(Clone, Debug)]
@@ -63,59 +56,10 @@ pub struct Answer {
     pub location: Option<String>,
 }
 
-impl Format {
-    /// The format of a media type, without parameters.
-    pub fn of(media_type: &str) -> Option<Self> {
-        match media_type {
-            "application/fhir+json" | "application/json" | "text/json" | "application/json+fhir" | "json" => {
-                Some(Format::Json)
-            }
-            "application/fhir+xml" | "application/xml" | "text/xml" | "application/xml+fhir" | "xml" => {
-                Some(Format::Xml)
-            }
-            _ => None,
-        }
-    }
-
-    /// Content-Type of the format.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Format::Json => JSON,
-            Format::Xml => XML,
-        }
-    }
-}
-
 impl Presentation {
-    /// What `_format`, `_pretty` and `Accept` ask for.
-    pub fn of(request: &HttpRequest) -> Result<Self, Error> {
-        match request.query_string() {
-            "" => Self::with(request, &[]),
-            query => Self::with(request, &request::pairs(query)?),
-        }
-    }
-
-    /// The same with parameters that are read already.
-    pub fn with(request: &HttpRequest, pairs: &[(String, String)]) -> Result<Self, Error> {
-        let (mut format, mut pretty) = (None, false);
-        for (name, value) in pairs {
-            match name.as_str() {
-                // A + in a media type that was not encoded has become a space.
-                "_format" => format = Some(named(&value.replace(' ', "+"))?),
-                "_pretty" => pretty = boolean(value)?,
-                _ => {}
-            }
-        }
-        let format = match format {
-            Some(format) => format,
-            None => accepted(request)?,
-        };
-        Ok(Presentation { format, pretty })
-    }
-
     /// The text of a resource in this presentation; JSON that is not to be indented is not touched.
     pub fn render(self, body: Arc<str>) -> Result<Bytes, Error> {
-        if self == (Presentation { format: Format::Json, pretty: false }) {
+        if self.format == Format::Json && !self.pretty {
             return Ok(Bytes::from_owner(Shared(body)));
         }
         let resource = Json::parse(body.as_bytes()).map_err(Error::internal)?;
@@ -135,6 +79,11 @@ impl Answer {
     /// A resource that does not stand in the store, such as a Bundle.
     pub fn resource(body: String) -> Self {
         Answer { body: Some(body.into()), ..Answer::empty(StatusCode::OK) }
+    }
+
+    /// The same where the text is kept elsewhere too.
+    pub fn shared(body: Arc<str>) -> Self {
+        Answer { body: Some(body), ..Answer::empty(StatusCode::OK) }
     }
 
     /// A stored version.
@@ -170,6 +119,25 @@ impl Answer {
         }
     }
 
+    /// The same, which has no body, with an OperationOutcome that says this where the client prefers one: 200 then.
+    #[must_use]
+    pub fn telling(self, prefer: Prefer, text: &str) -> Self {
+        if prefer.returned != Some(Return::OperationOutcome) {
+            return self;
+        }
+        let body = outcome(&[Issue::information(IssueCode::Informational, text)]).to_string();
+        Answer { status: StatusCode::OK, body: Some(body.into()), is_outcome: true, ..self }
+    }
+
+    /// The same with some of the elements of its resource; what is no answer to a read stays as it is.
+    pub fn cut(self, elements: &Elements) -> Result<Self, Error> {
+        let Some(body) = self.body.as_ref().filter(|_| *elements != Elements::All && !self.is_outcome) else {
+            return Ok(self);
+        };
+        let body = subset(body, elements)?.into_owned();
+        Ok(Answer { body: Some(body.into()), ..self })
+    }
+
     /// The HTTP response.
     pub fn respond(self, presentation: Presentation) -> Result<HttpResponse, Error> {
         let mut response = HttpResponse::build(self.status);
@@ -182,14 +150,10 @@ impl Answer {
         if let Some(location) = self.location {
             response.insert_header((header::LOCATION, location));
         }
-        // A shared cache must not hand one caller's data to another. (LK-47)
-        response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
-        response.insert_header((header::VARY, "Accept, Authorization"));
-        response.insert_header(("X-Content-Type-Options", "nosniff"));
         Ok(match self.body {
             None => response.finish(),
             Some(body) => {
-                response.insert_header((header::CONTENT_TYPE, presentation.format.content_type()));
+                response.insert_header((header::CONTENT_TYPE, presentation.content_type));
                 response.body(presentation.render(body)?)
             }
         })
@@ -247,76 +211,55 @@ pub fn status_line(status: StatusCode) -> String {
     format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// Renders errors in the format that the client accepts: wraps all of `/fhir`.
-pub async fn render_errors(
+/// Completes every answer below the FHIR base: errors in the format that the client accepts, the headers that all
+/// have, and the coding of the body.
+pub async fn finish(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let response = next.call(request).await?.map_into_boxed_body();
-    let Some(error) = response.response().error().and_then(|error| error.as_error::<Error>()) else {
-        return Ok(response);
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let coding = match compression::accepted(request.headers()) {
+        Ok(coding) => coding,
+        Err(refused) => {
+            let response = rendered(request.request(), &refused);
+            return Ok(completed(request.into_response(response), Accepted::default()).await);
+        }
     };
-    let presentation = Presentation::of(response.request());
-    let Ok(presentation) = presentation else { return Ok(response) };
-    let Ok(body) = presentation.render(error.outcome().to_string().into()) else { return Ok(response) };
-    let body = String::from_utf8_lossy(&body).into_owned();
-    let rendered = error.respond(presentation.format.content_type(), body);
-    Ok(ServiceResponse::new(response.request().clone(), rendered))
+    let response = next.call(request).await?.map_into_boxed_body();
+    let error = response.response().error().and_then(|error| error.as_error::<Error>());
+    let rendered = error.map(|error| rendered(response.request(), error));
+    let response = match rendered {
+        Some(rendered) => response.into_response(rendered),
+        None => response,
+    };
+    Ok(completed(response, coding).await)
 }
 
-/// The format that `_format` names; a media type or its short name.
-fn named(value: &str) -> Result<Format, Error> {
-    let (name, parameters) = media_type(value);
-    let format = Format::of(&name).filter(|_| speaks_r4(&parameters));
-    format.ok_or_else(|| Error::not_acceptable(format!("_format {value} is not supported; known: json, xml")))
+/// An error in the format that the client accepts; where it accepts none, in JSON.
+fn rendered(request: &HttpRequest, error: &Error) -> HttpResponse {
+    let presentation = Presentation::of(request).unwrap_or(Presentation::STORED);
+    match presentation.render(error.outcome().to_string().into()) {
+        Ok(body) => error.respond(presentation.content_type, body),
+        Err(_) => error.error_response(),
+    }
 }
 
-/// The best format of the `Accept` header. <https://www.rfc-editor.org/rfc/rfc9110#name-accept>
-fn accepted(request: &HttpRequest) -> Result<Format, Error> {
-    let mut best: Option<(u16, Format)> = None;
-    let mut said = false;
-    for value in request.headers().get_all(header::ACCEPT) {
-        let value =
-            value.to_str().map_err(|_| Error::bad_request("header Accept holds characters that are not allowed"))?;
-        for range in value.split(',').filter(|range| !range.trim().is_empty()) {
-            said = true;
-            let (name, parameters) = media_type(range);
-            let any = matches!(name.as_str(), "*/*" | "application/*");
-            let Some(format) = Format::of(&name).or(any.then_some(Format::Json)) else { continue };
-            let quality = quality(&parameters);
-            if quality > 0 && speaks_r4(&parameters) && best.is_none_or(|(other, _)| quality > other) {
-                best = Some((quality, format));
-            }
+async fn completed(response: ServiceResponse, coding: Accepted) -> ServiceResponse {
+    let (request, response) = response.into_parts();
+    let (mut response, body) = response.into_parts();
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in [(header::VARY, VARY), (header::CACHE_CONTROL, CACHE)] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    match best {
-        Some((_, format)) => Ok(format),
-        None if !said => Ok(Format::Json),
-        None => Err(Error::not_acceptable("Accept application/fhir+json or application/fhir+xml")),
-    }
-}
-
-/// The weight of a media range in thousandths; one that cannot be read is 0.
-fn quality(parameters: &[(String, String)]) -> u16 {
-    let Some((_, text)) = parameters.iter().find(|(name, _)| name == "q") else { return 1000 };
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=1.0).contains(&value) => (value * 1000.0) as u16,
-        _ => 0,
-    }
-}
-
-fn speaks_r4(parameters: &[(String, String)]) -> bool {
-    parameters.iter().all(|(name, value)| name != "fhirversion" || value.starts_with("4.0"))
-}
-
-fn boolean(value: &str) -> Result<bool, Error> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => {
-            Err(Error::bad_request(Issue::error(IssueCode::Value, format!("_pretty {other} is not true or false"))))
-        }
-    }
+    let body = match body.try_into_bytes() {
+        // Nothing, not even a length: that of the whole would stand here.
+        Ok(_) if response.status() == StatusCode::NOT_MODIFIED => BoxBody::new(actix_web::body::None::new()),
+        Ok(body) => BoxBody::new(compression::encoded(body, response.headers_mut(), coding).await),
+        Err(body) => body,
+    };
+    ServiceResponse::new(request, response.set_body(body))
 }
 
 /// Lets a stored text be sent without copying it.
@@ -331,37 +274,6 @@ impl AsRef<[u8]> for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::test::TestRequest;
-
-    fn format(accept: &str) -> Result<Format, u16> {
-        let request = TestRequest::get().uri("/").insert_header(("Accept", accept)).to_http_request();
-        Presentation::of(&request).map(|it| it.format).map_err(|error| error.status().as_u16())
-    }
-
-    #[test]
-    fn in_30_accept_is_weighed() {
-        assert_eq!(format("*/*"), Ok(Format::Json));
-        assert_eq!(format("application/fhir+xml"), Ok(Format::Xml));
-        assert_eq!(format("application/fhir+xml;q=0.5, application/fhir+json;q=0.9"), Ok(Format::Json));
-        assert_eq!(format("text/html, application/xml;q=0.9, */*;q=0.1"), Ok(Format::Xml));
-        assert_eq!(format("application/fhir+json; fhirVersion=4.0"), Ok(Format::Json));
-        assert_eq!(format("application/fhir+json; fhirVersion=5.0"), Err(406));
-        assert_eq!(format("text/html"), Err(406));
-        assert_eq!(format("application/json;q=0"), Err(406));
-    }
-
-    #[test]
-    fn format_parameter_beats_accept() {
-        let of = |uri: &str| {
-            let request =
-                TestRequest::get().uri(uri).insert_header(("Accept", "application/fhir+xml")).to_http_request();
-            Presentation::of(&request).map_err(|error| error.status().as_u16())
-        };
-        assert_eq!(of("/?_format=json"), Ok(Presentation { format: Format::Json, pretty: false }));
-        assert!(of("/?_format=application/fhir+json&_pretty=true").unwrap().pretty);
-        assert_eq!(of("/?_format=turtle"), Err(406));
-        assert_eq!(of("/?_pretty=maybe"), Err(400));
-    }
 
     #[test]
     fn entries_of_answers() {

@@ -19,7 +19,7 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::rest::conditional::{Criteria, Preconditions};
+use crate::rest::conditional::{Criteria, Preconditions, refuse_conditional_references};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
 use crate::rest::{Context, Prepared, Written, create, extract};
@@ -124,6 +124,7 @@ pub async fn prepare(
             (id.to_owned(), Some(criteria))
         }
     };
+    refuse_conditional_references(&resource)?;
     let prepared = Prepared::new(context, resource_type, &id, resource)?;
     Ok(Update { prepared, criteria, stated_id, fresh_id, preconditions })
 }
@@ -189,7 +190,8 @@ pub async fn execute_prepared(
     let resource_type = prepared.resource_type.as_str();
     if origin == Origin::Fresh {
         preconditions.check(None)?;
-        return prepared.put(tx, context, (1, context.instant_after(0)), Method::Put).await;
+        let last_updated = context.instant_after(tx, 0).await?;
+        return prepared.put(tx, context, (1, last_updated), Method::Put).await;
     }
     let current = tx.current(&context.caller.view, resource_type, &prepared.id).await?;
     if origin == Origin::Stated && current.as_ref().is_some_and(|current| !current.deleted) {
@@ -210,30 +212,45 @@ pub async fn execute_prepared(
     match current {
         Some(stored) if !stored.deleted && prepared.says_the_same(&stored.body) => Ok(create::existing(stored)),
         Some(stored) => {
-            let next = (stored.version + 1, context.instant_after(stored.last_updated));
+            let next = (stored.version + 1, context.instant_after(tx, stored.last_updated).await?);
             let written = prepared.put(tx, context, next, Method::Put).await?;
             Ok(Written { created: stored.deleted, ..written })
         }
-        None => prepared.put(tx, context, (1, context.instant_after(0)), Method::Put).await,
+        None => {
+            let last_updated = context.instant_after(tx, 0).await?;
+            prepared.put(tx, context, (1, last_updated), Method::Put).await
+        }
     }
 }
 
 /// The version that is about to be replaced or deleted must be writable by the caller too; where it is a deletion, the
 /// version that was deleted. (LK-28)
 pub async fn check_before(tx: &mut Tx, context: &Context, stored: &Stored) -> Result<(), Error> {
-    let view = &context.caller.view;
-    if view.is_unrestricted() {
+    if !stored.deleted {
+        return check_standing(context, &stored.body);
+    }
+    if may_write_all(context) {
         return Ok(());
     }
-    let mut stored = stored.clone();
-    if stored.deleted {
-        let Stored { resource_type, id, version, .. } = stored;
-        let living = tx.vread(view, &resource_type, &id, version - 1).await?;
-        stored = living.ok_or_else(|| Error::unknown(&resource_type, &id))?;
+    let Stored { resource_type, id, version, .. } = stored;
+    let living = tx.vread(&context.caller.view, resource_type, id, version - 1).await?;
+    check_standing(context, &living.ok_or_else(|| Error::unknown(resource_type, id))?.body)
+}
+
+/// The same of a version that is no deletion.
+pub fn check_standing(context: &Context, body: &str) -> Result<(), Error> {
+    if may_write_all(context) {
+        return Ok(());
     }
-    let before = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
+    let before = Json::parse(body.as_bytes()).map_err(Error::internal)?;
     let extracted = extract(&before, &context.base)?;
     access::check_write(&context.caller, &before, &extracted)
+}
+
+/// Whether nothing is hidden, and no scope speaks of some resources only: who reads all need not write all.
+fn may_write_all(context: &Context) -> bool {
+    let caller = &context.caller;
+    caller.view.is_unrestricted() && caller.scopes.resources().all(|scope| scope.constraint.is_empty())
 }
 
 fn other_id(resource_type: &str, id: &str, stated: Option<&str>) -> Error {

@@ -3,11 +3,13 @@
 //! | status | when |
 //! |---|---|
 //! | 200 | here it is |
-//! | 304 | `If-None-Match` names this version |
+//! | 304 | `If-None-Match`, or without it `If-Modified-Since`, says that the client has it |
+//! | 400 | a parameter that a read does not have |
 //! | 404 | unknown, or hidden: each version is judged by itself (LK-11) |
 //! | 410 | this version is a deletion |
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use store::{Stored, Tx};
 
 use crate::access::{self, Interaction};
 use crate::app::App;
@@ -20,21 +22,35 @@ use crate::rest::response::{Answer, Presentation};
 /// `GET` and `HEAD`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
-    request::only(request.query_string(), &[])?;
-    let read = Read {
-        resource_type: request::resource_type(&request)?,
-        id: request::id(&request)?,
-        if_none_match: request::header(&request, "If-None-Match")?,
-        if_modified_since: request::header(&request, "If-Modified-Since")?,
-    };
-    execute(&app, &caller, read, request::segment(&request, "version")).await?.respond(presentation)
+    let read = Read::of(&request)?;
+    let elements = request::elements(request.query_string(), read.resource_type)?;
+    let answer = execute(&app, &caller, read, request::segment(&request, "version")).await?;
+    answer.cut(&elements)?.respond(presentation)
 }
 
 /// Reads one version.
 pub async fn execute(app: &App, caller: &Caller, read: Read<'_>, version: &str) -> Result<Answer, Error> {
     access::decide(caller, Interaction::Vread, read.resource_type)?;
-    let unknown = || Error::not_found(format!("{}/{} has no version {version}", read.resource_type, read.id));
-    let number = request::version(version).ok_or_else(unknown)?;
+    let number = number(read, version)?;
     let stored = app.store.vread(&caller.view, read.resource_type, read.id, number).await?;
-    read::answer(Some(stored.ok_or_else(unknown)?), read)
+    answer(stored, read, version)
+}
+
+/// Reads one version, of what a transaction has written so far; access is decided.
+pub async fn execute_in(tx: &mut Tx, caller: &Caller, read: Read<'_>, version: &str) -> Result<Answer, Error> {
+    let number = number(read, version)?;
+    let stored = tx.vread(&caller.view, read.resource_type, read.id, number).await?;
+    answer(stored, read, version)
+}
+
+fn number(read: Read<'_>, version: &str) -> Result<i64, Error> {
+    request::version(version).ok_or_else(|| unknown(read, version))
+}
+
+fn answer(stored: Option<Stored>, read: Read<'_>, version: &str) -> Result<Answer, Error> {
+    read::answer(Some(stored.ok_or_else(|| unknown(read, version))?), read)
+}
+
+fn unknown(read: Read<'_>, version: &str) -> Error {
+    Error::not_found(format!("{}/{} has no version {version}", read.resource_type, read.id))
 }

@@ -4,13 +4,12 @@ use actix_web::http::StatusCode;
 use fhir::json::Json;
 use futures::StreamExt;
 
-use super::entry::{Action, Aim, Entry, Get};
+use super::entry::{Action, Entry, Get};
 use crate::app::App;
 use crate::error::Error;
-use crate::rest::read::Read;
 use crate::rest::request::Return;
 use crate::rest::response::Answer;
-use crate::rest::{Context, capabilities, create, delete, history, read, search, update, vread};
+use crate::rest::{Context, capabilities, create, delete, history, patch, read, search, update, vread};
 
 /// Entries that are worked on at the same time: writes then share a commit.
 const AT_ONCE: usize = 64;
@@ -34,16 +33,19 @@ async fn one(app: &App, context: &Context, entry: Json, returned: Return) -> Res
             Ok(Answer::written(&written, &context.base, returned))
         }
         Action::Update { resource_type, aim, resource, preconditions } => {
-            let aim = match &aim {
-                Aim::Id(id) => update::Aim::Id(id),
-                Aim::Criteria(text) => update::Aim::Criteria(text),
-            };
-            let update = update::prepare(app, context, (&resource_type, aim), resource, preconditions).await?;
+            let aim = (resource_type.as_str(), aim.borrowed());
+            let update = update::prepare(app, context, aim, resource, preconditions).await?;
             let written = update::run(app, context, update).await?;
             Ok(Answer::written(&written, &context.base, returned))
         }
-        Action::Delete { resource_type, id, preconditions } => {
-            let delete = delete::prepare(context, &resource_type, &id, preconditions)?;
+        Action::Patch { resource_type, aim, patch, preconditions } => {
+            let aim = (resource_type.as_str(), aim.borrowed());
+            let patching = patch::prepare(app, context, aim, patch, preconditions).await?;
+            let written = patch::run(app, context, patching).await?;
+            Ok(Answer::written(&written, &context.base, returned))
+        }
+        Action::Delete { resource_type, aim, preconditions } => {
+            let delete = delete::prepare(app, context, (&resource_type, aim.borrowed()), preconditions)?;
             delete::run(app, context, delete).await
         }
         Action::Get { get, head } => {
@@ -56,17 +58,24 @@ async fn one(app: &App, context: &Context, entry: Json, returned: Return) -> Res
 async fn got(app: &App, context: &Context, get: Get) -> Result<Answer, Error> {
     let caller = &context.caller;
     let answer = match &get {
-        Get::Read { resource_type, id, if_none_match, if_modified_since } => {
-            let (if_none_match, if_modified_since) = (if_none_match.as_deref(), if_modified_since.as_deref());
-            read::execute(app, caller, Read { resource_type, id, if_none_match, if_modified_since }).await
+        Get::Read(instance) => read::execute(app, caller, instance.read()).await?.cut(&instance.elements),
+        Get::Vread(instance, version) => {
+            vread::execute(app, caller, instance.read(), version).await?.cut(&instance.elements)
         }
-        Get::Vread { resource_type, id, version, if_none_match } => {
-            let if_none_match = if_none_match.as_deref();
-            let read = Read { resource_type, id, if_none_match, if_modified_since: None };
-            vread::execute(app, caller, read, version).await
+        Get::History { resource_type, id, pairs } => {
+            history::execute(app, caller, history::Of::Instance(resource_type, id), pairs).await
         }
-        Get::History { resource_type, id, pairs } => history::execute(app, caller, (resource_type, id), pairs).await,
+        Get::Histories { resource_type, pairs } => {
+            let of = resource_type.as_deref().map_or(history::Of::System, history::Of::Type);
+            history::execute(app, caller, of, pairs).await
+        }
         Get::Search { resource_type, pairs } => search::execute(app, caller, resource_type, pairs, false).await,
+        Get::SystemSearch { pairs } => search::system::execute(app, caller, pairs, false).await,
+        Get::CompartmentSearch { compartment, id, member, pairs } => {
+            let within = search::compartment::Within { compartment, id, member };
+            search::compartment::execute(app, caller, within, pairs, false).await
+        }
+        Get::Operation(call) => call.execute(app, caller).await,
         Get::Capabilities => Ok(capabilities::execute(app)),
     }?;
     debug_assert!(answer.status == StatusCode::OK || answer.status == StatusCode::NOT_MODIFIED);

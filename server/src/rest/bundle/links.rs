@@ -12,6 +12,8 @@ use fhir::definitions::{definition_type_of, is_resource_type};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
+use crate::rest::conditional::searched_type;
+
 /// Types of elements that hold a URI.
 const URI_TYPES: &[&str] = &["uri", "url", "canonical", "oid", "uuid"];
 
@@ -44,21 +46,23 @@ pub(super) fn conditional_references<'a>(resource: &'a Json, found: &mut impl Fn
     }
 }
 
-/// Replaces the links in `resource`; a `urn:uuid` or criteria that point nowhere are an issue.
-pub(super) fn rewrite(resource: &mut Json, full_url: Option<&str>, links: &Links) -> Result<(), Issue> {
+/// Replaces the links in `resource`; a `urn:uuid` or criteria that point nowhere are an issue, unless they stand in
+/// `before` already, the text of the version that a patch changes.
+pub(super) fn rewrite(
+    resource: &mut Json,
+    full_url: Option<&str>,
+    links: &Links,
+    before: Option<&str>,
+) -> Result<(), Issue> {
     let base = full_url.and_then(service_base);
-    walk(resource, &Place { outer: None, name: "", resource_type: None }, &Rewriter { links, base })
-}
-
-/// The type that a reference searches, if it is criteria.
-pub(super) fn searched_type(reference: &str) -> Option<&str> {
-    reference.split_once('?').map(|(resource_type, _)| resource_type).filter(|name| is_resource_type(name))
+    walk(resource, &Place { outer: None, name: "", resource_type: None }, &Rewriter { links, base, before })
 }
 
 struct Rewriter<'a> {
     links: &'a Links,
     /// The server that the entry's `fullUrl` names.
     base: Option<&'a str>,
+    before: Option<&'a str>,
 }
 
 /// Where the walk is; types are looked up only when there is something to replace.
@@ -101,18 +105,17 @@ impl Rewriter<'_> {
         if let Some(target) = entry {
             return Ok(Some(target.clone()));
         }
-        let dangling = |what: &str| Issue::error(IssueCode::NotFound, format!("{what} {text} points at nothing"));
+        let dangling = |what: &str| {
+            let stands = self.before.is_some_and(|before| before.contains(&Json::from(text).to_string()));
+            let issue = || Issue::error(IssueCode::NotFound, format!("{what} {text} points at nothing"));
+            if stands { Ok(None) } else { Err(issue()) }
+        };
         if searched_type(text).is_some() {
-            return self
-                .links
-                .criteria
-                .get(text)
-                .cloned()
-                .map(Some)
-                .ok_or_else(|| dangling("the conditional reference"));
+            let target = self.links.criteria.get(text).cloned();
+            return target.map_or_else(|| dangling("the conditional reference"), |target| Ok(Some(target)));
         }
         if text.starts_with("urn:uuid:") || text.starts_with("urn:oid:") {
-            return Err(dangling("no entry has this fullUrl:"));
+            return dangling("no entry has this fullUrl:");
         }
         let absolute = self.base.filter(|_| !text.contains(':') && !text.starts_with('#'));
         Ok(absolute.and_then(|base| self.links.entries.get(&format!("{base}/{text}")).cloned()))
@@ -156,7 +159,7 @@ mod tests {
     }
 
     fn rewritten(mut resource: Json, full_url: Option<&str>) -> Result<Json, Issue> {
-        rewrite(&mut resource, full_url, &links()).map(|()| resource)
+        rewrite(&mut resource, full_url, &links(), None).map(|()| resource)
     }
 
     fn observation(reference: &str) -> Json {
@@ -187,6 +190,16 @@ mod tests {
     fn links_that_point_nowhere_are_refused() {
         assert_eq!(subject("urn:uuid:2", None), Err(IssueCode::NotFound));
         assert_eq!(subject("Patient?identifier=other", None), Err(IssueCode::NotFound));
+    }
+
+    #[test]
+    fn what_a_patch_leaves_alone_may_point_nowhere() {
+        let before = observation("urn:uuid:2").to_string();
+        let mut resource = observation("urn:uuid:2");
+        assert!(rewrite(&mut resource, None, &links(), Some(&before)).is_ok());
+        assert_eq!(resource, observation("urn:uuid:2"));
+        let mut other = observation("urn:uuid:3");
+        assert!(rewrite(&mut other, None, &links(), Some(&before)).is_err());
     }
 
     #[test]

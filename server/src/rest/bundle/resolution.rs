@@ -2,16 +2,20 @@
 //! before the transaction and be checked inside. <https://hl7.org/fhir/R4/http.html#trules>
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use search::filter;
 use store::Stored;
 
 use super::entry::{Action, Aim};
 use super::links::{Links, conditional_references};
+use crate::config::ConditionalDelete;
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
 use crate::rest::update::{Origin, aimed};
+use crate::rest::{delete, patch};
 
 /// An entry with all that is known before criteria are asked.
 #[derive(Clone, Debug)]
@@ -20,10 +24,27 @@ pub(super) struct Step {
     pub(super) full_url: Option<String>,
     /// What is to be done.
     pub(super) action: Action,
-    /// `ifNoneExist`, or the criteria of a conditional update.
+    /// `ifNoneExist`, or the criteria of a conditional update, patch or delete.
     pub(super) criteria: Option<Criteria>,
+    /// Whether the criteria of a delete may match several resources.
+    pub(super) several: ConditionalDelete,
+    /// What a patch makes of its target.
+    pub(super) patched: Option<Patched>,
     /// The id that the resource gets where nothing else gives it one.
     pub(super) fresh_id: String,
+}
+
+/// What a patch makes of one version; links are not replaced yet.
+#[derive(Clone, Debug)]
+pub(super) struct Patched {
+    /// Logical id.
+    pub(super) id: String,
+    /// The version.
+    pub(super) version: i64,
+    /// That version.
+    pub(super) before: Arc<str>,
+    /// What comes of it.
+    pub(super) resource: Json,
 }
 
 /// What criteria matched, by [`Criteria::claim`].
@@ -42,8 +63,10 @@ pub(super) enum Settled {
     SameAs(usize),
     /// Is updated, or created under this id.
     Update(String, Origin),
-    /// Is deleted.
-    Delete(String),
+    /// Is patched.
+    Patch(String),
+    /// Are deleted: by criteria none, one or several.
+    Delete(Vec<String>),
 }
 
 /// All entries settled.
@@ -87,7 +110,7 @@ pub(super) fn resolve(
 fn first_with(steps: &[Step], reference: &str) -> Option<usize> {
     steps.iter().position(|step| {
         let mut holds = false;
-        if let Some((_, resource)) = step.action.resource() {
+        if let Some((_, resource)) = step.resource() {
             conditional_references(resource, &mut |_, text| holds |= text == reference);
         }
         holds
@@ -100,16 +123,33 @@ pub(super) fn place(index: usize) -> String {
 }
 
 impl Step {
-    fn claim(&self) -> &str {
+    /// The name of its criteria.
+    pub(super) fn claim(&self) -> &str {
         self.criteria.as_ref().map_or("", Criteria::claim)
     }
 
     /// The id under which the resource is or will be.
     pub(super) fn id<'a>(&'a self, settled: &'a Settled) -> &'a str {
         match settled {
-            Settled::Existing(id) | Settled::Update(id, _) | Settled::Delete(id) => id,
-            Settled::New | Settled::SameAs(_) | Settled::Nothing => &self.fresh_id,
+            Settled::Existing(id) | Settled::Update(id, _) | Settled::Patch(id) => id,
+            Settled::New | Settled::SameAs(_) | Settled::Nothing | Settled::Delete(_) => &self.fresh_id,
         }
+    }
+
+    /// Types and ids of what is written.
+    pub(super) fn written<'a>(&'a self, settled: &'a Settled) -> Vec<(&'a str, &'a str)> {
+        let ids = match settled {
+            Settled::Nothing | Settled::Existing(_) | Settled::SameAs(_) => Vec::new(),
+            Settled::Delete(ids) => ids.iter().map(String::as_str).collect(),
+            Settled::New | Settled::Update(..) | Settled::Patch(_) => vec![self.id(settled)],
+        };
+        ids.into_iter().map(|id| (self.action.resource_type(), id)).collect()
+    }
+
+    /// The resource that the entry writes, with its type.
+    pub(super) fn resource(&self) -> Option<(&str, &Json)> {
+        let patched = self.patched.as_ref().map(|patched| (self.action.resource_type(), &patched.resource));
+        patched.or_else(|| self.action.resource())
     }
 }
 
@@ -117,7 +157,16 @@ fn settle(step: &Step, found: &Found, creating: Option<usize>) -> Result<Settled
     let matched = || found.get(step.claim()).cloned().map_or(Ok(None), single);
     match &step.action {
         Action::Get { .. } => Ok(Settled::Nothing),
-        Action::Delete { id, .. } => Ok(Settled::Delete(id.clone())),
+        Action::Delete { aim: Aim::Id(id), .. } => Ok(Settled::Delete(vec![id.clone()])),
+        Action::Delete { aim: Aim::Criteria(_), .. } => {
+            let all = found.get(step.claim()).cloned().unwrap_or_default();
+            let chosen = delete::chosen(all, step.several)?;
+            Ok(Settled::Delete(chosen.into_iter().map(|stored| stored.id).collect()))
+        }
+        Action::Patch { aim: Aim::Id(id), .. } => Ok(Settled::Patch(id.clone())),
+        Action::Patch { aim, resource_type, .. } => {
+            patch::living(matched()?, resource_type, aim.borrowed()).map(|stored| Settled::Patch(stored.id))
+        }
         Action::Create { .. } if step.criteria.is_none() => Ok(Settled::New),
         Action::Create { .. } => Ok(match (matched()?, creating) {
             (Some(existing), _) => Settled::Existing(existing.id),
@@ -137,15 +186,11 @@ fn settle(step: &Step, found: &Found, creating: Option<usize>) -> Result<Settled
 fn identities<'a>(steps: &'a [Step], settled: &'a [Settled]) -> Result<HashSet<(&'a str, &'a str)>, Error> {
     let mut identities = HashSet::new();
     for (index, (step, settled)) in steps.iter().zip(settled).enumerate() {
-        let resource_type = match (&step.action, settled) {
-            (_, Settled::Nothing | Settled::Existing(_) | Settled::SameAs(_)) => continue,
-            (Action::Delete { resource_type, .. }, _) => resource_type,
-            (action, _) => action.resource().map_or("", |(resource_type, _)| resource_type),
-        };
-        let id = step.id(settled);
-        if !identities.insert((resource_type, id)) {
-            let text = format!("{resource_type}/{id} is written by more than one entry of the transaction");
-            return Err(Error::bad_request(Issue::error(IssueCode::Duplicate, text).at(place(index))));
+        for (resource_type, id) in step.written(settled) {
+            if !identities.insert((resource_type, id)) {
+                let text = format!("{resource_type}/{id} is written by more than one entry of the transaction");
+                return Err(Error::bad_request(Issue::error(IssueCode::Duplicate, text).at(place(index))));
+            }
         }
     }
     Ok(identities)
@@ -154,7 +199,7 @@ fn identities<'a>(steps: &'a [Step], settled: &'a [Settled]) -> Result<HashSet<(
 fn entry_links(steps: &[Step], settled: &[Settled], base: &str) -> Result<HashMap<String, String>, Error> {
     let mut links: HashMap<String, String> = HashMap::new();
     for (index, (step, one)) in steps.iter().zip(settled).enumerate() {
-        let (Some(full_url), Some((resource_type, _))) = (&step.full_url, step.action.resource()) else { continue };
+        let (Some(full_url), Some((resource_type, _))) = (&step.full_url, step.resource()) else { continue };
         let id = match one {
             Settled::SameAs(earlier) => steps[*earlier].fresh_id.as_str(),
             other => step.id(other),
@@ -187,8 +232,8 @@ fn referred(
     let stored = found.get(criteria.claim()).into_iter().flatten();
     let stored = stored.map(|stored| stored.id.as_str()).filter(|id| !written.contains(&(resource_type, id)));
     let new = steps.iter().zip(settled).filter_map(|(step, settled)| {
-        let (of, resource) =
-            step.action.resource().filter(|_| matches!(settled, Settled::New | Settled::Update(..)))?;
+        let writes = matches!(settled, Settled::New | Settled::Update(..) | Settled::Patch(_));
+        let (of, resource) = step.resource().filter(|_| writes)?;
         let holds = of == resource_type && query.filters.iter().all(|filter| filter::matches(filter, resource, base));
         holds.then(|| step.id(settled))
     });
@@ -209,10 +254,16 @@ mod tests {
     use crate::rest::conditional::Preconditions;
     use fhir::object;
 
+    fn step(full_url: Option<&str>, action: Action, fresh_id: &str) -> Step {
+        let full_url = full_url.map(str::to_owned);
+        let several = ConditionalDelete::Single;
+        Step { full_url, action, criteria: None, several, patched: None, fresh_id: fresh_id.into() }
+    }
+
     fn create(full_url: &str, fresh_id: &str) -> Step {
         let resource = object! { "resourceType": "Patient" };
         let action = Action::Create { resource_type: "Patient".into(), resource, if_none_exist: None };
-        Step { full_url: Some(full_url.into()), action, criteria: None, fresh_id: fresh_id.into() }
+        step(Some(full_url), action, fresh_id)
     }
 
     fn update(full_url: &str, id: &str) -> Step {
@@ -220,13 +271,13 @@ mod tests {
         let aim = Aim::Id(id.into());
         let preconditions = Preconditions::default();
         let action = Action::Update { resource_type: "Patient".into(), aim, resource, preconditions };
-        Step { full_url: Some(full_url.into()), action, criteria: None, fresh_id: "unused".into() }
+        step(Some(full_url), action, "unused")
     }
 
     fn delete(id: &str) -> Step {
         let preconditions = Preconditions::default();
-        let action = Action::Delete { resource_type: "Patient".into(), id: id.into(), preconditions };
-        Step { full_url: None, action, criteria: None, fresh_id: "unused".into() }
+        let aim = Aim::Id(id.into());
+        step(None, Action::Delete { resource_type: "Patient".into(), aim, preconditions }, "unused")
     }
 
     fn resolved(steps: &[Step]) -> Result<Resolution, Error> {

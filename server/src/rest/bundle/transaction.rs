@@ -1,8 +1,8 @@
 //! Transaction: all entries or none, in one `store.write`. <https://hl7.org/fhir/R4/http.html#trules>
 //!
 //! ```text
-//! before   read entries, decide access, ask criteria, settle ids, replace links, validate, index
-//! inside   claim criteria, ask them again; DELETE, POST, PUT, GET
+//! before   read entries, decide access, ask criteria, patch, settle ids, replace links, validate, index
+//! inside   claim criteria, ask them again, look at what is patched; DELETE, POST, PUT and PATCH, GET
 //! ```
 //!
 //! What is asked again inside nearly always says the same, so the writer does not wait for validation; where it does
@@ -11,24 +11,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ::search::parse::{Parsed, parse};
+use ::search::parse::Parsed;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use store::{SearchPage, Stored, Tx};
+use store::{SearchPage, Store, Stored, Tx};
 
 use super::entry::{Action, Aim, Entry, Get};
 use super::links::{self, conditional_references};
-use super::resolution::{Found, Resolution, Settled, Step, place, resolve};
+use super::resolution::{Found, Patched, Resolution, Settled, Step, place, resolve};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::error::Error;
-use crate::rest::conditional::Criteria;
+use crate::rest::conditional::{Criteria, single};
 use crate::rest::create::Create;
-use crate::rest::delete::Delete;
-use crate::rest::read::{self, Read};
+use crate::rest::read;
 use crate::rest::request::Return;
 use crate::rest::response::Answer;
-use crate::rest::{Context, Prepared, Written, create, delete, search, update};
+use crate::rest::{Context, Prepared, Written, capabilities, create, delete, patch, search, update, vread};
 
 /// A transaction that is ready to be carried out.
 struct Plan {
@@ -37,6 +36,8 @@ struct Plan {
     references: Vec<(String, Criteria)>,
     /// Searches of GET entries.
     searches: HashMap<usize, Parsed>,
+    /// What `metadata` answers, if it is asked.
+    capabilities: Option<Answer>,
     /// How things stood before the transaction.
     resolution: Resolution,
     prepared: Vec<Option<Prepared>>,
@@ -62,33 +63,81 @@ pub(super) async fn run(
 async fn plan(app: &App, context: &Context, entries: Vec<Json>) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(entries.len());
     let mut searches = HashMap::new();
-    let mut references: Vec<(String, Criteria)> = Vec::new();
+    let mut capabilities = None;
     for (index, entry) in entries.into_iter().enumerate() {
         let within = |error: Error| error.within(&place(index));
-        let step = step(context, entry).map_err(within)?;
-        if let Action::Get { get: Get::Search { resource_type, pairs }, .. } = &step.action {
-            let parsed = parse(resource_type, pairs, &search::options(app, false)).map_err(Error::bad_request);
-            let parsed = parsed.map_err(within)?;
-            access::decide_search(&context.caller, &parsed.query).map_err(within)?;
-            searches.insert(index, parsed);
+        let step = step(app, context, entry).map_err(within)?;
+        match &step.action {
+            Action::Get { get: Get::Search { resource_type, pairs }, .. } => {
+                let parsed =
+                    search::prepare(app, &context.caller, resource_type, pairs, false).await.map_err(within)?;
+                if parsed.query.explain {
+                    return Err(within(Error::bad_request("__explain has no place in a transaction; use a batch")));
+                }
+                searches.insert(index, parsed);
+            }
+            Action::Get { get: Get::Capabilities, .. } => capabilities = Some(capabilities::execute(app)),
+            _ => {}
         }
-        collect_references(context, &step, &mut references).map_err(within)?;
         steps.push(step);
     }
     let mut found = Found::new();
-    for criteria in asked(&steps, &references) {
+    ask_before(&app.store, context, asked(&steps, &[]), &mut found).await?;
+    for (index, step) in steps.iter_mut().enumerate() {
+        step.patched =
+            patched_before(&app.store, context, step, &found).await.map_err(|it| it.within(&place(index)))?;
+    }
+    let mut references: Vec<(String, Criteria)> = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        collect_references(context, step, &mut references).map_err(|error| error.within(&place(index)))?;
+    }
+    ask_before(&app.store, context, asked(&[], &references), &mut found).await?;
+    let resolution = resolve(&steps, &references, &found, &context.base)?;
+    let prepared = prepared(context, &steps, &resolution)?;
+    Ok(Plan { steps, references, searches, capabilities, resolution, prepared })
+}
+
+async fn ask_before(store: &Store, context: &Context, asked: Vec<&Criteria>, found: &mut Found) -> Result<(), Error> {
+    for criteria in asked {
         if !found.contains_key(criteria.claim()) {
-            let matches = criteria.matches_before(&app.store, context).await?;
+            let matches = criteria.matches_before(store, context).await?;
             found.insert(criteria.claim().to_owned(), matches);
         }
     }
-    let resolution = resolve(&steps, &references, &found, &context.base)?;
-    let prepared = prepared(context, &steps, &resolution)?;
-    Ok(Plan { steps, references, searches, resolution, prepared })
+    Ok(())
+}
+
+/// What a PATCH entry makes of what probably stands; nothing for other entries.
+async fn patched_before(
+    store: &Store,
+    context: &Context,
+    step: &Step,
+    found: &Found,
+) -> Result<Option<Patched>, Error> {
+    let Action::Patch { resource_type, aim, .. } = &step.action else { return Ok(None) };
+    let stored = match aim {
+        Aim::Id(id) => store.read(&context.caller.view, resource_type, id).await?,
+        Aim::Criteria(_) => matched(step, found)?,
+    };
+    patched(context, step, stored).map(Some)
+}
+
+/// The one match of the entry's criteria.
+fn matched(step: &Step, found: &Found) -> Result<Option<Stored>, Error> {
+    single(found.get(step.claim()).cloned().unwrap_or_default())
+}
+
+fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Patched, Error> {
+    let Action::Patch { resource_type, aim, patch, preconditions } = &step.action else {
+        return Err(Error::internal("the entry is no PATCH"));
+    };
+    let stored = patch::living(stored, resource_type, aim.borrowed())?;
+    let resource = patch::applied(context, &stored, patch, preconditions)?;
+    Ok(Patched { id: stored.id, version: stored.version, before: stored.body, resource })
 }
 
 /// Reads an entry and decides access.
-fn step(context: &Context, entry: Json) -> Result<Step, Error> {
+fn step(app: &App, context: &Context, entry: Json) -> Result<Step, Error> {
     let Entry { full_url, action } = Entry::read(entry, &context.base)?;
     let decide = |interaction, resource_type: &str| access::decide(&context.caller, interaction, resource_type);
     let criteria = match &action {
@@ -103,30 +152,56 @@ fn step(context: &Context, entry: Json) -> Result<Step, Error> {
                 Aim::Criteria(text) => Some(Criteria::prepare(context, resource_type, text)?),
             }
         }
-        Action::Delete { resource_type, .. } => decide(Interaction::Delete, resource_type).map(|()| None)?,
-        Action::Get { get: Get::Read { resource_type, .. }, .. } => {
-            decide(Interaction::Read, resource_type).map(|()| None)?
+        Action::Patch { resource_type, aim, .. } => {
+            decide(Interaction::Patch, resource_type)?;
+            match aim {
+                Aim::Id(_) => None,
+                Aim::Criteria(text) => Some(Criteria::prepare(context, resource_type, text)?),
+            }
         }
-        Action::Get { get: Get::Search { resource_type, .. }, .. } => {
-            decide(Interaction::Search, resource_type).map(|()| None)?
+        Action::Delete { resource_type, aim, .. } => {
+            decide(Interaction::Delete, resource_type)?;
+            match aim {
+                Aim::Id(_) => None,
+                Aim::Criteria(text) => Some(delete::criteria(app, context, resource_type, text)?),
+            }
         }
-        Action::Get { .. } => {
-            let text = "a transaction reads and searches; use a batch for vread, history and metadata";
-            return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
-        }
+        Action::Get { get, .. } => decide_get(context, get).map(|()| None)?,
     };
     if let Action::Update { aim: Aim::Id(id), resource, resource_type, .. } = &action {
         update::check_stated(resource_type, id, resource)?;
     }
-    Ok(Step { full_url, action, criteria, fresh_id: context.random.uuid() })
+    let several = app.config.conditional_delete;
+    Ok(Step { full_url, action, criteria, several, patched: None, fresh_id: context.random.uuid() })
+}
+
+fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
+    let (interaction, resource_type) = match get {
+        Get::Read(instance) => (Interaction::Read, &instance.resource_type),
+        Get::Vread(instance, _) => (Interaction::Vread, &instance.resource_type),
+        Get::Search { resource_type, .. } => (Interaction::Search, resource_type),
+        Get::Capabilities => return Ok(()),
+        Get::History { .. }
+        | Get::Histories { .. }
+        | Get::SystemSearch { .. }
+        | Get::CompartmentSearch { .. }
+        | Get::Operation(_) => {
+            let text = "a transaction reads and searches single types; use a batch for histories, operations and other searches";
+            return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
+        }
+    };
+    access::decide(&context.caller, interaction, resource_type)
 }
 
 fn collect_references(context: &Context, step: &Step, references: &mut Vec<(String, Criteria)>) -> Result<(), Error> {
-    let Some((_, resource)) = step.action.resource() else { return Ok(()) };
+    let Some((_, resource)) = step.resource() else { return Ok(()) };
+    let before = step.patched.as_ref().map(|patched| &*patched.before);
     let mut texts = Vec::new();
     conditional_references(resource, &mut |resource_type, text| texts.push((resource_type, text)));
     for (resource_type, text) in texts {
-        if !references.iter().any(|(known, _)| known == text) {
+        // What a patch leaves alone is no link of this transaction.
+        let stands = before.is_some_and(|before| before.contains(&Json::from(text).to_string()));
+        if !stands && !references.iter().any(|(known, _)| known == text) {
             let criteria = Criteria::of_reference(context, resource_type, &text[resource_type.len() + 1..])?;
             references.push((text.to_owned(), criteria));
         }
@@ -134,17 +209,28 @@ fn collect_references(context: &Context, step: &Step, references: &mut Vec<(Stri
     Ok(())
 }
 
-fn asked<'a>(steps: &'a [Step], references: &'a [(String, Criteria)]) -> impl Iterator<Item = &'a Criteria> {
-    steps.iter().filter_map(|step| step.criteria.as_ref()).chain(references.iter().map(|(_, criteria)| criteria))
+/// All criteria, each once and in an order that is the same for every transaction; of those that differ in how many
+/// matches are wanted, the one that wants most.
+fn asked<'a>(steps: &'a [Step], references: &'a [(String, Criteria)]) -> Vec<&'a Criteria> {
+    let of_steps = steps.iter().filter_map(|step| step.criteria.as_ref());
+    let mut asked: Vec<&Criteria> = of_steps.chain(references.iter().map(|(_, criteria)| criteria)).collect();
+    asked.sort_unstable_by(|one, other| {
+        one.claim().cmp(other.claim()).then_with(|| other.query().count.cmp(&one.query().count))
+    });
+    asked.dedup_by_key(|criteria| criteria.claim());
+    asked
 }
 
 /// Replaces links, validates and indexes what is written.
 fn prepared(context: &Context, steps: &[Step], resolution: &Resolution) -> Result<Vec<Option<Prepared>>, Error> {
     let one = |step: &Step, settled: &Settled| {
-        let Some((resource_type, resource)) = step.action.resource() else { return Ok(None) };
+        let Some((resource_type, resource)) = step.resource() else { return Ok(None) };
         let mut resource = resource.clone();
-        links::rewrite(&mut resource, step.full_url.as_deref(), &resolution.links).map_err(Error::bad_request)?;
-        Prepared::new(context, resource_type, step.id(settled), resource).map(Some)
+        let before = step.patched.as_ref().map(|patched| &*patched.before);
+        links::rewrite(&mut resource, step.full_url.as_deref(), &resolution.links, before)
+            .map_err(Error::bad_request)?;
+        let prepare = if step.patched.is_some() { patch::prepared } else { Prepared::new };
+        prepare(context, resource_type, step.id(settled), resource).map(Some)
     };
     let steps = steps.iter().zip(&resolution.settled).enumerate();
     steps.map(|(index, (step, settled))| one(step, settled).map_err(|error| error.within(&place(index)))).collect()
@@ -152,40 +238,89 @@ fn prepared(context: &Context, steps: &[Step], resolution: &Resolution) -> Resul
 
 async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) -> Result<Vec<Answer>, Error> {
     let found = ask(tx, context, plan).await?;
-    let changed;
     // Without criteria nothing can have changed.
-    let now =
-        if found.is_empty() { None } else { Some(resolve(&plan.steps, &plan.references, &found, &context.base)?) };
-    let (resolution, prepared) = match now.filter(|now| *now != plan.resolution) {
+    let again = |steps| resolve(steps, &plan.references, &found, &context.base);
+    let now = if found.is_empty() { None } else { Some(again(&plan.steps)?) };
+    let resolution = now.as_ref().unwrap_or(&plan.resolution);
+    tx.lock(&changed_resources(&plan.steps, resolution)).await?;
+    check_unchanged(tx, context, plan, resolution, &found).await?;
+    let repatched = repatched(tx, context, plan, resolution).await?;
+    let now = match &repatched {
+        Some(steps) => Some(again(steps)?),
+        None => now.filter(|now| *now != plan.resolution),
+    };
+    let steps = repatched.as_deref().unwrap_or(&plan.steps);
+    let changed;
+    let (resolution, prepared) = match now {
         None => (&plan.resolution, &plan.prepared),
         Some(other) => {
-            let prepared = prepared(context, &plan.steps, &other)?;
+            let prepared = prepared(context, steps, &other)?;
             changed = (other, prepared);
             (&changed.0, &changed.1)
         }
     };
-    tx.lock(&changed_resources(&plan.steps, resolution)).await?;
-    let order = order(&plan.steps, resolution);
-    let mut work = Work { tx, context, plan, found: &found, returned, answers: vec![None; plan.steps.len()] };
+    let order = order(steps, resolution);
+    let mut work = Work { tx, context, plan, found: &found, returned, answers: vec![None; steps.len()] };
     for index in order {
         let prepared = prepared[index].as_ref();
-        let answer = work.carry_out(index, &plan.steps[index], &resolution.settled[index], prepared).await;
+        let answer = work.carry_out(index, &steps[index], &resolution.settled[index], prepared).await;
         work.answers[index] = Some(answer.map_err(|error| error.within(&place(index)))?);
     }
     work.answers.into_iter().map(|answer| answer.ok_or_else(|| Error::internal("an entry has no phase"))).collect()
 }
 
-/// What entries update or delete, by type and id.
-fn changed_resources<'a>(steps: &'a [Step], resolution: &'a Resolution) -> Vec<(&'a str, &'a str)> {
-    let pairs = steps.iter().zip(&resolution.settled);
-    pairs
-        .filter_map(|(step, settled)| match &step.action {
-            Action::Update { resource_type, .. } | Action::Delete { resource_type, .. } => {
-                Some((resource_type.as_str(), step.id(settled)))
+/// What criteria of a delete or patch found must be what is locked now: another transaction may have changed it between
+/// the search and the lock, so that it does not match any more.
+async fn check_unchanged(
+    tx: &mut Tx,
+    context: &Context,
+    plan: &Plan,
+    resolution: &Resolution,
+    found: &Found,
+) -> Result<(), Error> {
+    for (index, (step, settled)) in plan.steps.iter().zip(&resolution.settled).enumerate() {
+        if step.criteria.is_none() || !matches!(settled, Settled::Delete(_) | Settled::Patch(_)) {
+            continue;
+        }
+        for (resource_type, id) in step.written(settled) {
+            let current = tx.current(&context.caller.view, resource_type, id).await?;
+            let mut matches = found.get(step.claim()).into_iter().flatten();
+            let stands = |current: Stored| matches.any(|it| (&it.id, it.version) == (&current.id, current.version));
+            if !current.is_some_and(stands) {
+                let text = "what the criteria match was changed at the same time; try again";
+                return Err(Error::conflict(text).within(&place(index)));
             }
-            Action::Create { .. } | Action::Get { .. } => None,
-        })
-        .collect()
+        }
+    }
+    Ok(())
+}
+
+/// The entries with all patches applied to what stands now, if that is not what stood before.
+async fn repatched(
+    tx: &mut Tx,
+    context: &Context,
+    plan: &Plan,
+    resolution: &Resolution,
+) -> Result<Option<Vec<Step>>, Error> {
+    let mut changed: Option<Vec<Step>> = None;
+    for (index, (step, settled)) in plan.steps.iter().zip(&resolution.settled).enumerate() {
+        let (Settled::Patch(id), Some(patched_before)) = (settled, &step.patched) else { continue };
+        let current = tx.current(&context.caller.view, step.action.resource_type(), id).await?;
+        let same = |current: &Stored| {
+            !current.deleted && (&current.id, current.version) == (&patched_before.id, patched_before.version)
+        };
+        if !current.as_ref().is_some_and(same) {
+            let now = patched(context, step, current).map_err(|error| error.within(&place(index)))?;
+            changed.get_or_insert_with(|| plan.steps.clone())[index].patched = Some(now);
+        }
+    }
+    Ok(changed)
+}
+
+/// What entries update, patch or delete, by type and id.
+fn changed_resources<'a>(steps: &'a [Step], resolution: &'a Resolution) -> Vec<(&'a str, &'a str)> {
+    let pairs = steps.iter().zip(&resolution.settled).filter(|(_, settled)| **settled != Settled::New);
+    pairs.flat_map(|(step, settled)| step.written(settled)).collect()
 }
 
 /// Positions of the entries in the order in which they are carried out: phase by phase, updates by type and id, so
@@ -194,7 +329,7 @@ fn order(steps: &[Step], resolution: &Resolution) -> Vec<usize> {
     let key = |index: &usize| {
         let step = &steps[*index];
         let updated = match &step.action {
-            Action::Update { resource_type, .. } => {
+            Action::Update { resource_type, .. } | Action::Patch { resource_type, .. } => {
                 Some((resource_type.as_str(), step.id(&resolution.settled[*index])))
             }
             _ => None,
@@ -208,9 +343,6 @@ fn order(steps: &[Step], resolution: &Resolution) -> Vec<usize> {
 
 /// Asks all criteria in an order that is the same for every transaction, so that none waits for another crosswise.
 async fn ask(tx: &mut Tx, context: &Context, plan: &Plan) -> Result<Found, Error> {
-    let mut criteria: Vec<&Criteria> = asked(&plan.steps, &plan.references).collect();
-    criteria.sort_unstable_by_key(|criteria| criteria.claim());
-    criteria.dedup_by_key(|criteria| criteria.claim());
     let mut claims: Vec<&str> = plan.steps.iter().filter_map(|step| Some(step.criteria.as_ref()?.claim())).collect();
     claims.sort_unstable();
     claims.dedup();
@@ -218,7 +350,7 @@ async fn ask(tx: &mut Tx, context: &Context, plan: &Plan) -> Result<Found, Error
         tx.claim(claim).await?;
     }
     let mut found = Found::new();
-    for criteria in criteria {
+    for criteria in asked(&plan.steps, &plan.references) {
         let matches = criteria.matches(tx, context).await?;
         found.insert(criteria.claim().to_owned(), matches);
     }
@@ -239,7 +371,7 @@ impl Phase {
         match action {
             Action::Delete { .. } => Phase::Delete,
             Action::Create { .. } => Phase::Create,
-            Action::Update { .. } => Phase::Update,
+            Action::Update { .. } | Action::Patch { .. } => Phase::Update,
             Action::Get { .. } => Phase::Get,
         }
     }
@@ -264,10 +396,8 @@ impl Work<'_> {
     ) -> Result<Answer, Error> {
         let context = self.context;
         match (&step.action, settled, prepared) {
-            (Action::Delete { resource_type, id, preconditions }, _, _) => {
-                let (resource_type, id) = (resource_type.clone(), id.clone());
-                let delete = Delete { resource_type, id, preconditions: preconditions.clone() };
-                delete::execute(self.tx, context, &delete).await
+            (Action::Delete { resource_type, preconditions, .. }, Settled::Delete(ids), _) => {
+                delete::all(self.tx, context, (resource_type, ids), preconditions).await
             }
             (Action::Create { .. }, Settled::Existing(id), _) => {
                 let claim = step.criteria.as_ref().map_or("", Criteria::claim);
@@ -290,6 +420,12 @@ impl Work<'_> {
                 let written = update::execute_prepared(self.tx, context, prepared, preconditions, *origin).await?;
                 Ok(self.written(&written))
             }
+            (Action::Patch { resource_type, aim, .. }, Settled::Patch(id), Some(prepared)) => {
+                let current = self.tx.current(&context.caller.view, resource_type, id).await?;
+                let stored = patch::living(current, resource_type, aim.borrowed())?;
+                let written = patch::write(self.tx, context, prepared, stored).await?;
+                Ok(self.written(&written))
+            }
             (Action::Get { get, head }, _, _) => {
                 let answer = self.got(index, get).await?;
                 Ok(if *head { Answer { body: None, ..answer } } else { answer })
@@ -305,18 +441,24 @@ impl Work<'_> {
     async fn got(&mut self, index: usize, get: &Get) -> Result<Answer, Error> {
         let view = &self.context.caller.view;
         match (get, self.plan.searches.get(&index)) {
-            (Get::Read { resource_type, id, if_none_match, if_modified_since }, _) => {
-                let stored: Option<Stored> = self.tx.current(view, resource_type, id).await?;
-                let (if_none_match, if_modified_since) = (if_none_match.as_deref(), if_modified_since.as_deref());
-                read::answer(stored, Read { resource_type, id, if_none_match, if_modified_since })
+            (Get::Read(instance), _) => {
+                let stored = self.tx.current(view, &instance.resource_type, &instance.id).await?;
+                read::answer(stored, instance.read())?.cut(&instance.elements)
+            }
+            (Get::Vread(instance, version), _) => {
+                let answer = vread::execute_in(self.tx, &self.context.caller, instance.read(), version).await?;
+                answer.cut(&instance.elements)
+            }
+            (Get::Capabilities, _) => {
+                self.plan.capabilities.clone().ok_or_else(|| Error::internal("the capabilities are not planned"))
             }
             (Get::Search { .. }, Some(parsed)) => {
                 let page = self.tx.search(view, &parsed.query).await?;
                 // A page inside of a transaction cannot be continued outside of it.
-                let page = SearchPage { next: None, ..page };
-                Ok(Answer::resource(search::bundle(&self.context.base, parsed, &page)))
+                let page = SearchPage { next: None, previous: None, ..page };
+                search::bundle(&self.context.base, parsed, &page).map(Answer::resource)
             }
-            _ => Err(Error::internal("a transaction reads and searches only")),
+            _ => Err(Error::internal("a transaction has no histories")),
         }
     }
 }

@@ -1,0 +1,133 @@
+//! The job behind `Prefer: respond-async`: one interaction, carried out as an entry of a batch is.
+//! <https://hl7.org/fhir/R5/async-bundle.html>
+//!
+//! Its rights are those that the token has when it runs: what was revoked in between is refused. The answer is a
+//! batch-response with one entry. A search is an entry like any other; a batch or transaction is carried out as such
+//! and its response Bundle is the resource of the entry.
+
+use fhir::json::{Json, Object};
+use futures::future::BoxFuture;
+use smart::token::Hash;
+use store::jobs::Job;
+
+use super::{Kind, response};
+use crate::app::App;
+use crate::caller::{self, Caller};
+use crate::error::Error;
+use crate::rest::request::{self, Return};
+use crate::rest::response::Answer;
+use crate::rest::{bundle, search};
+
+/// This kind.
+pub const KIND: Kind = Kind { name: "interaction", run };
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interaction {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// Path below the base, with parameters.
+    pub url: String,
+    /// The body.
+    pub resource: Option<Json>,
+    /// `Prefer: handling=lenient`.
+    pub lenient: bool,
+    /// `Prefer: return=`.
+    pub returned: Option<Return>,
+}
+
+impl Interaction {
+    /// As the job keeps it.
+    pub fn to_json(&self) -> Json {
+        let mut kept = Object::new();
+        kept.insert("method", self.method.as_str());
+        kept.insert("url", self.url.as_str());
+        kept.insert("lenient", self.lenient);
+        if let Some(returned) = self.returned {
+            kept.insert("return", word(returned));
+        }
+        if let Some(resource) = &self.resource {
+            kept.insert("resource", resource.clone());
+        }
+        Json::Object(kept)
+    }
+
+    /// Out of a job.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let kept = Json::parse(text.as_bytes()).map_err(Error::internal)?;
+        let missing = |name: &str| Error::internal(format!("the job has no {name}"));
+        Ok(Interaction {
+            method: kept.str("method").ok_or_else(|| missing("method"))?.to_owned(),
+            url: kept.str("url").ok_or_else(|| missing("url"))?.to_owned(),
+            resource: kept.get("resource").cloned(),
+            lenient: kept.get("lenient").and_then(Json::as_bool) == Some(true),
+            returned: kept.str("return").and_then(|said| RETURNS.into_iter().find(|one| word(*one) == said)),
+        })
+    }
+}
+
+const RETURNS: [Return; 3] = [Return::Minimal, Return::Representation, Return::OperationOutcome];
+
+fn word(returned: Return) -> &'static str {
+    match returned {
+        Return::Minimal => "minimal",
+        Return::Representation => "representation",
+        Return::OperationOutcome => "OperationOutcome",
+    }
+}
+
+fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
+    Box::pin(async move {
+        let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
+        let caller = caller::of_hash(app, token, job.created_at).await?;
+        carry_out(app, &caller, Interaction::from_json(&job.request)?).await
+    })
+}
+
+async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<String, Error> {
+    let returned = asked.returned.unwrap_or(Return::Minimal);
+    let Interaction { method, url, resource, lenient, .. } = asked;
+    let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+    if method == "POST" && path.is_empty() {
+        let bundle = resource.ok_or_else(|| Error::internal("the job has no Bundle"))?;
+        return Ok(response(&Answer::resource(bundle::run(app, caller, bundle, returned).await?)));
+    }
+    if lenient && fhir::definitions::is_resource_type(path) {
+        let pairs = request::pairs(query)?;
+        return Ok(response(&search::execute(app, caller, path, &pairs, true).await?));
+    }
+    let mut request = Object::new();
+    request.insert("method", method);
+    request.insert("url", url);
+    let mut entry = Object::new();
+    entry.insert("request", request);
+    if let Some(resource) = resource {
+        entry.insert("resource", resource);
+    }
+    let mut batch = Object::new();
+    batch.insert("resourceType", "Bundle");
+    batch.insert("type", "batch");
+    batch.insert("entry", vec![Json::Object(entry)]);
+    bundle::run(app, caller, Json::Object(batch), returned).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhir::object;
+
+    #[test]
+    fn what_was_asked_for_is_kept() {
+        let asked = Interaction {
+            method: "POST".into(),
+            url: "Patient?name=a%20b".into(),
+            resource: Some(object! { "resourceType": "Parameters" }),
+            lenient: true,
+            returned: Some(Return::Representation),
+        };
+        assert_eq!(Interaction::from_json(&asked.to_json().to_string()).unwrap(), asked);
+        let plain = Interaction { resource: None, lenient: false, returned: None, ..asked };
+        assert_eq!(Interaction::from_json(&plain.to_json().to_string()).unwrap(), plain);
+        assert!(Interaction::from_json("{}").is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! What the CapabilityStatement says of the operations, and the definitions of those that are not HL7's.
+//! <https://hl7.org/fhir/R4/operationdefinition.html>
+//!
+//! HL7's operations are stated by HL7's canonical URLs. Our own definition stands at
+//! `[base]/OperationDefinition/tributary-[code]`, before any stored resource of that id.
+
+use actix_web::{HttpRequest, HttpResponse};
+use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
+use fhir::{array, object};
+
+use super::table::{Level, Operation, TABLE};
+use crate::app::App;
+use crate::error::Error;
+use crate::rest::request;
+use crate::rest::response::{Answer, Presentation};
+
+/// The id of a definition of ours begins with it.
+const OWN: &str = "tributary-";
+
+/// `GET` and `HEAD` of a definition; needs no token, as the CapabilityStatement does.
+pub async fn definition_handler(request: HttpRequest, app: actix_web::web::Data<App>) -> Result<HttpResponse, Error> {
+    let presentation = Presentation::of(&request)?;
+    request::only(request.query_string(), &[])?;
+    let code = request::segment(&request, "own");
+    let own = TABLE.iter().find(|operation| operation.definition.is_none() && operation.code == code);
+    let own = own.ok_or_else(|| {
+        let text = format!("OperationDefinition/{OWN}{code} is not known");
+        Error::not_found(Issue::error(IssueCode::NotFound, text))
+    })?;
+    Answer::resource(definition(own, &app.config.fhir_base()).to_string()).respond(presentation)
+}
+
+/// `rest.resource.operation` of a type; `base` is the FHIR base URL.
+pub fn of_type(resource_type: &str, base: &str) -> Vec<Json> {
+    let is_here = |operation: &&Operation| operation.levels != [Level::System] && operation.is_of(resource_type);
+    TABLE.iter().filter(is_here).map(|operation| stated(operation, base)).collect()
+}
+
+/// `rest.operation`.
+pub fn of_system(base: &str) -> Vec<Json> {
+    let is_here = |operation: &&Operation| operation.levels.contains(&Level::System);
+    TABLE.iter().filter(is_here).map(|operation| stated(operation, base)).collect()
+}
+
+fn stated(operation: &Operation, base: &str) -> Json {
+    let url = match operation.definition {
+        Some(id) => format!("http://hl7.org/fhir/OperationDefinition/{id}"),
+        None => format!("{base}/OperationDefinition/{OWN}{}", operation.code),
+    };
+    object! { "name": operation.code, "definition": url }
+}
+
+fn definition(operation: &Operation, base: &str) -> Json {
+    let at = |level| operation.levels.contains(&level);
+    let of = if operation.types.is_empty() { &["Resource"] } else { operation.types };
+    let id = format!("{OWN}{}", operation.code);
+    let parameters = operation.parameters.iter().map(|parameter| {
+        object! {
+            "name": parameter.name,
+            "use": "in",
+            "min": i64::from(parameter.required),
+            "max": if parameter.repeats { "*" } else { "1" },
+            "documentation": parameter.what,
+            "type": parameter.kind,
+        }
+    });
+    let returned = object! { "name": "return", "use": "out", "min": 1_i64, "max": "1", "type": "Parameters" };
+    object! {
+        "resourceType": "OperationDefinition",
+        "id": id.as_str(),
+        "url": format!("{base}/OperationDefinition/{id}"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "name": operation.code,
+        "status": "active",
+        "kind": "operation",
+        "description": operation.what,
+        "affectsState": operation.changes,
+        "code": operation.code,
+        "resource": of.iter().map(|it| Json::from(*it)).collect::<Vec<_>>(),
+        "system": at(Level::System),
+        "type": at(Level::Type),
+        "instance": at(Level::Instance),
+        "parameter": parameters.chain(array![returned].items().iter().cloned()).collect::<Vec<_>>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_of_ours_are_valid() {
+        for operation in TABLE.iter().filter(|operation| operation.definition.is_none()) {
+            let definition = definition(operation, "http://s/fhir");
+            assert_eq!(validation::validate(&definition), Vec::new());
+        }
+    }
+
+    #[test]
+    fn statements_name_each_operation_once() {
+        for name in ["Patient", "Observation", "Encounter", "Device"] {
+            let stated = of_type(name, "http://s/fhir");
+            let mut names: Vec<_> = stated.iter().filter_map(|it| it.str("name")).collect();
+            names.sort_unstable();
+            let count = names.len();
+            names.dedup();
+            assert_eq!(names.len(), count, "{name}");
+        }
+        assert_eq!(of_system("http://s/fhir").len(), 2);
+    }
+}

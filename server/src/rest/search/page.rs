@@ -1,0 +1,169 @@
+//! The searchset Bundle of a page, and its links. <https://hl7.org/fhir/R4/search.html#return>
+//!
+//! It is the stored bodies put one after the other: nothing is parsed, unless parts of the resources are asked for.
+
+use std::fmt::Write as _;
+
+use fhir::json::write_string;
+use fhir::outcome::{Issue, outcome};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use search::query::Elements;
+use store::{SearchPage, Stored};
+
+use crate::error::Error;
+use crate::rest::elements::subset;
+
+/// What stands in a link as it is; `|`, `,` and `:` stay readable.
+const LINK: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b',')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b'|');
+
+/// What was searched, as far as the Bundle tells.
+pub struct Searched<'a> {
+    /// The FHIR base URL.
+    pub base: &'a str,
+    /// The path below it, such as `Patient`; empty for a search of all types.
+    pub path: &'a str,
+    /// The parameters that took effect.
+    pub applied: &'a [(String, String)],
+    /// Where the page lies.
+    pub cursor: Option<&'a str>,
+    /// Which parts of the resources are answered.
+    pub elements: &'a Elements,
+    /// What leniency left out.
+    pub warnings: &'a [Issue],
+}
+
+/// The Bundle.
+pub fn write(searched: &Searched<'_>, page: &SearchPage) -> Result<String, Error> {
+    let Searched { base, path, applied, .. } = *searched;
+    let bodies = page.matches.iter().chain(&page.included).map(|stored| stored.body.len() + 160).sum::<usize>();
+    let mut out = String::with_capacity(bodies + 1024);
+    out.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\"");
+    if let Some(total) = page.total {
+        let _ = write!(out, ",\"total\":{total}");
+    }
+    let own = searched.cursor.map(|cursor| ("_cursor", cursor));
+    out.push_str(",\"link\":[");
+    write_link("self", &link(base, path, applied, own), &mut out);
+    for (relation, cursor) in [("previous", &page.previous), ("next", &page.next)] {
+        if let Some(cursor) = cursor {
+            out.push(',');
+            write_link(relation, &link(base, path, applied, Some(("_cursor", cursor))), &mut out);
+        }
+    }
+    out.push(']');
+    write_entries(searched, page, &mut out)?;
+    out.push('}');
+    Ok(out)
+}
+
+fn write_entries(searched: &Searched<'_>, page: &SearchPage, out: &mut String) -> Result<(), Error> {
+    let base = searched.base;
+    let mut separator = ",\"entry\":[";
+    let modes = [(&page.matches, "match"), (&page.included, "include")];
+    for (stored, mode) in modes.into_iter().flat_map(|(list, mode)| list.iter().map(move |stored| (stored, mode))) {
+        let Stored { resource_type, id, body, .. } = stored;
+        let body = subset(body, searched.elements)?;
+        let _ = write!(
+            out,
+            "{separator}{{\"fullUrl\":\"{base}/{resource_type}/{id}\",\"resource\":{body},\"search\":{{\"mode\":\"{mode}\"}}}}"
+        );
+        separator = ",";
+    }
+    if !searched.warnings.is_empty() {
+        let warnings = outcome(searched.warnings);
+        let _ = write!(out, "{separator}{{\"resource\":{warnings},\"search\":{{\"mode\":\"outcome\"}}}}");
+        separator = ",";
+    }
+    if separator == "," {
+        out.push(']');
+    }
+    Ok(())
+}
+
+/// One link of a Bundle.
+pub fn write_link(relation: &str, url: &str, out: &mut String) {
+    let _ = write!(out, "{{\"relation\":\"{relation}\",\"url\":");
+    write_string(url, out);
+    out.push('}');
+}
+
+/// URL of a page: the parameters that took effect, and where the page begins.
+pub fn link(base: &str, path: &str, pairs: &[(String, String)], last: Option<(&str, &str)>) -> String {
+    let encoded = |text| utf8_percent_encode(text, LINK);
+    let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(last);
+    let start = if path.is_empty() { base.to_owned() } else { format!("{base}/{path}") };
+    pairs.enumerate().fold(start, |mut url, (index, (name, value))| {
+        let separator = if index == 0 { '?' } else { '&' };
+        let _ = write!(url, "{separator}{}={}", encoded(name), encoded(value));
+        url
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhir::json::Json;
+    use store::Method;
+
+    fn stored(id: &str) -> Stored {
+        Stored {
+            resource_type: "Observation".into(),
+            id: id.into(),
+            version: 1,
+            last_updated: 0,
+            deleted: false,
+            body: format!("{{\"resourceType\":\"Observation\",\"id\":\"{id}\",\"x\":1.00}}").into(),
+            method: Method::Post,
+        }
+    }
+
+    fn written(path: &str, cursor: Option<&str>, warnings: &[Issue], page: &SearchPage) -> Json {
+        let applied = [("code", "http://loinc.org|8480-6"), ("name", "a b&c")];
+        let applied = applied.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (base, elements) = ("http://s/fhir", &Elements::All);
+        let text = write(&Searched { base, path, applied: &applied, cursor, elements, warnings }, page).unwrap();
+        assert_eq!(text.matches("\"x\":1.00").count(), page.matches.len() + page.included.len());
+        Json::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn bodies_stand_in_the_bundle_as_they_are() {
+        let page = SearchPage {
+            matches: vec![stored("a")],
+            included: vec![stored("b")],
+            next: Some("N".into()),
+            previous: Some("P".into()),
+            total: Some(7),
+        };
+        let json = written("Observation", None, &[], &page);
+        let modes: Vec<_> = json.list("entry").iter().filter_map(|it| it.at(&["search", "mode"])?.as_str()).collect();
+        assert_eq!(modes, ["match", "include"]);
+        assert_eq!(json.get("total").and_then(Json::as_number), Some("7"));
+        let urls: Vec<_> = json.list("link").iter().filter_map(|it| it.str("url")).collect();
+        let own = "http://s/fhir/Observation?code=http://loinc.org|8480-6&name=a%20b%26c";
+        assert_eq!(urls, [own.to_owned(), format!("{own}&_cursor=P"), format!("{own}&_cursor=N")]);
+    }
+
+    #[test]
+    fn an_empty_page_has_no_entry_and_the_self_link_says_where_it_is() {
+        let json = written("", Some("C"), &[], &SearchPage::default());
+        assert!(json.get("entry").is_none() && json.get("total").is_none());
+        let own = json.list("link")[0].str("url").unwrap();
+        assert!(own.starts_with("http://s/fhir?") && own.ends_with("&_cursor=C"), "{own}");
+    }
+
+    #[test]
+    fn warnings_are_an_outcome_entry() {
+        let warnings = [Issue::warning(fhir::outcome::IssueCode::NotSupported, "typo is left out")];
+        let json = written("Observation", None, &warnings, &SearchPage::default());
+        assert_eq!(json.list("entry")[0].at(&["search", "mode"]).unwrap().as_str(), Some("outcome"));
+    }
+}
