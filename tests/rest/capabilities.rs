@@ -2,7 +2,12 @@
 
 use tests::TestServer;
 
-tests::on_both_engines!(the_statement_needs_no_token_and_has_a_tag, stated_parameters_work);
+tests::on_both_engines!(
+    the_statement_needs_no_token_and_has_a_tag,
+    stated_parameters_work,
+    each_mode_has_a_statement,
+    stated_interactions_have_their_methods
+);
 
 async fn the_statement_needs_no_token_and_has_a_tag(server: TestServer) {
     let anonymous = server.anonymous();
@@ -25,13 +30,62 @@ async fn stated_parameters_work(server: TestServer) {
         }
         for parameter in resource.list("searchParam") {
             let name = parameter.str("name").expect("a name");
-            let value = match parameter.str("type") {
-                Some("date") => "2020",
-                Some("number" | "quantity") => "1",
-                Some("reference") => "Patient/1",
-                _ => "x",
+            let values = match parameter.str("type") {
+                Some("date") => vec!["2020"],
+                Some("number" | "quantity") => vec!["1"],
+                Some("reference") => vec!["Patient/1", "Device/1", "ValueSet/1", "x"],
+                Some("composite") => vec!["x$x", "x$1", "x$2020", "1$1", "x$Patient/1", "Patient/1$x"],
+                Some("special") => vec!["x", "1|1"],
+                _ => vec!["x"],
             };
-            system.get(&format!("{resource_type}?{name}={value}")).await.expect_status(200);
+            let mut answers = Vec::new();
+            for value in values {
+                answers.push(system.get(&format!("{resource_type}?{name}={value}")).await);
+            }
+            assert!(answers.iter().any(|it| it.status == 200), "{resource_type} {name}: {}", answers[0].describe());
         }
+    }
+}
+
+async fn each_mode_has_a_statement(server: TestServer) {
+    let anonymous = server.anonymous();
+    let full = anonymous.get("metadata?mode=full").await.expect_status(200);
+    assert_eq!(full.bytes(), anonymous.get("metadata").await.bytes());
+    let normative = anonymous.get("metadata?mode=normative").await.expect_status(200).json();
+    assert_eq!(normative.str("resourceType"), Some("CapabilityStatement"));
+    assert!(normative.list("rest")[0].get("security").is_none(), "trial use in R4");
+    let terminology = anonymous.get("metadata?mode=terminology").await.expect_status(200);
+    assert_eq!(terminology.json().str("resourceType"), Some("TerminologyCapabilities"));
+    assert_ne!(terminology.header("etag"), full.header("etag"));
+    anonymous.get("metadata?mode=some").await.expect_status(400);
+}
+
+async fn stated_interactions_have_their_methods(server: TestServer) {
+    let anonymous = server.anonymous();
+    let statement = anonymous.get("metadata").await.expect_status(200).json();
+    let rest = &statement.list("rest")[0];
+    let of = |resource: &fhir::json::Json| -> Vec<String> {
+        resource.list("interaction").iter().filter_map(|it| it.str("code").map(str::to_owned)).collect()
+    };
+    let (system, patient) = (of(rest), of(&rest.list("resource")[0]));
+    for (code, stated, path, method) in [
+        ("read", &patient, "Patient/a", "GET"),
+        ("vread", &patient, "Patient/a/_history/1", "GET"),
+        ("update", &patient, "Patient/a", "PUT"),
+        ("patch", &patient, "Patient/a", "PATCH"),
+        ("delete", &patient, "Patient/a", "DELETE"),
+        ("history-instance", &patient, "Patient/a/_history", "GET"),
+        ("history-type", &patient, "Patient/_history", "GET"),
+        ("create", &patient, "Patient", "POST"),
+        ("search-type", &patient, "Patient", "GET"),
+        ("batch", &system, "", "POST"),
+        ("transaction", &system, "", "POST"),
+        ("search-system", &system, "", "GET"),
+        ("history-system", &system, "_history", "GET"),
+    ] {
+        let answer = anonymous.call(reqwest::Method::OPTIONS, path).await;
+        let allowed = answer.header("allow").unwrap_or_default().to_owned();
+        let works = allowed.split(", ").any(|known| known == method);
+        assert_eq!(stated.iter().any(|known| known == code), works, "{code}: {allowed}");
     }
 }

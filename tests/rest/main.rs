@@ -2,15 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod asynchronous;
+mod bad_input;
 mod bundle;
 mod capabilities;
 mod conditional;
 mod create;
 mod delete;
 mod history;
+mod operation;
+mod operation_diff;
+mod patch;
 mod read;
 mod request;
 mod response;
 mod search;
+mod search_cases;
+mod search_compartment;
+mod search_special;
+mod search_terminology;
 mod update;
 mod vread;

@@ -3,7 +3,14 @@
 use fhir::object;
 use tests::TestServer;
 
-tests::on_both_engines!(read_is_byte_for_byte_what_was_answered, validators, lk_10_hidden_is_unknown, head_has_no_body);
+tests::on_both_engines!(
+    read_is_byte_for_byte_what_was_answered,
+    validators,
+    lk_10_hidden_is_unknown,
+    head_has_no_body,
+    some_elements_only,
+    what_is_gone_says_when
+);
 
 async fn read_is_byte_for_byte_what_was_answered(server: TestServer) {
     let system = server.system();
@@ -61,4 +68,63 @@ async fn head_has_no_body(server: TestServer) {
     assert!(head.bytes().is_empty());
     assert_eq!(head.header("etag"), Some("W/\"1\""));
     system.head("Patient/unknown").await.expect_status(404);
+    for path in ["Patient/a", "Patient", "Patient/a/_history", "Patient/a/_history/1", "metadata", "Patient/none"] {
+        let (get, head) = (system.get(path).await, system.head(path).await);
+        assert_eq!((head.status, head.header_names()), (get.status, get.header_names()), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+        assert!(head.bytes().is_empty(), "{path}");
+    }
+}
+
+async fn some_elements_only(server: TestServer) {
+    let system = server.system();
+    let whole = object! {
+        "resourceType": "Observation",
+        "id": "o",
+        "text": object! { "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>" },
+        "status": "final",
+        "code": object! { "text": "c" },
+        "valueString": "v",
+        "note": vec![object! { "text": "n" }],
+    };
+    system.store(&whole).await;
+    for (query, kept) in [
+        ("_summary=true", vec!["status", "code", "valueString"]),
+        ("_summary=text", vec!["text", "status", "code"]),
+        ("_summary=data", vec!["status", "code", "valueString", "note"]),
+        ("_elements=note", vec!["status", "code", "note"]),
+        ("_elements=Observation.value", vec!["status", "code", "valueString"]),
+    ] {
+        for path in ["Observation/o", "Observation/o/_history/1"] {
+            let read = system.get(&format!("{path}?{query}")).await.expect_status(200);
+            let cut = read.json();
+            let names = cut.as_object().expect("an object").iter().map(|(name, _)| name.to_owned());
+            let names: Vec<_> = names.filter(|name| !["resourceType", "id", "meta"].contains(&&**name)).collect();
+            assert_eq!(names, kept, "{path}?{query}");
+            assert!(read.text().contains("SUBSETTED"), "{path}?{query}");
+            assert_eq!(read.header("etag"), Some("W/\"1\""));
+            system.put("Observation/o").json(&cut).await.expect_status(422);
+        }
+        for path in ["Observation?_id=o", "Observation/o/_history?"] {
+            let bundle = system.get(&format!("{path}&{query}")).await.expect_status(200);
+            assert_eq!(bundle.text().matches("SUBSETTED").count(), 1, "{path}&{query}: {}", bundle.text());
+            assert!(bundle.link("self").expect("a self link").contains(query), "{path}&{query}");
+        }
+    }
+    let plain = system.get("Observation/o?_summary=false").await.expect_status(200);
+    assert_eq!(plain.bytes(), system.get("Observation/o").await.bytes());
+    let xml = system.get("Observation/o?_elements=note&_format=xml").await.expect_status(200);
+    assert!(xml.text().contains("SUBSETTED") && !xml.text().contains("valueString"), "{}", xml.text());
+    let refused = system.get("Observation/o?_elements=vlaue").await.expect_status(400);
+    assert!(refused.issues()[0].contains("value"), "{:?}", refused.issues());
+    assert_eq!(system.get("Observation/o").await.header("etag"), Some("W/\"1\""), "nothing was written");
+}
+
+async fn what_is_gone_says_when(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    system.delete("Patient/a").await.expect_status(204);
+    let gone = system.get("Patient/a").await.expect_status(410);
+    assert_eq!(gone.header("etag"), Some("W/\"2\""));
+    assert!(gone.header("last-modified").is_some());
 }

@@ -1,9 +1,18 @@
 //! Tests of `server/src/rest/response.rs`.
 
+use std::io::Read as _;
+
 use fhir::object;
 use tests::TestServer;
 
-tests::on_both_engines!(formats, errors_come_in_the_format_asked_for);
+tests::on_both_engines!(
+    formats,
+    generic_media_types_are_answered_as_asked,
+    errors_come_in_the_format_asked_for,
+    answers_may_be_compressed,
+    lk_47_every_answer_says_for_whom_it_is,
+    writes_return_what_is_preferred
+);
 
 async fn formats(server: TestServer) {
     let system = server.system();
@@ -30,4 +39,106 @@ async fn errors_come_in_the_format_asked_for(server: TestServer) {
     let anonymous = server.anonymous().get("Patient/never?_format=xml").await.expect_status(401);
     assert!(anonymous.text().contains("<OperationOutcome"));
     assert!(anonymous.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
+}
+
+async fn generic_media_types_are_answered_as_asked(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    for (accept, content_type) in [
+        ("application/json", "application/json; charset=utf-8"),
+        ("text/xml", "text/xml; charset=utf-8"),
+        ("application/fhir+json;q=0.2, application/xml;q=0.3", "application/xml; charset=utf-8"),
+        ("application/fhir+json;q=0, */*", "application/fhir+xml; charset=utf-8"),
+    ] {
+        let answer = system.get("Patient/a").header("Accept", accept).await.expect_status(200);
+        assert_eq!(answer.header("content-type"), Some(content_type), "{accept}");
+    }
+    let error = system.get("Patient/none?_format=application/json").await.expect_status(404);
+    assert_eq!(error.header("content-type"), Some("application/json; charset=utf-8"));
+}
+
+async fn answers_may_be_compressed(server: TestServer) {
+    let system = server.system();
+    let notes: Vec<_> = (0..500).map(|number| object! { "text": format!("note {number}") }).collect();
+    let long = object! {
+        "resourceType": "Observation", "id": "long", "status": "final", "code": object! { "text": "x" }, "note": notes,
+    };
+    system.store(&long).await;
+    system.store(&object! { "resourceType": "Patient", "id": "short" }).await;
+    let plain = system.get("Observation/long").await.expect_status(200);
+    assert_eq!(plain.header("content-encoding"), None);
+    for (accept, coding) in [("gzip", "gzip"), ("br;q=0.5, gzip;q=0.1", "br"), ("gzip, deflate, br, zstd", "zstd")] {
+        let answer = system.get("Observation/long").header("Accept-Encoding", accept).await.expect_status(200);
+        assert_eq!(answer.header("content-encoding"), Some(coding));
+        assert!(answer.bytes().len() * 3 < plain.bytes().len(), "{coding}");
+        let mut text = Vec::new();
+        match coding {
+            "gzip" => drop(flate2::read::GzDecoder::new(answer.bytes()).read_to_end(&mut text).unwrap()),
+            "br" => brotli::BrotliDecompress(&mut answer.bytes(), &mut text).unwrap(),
+            _ => text = zstd::decode_all(answer.bytes()).unwrap(),
+        }
+        assert_eq!(text, plain.bytes(), "{coding}");
+        let head = system.head("Observation/long").header("Accept-Encoding", accept).await.expect_status(200);
+        assert_eq!(head.header("content-length"), answer.header("content-length"), "{coding}");
+        assert_eq!(head.header_names(), answer.header_names(), "{coding}");
+        let short = system.get("Patient/short").header("Accept-Encoding", accept).await.expect_status(200);
+        assert_eq!(short.header("content-encoding"), None, "tiny bodies stay as they are");
+    }
+    system.get("Patient/short").header("Accept-Encoding", "identity;q=0").await.expect_status(406);
+}
+
+async fn lk_47_every_answer_says_for_whom_it_is(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    let anonymous = server.anonymous();
+    for (call, status) in [
+        (system.get("Patient/a"), 200),
+        (system.get("Patient"), 200),
+        (system.get("Patient/a").header("If-None-Match", "W/\"1\""), 304),
+        (system.get("Patient/none"), 404),
+        (system.get("Nothing"), 404),
+        (system.get("Patient?nothing=1"), 400),
+        (system.get("Patient/a").header("Accept", "text/html"), 406),
+        (system.post("Patient/a"), 405),
+        (anonymous.get("Patient/a"), 401),
+        (system.delete("Patient/a"), 204),
+        (system.get("Patient/a"), 410),
+    ] {
+        let answer = call.await.expect_status(status);
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{}", answer.describe());
+        let vary = answer.header("vary").unwrap_or_default().to_owned();
+        for name in ["Accept", "Accept-Encoding", "Authorization", "Prefer"] {
+            assert!(vary.split(", ").any(|known| known == name), "{vary}");
+        }
+        let cache = answer.header("cache-control").unwrap_or_default().to_owned();
+        assert_eq!(cache, if status < 400 { "private, no-cache" } else { "no-store" }, "{}", answer.describe());
+    }
+}
+
+async fn writes_return_what_is_preferred(server: TestServer) {
+    let system = server.system();
+    for (number, method) in ["POST", "PUT"].into_iter().enumerate() {
+        for (prefer, returned) in [
+            ("return=minimal", None),
+            ("return=representation", Some("Patient")),
+            ("return=OperationOutcome", Some("OperationOutcome")),
+            ("return=nothing, return=minimal", Some("Patient")),
+            ("handling=odd; x=y, respond-never", Some("Patient")),
+        ] {
+            let id = format!("p{number}");
+            let body = object! { "resourceType": "Patient", "id": id.as_str(), "language": prefer.len().to_string() };
+            let call = if method == "POST" { system.post("Patient") } else { system.put(&format!("Patient/{id}")) };
+            let answer = call.header("Prefer", prefer).json(&body).await;
+            assert!(matches!(answer.status, 200 | 201), "{}", answer.describe());
+            assert!(answer.header("location").is_some() && answer.header("etag").is_some(), "{}", answer.describe());
+            match returned {
+                None => assert!(answer.bytes().is_empty(), "{}", answer.describe()),
+                Some(name) => assert_eq!(answer.json().str("resourceType"), Some(name), "{prefer}"),
+            }
+        }
+    }
+    let deleted = system.delete("Patient/p1").header("Prefer", "return=OperationOutcome").await.expect_status(200);
+    assert_eq!(deleted.json().str("resourceType"), Some("OperationOutcome"));
+    assert!(deleted.header("etag").is_some());
+    system.delete("Patient/p1").header("Prefer", "return=minimal").await.expect_status(204);
 }

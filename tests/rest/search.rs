@@ -9,6 +9,7 @@ tests::on_both_engines!(
     what_is_unknown_is_refused,
     lenient_is_honest,
     lk_17_hidden_is_not_counted,
+    lk_15_hidden_ends_of_references_are_not_counted,
     sm_22_a_reverse_include_is_a_search,
 );
 
@@ -71,6 +72,35 @@ async fn lk_17_hidden_is_not_counted(server: TestServer) {
     let answer = server.patient("b").get("Patient?_total=accurate").await.expect_status(200);
     assert_eq!(answer.matches(), ["b"]);
     assert_eq!(answer.json().get("total").and_then(|it| it.as_number()), Some("1"));
+}
+
+/// A page that refers to more resources than it may include tells nothing of those that the caller cannot see.
+async fn lk_15_hidden_ends_of_references_are_not_counted(server: TestServer) {
+    people(&server).await;
+    let system = server.system();
+    let hidden = |number: usize| {
+        let subject = object! { "reference": "Patient/b" };
+        let id = format!("h{number}");
+        let resource = object! {
+            "resourceType": "Flag", "id": id.as_str(), "status": "active", "code": object! { "text": "x" },
+            "subject": subject,
+        };
+        object! { "resource": resource, "request": object! { "method": "PUT", "url": format!("Flag/{id}") } }
+    };
+    for part in [0..5_001, 5_001..10_001] {
+        let entries: Vec<_> = part.map(hidden).collect();
+        let bundle = object! { "resourceType": "Bundle", "type": "transaction", "entry": entries };
+        system.post("").json(&bundle).await.expect_status(200);
+    }
+    let items = (0..10_001).map(|number| object! { "item": object! { "reference": format!("Flag/h{number}") } });
+    let list = object! {
+        "resourceType": "List", "id": "l", "status": "current", "mode": "working",
+        "subject": object! { "reference": "Patient/a" }, "entry": items.collect::<Vec<_>>(),
+    };
+    system.store(&list).await;
+    system.get("List?_id=l&_include=List:item").await.expect_status(400);
+    let own = server.patient("a").get("List?_id=l&_include=List:*").await.expect_status(200);
+    assert_eq!(own.json().list("entry").len(), 2, "the list and the patient");
 }
 
 async fn sm_22_a_reverse_include_is_a_search(server: TestServer) {

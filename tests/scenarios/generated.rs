@@ -45,7 +45,70 @@ fn the_page_of_search_parameters_is_up_to_date() {
             names(resource.list("searchParam"), "name"),
         );
     }
+    add_modifiers(&mut page);
     check("search-parameters.md", &page);
+}
+
+/// Which tests ask what, by the kind of parameter; headings are what the table links to.
+const TESTS: &[(&str, &str)] = &[
+    (
+        "Asked of both engines and the oracle",
+        "`:missing`, `:not`, `:text`, `:of-type`, `:exact`, `:contains`, `:identifier`, `[type]`, `:above` and `:below` of \
+         references and URIs, all prefixes, composites, chains, `_has` and sorts:\n\
+         `engines_and_oracle_agree_on_every_form_of_every_parameter` in `tests/oracle/main.rs` makes at least one search \
+         for each parameter and each of its forms.",
+    ),
+    (
+        "Asked of a terminology",
+        "`:in`, `:not-in`, `:above` and `:below` of tokens: `compositions` and `subsumption` in \
+         `server/search/src/terminology/tests.rs` expand, `tests/rest/search_terminology.rs` asks both engines.",
+    ),
+    (
+        "Special",
+        "`near`, `_text`, `_content`, `_list`, `_filter`, `_has`: `special_parameters`, `chains` and `expressions` in \
+         `server/search/src/parse/tests`, and `tests/rest/search_special.rs`.",
+    ),
+];
+
+/// Every parameter with what it understands, from the tables that the parser runs on.
+fn add_modifiers(page: &mut String) {
+    const ORACLE: &str = "#asked-of-both-engines-and-the-oracle";
+    const TERMINOLOGY: &str = "#asked-of-a-terminology";
+    page.push_str(
+        "\n## Modifiers and prefixes\n\nWhat each parameter understands; what is not here is refused. Each cell links to \
+         the test that covers it. `[type]` is a type that the reference may point at.\n",
+    );
+    for (heading, text) in TESTS {
+        let _ = write!(page, "\n### {heading}\n\n{text}\n");
+    }
+    let registry = search::registry::registry();
+    for resource_type in fhir::definitions::resource_types() {
+        let _ =
+            write!(page, "\n### {resource_type}\n\n| parameter | kind | modifiers | prefixes |\n|---|---|---|---|\n");
+        for parameter in registry.parameters(resource_type) {
+            let kind = parameter.kind.as_str();
+            let (asked, answered): (Vec<_>, Vec<_>) = search::parse::modifiers(parameter)
+                .into_iter()
+                .partition(|it| kind == "token" && matches!(*it, "in" | "not-in" | "above" | "below"));
+            let cell = |names: &[&str], mark: &str, anchor: &str| match names {
+                [] => None,
+                names => Some(format!("[{mark}{}]({anchor})", names.join(&format!(" {mark}")))),
+            };
+            let modifiers = [cell(&answered, ":", ORACLE), cell(&asked, ":", TERMINOLOGY)];
+            let modifiers = modifiers.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let prefixes = match parameter.param() {
+                Some(param) => cell(search::parse::prefixes(param.kind), "", ORACLE).unwrap_or_default(),
+                None => "[special](#special)".to_owned(),
+            };
+            let code = &parameter.code;
+            let _ = writeln!(page, "| {code} | {kind} | {} | {prefixes} |", modifiers.replace(":[type]", "`:[type]`"));
+        }
+    }
+}
+
+#[test]
+fn the_page_of_errors_is_up_to_date() {
+    check("errors.md", &program::run(Path::new("."), &["reference", "errors"]));
 }
 
 /// One command's help, without what all commands have, and the same for the commands below it.

@@ -5,5 +5,8 @@ mod conditional_create;
 mod crash;
 mod demo;
 mod examples;
+mod fhirpath;
 mod generated;
+mod search_parameter;
 mod second_opinion;
+mod ucum;

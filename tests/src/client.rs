@@ -65,6 +65,11 @@ impl Client {
         self.call(Method::PUT, path)
     }
 
+    /// PATCH.
+    pub fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
+    }
+
     /// DELETE.
     pub fn delete(&self, path: &str) -> Call {
         self.call(Method::DELETE, path)

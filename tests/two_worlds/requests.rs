@@ -2,7 +2,7 @@
 
 use fhir::json::Json;
 use fhir::{array, object};
-use search::generate::Generator;
+use search::generate::{Generator, Place};
 use tests::random::Random;
 use tests::{Answer, Client, url, world};
 
@@ -43,7 +43,8 @@ impl<'a> Requests<'a> {
     /// The next one; the server is to make up ids only where `creates` is true.
     pub(crate) fn next(&mut self, creates: bool) -> Request {
         match self.random.below(100) {
-            0..60 => self.search(creates),
+            0..52 => self.search(creates),
+            52..60 => self.probe(),
             60..72 => self.read(),
             72..78 => self.history(),
             78..84 => self.conditional_read(),
@@ -62,22 +63,29 @@ impl<'a> Requests<'a> {
             if creates && sorted_by_id {
                 continue;
             }
-            let mut pairs = search.pairs;
+            let (path, more) = search.place.path();
+            let is_plain = matches!(search.place, Place::Type(_));
+            let mut pairs: Vec<_> = more.into_iter().chain(search.pairs).collect();
             if self.random.chance(30) && !pairs.iter().any(|(name, _)| name == "_total") {
                 pairs.push(("_total".to_owned(), "accurate".to_owned()));
             }
-            if self.random.chance(15) {
-                pairs.push((
-                    "_revinclude".to_owned(),
-                    (*self.random.pick(&["Observation:subject", "Encounter:patient"])).to_owned(),
-                ));
+            if is_plain && self.random.chance(15) {
+                pairs.push(self.backwards());
             }
             if self.random.chance(20) {
-                let path = format!("{}/_search", search.resource_type);
+                let separator = if path.is_empty() { "" } else { "/" };
+                let path = format!("{path}{separator}_search");
                 return Request { method: "POST", path, headers: Vec::new(), body: Body::Form(url::query(&pairs)) };
             }
-            return Request::get(url::search(&search.resource_type, &pairs));
+            return Request::get(url::search(&path, &pairs));
         }
+    }
+
+    /// Includes what points at the matches, of whomever it is.
+    fn backwards(&mut self) -> (String, String) {
+        let names = ["_revinclude", "_revinclude:iterate"];
+        let values = ["Observation:subject", "Encounter:patient", "Observation:*", "Observation:performer"];
+        ((*self.random.pick(&names)).to_owned(), (*self.random.pick(&values)).to_owned())
     }
 
     fn read(&mut self) -> Request {
@@ -88,9 +96,13 @@ impl<'a> Requests<'a> {
 
     fn history(&mut self) -> Request {
         let path = self.some_path();
-        match self.random.below(3) {
+        let resource_type = path.split('/').next().unwrap_or("Patient").to_owned();
+        match self.random.below(6) {
             0 => Request::get(format!("{path}/_history")),
             1 => Request::get(format!("{path}/_history?_count=1")),
+            2 => Request::get(format!("{resource_type}/_history?_count={}", 1 + self.random.below(20))),
+            3 => Request::get(format!("{resource_type}/_history?_since=2020-01-01T00:00:00Z&_count=5")),
+            4 => Request::get("_history?_count=10".to_owned()),
             _ => Request::get(format!("{path}/_history/{}", self.random.below(4))),
         }
     }
@@ -148,6 +160,40 @@ impl<'a> Requests<'a> {
         Request { method: "POST", path: "Observation".to_owned(), headers, body: Body::Json(observation) }
     }
 
+    /// Questions about what is hidden, asked through what is not.
+    fn probe(&mut self) -> Request {
+        let probes = [
+            "Observation?subject:Patient._id=bo",
+            "Observation?performer:Practitioner._has:Observation:performer:subject=Patient/bo&_total=accurate",
+            "Practitioner?_has:Observation:performer:subject=Patient/bo",
+            "Practitioner?_has:Observation:performer:patient._id=chloe&_total=accurate",
+            "Practitioner?_has:Observation:performer:_has:Provenance:target:agent:missing=true",
+            "Organization?_has:Patient:organization:_id=bo,chloe,dov&_count=0",
+            "Organization?_has:Patient:organization:family:missing=false&_sort=name",
+            "Location?_has:Encounter:location:subject:not=Patient/ana",
+            "Observation?encounter.subject:Patient.family:missing=false&_sort=subject,-encounter",
+            "Observation?encounter:not=Encounter/bo-e0&_sort=-performer",
+            "Observation?_filter=performer re Practitioner/doc1 and not (subject re Patient/bo)",
+            "Observation?_filter=patient.birthdate gt 1900-01-01",
+            "Practitioner?_revinclude=Observation:performer&_revinclude:iterate=Encounter:participant",
+            "Practitioner?_revinclude=Encounter:*&_include:iterate=Encounter:subject&_include:iterate=Patient:*",
+            "Organization?_revinclude=Patient:organization&_revinclude:iterate=Observation:subject",
+            "?_type=Patient,Observation,Encounter&_total=accurate&_count=3",
+            "?_type=Patient,Practitioner,Basic,Group&_sort=_lastUpdated&_count=2",
+            "Patient/ana/Observation?performer.family:missing=false&_total=accurate",
+            "Patient/bo/Observation?_total=accurate",
+            "Practitioner/doc1/Observation?_total=accurate",
+            "Encounter/bo-e0/Observation",
+            "Patient/ana/*?_count=5",
+            "Patient/bo/*",
+            "Device?_has:Observation:device:_id=bo-o1",
+            "Patient?_list=1",
+            "Patient?_content=bo",
+            "Observation?code:text=heart&subject:identifier=urn:example:patients|bo&_total=estimate",
+        ];
+        Request::get((*self.random.pick(&probes)).to_owned())
+    }
+
     /// Paths that are not there, types without a right, parameters that are misspelt.
     fn odd(&mut self) -> Request {
         let paths = [
@@ -168,6 +214,9 @@ impl<'a> Requests<'a> {
             "Observation/bo-o1/$everything",
             "Patient/bo/$everything",
             "Observation?_cursor=AAAA",
+            "Patient/never-was/Observation",
+            "?_type=Nonsense",
+            "Group/_history",
             "metadata",
             "Group",
             "List",

@@ -18,7 +18,7 @@ const ARROWS: [(&str, &str, &[&str]); 13] = [
     (
         "server",
         "tributary",
-        &["adapters", "fhir", "migrations", "search", "simulators", "smart", "store", "validation"],
+        &["adapters", "fhir", "migrations", "profiles", "search", "simulators", "smart", "store", "validation"],
     ),
     ("tests", "tests", &["fhir", "search", "simulators", "smart"]),
     ("tests/tidy", "tidy", &[]),
