@@ -13,6 +13,8 @@ mod data;
 mod load;
 mod process;
 mod server;
+mod statements;
+mod synthea;
 mod table;
 mod workload;
 
@@ -56,23 +58,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         );
     }
     let mut text = String::new();
-    let mut searches = Vec::new();
+    let mut tables: Vec<(usize, Vec<table::Row>)> = Vec::new();
     for &observations in &arguments.observations {
         let rows = measure(arguments, &binary, observations)?;
-        searches.push((
-            observations,
-            rows.iter().find(|row| row.name == workload::SEARCH).map(|row| row.measured.cpu_micros),
-        ));
         let engine = if arguments.database.is_some() { "given database" } else { "SQLite" };
         writeln!(text, "\n{observations} Observations, {engine}, {} connections:\n", arguments.connections)?;
         text.push_str(&table::render(&rows));
+        tables.push((observations, rows));
     }
-    if let ([(small, Some(Some(before))), .., (large, Some(Some(after)))], true) = (&searches[..], searches.len() > 1) {
-        writeln!(
-            text,
-            "\nA search costs {:.2} times as much CPU with {large} Observations as with {small}.",
-            after / before
-        )?;
+    if let [(small, before), .., (large, after)] = tables.as_slice() {
+        writeln!(text, "\nCPU of a request with {large} Observations, as multiple of that with {small}:\n")?;
+        text.push_str(&table::growth(before, after));
     }
     print(&text);
     Ok(())
@@ -91,7 +87,7 @@ fn measure(arguments: &Arguments, binary: &Path, observations: usize) -> Result<
     plan.write(&file)?;
     let mut server = server::Server::load_and_start(binary, &folder, &database, &file)?;
     std::fs::remove_file(&file)?;
-    let driver = load::Driver { connections: arguments.connections, length: Duration::from_secs(arguments.seconds) };
+    let driver = load::Driver::new(arguments.connections, Duration::from_secs(arguments.seconds));
     let mut rows = workload::run(&server, &plan, driver)?;
     server.stop();
     let samples = workload::samples(&rows);

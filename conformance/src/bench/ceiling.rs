@@ -12,26 +12,15 @@ use rusqlite::Connection;
 use super::data::Plan;
 use super::load::{Driver, Measured, Request, request};
 use super::server::{Server, free_address};
+use super::statements::{self, STATEMENTS};
 use super::table::Row;
 use super::workload::Samples;
 use super::{Failure, process};
 
 pub(crate) const SAME_RESOURCE: &str = "ceiling: actix-web, same resource";
 pub(crate) const SAME_PAGE: &str = "ceiling: actix-web, same page";
-pub(crate) const ROW: &str = "ceiling: actix-web + SQLite primary key";
-pub(crate) const PAGE: &str = "ceiling: actix-web + SQLite range scan, 50 rows";
 pub(crate) const INSERT: &str = "ceiling: SQLite insert + 10 index rows, one a commit";
 pub(crate) const INSERT_GROUPED: &str = "ceiling: SQLite insert + 10 index rows, as many a commit as connections";
-
-const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-    CREATE TABLE resource (rid INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
-    CREATE TABLE entry (patient INTEGER, code INTEGER, moment INTEGER, rid INTEGER, PRIMARY KEY (patient, code, moment DESC, rid DESC)) STRICT, WITHOUT ROWID;
-    CREATE TABLE written (rid INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
-    CREATE TABLE written_entry (param INTEGER, value INTEGER, rid INTEGER, PRIMARY KEY (param, value, rid)) STRICT, WITHOUT ROWID;";
-
-const SELECT_ROW: &str = "SELECT body FROM resource WHERE rid = ?1";
-const SELECT_PAGE: &str = "SELECT group_concat(body) FROM (SELECT body FROM entry JOIN resource USING (rid)
-    WHERE patient = ?1 AND code = ?2 ORDER BY moment DESC, rid DESC LIMIT 50)";
 
 /// Index rows of one insert.
 const INDEX_ROWS: i64 = 10;
@@ -61,8 +50,7 @@ pub(crate) fn serve(arguments: &CeilingArguments) -> Result<(), Failure> {
             .app_data(database.clone())
             .route("/resource", web::get().to(move || std::future::ready(fhir_json(resource.clone()))))
             .route("/page", web::get().to(move || std::future::ready(fhir_json(page.clone()))))
-            .route("/row/{rid}", web::get().to(row))
-            .route("/rows/{patient}/{code}", web::get().to(rows))
+            .route("/sql/{statement}/{a}/{b}", web::get().to(run))
     });
     actix_web::rt::System::new().block_on(server.bind(arguments.listen)?.run())?;
     Ok(())
@@ -78,18 +66,19 @@ pub(crate) fn measure(folder: &Path, plan: &Plan, driver: Driver, samples: &Samp
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["ceiling", "--listen", &address.to_string(), "--folder"]).arg(folder);
     let server = Server::start(&mut command, address, String::new())?;
-    let observations = plan.observations();
-    let row = |number: usize| request("GET", &format!("/row/{}", number.wrapping_mul(7919) % observations), "", "");
-    let page = |number: usize| {
-        let path = format!("/rows/{}/{}", number.wrapping_mul(31) % plan.patients(), number % 4);
-        request("GET", &path, "", "")
-    };
     let same = |path: &'static str| move |_: usize| request("GET", path, "", "");
     let (same_resource, same_page) = (same("/resource"), same("/page"));
-    let workloads: [(&'static str, &Request<'_>); 4] =
-        [(SAME_RESOURCE, &same_resource), (SAME_PAGE, &same_page), (ROW, &row), (PAGE, &page)];
+    let mut workloads: Vec<(&'static str, Box<Request<'_>>)> =
+        vec![(SAME_RESOURCE, Box::new(same_resource)), (SAME_PAGE, Box::new(same_page))];
+    for (index, statement) in STATEMENTS.iter().enumerate() {
+        let ask = move |number: usize| {
+            let (a, b) = (statement.values)(number, plan);
+            request("GET", &format!("/sql/{index}/{a}/{b}"), "", "")
+        };
+        workloads.push((statement.name, Box::new(ask)));
+    }
     let mut table = Vec::new();
-    for (name, make) in workloads {
+    for (name, make) in &workloads {
         eprintln!("measuring: {name}");
         table.push(Row::new(name, driver.drive(server.address, server.process(), make)?));
     }
@@ -105,12 +94,10 @@ fn fhir_json(body: impl Into<web::Bytes>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/fhir+json").body(body.into())
 }
 
-async fn row(database: web::Data<PathBuf>, rid: web::Path<i64>) -> actix_web::Result<HttpResponse> {
-    select(&database, SELECT_ROW, [*rid])
-}
-
-async fn rows(database: web::Data<PathBuf>, key: web::Path<(i64, i64)>) -> actix_web::Result<HttpResponse> {
-    select(&database, SELECT_PAGE, <[i64; 2]>::from(*key))
+async fn run(database: web::Data<PathBuf>, path: web::Path<(usize, i64, i64)>) -> actix_web::Result<HttpResponse> {
+    let (statement, a, b) = *path;
+    let statement = STATEMENTS.get(statement).ok_or_else(|| actix_web::error::ErrorNotFound("no such statement"))?;
+    select(&database, statement.sql, [a, b])
 }
 
 fn select(database: &Path, sql: &str, parameters: impl rusqlite::Params) -> actix_web::Result<HttpResponse> {
@@ -126,16 +113,24 @@ fn select(database: &Path, sql: &str, parameters: impl rusqlite::Params) -> acti
 
 /// As many rows as the server has, each as long as one of its resources.
 fn fill(connection: &mut Connection, plan: &Plan, body: &str) -> Result<(), Failure> {
-    connection.execute_batch(SCHEMA)?;
+    connection.execute_batch(statements::SCHEMA)?;
     let transaction = connection.transaction()?;
     {
         let mut resource = transaction.prepare("INSERT INTO resource VALUES (?1, ?2)")?;
-        let mut entry = transaction.prepare("INSERT INTO entry VALUES (?1, ?2, ?3, ?4)")?;
+        let mut entry = transaction.prepare("INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut patient = transaction.prepare("INSERT INTO patient VALUES (?1, ?2, ?3)")?;
+        for number in 0..plan.patients() {
+            patient.execute((number as i64, format!("family{}", number % 997), body))?;
+        }
         for number in 0..plan.observations() {
             let (patient, turn) = (number % plan.patients(), number / plan.patients());
             resource.execute((number as i64, body))?;
-            entry.execute((patient as i64, (turn % 4) as i64, turn as i64, number as i64))?;
+            let value = 90 + number % 80;
+            let code = turn % Plan::codes();
+            entry.execute((patient as i64, code as i64, turn as i64, number as i64, value as i64))?;
         }
+        drop((resource, entry, patient));
+        transaction.execute_batch(statements::INDEXES)?;
     }
     transaction.commit()?;
     Ok(())

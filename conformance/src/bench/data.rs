@@ -10,13 +10,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 
-/// Vital signs by LOINC code: code, name, unit, lowest value, span.
-const SIGNS: [(&str, &str, &str, usize, usize); 4] = [
+/// Vital signs by LOINC code: code, name, unit, lowest value, span. The last is a panel of two.
+const SIGNS: [(&str, &str, &str, usize, usize); 5] = [
     ("8867-4", "Heart rate", "/min", 50, 80),
     ("59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry", "%", 90, 10),
     ("29463-7", "Body weight", "kg", 45, 80),
     ("8310-5", "Body temperature", "Cel", 36, 4),
+    ("85354-9", "Blood pressure panel", "mm[Hg]", 90, 80),
 ];
+const PANEL: &str = "85354-9";
+/// Components of the panel: code, name, by how much it is below the panel's number.
+const COMPONENTS: [(&str, &str, usize); 2] =
+    [("8480-6", "Systolic blood pressure", 0), ("8462-4", "Diastolic blood pressure", 40)];
 
 /// Vital signs of each patient: enough for more than a page of each code.
 const PER_PATIENT: usize = 256;
@@ -45,6 +50,11 @@ impl Plan {
     /// Logical id of a loaded Observation.
     pub(crate) fn observation_id(&self, number: usize) -> String {
         format!("o{}", number % self.observations())
+    }
+
+    /// Of how many codes a patient has Observations.
+    pub(crate) fn codes() -> usize {
+        SIGNS.len()
     }
 
     /// Logical id of a loaded patient.
@@ -77,13 +87,27 @@ impl Plan {
             "effectiveDateTime": format!(
                 "2025-{:02}-{:02}T{:02}:{:02}:00Z", turn / 28 % 12 + 1, turn % 28 + 1, number % 24, number / 24 % 60
             ),
-            "valueQuantity": object! {
-                "value": Json::Number(format!("{}.{}", lowest + number % span, number % 10).into()),
+        };
+        let quantity = |whole: usize| {
+            object! {
+                "value": Json::Number(format!("{whole}.{}", number % 10).into()),
                 "unit": unit,
                 "system": "http://unitsofmeasure.org",
                 "code": unit,
-            },
+            }
         };
+        let value = lowest + number % span;
+        if let Some(members) = observation.as_object_mut() {
+            if code == PANEL {
+                let component = |(code, name, below): (&str, &str, usize)| {
+                    let coding = object! { "system": "http://loinc.org", "code": code, "display": name };
+                    object! { "code": object! { "coding": array![coding] }, "valueQuantity": quantity(value - below) }
+                };
+                members.insert("component", COMPONENTS.map(component).to_vec());
+            } else {
+                members.insert("valueQuantity", quantity(value));
+            }
+        }
         if let (Some(id), Some(members)) = (id, observation.as_object_mut()) {
             members.insert_at(1, "id", id);
         }

@@ -19,6 +19,8 @@ pub(crate) struct Driver {
     pub(crate) connections: usize,
     /// For how long.
     pub(crate) length: Duration,
+    /// Requests that are sent at most.
+    pub(crate) most: usize,
 }
 
 /// What came of it.
@@ -30,6 +32,8 @@ pub(crate) struct Measured {
     pub(crate) p50: u32,
     /// 99th percentile, microseconds.
     pub(crate) p99: u32,
+    /// Answered requests.
+    pub(crate) count: usize,
     /// CPU microseconds of the server for each request, where its process is known.
     pub(crate) cpu_micros: Option<f64>,
     /// Resident memory after the run, MiB.
@@ -54,6 +58,21 @@ pub(crate) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<
 }
 
 impl Driver {
+    /// Keeps so many connections open for so long.
+    pub(crate) fn new(connections: usize, length: Duration) -> Self {
+        Driver { connections, length, most: usize::MAX }
+    }
+
+    /// The same with at most this many requests.
+    pub(crate) fn at_most(self, most: usize) -> Self {
+        Driver { most, ..self }
+    }
+
+    /// The same without an end but that of the requests.
+    pub(crate) fn until_done(self) -> Self {
+        Driver { length: Duration::from_hours(1), ..self }
+    }
+
     /// Drives the server at `address`, process `server`, and measures it; any answer but 2xx ends the run.
     pub(crate) fn drive(self, address: SocketAddr, server: u32, make: &Request<'_>) -> Result<Measured, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -61,7 +80,7 @@ impl Driver {
         let started = Instant::now();
         let run = RefCell::new(Run::default());
         runtime.block_on(async {
-            let workers = (0..self.connections).map(|_| work(address, &run, make, started + self.length));
+            let workers = (0..self.connections).map(|_| work(address, &run, make, started + self.length, self.most));
             try_join_all(workers).await
         })?;
         let seconds = started.elapsed().as_secs_f64();
@@ -72,6 +91,7 @@ impl Driver {
         let at = |share: usize| latencies.get(count * share / 100).copied().unwrap_or_default();
         Ok(Measured {
             rate: count as f64 / seconds,
+            count,
             p50: at(50),
             p99: at(99),
             cpu_micros: Some(used as f64 / count.max(1) as f64),
@@ -79,6 +99,12 @@ impl Driver {
             sample,
         })
     }
+}
+
+/// The body of one answer.
+pub(crate) fn get(address: SocketAddr, path: &str, token: &str) -> Result<Vec<u8>, Failure> {
+    let one = Driver::new(1, Duration::from_mins(1)).at_most(1);
+    Ok(one.drive(address, std::process::id(), &|_| request("GET", path, token, ""))?.sample)
 }
 
 #[derive(Default)]
@@ -89,13 +115,22 @@ struct Run {
 }
 
 /// One connection: request, answer, request, until the time is over.
-async fn work(address: SocketAddr, run: &RefCell<Run>, make: &Request<'_>, end: Instant) -> Result<(), Failure> {
+async fn work(
+    address: SocketAddr,
+    run: &RefCell<Run>,
+    make: &Request<'_>,
+    end: Instant,
+    most: usize,
+) -> Result<(), Failure> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(1 << 17);
     while Instant::now() < end {
         let number = {
             let mut run = run.borrow_mut();
+            if run.next == most {
+                break;
+            }
             run.next += 1;
             run.next
         };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::load::Measured;
-use super::{ceiling, ceiling_postgres, workload};
+use super::{ceiling, ceiling_postgres, statements, workload};
 
 /// One line of the table.
 pub(crate) struct Row {
@@ -24,18 +24,23 @@ impl Row {
 
 /// Which ceilings a row is compared with.
 const CEILINGS: [(&str, &[&str]); 4] = [
-    (workload::READ, &[ceiling::SAME_RESOURCE, ceiling::ROW, ceiling_postgres::ROW]),
-    (workload::SEARCH, &[ceiling::SAME_PAGE, ceiling::PAGE, ceiling_postgres::PAGE]),
+    (workload::READ, &[ceiling::SAME_RESOURCE, ceiling_postgres::ROW]),
+    (workload::VREAD, &[ceiling::SAME_RESOURCE]),
+    (workload::SEARCH, &[ceiling::SAME_PAGE, ceiling_postgres::PAGE]),
     (workload::CREATE, &[ceiling::INSERT, ceiling::INSERT_GROUPED, ceiling_postgres::INSERT]),
-    (workload::TRANSACTION, &[]),
 ];
+
+/// Names of the ceilings of a row.
+fn ceilings(name: &str) -> impl Iterator<Item = &'static str> {
+    let fixed = CEILINGS.iter().filter(move |(row, _)| *row == name).flat_map(|(_, ceilings)| ceilings.iter().copied());
+    fixed.chain(statements::STATEMENTS.iter().filter(move |it| it.of.contains(&name)).map(|it| it.name))
+}
 
 /// Fills in the ratios.
 pub(crate) fn relate(rows: &mut [Row]) {
-    for (name, ceilings) in CEILINGS {
-        let Some(index) = rows.iter().position(|row| row.name == name) else { continue };
+    for index in 0..rows.len() {
         let mut ratios = Vec::new();
-        for &other in ceilings {
+        for other in ceilings(rows[index].name) {
             let Some(ceiling) = rows.iter().find(|row| row.name == other) else { continue };
             let (mine, bare) = (&rows[index].measured, &ceiling.measured);
             let mut text = format!("{other}: {:.2} × rate", mine.rate / bare.rate);
@@ -46,6 +51,18 @@ pub(crate) fn relate(rows: &mut [Row]) {
         }
         rows[index].ratios = ratios;
     }
+}
+
+/// How CPU costs grew from one table to another.
+pub(crate) fn growth(before: &[Row], after: &[Row]) -> String {
+    let mut text = String::from("| what | growth |\n|---|--:|\n");
+    for row in after {
+        let small = before.iter().find(|it| it.name == row.name).and_then(|it| it.measured.cpu_micros);
+        if let (Some(small), Some(large)) = (small.filter(|micros| *micros > 0.0), row.measured.cpu_micros) {
+            let _ = writeln!(text, "| {} | {:.2} |", row.name, large / small);
+        }
+    }
+    text
 }
 
 /// The table as Markdown.
