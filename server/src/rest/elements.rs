@@ -144,7 +144,7 @@ fn summary_of(definition: &TypeDefinition, element: &Element, value: &Json) -> O
     let Json::Object(members) = value else { return Some(value.clone()) };
     let mut kept = Object::new();
     for (name, member) in members.iter() {
-        if MODIFIERS.contains(&name) {
+        if name == "resourceType" || MODIFIERS.contains(&name) {
             kept.insert(name, member.clone());
         } else {
             keep_summary(definition, members, (name, member), &mut kept);
