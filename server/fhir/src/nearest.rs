@@ -12,22 +12,25 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec
     near.into_iter().take(3).map(|(_, candidate)| candidate).collect()
 }
 
-/// How many letters must be inserted, removed, exchanged or swapped with their neighbour.
-fn distance(left: &str, right: &str) -> usize {
+/// How many letters must be inserted, removed, replaced or swapped with their neighbour to make one of the
+/// other; the time is the product of their lengths.
+pub fn distance(left: &str, right: &str) -> usize {
     let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=right.len()).collect()];
-    for (i, one) in left.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, other) in right.iter().enumerate() {
-            let mut least = (rows[i][j] + usize::from(one != other)).min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *one == right[j - 1] && left[i - 1] == *other {
-                least = least.min(rows[i - 1][j - 1] + 1);
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (row, letter) in left.iter().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, other) in right.iter().enumerate() {
+            let mut cost =
+                (above[column] + usize::from(letter != other)).min(above[column + 1] + 1).min(current[column] + 1);
+            if row > 0 && column > 0 && *letter == right[column - 1] && left[row - 1] == *other {
+                cost = cost.min(before[column - 1] + 1);
             }
-            row.push(least);
+            current.push(cost);
         }
-        rows.push(row);
+        before = std::mem::replace(&mut above, current);
     }
-    rows[left.len()][right.len()]
+    above[right.len()]
 }
 
 #[cfg(test)]

@@ -34,11 +34,8 @@ macro_rules! with_session {
 macro_rules! with_long_session {
     ($store:expr, $session:ident => $work:expr) => {
         match $store.engine() {
-            $crate::EngineKind::Sqlite { .. } => {
+            $crate::EngineKind::Sqlite { readers, .. } => {
                 let store = $store.clone();
-                let $crate::EngineKind::Sqlite { readers, .. } = $store.engine() else {
-                    return Err($crate::StoreError::Stopped);
-                };
                 let _turn = readers.turn().await?;
                 let work = move || {
                     let $crate::EngineKind::Sqlite { readers, .. } = store.engine() else {
