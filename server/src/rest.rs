@@ -55,6 +55,13 @@ pub struct Context {
     pub random: Random,
 }
 
+impl Context {
+    /// A logical id that no resource has.
+    pub fn fresh_id(&self) -> String {
+        self.random.ordered_uuid(self.clock.now())
+    }
+}
+
 /// A resource that is checked, indexed and written but for its version: what is left costs a transaction nothing.
 #[derive(Clone, Debug)]
 pub struct Prepared {

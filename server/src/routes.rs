@@ -5,7 +5,7 @@
 
 use actix_web::http::{Method, header};
 use actix_web::middleware::from_fn;
-use actix_web::{HttpRequest, HttpResponse, guard, web};
+use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
 use fhir::outcome::{Issue, IssueCode};
 
 use crate::error::Error;
@@ -38,16 +38,27 @@ macro_rules! routes {
             &[$(Row { method: stringify!($method), path: $path, what: $what }),*];
 
         fn $configure(routes: &mut web::ServiceConfig) {
-            $(routes.route($path, method(Method::$method).to($handler));)*
+            register(routes, vec![$((Method::$method, $path, web::to($handler))),*]);
         }
     };
 }
 
 routes! {
-    /// FHIR, below [`FHIR`].
+    /// FHIR, below [`FHIR`]. Paths are tried in this order, so what is asked most stands first.
     FHIR_ROUTES, fhir {
         GET    "/metadata" => capabilities::handler, "what this server can do; no token";
         GET    "/.well-known/smart-configuration" => oauth::metadata::smart_configuration, "SMART discovery; no token";
+        GET    "/OperationDefinition/tributary-{own}" => operation::definition_handler, "definition of an operation; no token";
+        GET    "/{type}/{id}" => read::handler, "read";
+        PUT    "/{type}/{id}" => update::handler, "update, update as create";
+        PATCH  "/{type}/{id}" => patch::handler, "patch: JSON Patch, FHIRPath Patch";
+        DELETE "/{type}/{id}" => delete::handler, "delete";
+        GET    "/{type}" => search::handler, "search";
+        POST   "/{type}" => create::handler, "create, conditional create";
+        PUT    "/{type}" => update::conditional_handler, "conditional update";
+        PATCH  "/{type}" => patch::conditional_handler, "conditional patch";
+        DELETE "/{type}" => delete::conditional_handler, "conditional delete";
+        GET    "/{type}/{id}/_history/{version}" => vread::handler, "read of a version";
         GET    "/{operation:[$][\\w-]*}" => operation::handler, "operation on the system";
         POST   "/{operation:[$][\\w-]*}" => operation::handler, "operation on the system";
         GET    "/{type}/{operation:[$][\\w-]*}" => operation::handler, "operation on a type";
@@ -56,7 +67,6 @@ routes! {
         POST   "/{type}/{id}/{operation:[$][\\w-]*}" => operation::handler, "operation on an instance";
         GET    "/{type}/{id}/_history/{version}/{operation:[$][\\w-]*}" => operation::handler, "operation on a version";
         POST   "/{type}/{id}/_history/{version}/{operation:[$][\\w-]*}" => operation::handler, "operation on a version";
-        GET    "/OperationDefinition/tributary-{own}" => operation::definition_handler, "definition of an operation; no token";
         POST   "" => bundle::handler, "batch, transaction";
         POST   "/" => bundle::handler, "batch, transaction";
         GET    "" => search::system::handler, "search of several types";
@@ -64,20 +74,10 @@ routes! {
         POST   "/_search" => search::system::form_handler, "search of several types with a form";
         POST   "/{type}/_search" => search::form_handler, "search with a form";
         GET    "/_history" => history::system_handler, "history of the system";
-        GET    "/{type}" => search::handler, "search";
-        POST   "/{type}" => create::handler, "create, conditional create";
-        PUT    "/{type}" => update::conditional_handler, "conditional update";
-        PATCH  "/{type}" => patch::conditional_handler, "conditional patch";
-        DELETE "/{type}" => delete::conditional_handler, "conditional delete";
         GET    "/_async/{id}" => asynchronous::status_handler, "how far an asynchronous request is; its answer";
         DELETE "/_async/{id}" => asynchronous::delete_handler, "cancels or forgets an asynchronous request";
         GET    "/{type}/_history" => history::type_handler, "history of a type";
-        GET    "/{type}/{id}" => read::handler, "read";
-        PUT    "/{type}/{id}" => update::handler, "update, update as create";
-        PATCH  "/{type}/{id}" => patch::handler, "patch: JSON Patch, FHIRPath Patch";
-        DELETE "/{type}/{id}" => delete::handler, "delete";
         GET    "/{type}/{id}/_history" => history::handler, "history of an instance";
-        GET    "/{type}/{id}/_history/{version}" => vread::handler, "read of a version";
         GET    "/{type}/{id}/{member}" => search::compartment::handler, "search in a compartment; * for all types";
         POST   "/{type}/{id}/{member}/_search" => search::compartment::form_handler, "search in a compartment with a form";
     }
@@ -117,11 +117,33 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes.default_service(web::to(unmatched));
 }
 
-fn method(method: Method) -> actix_web::Route {
-    match method {
-        Method::GET => web::route().guard(guard::Any(guard::Get()).or(guard::Head())),
-        other => web::method(other),
+/// One resource a path: matching a request against it is most of what routing costs.
+fn register(routes: &mut web::ServiceConfig, rows: Vec<(Method, &'static str, Route)>) {
+    let mut paths: Vec<(&str, Vec<(Method, Route)>)> = Vec::new();
+    for (method, path, route) in rows {
+        match paths.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, methods)) => methods.push((method, route)),
+            None => paths.push((path, vec![(method, route)])),
+        }
     }
+    for (path, methods) in paths {
+        let known: Vec<Method> = methods.iter().map(|(method, _)| method.clone()).collect();
+        // A method that a path does not have may be one of a more general path after it.
+        let known = guard::fn_guard(move |context| known.iter().any(|it| answers(it, &context.head().method)));
+        let resource = methods.into_iter().fold(web::resource(pattern(path)).guard(known), |resource, (own, route)| {
+            resource.route(route.guard(guard::fn_guard(move |context| answers(&own, &context.head().method))))
+        });
+        routes.service(resource);
+    }
+}
+
+fn answers(row: &Method, asked: &Method) -> bool {
+    row == asked || (row == Method::GET && asked == Method::HEAD)
+}
+
+/// Types and ids begin otherwise than what FHIR adds to them: `$everything`, `_search`, `.well-known`.
+fn pattern(path: &str) -> String {
+    path.replace("{type}", "{type:[^$_./][^/]*}").replace("/{id}", "/{id:[^$_/][^/]*}")
 }
 
 /// The methods of a path to `OPTIONS`; 405 to others where the path is known, else 404.
@@ -178,7 +200,8 @@ fn matches(pattern: &str, path: &str) -> bool {
             (Some(name), Some(_)) if name.ends_with(":.*}") => return true,
             (Some(name), Some(segment)) if name.starts_with('{') => {
                 let is_operation = segment.starts_with('$');
-                if segment.is_empty() || is_operation != name.starts_with("{operation:") {
+                let is_reserved = segment.starts_with('_') && matches!(name, "{type}" | "{id}");
+                if segment.is_empty() || is_reserved || is_operation != name.starts_with("{operation:") {
                     return false;
                 }
             }

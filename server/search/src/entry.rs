@@ -74,8 +74,13 @@ pub enum IndexValue {
     Reference(Target),
     /// uri, url, canonical, oid, uuid: as written.
     Uri(String),
-    /// One value of each component of a composite parameter, in the order of its definition; two or three.
-    Composite(Vec<IndexValue>),
+    /// One element of a composite parameter.
+    Composite {
+        /// One value of each component, in the order of the definition; two or three.
+        values: Vec<IndexValue>,
+        /// Its quantity in canonical units of UCUM, as value and unit, if it has one with such a unit.
+        canonical: Option<(Decimal, String)>,
+    },
 }
 
 /// The system of a token of [`Aspect::OfType`](crate::query::Aspect::OfType): an identifier's type.

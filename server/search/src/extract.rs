@@ -27,8 +27,8 @@ mod uri;
 /// Most entries of one resource: each is a row of the index, and all are written in one transaction. (IN-17)
 pub const MOST_ENTRIES: usize = 100_000;
 
-/// Is answered from the resource's own row, and is not known yet when a resource is indexed for a write.
-const LAST_UPDATED: &str = "_lastUpdated";
+/// Are answered from the resource's own row.
+const NOT_INDEXED: [&str; 2] = ["_id", "_lastUpdated"];
 
 /// Why a resource cannot be indexed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +69,7 @@ pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Ex
     let mut chronology = NO_CHRONOLOGY;
     for parameter in registry.written(resource_type) {
         let Kind::Indexed(kind) = parameter.kind else { continue };
-        if parameter.code == LAST_UPDATED {
+        if NOT_INDEXED.contains(&parameter.code.as_str()) {
             continue;
         }
         let first = entries.all.len();
@@ -115,7 +115,7 @@ impl Entries {
         }
         self.each(elements, |name, json, found| values_of(kind, name, json, base, found));
         if kind == ParamKind::Quantity {
-            let canonical: Vec<IndexValue> = self.values.iter().filter_map(quantity::canonical).collect();
+            let canonical: Vec<IndexValue> = self.values.iter().filter_map(quantity::canonical_entry).collect();
             self.keep(parameter.id);
             self.values = canonical;
             self.keep(parameter.aspect_id(Aspect::Canonical));
@@ -160,18 +160,14 @@ impl Entries {
 
 fn composites(parameter: &Parameter, resource: &Json, base: &str, entries: &mut Entries) -> Result<(), ExtractError> {
     let elements = parameter.select_components(resource).map_err(|message| failed(parameter, message))?;
-    let mut canonical = Vec::new();
     for element in &elements {
-        let Some((plain, converted)) = composite::combinations(&parameter.components, element, base) else {
+        let Some(combinations) = composite::combinations(&parameter.components, element, base) else {
             let most = composite::MOST_COMBINATIONS;
             return Err(failed(parameter, format!("an element has more than {most} combinations of values")));
         };
-        entries.values.extend(plain);
-        canonical.extend(converted);
+        entries.values.extend(combinations);
     }
     entries.keep(parameter.id);
-    entries.values = canonical;
-    entries.keep(parameter.aspect_id(Aspect::Canonical));
     Ok(())
 }
 
@@ -225,7 +221,7 @@ fn key(value: &IndexValue) -> String {
         IndexValue::Reference(Target::Local { resource_type, id }) => format!("{resource_type}/{id}"),
         IndexValue::Reference(Target::Url(url)) => format!(" {url}"),
         IndexValue::Uri(uri) => uri.clone(),
-        IndexValue::Composite(values) => {
+        IndexValue::Composite { values, .. } => {
             values.iter().map(key).fold(String::new(), |all, one| format!("{all}{}:{one}", one.len()))
         }
     }

@@ -19,7 +19,7 @@ use crate::entry::ParamId;
 use crate::filter::select::select;
 use crate::filter::values::Value;
 use crate::filter::words::WordList;
-use crate::query::{Filter, Param, ParamKind, Query, Words};
+use crate::query::{Aspect, Filter, Param, ParamKind, Query, Words};
 use crate::registry::registry;
 use crate::view::{Compartment, TypeRule, View};
 use link::{Links, Seat};
@@ -64,7 +64,7 @@ pub struct World<'a> {
 /// What was read from one resource so far.
 #[derive(Debug, Default)]
 struct Read {
-    values: RefCell<HashMap<ParamId, Option<Rc<[Value]>>>>,
+    values: RefCell<HashMap<(ParamId, Aspect), Option<Rc<[Value]>>>>,
     narrative: OnceCell<Rc<WordList>>,
     content: OnceCell<Rc<WordList>>,
     chronology: OnceCell<Option<i64>>,
@@ -120,11 +120,11 @@ impl<'a> World<'a> {
 
     fn values(&self, index: usize, param: &Param) -> Option<Rc<[Value]>> {
         let read = &self.read[index].values;
-        if let Some(known) = read.borrow().get(&param.id) {
+        if let Some(known) = read.borrow().get(&(param.id, param.aspect)) {
             return known.clone();
         }
         let values = select(param, self.rows[index].resource, self.base).map(Rc::from);
-        read.borrow_mut().insert(param.id, values.clone());
+        read.borrow_mut().insert((param.id, param.aspect), values.clone());
         values
     }
 

@@ -216,6 +216,19 @@ pub struct Param {
     /// by another parameter (`Observation.performer`), so the reference itself is to be checked still wherever a
     /// resource lies in more than one compartment or is a Patient, which lies in its own.
     pub compartment: bool,
+    /// Identities of the parameters whose rows are its rows too; empty if it has rows of its own.
+    /// See [`crate::registry::Parameter::members`].
+    pub members: Vec<ParamId>,
+}
+
+impl Param {
+    /// The parameters under which its rows stand: itself, or its members.
+    pub fn held_as(&self) -> Vec<Param> {
+        if self.members.is_empty() {
+            return vec![self.clone()];
+        }
+        self.members.iter().map(|id| Param { id: *id, members: Vec::new(), ..self.clone() }).collect()
+    }
 }
 
 /// What of a parameter's elements is indexed and compared. Each aspect has an identity of its own in the index.

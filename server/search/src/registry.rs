@@ -11,6 +11,7 @@ use crate::compartment;
 use crate::query::ParamKind;
 
 mod definition;
+mod members;
 mod parameter;
 mod union;
 
@@ -107,10 +108,11 @@ impl Registry {
         self.types.get(resource_type).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// The parameters that resources of a type are indexed by: those of [`parameters`](Self::parameters), and those
-    /// that are leaving.
+    /// The parameters that resources of a type are indexed by: those of [`parameters`](Self::parameters) that have
+    /// rows of their own, and those that are leaving.
     pub fn written(&self, resource_type: &str) -> impl Iterator<Item = &Arc<Parameter>> {
-        self.parameters(resource_type).chain(self.leaving.get(resource_type).into_iter().flatten())
+        let own = self.parameters(resource_type).filter(|parameter| parameter.members.is_empty());
+        own.chain(self.leaving.get(resource_type).into_iter().flatten())
     }
 
     /// The parameter `code` of a type.
@@ -160,6 +162,7 @@ impl Registry {
         }
         for (name, parameters) in &mut types {
             mark_compartment(name, parameters);
+            members::mark(name, parameters);
         }
         let share = |parameters: BTreeMap<String, Parameter>| {
             parameters.into_iter().map(|(code, parameter)| (code, Arc::new(parameter))).collect()

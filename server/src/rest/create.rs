@@ -62,7 +62,7 @@ pub fn prepare(
     access::decide(&context.caller, Interaction::Create, resource_type)?;
     let if_none_exist = if_none_exist.map(|text| Criteria::prepare(context, resource_type, text)).transpose()?;
     refuse_conditional_references(&resource)?;
-    let prepared = Prepared::new(context, resource_type, &context.random.uuid(), resource)?;
+    let prepared = Prepared::new(context, resource_type, &context.fresh_id(), resource)?;
     Ok(Create { prepared, if_none_exist })
 }
 

@@ -111,7 +111,7 @@ pub async fn prepare(
 ) -> Result<Update, Error> {
     access::decide(&context.caller, Interaction::Update, resource_type)?;
     let stated_id = resource.str("id").map(str::to_owned);
-    let fresh_id = context.random.uuid();
+    let fresh_id = context.fresh_id();
     let (id, criteria) = match aim {
         Aim::Id(id) => {
             check_stated(resource_type, id, &resource)?;

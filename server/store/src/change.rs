@@ -267,7 +267,7 @@ impl Tx {
         let patient = self.known().types.id("Patient");
         let mut keys: Vec<ResourceKey> = extracted.patients.iter().map(|id| (patient, id.clone())).collect();
         for entry in &extracted.entries {
-            let values = if let IndexValue::Composite(values) = &entry.value {
+            let values = if let IndexValue::Composite { values, .. } = &entry.value {
                 values
             } else {
                 std::slice::from_ref(&entry.value)
@@ -384,7 +384,7 @@ fn tables_of(extracted: &Extracted) -> i64 {
         IndexValue::Quantity { .. } => Table::Quantity,
         IndexValue::Reference(_) => Table::Reference,
         IndexValue::Uri(_) => Table::Uri,
-        IndexValue::Composite(_) => Table::Composite,
+        IndexValue::Composite { .. } => Table::Composite,
     };
     extracted.entries.iter().fold(Table::Listing.bit(), |bits, entry| bits | table(&entry.value).bit())
 }

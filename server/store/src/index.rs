@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use fhir::decimal::Decimal;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, Value};
 use search::entry::{Extracted, IndexValue, Target};
@@ -86,6 +87,8 @@ impl Table {
                 "folded",
                 "exact",
                 "third",
+                "canonical",
+                "canonical_unit",
                 "element",
                 "patient",
                 "chronology",
@@ -210,8 +213,8 @@ impl Tx {
                 IndexValue::Uri(value) => {
                     add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]);
                 }
-                IndexValue::Composite(values) => {
-                    if let Some(row) = self.composite_row(values) {
+                IndexValue::Composite { values, canonical } => {
+                    if let Some(row) = self.composite_row(values, canonical.as_ref()) {
                         add(Table::Composite, [vec![param], row].concat());
                     }
                 }
@@ -230,7 +233,7 @@ impl Tx {
     }
 
     /// The columns `first` to `element` of an element that has these values; none if the table has no place for them.
-    fn composite_row(&mut self, values: &[IndexValue]) -> Option<Vec<Cell>> {
+    fn composite_row(&mut self, values: &[IndexValue], canonical: Option<&(Decimal, String)>) -> Option<Vec<Cell>> {
         let zero = Cell::Integer(0);
         let mut keys = [zero.clone(), zero.clone()];
         let (mut interval, mut units) = ([zero.clone(), zero.clone()], [zero.clone(), zero.clone(), zero]);
@@ -263,6 +266,9 @@ impl Tx {
         let [number, third] = numbers;
         let mut row: Vec<Cell> = keys.into_iter().chain(interval).chain([number]).chain(units).chain(texts).collect();
         row.push(third);
+        let (canonical, unit) =
+            canonical.map_or((String::new(), 0), |(value, unit)| (value.sort_key(), keys::hash(unit)));
+        row.extend([Cell::Text(canonical), Cell::Integer(unit)]);
         let element = keys::hash(&format!("{row:?}"));
         row.push(Cell::Integer(element));
         Some(row)

@@ -83,7 +83,8 @@ pub(crate) fn open(path: &str, read_only: bool) -> Result<Connection, StoreError
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
     }
-    connection.pragma_update(None, "cache_size", -65_536)?;
+    // A transaction that changes more than the cache holds writes pages twice.
+    connection.pragma_update(None, "cache_size", if read_only { -65_536 } else { -262_144 })?;
     connection.pragma_update(None, "mmap_size", MAPPED)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     Ok(connection)

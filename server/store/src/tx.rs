@@ -137,6 +137,11 @@ impl Tx {
         }
     }
 
+    /// How many rows this connection has changed so far, on SQLite.
+    pub(crate) fn changes(&self) -> u64 {
+        self.sqlite_connection().map_or(0, Connection::total_changes)
+    }
+
     /// The present work is over: what it found stays known if its changes stay.
     pub(crate) fn end_work(&mut self, keep: bool) {
         self.pending = Pending::default();

@@ -6,7 +6,7 @@ use sea_orm::TransactionTrait;
 use sea_orm::sea_query::{OnConflict, Order, Query};
 use tokio::sync::oneshot;
 
-use crate::sqlite::writer::{Outcome, Writer};
+use crate::sqlite::writer::{Job, Writer};
 use crate::{EngineKind, Store, StoreError, Tx, Work};
 
 /// How often PostgreSQL may ask to repeat a transaction before its error is passed on.
@@ -15,7 +15,8 @@ const ATTEMPTS: usize = 8;
 impl Store {
     /// Runs `work` in a transaction and answers when its commit is on disk; an error undoes this work alone.
     ///
-    /// `work` may run more than once: PostgreSQL asks for it when two transactions cross. It goes on when the caller
+    /// `work` may run more than once: PostgreSQL asks for it when two transactions cross, SQLite when another work that
+    /// shared its commit was undone. It goes on when the caller
     /// goes away, so a connection that breaks leaves no half-done write. (IN-32)
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
@@ -105,16 +106,33 @@ where
     F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E> + Send + 'static,
 {
     let (send, receive) = oneshot::channel();
-    let job = Box::new(move |tx: &mut Tx| {
-        let result = futures::executor::block_on(carry_out(tx, &work));
-        Outcome {
-            keep: result.is_ok(),
-            answer: Box::new(move |committed| {
-                // The caller may be gone; what was committed stays committed.
-                let _gone = send.send(committed.map_err(E::from).and(result));
-            }),
-        }
-    });
-    writer.send(job)?;
+    writer.send(Box::new(Waiting { work, result: None, send }))?;
     receive.await.unwrap_or_else(|_stopped| Err(StoreError::Stopped.into()))
+}
+
+/// Work on SQLite whose caller waits for it.
+struct Waiting<T, E, F> {
+    work: F,
+    result: Option<Result<T, E>>,
+    send: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> Job for Waiting<T, E, F>
+where
+    T: Send,
+    E: From<StoreError> + Send,
+    F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E> + Send,
+{
+    fn run(&mut self, tx: &mut Tx) -> bool {
+        let result = futures::executor::block_on(carry_out(tx, &self.work));
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = self.result.unwrap_or_else(|| Err(StoreError::Stopped.into()));
+        // The caller may be gone; what was committed stays committed.
+        let _gone = self.send.send(committed.map_err(E::from).and(result));
+    }
 }

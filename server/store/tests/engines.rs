@@ -53,12 +53,20 @@ fn run(address: &str) {
         shows_only_the_view(&store).await;
         rewrites_the_index_on_update_and_delete(&store).await;
         undoes_a_failed_write_alone(&store).await;
+        undoes_failed_writes_among_many(&store).await;
         one_of_many_conditional_creates_wins(&store).await;
     });
 }
 
 fn param(id: i64, kind: ParamKind) -> Param {
-    Param { id: ParamId(id), code: format!("p{id}"), kind, aspect: Aspect::Value, compartment: id == 5 }
+    Param {
+        id: ParamId(id),
+        code: format!("p{id}"),
+        kind,
+        aspect: Aspect::Value,
+        compartment: id == 5,
+        members: Vec::new(),
+    }
 }
 
 fn decimal(text: &str) -> Decimal {
@@ -322,6 +330,36 @@ async fn undoes_a_failed_write_alone(store: &Store) {
     assert!(matches!(lost, Err(StoreError::Conflict)));
     assert!(store.read(&View::system(), "Observation", "kept").await.unwrap().is_some());
     assert!(store.read(&View::system(), "Observation", "lost").await.unwrap().is_none());
+}
+
+/// Writes that wait together share a commit on SQLite: those that fail after they changed something take nothing of the
+/// others with them, and leave nothing themselves.
+async fn undoes_failed_writes_among_many(store: &Store) {
+    let work = |index: i64| {
+        let store = store.clone();
+        async move {
+            let done: Result<(), StoreError> = store
+                .write(move |tx| {
+                    Box::pin(async move {
+                        let mut change = observation(60);
+                        change.id = format!("many{index}");
+                        tx.put(change).await?;
+                        match index % 5 {
+                            3 => Err(StoreError::Conflict),
+                            4 => panic!("a work that panics, on purpose"),
+                            _ => Ok(()),
+                        }
+                    })
+                })
+                .await;
+            done.is_ok()
+        }
+    };
+    let done = futures::future::join_all((0..60).map(work)).await;
+    for (index, done) in done.into_iter().enumerate() {
+        let there = store.read(&View::system(), "Observation", &format!("many{index}")).await.unwrap().is_some();
+        assert_eq!((done, there), (index % 5 < 3, index % 5 < 3), "many{index}");
+    }
 }
 
 async fn one_of_many_conditional_creates_wins(store: &Store) {

@@ -3,6 +3,7 @@
 //! `Quantity` and its specialisations as they are, `Money` with the currency as a code of ISO 4217, `Range` by both
 //! ends. `SampledData` gives nothing: the points of a series are no value of the element.
 
+use fhir::decimal::Decimal;
 use fhir::json::Json;
 
 use super::number::decimal;
@@ -23,19 +24,20 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
     }
 }
 
-/// The same quantity in canonical units, if its unit is one of UCUM.
-pub(super) fn canonical(value: &IndexValue) -> Option<IndexValue> {
+/// The same quantity in canonical units, as value and unit, if its unit is one of UCUM.
+pub(super) fn canonical(value: &IndexValue) -> Option<(Decimal, String)> {
     let IndexValue::Quantity { value, system, code, .. } = value else { return None };
     if system != UCUM {
         return None;
     }
     let canonical = fhir::ucum::canonical(value, code).ok()?;
-    Some(IndexValue::Quantity {
-        value: canonical.value,
-        system: UCUM.to_owned(),
-        code: canonical.code,
-        unit: String::new(),
-    })
+    Some((canonical.value, canonical.code))
+}
+
+/// A quantity in canonical units as an entry of its own.
+pub(super) fn canonical_entry(value: &IndexValue) -> Option<IndexValue> {
+    let (value, code) = canonical(value)?;
+    Some(IndexValue::Quantity { value, system: UCUM.to_owned(), code, unit: String::new() })
 }
 
 fn quantity(json: &Json) -> Option<IndexValue> {

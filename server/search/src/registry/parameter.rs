@@ -46,6 +46,11 @@ pub struct Parameter {
     pub is_indexed: bool,
     /// Whether a SearchParameter resource of this database defines it, and not HL7.
     pub is_custom: bool,
+    /// Codes of the parameters of the same type that select together what it selects (`combo-code` is `code` and
+    /// `component-code`). The index holds their rows alone, not the same again; empty if it has rows of its own.
+    pub members: Vec<String>,
+    /// Identities of the members' aspects, in the order of [`Aspect`].
+    pub(super) member_ids: Vec<[ParamId; 5]>,
     pub(super) branches: Vec<Arc<Expression>>,
     /// Identities of the aspects but the value, in the order of [`Aspect`].
     aspects: [ParamId; 4],
@@ -103,7 +108,14 @@ impl Parameter {
             _ => return None,
         };
         let compartment = self.compartment && aspect == Aspect::Value;
-        Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment })
+        let members = self.member_ids.iter().map(|ids| ids[aspect as usize]).collect();
+        Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment, members })
+    }
+
+    /// Identities of all aspects, in the order of [`Aspect`].
+    pub(super) fn aspect_ids(&self) -> [ParamId; 5] {
+        [Aspect::Value, Aspect::Text, Aspect::OfType, Aspect::Identifier, Aspect::Canonical]
+            .map(|it| self.aspect_id(it))
     }
 
     /// Identity of an aspect in the index.
@@ -113,6 +125,8 @@ impl Parameter {
             Aspect::Text => self.aspects[0],
             Aspect::OfType => self.aspects[1],
             Aspect::Identifier => self.aspects[2],
+            // A composite's row holds its quantity both ways.
+            Aspect::Canonical if self.kind == Kind::Indexed(ParamKind::Composite) => self.id,
             Aspect::Canonical => self.aspects[3],
         }
     }
@@ -204,6 +218,8 @@ impl Parameter {
             components,
             is_indexed: true,
             is_custom: false,
+            members: Vec::new(),
+            member_ids: Vec::new(),
             branches,
             whole: OnceLock::new(),
         })

@@ -239,3 +239,24 @@ fn an_expression_of_the_database_that_fails_selects_nothing() {
     assert_eq!(parameter.select(&patient(array!["a", "b"])).unwrap().len(), 0);
     assert_eq!(parameter.select_plainly(&patient(array!["a", "b"])).unwrap().len(), 0);
 }
+
+#[test]
+fn values_that_other_parameters_hold_together_are_not_held_again() {
+    let held: Vec<String> = fhir::definitions::resource_types()
+        .iter()
+        .flat_map(|name| r4().parameters(name))
+        .filter(|parameter| !parameter.members.is_empty())
+        .map(|parameter| format!("{}.{}: {}", parameter.resource_type, parameter.code, parameter.members.join(", ")))
+        .collect();
+    assert_eq!(
+        held,
+        [
+            "Observation.combo-code: code, component-code",
+            "Observation.combo-code-value-concept: code-value-concept, component-code-value-concept",
+            "Observation.combo-code-value-quantity: code-value-quantity, component-code-value-quantity",
+            "Observation.combo-data-absent-reason: component-data-absent-reason, data-absent-reason",
+            "Observation.combo-value-concept: component-value-concept, value-concept",
+            "Observation.combo-value-quantity: component-value-quantity, value-quantity",
+        ]
+    );
+}

@@ -172,7 +172,7 @@ fn step(app: &App, context: &Context, entry: Json) -> Result<Step, Error> {
         update::check_stated(resource_type, id, resource)?;
     }
     let several = app.config.conditional_delete;
-    Ok(Step { full_url, action, criteria, several, patched: None, fresh_id: context.random.uuid() })
+    Ok(Step { full_url, action, criteria, several, patched: None, fresh_id: context.fresh_id() })
 }
 
 fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {

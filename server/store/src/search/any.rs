@@ -139,6 +139,12 @@ impl Columns {
         self.col(if self.component == Some(2) { "third" } else { "value" })
     }
 
+    /// The number in canonical units, and the unit.
+    fn canonical(&self) -> [Expr; 2] {
+        let columns = if self.component.is_some() { ["canonical", "canonical_unit"] } else { ["value", "code"] };
+        columns.map(|name| self.col(name))
+    }
+
     /// A URI as written.
     fn uri(&self) -> Expr {
         self.col(if self.component.is_some() { "exact" } else { "value" })
@@ -204,11 +210,15 @@ impl Alternative {
             Alternative::Text { mode, text } => text_matches(columns, *mode, text),
             Alternative::Date(date) => date_matches(columns.col("low"), columns.col("high"), *date),
             Alternative::Number(number) => number_matches(&columns.number(), number),
+            Alternative::Quantity { number, unit: Some(UnitMatch::Canonical(code)) } => {
+                let [value, unit] = columns.canonical();
+                Cond::all().add(number_matches(&value, number)).add(unit.eq(keys::hash(code)))
+            }
             Alternative::Quantity { number, unit } => {
                 // Of its own, so that a negated comparison does not negate the unit with it.
                 let value = Cond::all().add(number_matches(&columns.number(), number));
                 match unit {
-                    None => value,
+                    None | Some(UnitMatch::Canonical(_)) => value,
                     Some(UnitMatch::Coded { system, code }) => {
                         value.add(columns.col("unit").eq(keys::token(system, code)))
                     }
@@ -216,7 +226,6 @@ impl Alternative {
                         let hash = keys::hash(name);
                         value.add(Cond::any().add(columns.col("code").eq(hash)).add(columns.col("name").eq(hash)))
                     }
-                    Some(UnitMatch::Canonical(code)) => value.add(columns.col("code").eq(keys::hash(code))),
                 }
             }
             Alternative::Uri(text) => all(columns.key("hash").eq(keys::hash(text))).add(columns.uri().eq(text.clone())),

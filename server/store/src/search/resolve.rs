@@ -43,6 +43,9 @@ pub(crate) async fn resolve<S: Session>(
     scope: Scope<'_>,
     filter: &Filter,
 ) -> Result<Condition, StoreError> {
+    if let Some(spread) = spread(filter) {
+        return Ok(resolve_all(session, scope, &[spread]).await?.remove(0));
+    }
     let type_id = session.known().types.id(scope.resource_type);
     Ok(match filter {
         Filter::Id(ids) => Condition::Id { type_id, ids: ids.clone() },
@@ -84,6 +87,27 @@ pub(crate) async fn resolve<S: Session>(
             exact::resolve(session, plan, scope.resource_type, filter).await?
         }
     })
+}
+
+/// A filter on a parameter without rows of its own, as filters on those that have its rows.
+fn spread(filter: &Filter) -> Option<Filter> {
+    let (Filter::Missing { param, .. } | Filter::Any { param, .. } | Filter::Composite { param, .. }) = filter else {
+        return None;
+    };
+    if param.members.is_empty() {
+        return None;
+    }
+    let of_member = |own: Param| {
+        let mut filter = filter.clone();
+        if let Filter::Missing { param, .. } | Filter::Any { param, .. } | Filter::Composite { param, .. } = &mut filter
+        {
+            *param = own;
+        }
+        filter
+    };
+    let members = param.held_as().into_iter().map(of_member).collect();
+    let is_absence = matches!(filter, Filter::Missing { missing: true, .. } | Filter::Any { negated: true, .. });
+    Some(if is_absence { Filter::All(members) } else { Filter::Or(members) })
 }
 
 /// Several; boxed, because filters hold filters.

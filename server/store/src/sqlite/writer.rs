@@ -1,7 +1,11 @@
-//! The one thread that writes to SQLite: what waits is committed together, each in a savepoint of its own.
+//! The one thread that writes to SQLite: what waits is committed together.
 //!
 //! A commit costs one `fsync` however many writes it holds, so writes that arrive while another commit is under way
 //! share the next one. Nobody is answered before that commit is on disk.
+//!
+//! A savepoint around each write would have SQLite copy every page that the write changes. So there is none at first;
+//! where a write is to be undone after it changed something, all that shared its transaction is undone and done again,
+//! each in a savepoint of its own.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,21 +19,19 @@ use crate::tx::Tx;
 /// Most writes that share one commit: bounds what a crash can undo of unanswered work, and the wait of the first.
 const BATCH: usize = 256;
 
-/// One write: does its work in the transaction and says how to answer once it is durable.
-pub(crate) type Job = Box<dyn FnOnce(&mut Tx) -> Outcome + Send>;
+/// One write whose caller waits.
+pub(crate) trait Job: Send {
+    /// Does the work, and says whether its changes stay. May be called again where they were undone.
+    fn run(&mut self, tx: &mut Tx) -> bool;
 
-/// What became of a write before the commit.
-pub(crate) struct Outcome {
-    /// Whether its changes stay.
-    pub(crate) keep: bool,
     /// Answers the caller, with the error of the commit if it failed.
-    pub(crate) answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 /// Where writes are handed in.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    jobs: Sender<Job>,
+    jobs: Sender<Box<dyn Job>>,
 }
 
 impl Writer {
@@ -38,61 +40,75 @@ impl Writer {
         connection: Connection,
         tx: impl FnOnce(Connection) -> Tx + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (jobs, queue) = channel::<Job>();
+        let (jobs, queue) = channel::<Box<dyn Job>>();
         thread::Builder::new().name("sqlite-writer".into()).spawn(move || run(&mut tx(connection), &queue))?;
         Ok(Writer { jobs })
     }
 
-    pub(crate) fn send(&self, job: Job) -> Result<(), StoreError> {
+    pub(crate) fn send(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         self.jobs.send(job).map_err(|_closed| StoreError::Stopped)
     }
 }
 
-fn run(tx: &mut Tx, queue: &Receiver<Job>) {
+fn run(tx: &mut Tx, queue: &Receiver<Box<dyn Job>>) {
     while let Ok(first) = queue.recv() {
-        if let Err(error) = tx.batch("BEGIN IMMEDIATE") {
-            tracing::error!(%error, "cannot begin a transaction");
-            // Dropping the job drops its answer, which the caller reads as `Stopped`.
-            continue;
+        let mut jobs = vec![first];
+        let committed = match together(tx, &mut jobs, queue) {
+            Ok(true) => tx.batch("COMMIT"),
+            Ok(false) => apart(tx, &mut jobs),
+            Err(error) => Err(error),
+        };
+        tx.end_transaction(committed.is_ok());
+        if let Err(error) = &committed {
+            tracing::error!(%error, "cannot commit");
+            if let Err(error) = undo(tx) {
+                tracing::error!(%error, "cannot roll back");
+            }
         }
-        let mut answers = Vec::new();
-        let mut next = Some(first);
-        while let Some(job) = next {
-            answers.extend(carry_out(tx, job));
-            next = if answers.len() < BATCH { queue.try_recv().ok() } else { None };
+        for job in jobs {
+            job.answer(if committed.is_ok() { Ok(()) } else { Err(StoreError::Stopped) });
         }
-        commit(tx, answers);
     }
 }
 
-fn carry_out(tx: &mut Tx, job: Job) -> Option<Outcome> {
-    if let Err(error) = tx.batch("SAVEPOINT work") {
-        tracing::error!(%error, "cannot set a savepoint");
-        return None;
+/// Runs what waits in one transaction, and leaves it open. False if something has to be undone: then all of it is.
+fn together(tx: &mut Tx, jobs: &mut Vec<Box<dyn Job>>, queue: &Receiver<Box<dyn Job>>) -> Result<bool, StoreError> {
+    tx.batch("BEGIN IMMEDIATE")?;
+    let mut done = 0;
+    while let Some(job) = jobs.get_mut(done) {
+        let before = tx.changes();
+        let keep = carry_out(tx, job.as_mut());
+        if !keep && tx.changes() != before {
+            tx.end_transaction(false);
+            undo(tx)?;
+            return Ok(false);
+        }
+        done += 1;
+        if jobs.len() < BATCH {
+            jobs.extend(queue.try_recv().ok());
+        }
     }
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| job(tx))).ok();
-    let keep = outcome.as_ref().is_some_and(|outcome| outcome.keep);
-    let end = if keep { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" };
+    Ok(true)
+}
+
+/// Runs each in a savepoint and commits.
+fn apart(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    tx.batch("BEGIN IMMEDIATE")?;
+    for job in jobs {
+        tx.batch("SAVEPOINT work")?;
+        let keep = carry_out(tx, job.as_mut());
+        tx.batch(if keep { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" })?;
+    }
+    tx.batch("COMMIT")
+}
+
+fn carry_out(tx: &mut Tx, job: &mut dyn Job) -> bool {
+    let keep = std::panic::catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or(false);
     tx.end_work(keep);
-    match tx.batch(end) {
-        Ok(()) => outcome,
-        Err(error) => {
-            tracing::error!(%error, "cannot end a savepoint");
-            None
-        }
-    }
+    keep
 }
 
-fn commit(tx: &mut Tx, outcomes: Vec<Outcome>) {
-    let committed = tx.batch("COMMIT");
-    tx.end_transaction(committed.is_ok());
-    if let Err(error) = &committed {
-        tracing::error!(%error, "cannot commit");
-        if let Err(error) = tx.batch("ROLLBACK") {
-            tracing::error!(%error, "cannot roll back");
-        }
-    }
-    for outcome in outcomes {
-        (outcome.answer)(if committed.is_ok() { Ok(()) } else { Err(StoreError::Stopped) });
-    }
+/// Ends the transaction, if one is open, without its changes.
+fn undo(tx: &Tx) -> Result<(), StoreError> {
+    if tx.sqlite_connection().is_some_and(Connection::is_autocommit) { Ok(()) } else { tx.batch("ROLLBACK") }
 }

@@ -3,9 +3,7 @@
 use search::query::{Filter, Match, NumberMatch, Prefix, UnitMatch};
 use search::view::View;
 
-use crate::world::{
-    CODE_CANONICAL, CODE_VALUE, SUBJECT, World, code, confined, decimal, expected, param, query, refers,
-};
+use crate::world::{CODE_VALUE, SUBJECT, World, code, confined, decimal, expected, param, query, refers};
 
 fn pair(id: i64, token: &str, prefix: Prefix, value: &str, unit: Option<UnitMatch>) -> Filter {
     Filter::Composite { param: param(id), alternatives: vec![vec![code(token), amount(prefix, value, unit)]] }
@@ -36,7 +34,7 @@ pub(crate) async fn finds_elements_that_match_all_components(world: &World) {
         (
             Filter::Or(vec![
                 pair(CODE_VALUE, "c1", Prefix::Eq, "4", named()),
-                pair(CODE_CANONICAL, "c2", Prefix::Ge, "8000", Some(UnitMatch::Canonical("g".into()))),
+                pair(CODE_VALUE, "c2", Prefix::Ge, "8000", Some(UnitMatch::Canonical("g".into()))),
             ]),
             |number| number == 4 || number == 8 || number == 11,
         ),

@@ -11,7 +11,6 @@ use store::{Change, Method, SearchPage, Store};
 pub(crate) const SUBJECT: i64 = 10;
 pub(crate) const CODE: i64 = 11;
 pub(crate) const CODE_VALUE: i64 = 12;
-pub(crate) const CODE_CANONICAL: i64 = 13;
 pub(crate) const PERFORMER: i64 = 14;
 pub(crate) const NAME: i64 = 20;
 pub(crate) const ORGANIZATION: i64 = 21;
@@ -30,11 +29,18 @@ pub(crate) fn param(id: i64) -> Param {
     let kind = match id {
         SUBJECT | PERFORMER | ORGANIZATION | PART_OF => ParamKind::Reference,
         CODE => ParamKind::Token,
-        CODE_VALUE | CODE_CANONICAL => ParamKind::Composite,
+        CODE_VALUE => ParamKind::Composite,
         NAME | TITLE => ParamKind::String,
         _ => ParamKind::Uri,
     };
-    Param { id: ParamId(id), code: format!("p{id}"), kind, aspect: Aspect::Value, compartment: id == SUBJECT }
+    Param {
+        id: ParamId(id),
+        code: format!("p{id}"),
+        kind,
+        aspect: Aspect::Value,
+        compartment: id == SUBJECT,
+        members: Vec::new(),
+    }
 }
 
 pub(crate) fn any(id: i64, matches: Vec<Match>) -> Filter {
@@ -219,15 +225,15 @@ pub(crate) fn observation(patient: usize, number: usize) -> Change {
         code: code.into(),
         unit: "Milli".into(),
     };
-    let pair = |code: usize, value: usize, unit: &str| {
-        IndexValue::Composite(vec![token(&format!("c{}", code % 3)), quantity(value, unit)])
+    let pair = |code: usize, value: usize, unit: &str, canonical: Option<usize>| IndexValue::Composite {
+        values: vec![token(&format!("c{}", code % 3)), quantity(value, unit)],
+        canonical: canonical.map(|value| (decimal(&value.to_string()), "g".to_owned())),
     };
     let entries = vec![
         entry(CODE, token(&format!("c{}", number % 3))),
         entry(SUBJECT, IndexValue::Reference(local("Patient", &patient.to_string()))),
-        entry(CODE_VALUE, pair(number, number, "mg")),
-        entry(CODE_VALUE, pair(number + 1, number * 10, "mg")),
-        entry(CODE_CANONICAL, pair(number, number * 1000, "g")),
+        entry(CODE_VALUE, pair(number, number, "mg", Some(number * 1000))),
+        entry(CODE_VALUE, pair(number + 1, number * 10, "mg", None)),
     ];
     let (id, patient) = (format!("{patient}-{number}"), patient.to_string());
     change("Observation", &id, entries, Some(&patient), (number / 2) as i64)

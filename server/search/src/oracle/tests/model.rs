@@ -40,8 +40,9 @@ impl Index {
     }
 
     fn entries(&self, row: &Row<'_>, param: &Param) -> Vec<&IndexValue> {
+        let held = param.held_as();
         let entries = self.extracted[row.rid as usize - 1].entries.iter();
-        entries.filter(|it| it.param == param.id).map(|it| &it.value).collect()
+        entries.filter(|it| held.iter().any(|held| held.id == it.param)).map(|it| &it.value).collect()
     }
 
     fn row<'a>(&self, rows: &'a [Row<'a>], target: &IndexValue) -> Option<&'a Row<'a>> {
@@ -103,7 +104,7 @@ impl Index {
             IndexValue::Reference(Target::Local { resource_type, id }) => Some((0, format!("{resource_type}/{id}"))),
             IndexValue::Reference(Target::Url(_)) => None,
             IndexValue::Uri(text) => Some((0, text.clone())),
-            IndexValue::Composite(_) => panic!("composites are not sorted by"),
+            IndexValue::Composite { .. } => panic!("composites are not sorted by"),
         });
         if sort.descending { keys.max() } else { keys.min() }
     }
@@ -148,8 +149,15 @@ impl Model<'_> {
                 entries.iter().any(|entry| matches.iter().any(|it| self.matches(entry, it))) != *negated
             }
             Filter::Composite { param, alternatives } => self.index.entries(row, param).iter().any(|entry| {
-                let IndexValue::Composite(parts) = entry else { return false };
-                let fits = |wanted: &Vec<Match>| parts.iter().zip(wanted).all(|(part, it)| self.matches(part, it));
+                let IndexValue::Composite { values: parts, canonical } = entry else { return false };
+                let fits = |wanted: &Vec<Match>| {
+                    parts.iter().zip(wanted).all(|(part, it)| match (it, canonical) {
+                        (Match::Quantity { unit: Some(UnitMatch::Canonical(unit)), number }, canonical) => {
+                            canonical.as_ref().is_some_and(|(value, of)| of == unit && number_matches(value, number))
+                        }
+                        _ => self.matches(part, it),
+                    })
+                };
                 alternatives.iter().any(fits)
             }),
             Filter::Chain { param, target_type, filters } => self.index.entries(row, param).iter().any(|entry| {
