@@ -25,8 +25,13 @@ impl Plan {
         if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id { .. })) {
             return Ok(Driver::Rows(index));
         }
-        let candidates: Vec<(usize, Source)> =
+        let mut candidates: Vec<(usize, Source)> =
             self.conditions.iter().enumerate().filter_map(|(index, it)| Some((index, self.source(it)?))).collect();
+        // Every scan is of these patients' rows alone: to be theirs leaves all of them, any other condition fewer.
+        let is_of_patients = |index: usize| self.conditions[index].patients().is_some();
+        if candidates.iter().any(|(index, source)| !is_of_patients(*index) && source.is_ordered()) {
+            candidates.retain(|(index, _)| !is_of_patients(*index));
+        }
         match candidates.as_slice() {
             [] => return Ok(Driver::Listing),
             // Nothing to choose from: rows in order, or few of them.
@@ -100,6 +105,12 @@ enum Source {
     Rows(SelectStatement),
     /// Ranges of an index.
     Index { probe: SelectStatement, is_ordered: bool, is_good: bool },
+}
+
+impl Source {
+    fn is_ordered(&self) -> bool {
+        matches!(self, Source::Index { is_ordered: true, .. })
+    }
 }
 
 /// How many rows there are, at most so many as the statement is limited to.
