@@ -93,6 +93,7 @@ async fn search<S: Session>(
         return Ok(SearchPage { total, ..SearchPage::default() });
     }
     let mut rows = session.rows(&plan.page(position.as_ref(), query.count + 1)?).await?;
+    plan.arrange(&mut rows, position.as_ref());
     let turned = turn(&mut rows, query.count, position.as_ref(), plan::keys_of);
     let seal = |position: Position| cursor.seal(&position, view, queries);
     let (next, previous) = (turned.next.map(seal), turned.previous.map(seal));

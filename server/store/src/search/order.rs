@@ -3,6 +3,8 @@
 //! Every key is never null: a resource without a value sorts by a leading flag, so that it comes last in both
 //! directions. The last key is always the row id, descending.
 
+use std::cmp::Ordering;
+
 use sea_orm::JoinType;
 use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Func, Order, Query as Sql, Value};
 use search::query::{Param, ParamKind, Sort, SortBy};
@@ -75,6 +77,19 @@ pub(crate) fn alias(index: usize) -> Alias {
 /// Direction of a key; going backwards, the opposite.
 pub(crate) fn direction(key: &Key, backwards: bool) -> Order {
     if key.descending == backwards { Order::Asc } else { Order::Desc }
+}
+
+/// Which of two rows comes first, as the engines order: integers as numbers, texts by bytes.
+pub(crate) fn compare(keys: &[Key], left: &[Cell], right: &[Cell], backwards: bool) -> Ordering {
+    let order = keys.iter().zip(left.iter().zip(right)).map(|(key, pair)| {
+        let order = match pair {
+            (Cell::Integer(left), Cell::Integer(right)) => left.cmp(right),
+            (Cell::Text(left), Cell::Text(right)) => left.cmp(right),
+            _ => Ordering::Equal,
+        };
+        if key.descending == backwards { order } else { order.reverse() }
+    });
+    order.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// That a row lies beyond `position`, given how to name its keys.

@@ -3,7 +3,6 @@
 //! Types without any resource are left out first, by one statement. Of each other type the first row ids are found,
 //! put in one order, and only what is on the page is read.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql};
@@ -11,7 +10,7 @@ use search::query::{Include, Query};
 use search::view::{Compartment, View};
 
 use super::any::is_one_of;
-use super::order::{self, Key, Position};
+use super::order::{self, Position};
 use super::plan::Plan;
 use super::{SearchPage, count, include, turn};
 use crate::cursor::Cursor;
@@ -46,7 +45,7 @@ pub(super) async fn search<S: Session>(
         }
     }
     let backwards = position.as_ref().is_some_and(|position| position.backwards);
-    found.sort_by(|left, right| compare(&keys, &left.keys, &right.keys, backwards));
+    found.sort_by(|left, right| order::compare(&keys, &left.keys, &right.keys, backwards));
     found.truncate(first.count + 1);
     let turned = turn(&mut found, first.count, position.as_ref(), |found| found.keys.clone());
     let seal = |position: Position| cursor.seal(&position, view, queries);
@@ -107,19 +106,6 @@ async fn few<S: Session>(
     }
     let rows = session.rows(&select).await?;
     rows.into_iter().map(|mut row| Ok(Found { rid: row.i64(0)?, keys: row.cells.split_off(1) })).collect()
-}
-
-/// As the engines order: integers as numbers, texts by bytes.
-fn compare(keys: &[Key], left: &[Cell], right: &[Cell], backwards: bool) -> Ordering {
-    let order = keys.iter().zip(left.iter().zip(right)).map(|(key, pair)| {
-        let order = match pair {
-            (Cell::Integer(left), Cell::Integer(right)) => left.cmp(right),
-            (Cell::Text(left), Cell::Text(right)) => left.cmp(right),
-            _ => Ordering::Equal,
-        };
-        if key.descending == backwards { order } else { order.reverse() }
-    });
-    order.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 async fn count_all<S: Session>(session: &mut S, plans: &[Plan]) -> Result<u64, StoreError> {
