@@ -120,6 +120,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 /// One resource a path: matching a request against it is most of what routing costs.
 fn register(routes: &mut web::ServiceConfig, rows: Vec<(Method, &'static str, Route)>) {
     let mut paths: Vec<(&str, Vec<(Method, Route)>)> = Vec::new();
+    let written_out: Vec<&str> = rows.iter().map(|(_, path, _)| *path).filter(|path| !path.contains('{')).collect();
     for (method, path, route) in rows {
         match paths.iter_mut().find(|(known, _)| *known == path) {
             Some((_, methods)) => methods.push((method, route)),
@@ -128,8 +129,14 @@ fn register(routes: &mut web::ServiceConfig, rows: Vec<(Method, &'static str, Ro
     }
     for (path, methods) in paths {
         let known: Vec<Method> = methods.iter().map(|(method, _)| method.clone()).collect();
-        // A method that a path does not have may be one of a more general path after it.
-        let known = guard::fn_guard(move |context| known.iter().any(|it| answers(it, &context.head().method)));
+        // A method that a path does not have may be one of a more general path after it, unless that takes what is
+        // written out for a pattern.
+        let others: Vec<String> =
+            written_out.iter().filter(|it| **it != path && matches(path, it)).map(|it| format!("{FHIR}{it}")).collect();
+        let known = guard::fn_guard(move |context| {
+            let head = context.head();
+            known.iter().any(|it| answers(it, &head.method)) && !others.iter().any(|it| it == head.uri.path())
+        });
         let resource = methods.into_iter().fold(web::resource(pattern(path)).guard(known), |resource, (own, route)| {
             resource.route(route.guard(guard::fn_guard(move |context| answers(&own, &context.head().method))))
         });
@@ -200,7 +207,11 @@ fn matches(pattern: &str, path: &str) -> bool {
             (Some(name), Some(_)) if name.ends_with(":.*}") => return true,
             (Some(name), Some(segment)) if name.starts_with('{') => {
                 let is_operation = segment.starts_with('$');
-                let is_reserved = segment.starts_with('_') && matches!(name, "{type}" | "{id}");
+                let is_reserved = match name {
+                    "{type}" => segment.starts_with(['_', '.']),
+                    "{id}" => segment.starts_with('_'),
+                    _ => false,
+                };
                 if segment.is_empty() || is_reserved || is_operation != name.starts_with("{operation:") {
                     return false;
                 }
@@ -235,6 +246,7 @@ mod tests {
         assert_eq!(type_segment("/fhir/Patient/1"), Some("Patient"));
         assert_eq!(type_segment("/fhir/Nothing"), Some("Nothing"));
         assert_eq!(type_segment("/fhir/metadata"), None);
+        assert!(matches("/{type}", "/metadata") && !matches("/{type}/{id}", "/.well-known/smart-configuration"));
         assert_eq!(type_segment("/oauth/token"), None);
     }
 

@@ -11,6 +11,7 @@ tests::on_both_engines!(
     bundles_are_carried_out_once,
     what_fails_says_so_in_the_answer,
     lk_32_nobody_else_sees_a_job,
+    lk_40_an_answer_goes_with_the_care_relation,
     a_job_can_be_cancelled_and_forgotten,
     jobs_survive_a_restart,
     what_is_answered_at_once_stays_so,
@@ -109,6 +110,33 @@ async fn lk_32_nobody_else_sees_a_job(server: TestServer) {
     }
     server.anonymous().get(&place).await.expect_status(401);
     server.patient("a").get(&place).await.expect_status(200);
+}
+
+async fn lk_40_an_answer_goes_with_the_care_relation(server: TestServer) {
+    let system = server.system();
+    let cared_for = |id: &str| {
+        object! {
+            "resourceType": "Patient",
+            "id": id,
+            "generalPractitioner": array![object! { "reference": "Practitioner/d" }],
+        }
+    };
+    system.store(&object! { "resourceType": "Practitioner", "id": "d" }).await;
+    system.store(&cared_for("a")).await;
+    server.command(&["user", "add", "doctor", "--fhir-user", "Practitioner/d", "--json"]);
+    let token = server.command(&["token", "--scope", "user/Patient.rs", "--user", "doctor"]);
+    let doctor = server.anonymous().with_token(token.trim());
+    let accepted = doctor.get("Patient").header(ASYNC.0, ASYNC.1).await.expect_status(202);
+    let place = accepted.header("content-location").unwrap().to_owned();
+    let (_, resource) = entry(&finished(&doctor, &accepted).await);
+    assert_eq!(resource.unwrap().list("entry").len(), 1);
+    system.store(&cared_for("b")).await;
+    doctor.get(&place).await.expect_status(200);
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    let gone = doctor.get(&place).await.expect_status(410);
+    assert_eq!(gone.json().str("resourceType"), Some("OperationOutcome"));
+    assert!(!gone.text().contains("Patient/a"), "{}", gone.text());
+    doctor.delete(&place).await.expect_status(202);
 }
 
 async fn a_job_can_be_cancelled_and_forgotten(server: TestServer) {

@@ -5,6 +5,7 @@
 mod asynchronous;
 mod bad_input;
 mod bundle;
+mod bundle_narrative;
 mod capabilities;
 mod conditional;
 mod create;
@@ -19,6 +20,7 @@ mod response;
 mod search;
 mod search_cases;
 mod search_compartment;
+mod search_queries;
 mod search_special;
 mod search_terminology;
 mod update;

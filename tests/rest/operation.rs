@@ -13,6 +13,7 @@ tests::on_both_engines!(
     lk_10_nothing_of_another_patient_is_in_everything,
     validation,
     labels_of_resources,
+    re_15_labels_of_one_version,
     re_15_labels_of_many_callers_at_once,
     lk_28_labels_are_written_like_all_else,
     last_of_each_code,
@@ -295,6 +296,34 @@ async fn labels_of_resources(server: TestServer) {
     system.post("Patient/a/$meta-add").await.expect_status(400);
     let version = parameters(vec![object! { "name": "meta", "valueMeta": object! { "versionId": "9" } }]);
     system.post("Patient/a/$meta-add").json(&version).await.expect_status(400);
+}
+
+async fn re_15_labels_of_one_version(server: TestServer) {
+    let system = server.system();
+    system.store(&person("a")).await;
+    let add = async |tag: &str, version: &str, status: u16| {
+        let call = system.post("Patient/a/$meta-add").header("If-Match", version).json(&labels(&[tag]));
+        call.await.expect_status(status);
+    };
+    add("x", "W/\"1\"", 200).await;
+    add("y", "W/\"1\"", 412).await;
+    add("y", "W/\"2\"", 200).await;
+    add("z", "*", 200).await;
+    let delete =
+        |version: &str| system.post("Patient/a/$meta-delete").header("If-Match", version).json(&labels(&["x"]));
+    delete("W/\"3\"").await.expect_status(412);
+    delete("W/\"4\"").await.expect_status(200);
+    let entry = |version: &str| {
+        let request = object! { "method": "POST", "url": "Patient/a/$meta-delete", "ifMatch": version };
+        object! { "request": request, "resource": labels(&["y"]) }
+    };
+    let entries = array![entry("W/\"4\""), entry("W/\"5\"")];
+    let batch = object! { "resourceType": "Bundle", "type": "batch", "entry": entries };
+    let answer = system.post("").json(&batch).await.expect_status(200).json();
+    let status = |entry: &Json| entry.at(&["response", "status"]).and_then(Json::as_str).unwrap()[..3].to_owned();
+    assert_eq!(answer.list("entry").iter().map(status).collect::<Vec<_>>(), ["412", "200"]);
+    assert_eq!(tags(&system.get("Patient/a/$meta").await.expect_status(200)), ["z"]);
+    system.post("Patient/nobody/$meta-add").header("If-Match", "*").json(&labels(&["x"])).await.expect_status(404);
 }
 
 async fn lk_28_labels_are_written_like_all_else(server: TestServer) {

@@ -23,6 +23,11 @@ async fn in_30_unknown_paths_methods_and_parameters(server: TestServer) {
         (Method::GET, "metadata?mode=nothing", 400),
         (Method::POST, "Patient/1", 405),
         (Method::PUT, "", 405),
+        (Method::POST, "metadata", 405),
+        (Method::PUT, "metadata", 405),
+        (Method::PATCH, "metadata", 405),
+        (Method::DELETE, "metadata", 405),
+        (Method::PUT, ".well-known/smart-configuration", 405),
     ] {
         let answer = system.call(method.clone(), path).await.expect_status(status);
         assert_eq!(answer.json().str("resourceType"), Some("OperationOutcome"), "{method} {path}");

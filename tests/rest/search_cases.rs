@@ -6,15 +6,20 @@ use std::fs;
 use fhir::json::Json;
 use tests::{Client, Engine, TestServer, data, server, skipped};
 
-/// A composite value is "code$value" (<https://hl7.org/fhir/R4/search.html#combining>), and "," separates whole values
-/// (<https://hl7.org/fhir/R4/search.html#combining>): the first value has one component only.
+/// "Composite search parameters allow joining multiple elements into distinct single values with a $"
+/// (<https://hl7.org/fhir/R4/search.html#combining>), and `code=a,b` "is a request for any Observation that has a code of
+/// either `a` or `b`" (<https://hl7.org/fhir/R4/search.html#escaping>): the first of the values here has one part only.
 const COMPOSITE: &str = "400: `,` separates whole composite values";
-/// "number|system|code": "the unit … by system and code" (<https://hl7.org/fhir/R4/search.html#quantity>): what is
-/// asked for is a unit as written for people, or differs in case from the code.
+/// With a system, "it is inappropriate to search on the human display for the unit", and "a precise (and potentially
+/// canonical) match is desired" (<https://hl7.org/fhir/R4/search.html#quantity>): what is asked for is a unit as written
+/// for people, or differs in case from the code.
 const UNIT: &str = "0 of 0: the code of the unit is another";
-/// "`|code`: matches … where the Coding/Identifier has no system property" (<https://hl7.org/fhir/R4/search.html#token>):
-/// these have one.
+/// "`[parameter]=|[code]`: the value of `[code]` matches a Coding.code or Identifier.value, and the Coding/Identifier has
+/// no system property" (<https://hl7.org/fhir/R4/search.html#token>): this one has one.
 const NO_SYSTEM: &str = "0 of 0: the value has a system";
+/// "For token parameters on elements of type `ContactPoint`, uri, or boolean, the presence of the pipe symbol SHALL NOT be
+/// used" (<https://hl7.org/fhir/R4/search.html#token>).
+const PIPE: &str = "0 of 0: a ContactPoint is searched without a pipe symbol";
 
 /// Whose token, what is asked, and what is found here instead of what the case expects, with the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
@@ -38,7 +43,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "403: the token has no right to search Observation",
     ),
     ("", "Patient?identifier=|12345", NO_SYSTEM),
-    ("", "Patient?telecom=|(03) 5555 6473", NO_SYSTEM),
+    ("", "Patient?telecom=|(03) 5555 6473", PIPE),
     ("", "Patient/example/*", "5 of 5: the Patient lies in its own compartment, beside the four Observations"),
     ("PatientExampleFull", "Patient/example/*", "5 of 5: as above"),
 ];

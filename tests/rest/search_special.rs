@@ -7,6 +7,7 @@ use tests::TestServer;
 
 tests::on_both_engines!(
     conditions,
+    ids_and_instants,
     parts_of_resources,
     pages_backwards,
     explanations,
@@ -85,6 +86,41 @@ async fn conditions(server: TestServer) {
         "Patient?_contained=true",
     ] {
         system.get(query).await.expect_status(400);
+    }
+}
+
+/// What generated searches leave out, as instants are those of the server: every form of `_id` and `_lastUpdated`.
+async fn ids_and_instants(server: TestServer) {
+    clinic(&server).await;
+    let system = server.system();
+    let instant = |answer: &tests::Answer| {
+        let changed = answer.json().at(&["meta", "lastUpdated"]).and_then(Json::as_str).unwrap().to_owned();
+        changed.replace('+', "%2B")
+    };
+    let (a, b) = (instant(&system.get("Patient/a").await), instant(&system.get("Patient/b").await));
+    assert!(a < b, "{a} {b}");
+    for (query, expected) in [
+        ("_id=a".to_owned(), vec!["a"]),
+        ("_id=a,b".to_owned(), vec!["a", "b"]),
+        ("_id:not=a".to_owned(), vec!["b"]),
+        ("_id:missing=true".to_owned(), vec![]),
+        ("_id:missing=false".to_owned(), vec!["a", "b"]),
+        ("_lastUpdated:missing=true".to_owned(), vec![]),
+        ("_lastUpdated:missing=false".to_owned(), vec!["a", "b"]),
+        (format!("_lastUpdated={a}"), vec!["a"]),
+        (format!("_lastUpdated=eq{a}"), vec!["a"]),
+        (format!("_lastUpdated=ne{a}"), vec!["b"]),
+        (format!("_lastUpdated=gt{a}"), vec!["b"]),
+        (format!("_lastUpdated=lt{b}"), vec!["a"]),
+        (format!("_lastUpdated=ge{b}"), vec!["b"]),
+        (format!("_lastUpdated=le{a}"), vec!["a"]),
+        (format!("_lastUpdated=sa{a}"), vec!["b"]),
+        (format!("_lastUpdated=eb{b}"), vec!["a"]),
+        (format!("_lastUpdated=ap{}", &a[..10]), vec!["a", "b"]),
+        ("_lastUpdated=ap2001".to_owned(), vec![]),
+    ] {
+        let found = system.get(&format!("Patient?{query}&_sort=_id")).await.expect_status(200).matches();
+        assert_eq!(found, expected, "{query}, {a}, {b}");
     }
 }
 

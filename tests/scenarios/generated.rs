@@ -1,13 +1,16 @@
 //! Reference pages that the executable itself writes: what is stated works, what works is stated (invariant 4).
 //! `UPDATE=1 cargo test -p tests --test scenarios generated` rewrites them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use fhir::json::Json;
-use tests::{Engine, TestServer, program, server};
+use search::generate::{Generated, Generator, Place};
+use search::parse::{Options, parse};
+use search::registry::Parameter;
+use tests::{Engine, TestServer, data, program, server};
 
 #[test]
 fn the_page_of_commands_is_up_to_date() {
@@ -49,61 +52,171 @@ fn the_page_of_search_parameters_is_up_to_date() {
     check("search-parameters.md", &page);
 }
 
-/// Which tests ask what, by the kind of parameter; headings are what the table links to.
-const TESTS: &[(&str, &str)] = &[
-    (
-        "Asked of both engines and the oracle",
-        "`:missing`, `:not`, `:text`, `:of-type`, `:exact`, `:contains`, `:identifier`, `[type]`, `:above` and `:below` of \
-         references and URIs, all prefixes, composites, chains, `_has` and sorts:\n\
-         `engines_and_oracle_agree_on_every_form_of_every_parameter` in `tests/oracle/main.rs` makes at least one search \
-         for each parameter and each of its forms.",
-    ),
-    (
-        "Asked of a terminology",
-        "`:in`, `:not-in`, `:above` and `:below` of tokens: `compositions` and `subsumption` in \
-         `server/search/src/terminology/tests.rs` expand, `tests/rest/search_terminology.rs` asks both engines.",
-    ),
-    (
-        "Special",
-        "`near`, `_text`, `_content`, `_list`, `_filter`, `_has`: `special_parameters`, `chains` and `expressions` in \
-         `server/search/src/parse/tests`, and `tests/rest/search_special.rs`.",
-    ),
+/// A test that asks what a cell says.
+struct Proof {
+    /// How cells name it.
+    label: &'static str,
+    /// File below the repository.
+    file: &'static str,
+    /// Its name.
+    test: &'static str,
+    /// What it does.
+    what: &'static str,
+}
+
+/// The tests that cells link to.
+const PROOFS: [Proof; 4] = [
+    Proof {
+        label: "oracle",
+        file: "tests/oracle/main.rs",
+        test: "engines_and_oracle_agree_on_the_official_examples",
+        what: "asks both engines and the oracle, over HL7's official examples, at least once for every parameter of every \
+               type with each of its modifiers and prefixes; composites, chains, `_has`, includes and sorts too",
+    },
+    Proof {
+        label: "terminology",
+        file: "tests/rest/search_terminology.rs",
+        test: "value_sets_and_hierarchies",
+        what: "asks both engines for tokens by value set and code system",
+    },
+    Proof {
+        label: "special",
+        file: "tests/rest/search_special.rs",
+        test: "conditions",
+        what: "asks both engines for `near`, `_text`, `_content`, `_list`, `_filter` and `_has`",
+    },
+    Proof {
+        label: "identity",
+        file: "tests/rest/search_special.rs",
+        test: "ids_and_instants",
+        what: "asks both engines for what depends on the server's clock and ids",
+    },
 ];
+
+impl Proof {
+    /// The text of its file; the test must be there.
+    fn source(&self) -> String {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(self.file);
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", self.file));
+        assert!(text.contains(&format!("fn {}(", self.test)), "{} has no test {}", self.file, self.test);
+        text
+    }
+}
+
+/// A parameter of the definitions that is always refused, and so is not in the table.
+const REFUSED: &str = "_query";
 
 /// Every parameter with what it understands, from the tables that the parser runs on.
 fn add_modifiers(page: &mut String) {
-    const ORACLE: &str = "#asked-of-both-engines-and-the-oracle";
-    const TERMINOLOGY: &str = "#asked-of-a-terminology";
     page.push_str(
         "\n## Modifiers and prefixes\n\nWhat each parameter understands; what is not here is refused. Each cell links to \
-         the test that covers it. `[type]` is a type that the reference may point at.\n",
+         the test that asks it; a cell without one fails `tests/scenarios/generated.rs`. `[type]` is a type that the \
+         reference may point at.\n\n",
     );
-    for (heading, text) in TESTS {
-        let _ = write!(page, "\n### {heading}\n\n{text}\n");
+    for Proof { label, file, test, what } in &PROOFS {
+        let _ = writeln!(page, "- [{test}][{label}] in `{file}` {what}.");
     }
     let registry = search::registry::registry();
     for resource_type in fhir::definitions::resource_types() {
         let _ =
             write!(page, "\n### {resource_type}\n\n| parameter | kind | modifiers | prefixes |\n|---|---|---|---|\n");
-        for parameter in registry.parameters(resource_type) {
-            let kind = parameter.kind.as_str();
-            let (asked, answered): (Vec<_>, Vec<_>) = search::parse::modifiers(parameter)
-                .into_iter()
-                .partition(|it| kind == "token" && matches!(*it, "in" | "not-in" | "above" | "below"));
-            let cell = |names: &[&str], mark: &str, anchor: &str| match names {
-                [] => None,
-                names => Some(format!("[{mark}{}]({anchor})", names.join(&format!(" {mark}")))),
+        for parameter in registry.parameters(resource_type).filter(|it| it.code != REFUSED) {
+            let prefixes = parameter.param().map_or(&[][..], |param| search::parse::prefixes(param.kind));
+            let modifiers = cells(parameter, &search::parse::modifiers(parameter), ":");
+            let prefixes = if parameter.param().is_none() {
+                "[special][special]".to_owned()
+            } else {
+                cells(parameter, prefixes, "")
             };
-            let modifiers = [cell(&answered, ":", ORACLE), cell(&asked, ":", TERMINOLOGY)];
-            let modifiers = modifiers.into_iter().flatten().collect::<Vec<_>>().join(" ");
-            let prefixes = match parameter.param() {
-                Some(param) => cell(search::parse::prefixes(param.kind), "", ORACLE).unwrap_or_default(),
-                None => "[special](#special)".to_owned(),
-            };
-            let code = &parameter.code;
-            let _ = writeln!(page, "| {code} | {kind} | {} | {prefixes} |", modifiers.replace(":[type]", "`:[type]`"));
+            let (code, kind) = (&parameter.code, parameter.kind.as_str());
+            let _ = writeln!(page, "| {code} | {kind} | {modifiers} | {prefixes} |");
         }
     }
+    page.push('\n');
+    for Proof { label, file, test, .. } in &PROOFS {
+        let _ = writeln!(page, "[{label}]: ../../../{file} \"{test}\"");
+    }
+}
+
+/// The label of the test for a modifier or prefix of a parameter.
+fn proof(parameter: &Parameter, form: &str) -> &'static str {
+    match (parameter.code.as_str(), form) {
+        ("_id" | "_lastUpdated", _) => "identity",
+        (_, "in" | "not-in" | "above" | "below") if parameter.kind.as_str() == "token" => "terminology",
+        _ => "oracle",
+    }
+}
+
+/// Modifiers or prefixes, grouped by the test that asks them.
+fn cells(parameter: &Parameter, forms: &[&str], mark: &str) -> String {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for form in forms {
+        let (label, name) = (proof(parameter, form), format!("{mark}{form}").replace(":[type]", "`:[type]`"));
+        match groups.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((label, vec![name])),
+        }
+    }
+    let links: Vec<_> = groups.into_iter().map(|(label, names)| format!("[{}][{label}]", names.join(" "))).collect();
+    links.join(" ")
+}
+
+/// Every cell of the table stands for a search that the test it links to makes.
+#[test]
+fn every_cell_of_search_parameters_has_its_test() {
+    let sources: BTreeMap<&str, String> = PROOFS.iter().map(|proof| (proof.label, proof.source())).collect();
+    let Some(examples) = data::examples("every_cell_of_search_parameters_has_its_test") else { return };
+    let references: Vec<_> = examples.iter().collect();
+    let base = "http://base.test/fhir";
+    let mut generator = Generator::new(&references, base, 6);
+    let mut generated = generator.every();
+    generated.extend(generator.absent());
+    let options =
+        Options { base: base.to_owned(), default_count: 10, max_count: 50, lenient: false, now: 1_700_000_000_000_000 };
+    let is_answered = |search: &&Generated| match &search.place {
+        Place::Type(name) => parse(name, &search.pairs, &options).is_ok(),
+        _ => false,
+    };
+    let asked: BTreeSet<(String, String)> = generated.iter().filter(is_answered).flat_map(asked).collect();
+    let registry = search::registry::registry();
+    let mut missing = Vec::new();
+    for resource_type in fhir::definitions::resource_types() {
+        for parameter in registry.parameters(resource_type).filter(|it| it.code != REFUSED) {
+            let code = &parameter.code;
+            let prefixes = parameter.param().map_or(&[][..], |param| search::parse::prefixes(param.kind));
+            let modifiers = search::parse::modifiers(parameter);
+            let written = modifiers
+                .iter()
+                .map(|it| (*it, format!(":{it}=")))
+                .chain(prefixes.iter().map(|it| (*it, format!("={it}"))));
+            for (form, written) in written {
+                let label = proof(parameter, form);
+                let is_asked = match label {
+                    "oracle" => asked.contains(&(resource_type.clone(), format!("{code}{written}"))),
+                    "terminology" => sources[label].contains(&written),
+                    _ => sources[label].contains(&format!("{code}{written}")),
+                };
+                if !is_asked {
+                    missing.push(format!("{resource_type}?{code}{written} in {label}"));
+                }
+            }
+            if parameter.param().is_none() && !sources["special"].contains(&format!("{code}=")) {
+                missing.push(format!("{resource_type}?{code}= in special"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{} cells without a test:\n{}", missing.len(), missing.join("\n"));
+}
+
+/// The modifier and the prefix of a search by one parameter, as `code:modifier=` and `code=prefix`.
+fn asked(search: &Generated) -> Vec<(String, String)> {
+    let (Place::Type(resource_type), [(name, value)]) = (&search.place, &search.pairs[..]) else { return Vec::new() };
+    let modifier = match name.split_once(':') {
+        Some((code, only)) if fhir::definitions::is_resource_type(only) => format!("{code}:[type]="),
+        _ => format!("{name}="),
+    };
+    let prefix = value.get(..2).map(|prefix| (resource_type.clone(), format!("{name}={prefix}")));
+    [(resource_type.clone(), modifier)].into_iter().chain(prefix).collect()
 }
 
 #[test]

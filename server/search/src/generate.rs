@@ -70,13 +70,14 @@ impl<'a> Generator<'a> {
         Generator { random: SplitMix64::new(seed), types: Types::of(resources, base) }
     }
 
-    /// One search for each type × parameter × prefix or modifier, and one for each sort key, include, chain and `_has`.
+    /// One search for each type that occurs × parameter × prefix or modifier, and one for each sort key, include, chain
+    /// and `_has`.
     pub fn every(&mut self) -> Vec<Generated> {
         let mut all = Vec::new();
         let (types, random) = (&self.types, &mut self.random);
         for searched in &types.list {
             for known in &searched.parameters {
-                for form in form::forms(types, known) {
+                for form in form::forms(known) {
                     all.push(searched.search(vec![form::condition(types, known, form, None, random)]));
                 }
                 if known.kind != ParamKind::Composite {
@@ -90,6 +91,21 @@ impl<'a> Generator<'a> {
                 }
             }
             all.push(searched.search(vec![pair("_include", format!("{}:*", searched.name))]));
+        }
+        all
+    }
+
+    /// One search for each type that does not occur × parameter × prefix or modifier: it finds nothing, but must be
+    /// understood.
+    pub fn absent(&mut self) -> Vec<Generated> {
+        let mut all = Vec::new();
+        let (types, random) = (&self.types, &mut self.random);
+        for searched in types.absent() {
+            for known in &searched.parameters {
+                for form in form::forms(known) {
+                    all.push(searched.search(vec![form::condition(types, known, form, None, random)]));
+                }
+            }
         }
         all
     }

@@ -61,10 +61,13 @@ pub struct World<'a> {
     read: Vec<Read>,
 }
 
+/// The values of one parameter in one resource; none if it has no such parameter.
+type Values = Option<Rc<[Value]>>;
+
 /// What was read from one resource so far.
 #[derive(Debug, Default)]
 struct Read {
-    values: RefCell<HashMap<(ParamId, Aspect), Option<Rc<[Value]>>>>,
+    values: RefCell<HashMap<(ParamId, Aspect), Values>>,
     narrative: OnceCell<Rc<WordList>>,
     content: OnceCell<Rc<WordList>>,
     chronology: OnceCell<Option<i64>>,

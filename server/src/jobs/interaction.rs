@@ -5,6 +5,7 @@
 //! batch-response with one entry. A search is an entry like any other; a batch or transaction is carried out as such
 //! and its response Bundle is the resource of the entry.
 
+use ::search::view::{Compartment, View};
 use fhir::json::{Json, Object};
 use futures::future::BoxFuture;
 use smart::token::Hash;
@@ -76,11 +77,37 @@ fn word(returned: Return) -> &'static str {
     }
 }
 
+/// What an answer is kept in: whose data it may hold, and the answer.
+const PATIENTS: &str = "{\"patients\":\"";
+const ANSWER: &str = "\",\"answer\":";
+
+/// The kept answer, unless it may say something of patients whom the caller sees no more: rights end at once, also those
+/// to what was found while they lasted.
+pub fn readable(view: &View, kept: String) -> Option<String> {
+    let Some(rest) = kept.strip_prefix(PATIENTS) else { return Some(kept) };
+    let (patients, answer) = rest.split_once(ANSWER)?;
+    let sees = |patient: &str| match view.compartment() {
+        Compartment::Everyone => true,
+        Compartment::Patients(all) => all.iter().any(|it| it == patient),
+    };
+    let is_theirs = patients.split(',').all(|patient| patient.is_empty() || sees(patient));
+    answer.strip_suffix('}').filter(|_| is_theirs).map(str::to_owned)
+}
+
+/// An answer with the patients whom the caller sees; of one who sees everybody, the answer alone.
+fn kept(view: &View, answer: String) -> String {
+    match view.compartment() {
+        Compartment::Everyone => answer,
+        Compartment::Patients(patients) => format!("{PATIENTS}{}{ANSWER}{answer}}}", patients.join(",")),
+    }
+}
+
 fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
     Box::pin(async move {
         let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
         let caller = caller::of_hash(app, token, job.created_at).await?;
-        carry_out(app, &caller, Interaction::from_json(&job.request)?).await
+        let answer = carry_out(app, &caller, Interaction::from_json(&job.request)?).await?;
+        Ok(kept(&caller.view, answer))
     })
 }
 
@@ -115,6 +142,20 @@ async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<Str
 mod tests {
     use super::*;
     use fhir::object;
+
+    #[test]
+    fn lk_40_an_answer_is_readable_while_its_patients_are_visible() {
+        let view = |ids: &[&str]| {
+            let patients = Compartment::Patients(ids.iter().map(|id| (*id).to_owned()).collect());
+            View::listed(patients, std::collections::BTreeMap::new())
+        };
+        let of = |then: &View, now: &View| readable(now, kept(then, "{}".to_owned()));
+        assert_eq!(of(&view(&["a", "b"]), &view(&["a", "b", "c"])).as_deref(), Some("{}"));
+        assert_eq!(of(&view(&["a", "b"]), &view(&["a"])), None);
+        assert_eq!(of(&view(&["a"]), &view(&["ab"])), None);
+        assert_eq!(of(&view(&[]), &view(&[])).as_deref(), Some("{}"));
+        assert_eq!(of(&View::system(), &View::system()).as_deref(), Some("{}"));
+    }
 
     #[test]
     fn what_was_asked_for_is_kept() {

@@ -12,6 +12,7 @@
 //! | | 429 | too many asynchronous requests of this caller are open or kept |
 //! | `GET` of the status | 202 | it goes on; `X-Progress` says how far, `Retry-After` when to ask again |
 //! | | 200 | a batch-response with one entry: the answer; kept until `Expires` |
+//! | | 410 | the token does not reach all patients any more whom it reached when the answer was made (LK-40) |
 //! | `DELETE` of the status | 202 | cancelled or forgotten; of a write that has begun, the effect may stay |
 //! | both | 404 | unknown, forgotten, or another caller's (LK-32) |
 //!
@@ -68,7 +69,10 @@ pub async fn status_handler(request: HttpRequest, app: web::Data<App>, caller: C
         response.insert_header(("X-Progress", status.progress)).insert_header((header::RETRY_AFTER, RETRY_AFTER));
         return Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).finish());
     }
-    let mut response = Answer::resource(status.answer).respond(presentation)?;
+    let answer = interaction::readable(&caller.view, status.answer).ok_or_else(|| {
+        Error::gone("the answer is about patients whom this token does not reach any more; ask again for the others")
+    })?;
+    let mut response = Answer::resource(answer).respond(presentation)?;
     if let Ok(expires) = header::HeaderValue::from_str(&http_date(status.expires_at)) {
         response.headers_mut().insert(header::EXPIRES, expires);
     }

@@ -26,6 +26,7 @@ use crate::rest::response::{Answer, Presentation, returned};
 mod batch;
 mod entry;
 mod links;
+mod narrative;
 mod resolution;
 mod transaction;
 

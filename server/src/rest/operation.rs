@@ -13,6 +13,7 @@
 //! | 403 | the token lacks a scope that the operation needs |
 //! | 404 | no such operation here; or the resource is unknown or hidden (LK-10) |
 //! | 405 | `GET` of an operation that changes something |
+//! | 412 | `If-Match` does not hold, of an operation that changes something |
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -22,6 +23,7 @@ use fhir::outcome::{Issue, IssueCode};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::conditional::Preconditions;
 use crate::rest::request::{self, MAX_RESOURCE};
 use crate::rest::response::{Answer, Presentation};
 
@@ -59,6 +61,8 @@ pub struct Invocation {
     pub target: Target,
     /// Its parameters.
     pub input: Input,
+    /// On the version of the instance that is changed.
+    pub preconditions: Preconditions,
 }
 
 /// A call of an operation before it is known whether there is such a one: an entry of a batch.
@@ -74,6 +78,8 @@ pub struct Call {
     pub pairs: request::Pairs,
     /// The resource of the entry.
     pub body: Option<Json>,
+    /// `ifMatch`.
+    pub preconditions: Preconditions,
 }
 
 impl Call {
@@ -88,13 +94,15 @@ impl Call {
             _ => return None,
         };
         let target = Target { resource_type: resource_type.into(), id: id.into(), version: version.into() };
-        Some(Call { name: (*name).to_owned(), target, is_post: false, pairs: request::Pairs::new(), body: None })
+        let (pairs, preconditions) = (request::Pairs::new(), Preconditions::default());
+        Some(Call { name: (*name).to_owned(), target, is_post: false, pairs, body: None, preconditions })
     }
 
     /// Carries it out.
     pub async fn execute(&self, app: &App, caller: &Caller) -> Result<Answer, Error> {
-        let Call { name, target, is_post, pairs, body } = self.clone();
-        let invocation = prepare(&name, target, is_post, request::without_general(pairs), body)?;
+        let Call { name, target, is_post, pairs, body, preconditions } = self.clone();
+        let prepared = prepare(&name, target, is_post, request::without_general(pairs), body)?;
+        let invocation = Invocation { preconditions, ..prepared };
         execute(app, caller, &invocation).await
     }
 }
@@ -150,7 +158,10 @@ pub async fn handler(
     let target = Target::of(&request)?;
     let body = if request.method() == Method::POST { body(&request, payload, &app).await? } else { None };
     let pairs = request::without_general(request::pairs(request.query_string())?);
-    let invocation = prepare(name, target, request.method() == Method::POST, pairs, body)?;
+    let prepared = prepare(name, target, request.method() == Method::POST, pairs, body)?;
+    let preconditions =
+        if prepared.operation.changes { Preconditions::of(&request)? } else { Preconditions::default() };
+    let invocation = Invocation { preconditions, ..prepared };
     execute(&app, &caller, &invocation).await?.respond(presentation)
 }
 
@@ -169,7 +180,7 @@ pub fn prepare(
         return Err(Error::method_not_allowed(text).with_header("Allow", "POST, OPTIONS"));
     }
     let input = Input::read(operation, &target, pairs, body)?;
-    Ok(Invocation { operation, target, input })
+    Ok(Invocation { operation, target, input, preconditions: Preconditions::default() })
 }
 
 /// The only way an operation is carried out.

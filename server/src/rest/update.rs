@@ -168,7 +168,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<
         return execute_prepared(tx, context, &update.prepared, &update.preconditions, Origin::Known).await;
     };
     tx.claim(criteria.claim()).await?;
-    let found = criteria.find(tx, context).await?.map(|found| found.id);
+    let found = criteria.find_current(tx, context).await?.map(|found| found.id);
     let resource_type = &update.prepared.resource_type;
     let (id, origin) = aimed(resource_type, found.as_deref(), update.stated_id.as_deref(), &update.fresh_id)?;
     if id == update.prepared.id {

@@ -5,36 +5,34 @@ use super::known::{Known, Searched, Types, Witness};
 use super::random::SplitMix64;
 use super::values::{self, PREFIXES};
 use crate::filter::values::Value;
+use crate::parse;
 use crate::query::{Aspect, ParamKind};
 
 /// A modifier and a prefix, as written; both may be empty.
 pub(super) type Form = (&'static str, &'static str);
 
-/// Every form of a parameter.
-pub(super) fn forms(types: &Types<'_>, known: &Known) -> Vec<Form> {
-    let modifiers: &[&str] = match known.kind {
-        ParamKind::Token if known.values(Aspect::OfType).next().is_none() => &["", ":not", ":text", ":missing"],
-        ParamKind::Token => &["", ":not", ":text", ":of-type", ":missing"],
-        ParamKind::String => &["", ":exact", ":contains", ":missing"],
-        ParamKind::Reference if known.parameter.targets.is_empty() => &["", ":missing"],
-        ParamKind::Reference if is_hierarchical(types, known) => {
-            &["", ":Type", ":identifier", ":text", ":above", ":below", ":missing"]
-        }
-        ParamKind::Reference => &["", ":Type", ":identifier", ":text", ":missing"],
-        ParamKind::Uri => &["", ":above", ":below", ":missing"],
-        ParamKind::Number | ParamKind::Date | ParamKind::Quantity => &["", ":missing"],
-        ParamKind::Composite => &[""],
-    };
-    let mut forms: Vec<Form> = modifiers.iter().map(|modifier| (*modifier, "")).collect();
+/// Every form of a parameter: what the parser understands, apart from what asks a terminology.
+pub(super) fn forms(known: &Known) -> Vec<Form> {
+    let modifiers = parse::modifiers(&known.parameter).into_iter().filter_map(|it| written(known.kind, it));
+    let mut forms: Vec<Form> = std::iter::once("").chain(modifiers).map(|modifier| (modifier, "")).collect();
+    if !known.parameter.targets.is_empty() && !forms.contains(&(":Type", "")) {
+        forms.push((":Type", ""));
+    }
     if matches!(known.kind, ParamKind::Number | ParamKind::Date | ParamKind::Quantity) {
         forms.extend(PREFIXES.iter().map(|prefix| ("", *prefix)));
     }
     forms
 }
 
-/// Whether one of the types that it points at lies in a hierarchy.
-fn is_hierarchical(types: &Types<'_>, known: &Known) -> bool {
-    !hierarchies(types, known).is_empty()
+/// A modifier as it is written here.
+fn written(kind: ParamKind, modifier: &str) -> Option<&'static str> {
+    const WRITTEN: &[&str] =
+        &[":missing", ":not", ":text", ":of-type", ":exact", ":contains", ":identifier", ":above", ":below"];
+    match modifier {
+        "above" | "below" if kind == ParamKind::Token => None,
+        "[type]" => Some(":Type"),
+        _ => WRITTEN.iter().find(|it| it[1..] == *modifier).copied(),
+    }
 }
 
 fn hierarchies<'t>(types: &'t Types<'_>, known: &Known) -> Vec<&'t Searched> {
@@ -58,7 +56,7 @@ fn in_hierarchy(types: &Types<'_>, known: &Known, random: &mut SplitMix64) -> St
 
 /// Any form of it.
 pub(super) fn any(types: &Types<'_>, known: &Known, witness: Witness, random: &mut SplitMix64) -> (String, String) {
-    let forms = forms(types, known);
+    let forms = forms(known);
     let form = forms[random.below(forms.len())];
     condition(types, known, form, witness, random)
 }

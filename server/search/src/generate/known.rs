@@ -77,6 +77,12 @@ impl<'a> Types<'a> {
         known.parameter.targets.iter().filter_map(|name| self.find(name)).collect()
     }
 
+    /// Every type that does not occur.
+    pub(super) fn absent(&self) -> impl Iterator<Item = Searched> {
+        let names = fhir::definitions::resource_types().iter().map(String::as_str);
+        names.filter(|name| self.find(name).is_none()).map(Searched::new)
+    }
+
     /// Types with a reference parameter that may point at this one.
     pub(super) fn sources(&self, target: &str) -> Vec<(&Searched, &Known)> {
         let references = self.list.iter().flat_map(|it| it.references().map(move |known| (it, known)));

@@ -123,6 +123,7 @@ impl Entry {
             call.is_post = method == "POST";
             call.pairs = request::pairs(query.unwrap_or_default())?;
             call.body = resource.take().filter(|_| call.is_post);
+            call.preconditions = if call.is_post { preconditions()? } else { Preconditions::default() };
             let get = Get::Operation(Box::new(call));
             return Ok(Entry { full_url, action: Action::Get { get, head: method == "HEAD" } });
         }

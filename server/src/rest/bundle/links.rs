@@ -2,9 +2,10 @@
 //! <https://hl7.org/fhir/R4/http.html#transaction>
 //!
 //! `Reference.reference` is replaced where it is another entry's `fullUrl` (as it stands, or relative to the own
-//! `fullUrl`) or criteria (`Patient?identifier=…`); elements of type uri, url, canonical, oid and uuid where they
-//! equal a `fullUrl`. Strings of other types, such as `Identifier.value`, stay. A Bundle inside of the transaction is
-//! a world of its own and stays as it is.
+//! `fullUrl`) or criteria (`Patient?identifier=…`); elements of type uri, url, oid and uuid where they equal a `fullUrl`;
+//! links and images in narratives like references, but not by criteria. Strings of other types, such as
+//! `Identifier.value`, stay, and so says the specification of one more: "Elements of type canonical are not replaced."
+//! A Bundle inside of the transaction is a world of its own and stays as it is.
 
 use std::collections::HashMap;
 
@@ -12,10 +13,11 @@ use fhir::definitions::{definition_type_of, is_resource_type};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
+use super::narrative;
 use crate::rest::conditional::searched_type;
 
 /// Types of elements that hold a URI.
-const URI_TYPES: &[&str] = &["uri", "url", "canonical", "oid", "uuid"];
+const URI_TYPES: &[&str] = &["uri", "url", "oid", "uuid"];
 
 /// What links point at: `Type/id` by what is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,6 +100,9 @@ fn walk(value: &mut Json, place: &Place<'_>, rewriter: &Rewriter<'_>) -> Result<
 
 impl Rewriter<'_> {
     fn target(&self, text: &str, place: &Place<'_>) -> Result<Option<String>, Issue> {
+        if place.name == "div" {
+            return Ok(narrative::rewritten(text, |link| self.entry(link).cloned()));
+        }
         let entry = self.links.entries.get(text);
         if place.name != "reference" {
             return Ok(entry.filter(|_| place.type_name().is_some_and(|name| URI_TYPES.contains(&name))).cloned());
@@ -117,8 +122,14 @@ impl Rewriter<'_> {
         if text.starts_with("urn:uuid:") || text.starts_with("urn:oid:") {
             return dangling("no entry has this fullUrl:");
         }
-        let absolute = self.base.filter(|_| !text.contains(':') && !text.starts_with('#'));
-        Ok(absolute.and_then(|base| self.links.entries.get(&format!("{base}/{text}")).cloned()))
+        Ok(self.entry(text).cloned())
+    }
+
+    /// What an entry becomes, by its `fullUrl` as it stands or relative to the own one.
+    fn entry(&self, text: &str) -> Option<&String> {
+        let relative = || self.base.filter(|_| !text.contains(':') && !text.starts_with('#'));
+        let entries = &self.links.entries;
+        entries.get(text).or_else(|| relative().and_then(|base| entries.get(&format!("{base}/{text}"))))
     }
 }
 
@@ -208,12 +219,16 @@ mod tests {
             "resourceType": "Patient",
             "identifier": array![object! { "system": "urn:uuid:1", "value": "urn:uuid:1" }],
             "photo": array![object! { "url": "urn:uuid:1" }],
+            "text": object! { "div": "<div><a href=\"urn:uuid:1\">urn:uuid:1</a></div>" },
+            "meta": object! { "profile": array!["urn:uuid:1"] },
             "extension": array![object! { "url": "http://e", "valueUri": "urn:uuid:1" }, object! { "url": "http://f", "valueString": "urn:uuid:1" }],
             "contained": array![object! { "resourceType": "Observation", "subject": object! { "reference": "urn:uuid:1" } }],
         };
         let text = rewritten(resource, None).unwrap().to_string();
         assert!(text.contains("\"system\":\"Patient/a\",\"value\":\"urn:uuid:1\""), "{text}");
         assert!(text.contains("\"photo\":[{\"url\":\"Patient/a\"}]"), "{text}");
+        assert!(text.contains(r#"<a href=\"Patient/a\">urn:uuid:1</a>"#), "{text}");
+        assert!(text.contains("\"profile\":[\"urn:uuid:1\"]"), "{text}");
         assert!(
             text.contains("\"valueUri\":\"Patient/a\"") && text.contains("\"valueString\":\"urn:uuid:1\""),
             "{text}"

@@ -269,7 +269,7 @@ async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) 
     work.answers.into_iter().map(|answer| answer.ok_or_else(|| Error::internal("an entry has no phase"))).collect()
 }
 
-/// What criteria of a delete or patch found must be what is locked now: another transaction may have changed it between
+/// What criteria of an update, patch or delete found must be what is locked now: another transaction may have changed it between
 /// the search and the lock, so that it does not match any more.
 async fn check_unchanged(
     tx: &mut Tx,
@@ -279,7 +279,9 @@ async fn check_unchanged(
     found: &Found,
 ) -> Result<(), Error> {
     for (index, (step, settled)) in plan.steps.iter().zip(&resolution.settled).enumerate() {
-        if step.criteria.is_none() || !matches!(settled, Settled::Delete(_) | Settled::Patch(_)) {
+        let is_found =
+            matches!(settled, Settled::Delete(_) | Settled::Patch(_) | Settled::Update(_, update::Origin::Known));
+        if step.criteria.is_none() || !is_found {
             continue;
         }
         for (resource_type, id) in step.written(settled) {

@@ -67,45 +67,51 @@ pub(super) async fn change(
     let labels = invocation.input.resource("meta")?;
     check(labels)?;
     let context = Context::new(app, caller);
+    let wanted = &invocation.preconditions;
     let read = Read { resource_type, id, if_none_match: None, if_modified_since: None };
     let current = read::answer(app.store.read(&caller.view, resource_type, id).await?, read)?;
-    let mut resource = parsed(&current.body.unwrap_or_default())?;
-    apply(&mut resource, labels, change);
-    let preconditions = Preconditions { if_match: current.version.map(etag), ..Preconditions::default() };
-    let aim = (resource_type, update::Aim::Id(id));
-    let update = update::prepare(app, &context, aim, resource, preconditions).await?;
-    let written = match update::run(app, &context, update).await {
-        Err(error) if error.kind() == Kind::PreconditionFailed => {
-            change_of_current(app, &context, (resource_type, id), labels, change).await
-        }
-        done => done,
-    }?;
+    let written = if *wanted == Preconditions::default() {
+        let mut resource = parsed(&current.body.unwrap_or_default())?;
+        apply(&mut resource, labels, change);
+        let unchanged = Preconditions { if_match: current.version.map(etag), ..Preconditions::default() };
+        let aim = (resource_type, update::Aim::Id(id));
+        let update = update::prepare(app, &context, aim, resource, unchanged).await?;
+        match update::run(app, &context, update).await {
+            Err(error) if error.kind() == Kind::PreconditionFailed => {
+                change_of_current(app, &context, (resource_type, id), labels, change, wanted).await
+            }
+            done => done,
+        }?
+    } else {
+        change_of_current(app, &context, (resource_type, id), labels, change, wanted).await?
+    };
     let meta = parsed(&written.body)?.get("meta").cloned();
     Ok(returned(meta.unwrap_or_else(|| Object::new().into())))
 }
 
-/// The same inside of the transaction, where another change came before it: then it is the version that counts.
+/// The same inside of the transaction, where another change came before it, or the caller says of which version: then
+/// it is the current version that counts.
 async fn change_of_current(
     app: &App,
     context: &Context,
     (resource_type, id): (&str, &str),
     labels: &Json,
     change: Change,
+    wanted: &Preconditions,
 ) -> Result<Written, Error> {
-    let all = Arc::new((context.clone(), resource_type.to_owned(), id.to_owned(), labels.clone()));
+    let all = Arc::new((context.clone(), resource_type.to_owned(), id.to_owned(), labels.clone(), wanted.clone()));
     app.store
         .write(move |tx| {
             let all = all.clone();
             Box::pin(async move {
-                let (context, resource_type, id, labels) = &*all;
+                let (context, resource_type, id, labels, wanted) = &*all;
                 let current = tx.current(&context.caller.view, resource_type, id).await?;
                 let current = patch::living(current, resource_type, update::Aim::Id(id))?;
                 update::check_standing(context, &current.body)?;
                 let mut resource = parsed(&current.body)?;
                 apply(&mut resource, labels, change);
                 let prepared = Prepared::new(context, resource_type, id, resource)?;
-                let none = Preconditions::default();
-                update::execute_prepared(tx, context, &prepared, &none, update::Origin::Known).await
+                update::execute_prepared(tx, context, &prepared, wanted, update::Origin::Known).await
             })
         })
         .await
