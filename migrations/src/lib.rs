@@ -13,6 +13,9 @@ mod m20261122_000002_access;
 mod m20261122_000003_devices;
 mod m20261122_000004_jobs;
 mod m20261122_000005_search_parameters;
+mod m20261122_000006_keys;
+mod m20261122_000007_launches;
+mod m20261122_000008_portal;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -28,6 +31,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_devices::Migration),
             Box::new(m20261122_000004_jobs::Migration),
             Box::new(m20261122_000005_search_parameters::Migration),
+            Box::new(m20261122_000006_keys::Migration),
+            Box::new(m20261122_000007_launches::Migration),
+            Box::new(m20261122_000008_portal::Migration),
         ]
     }
 }

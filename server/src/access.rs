@@ -5,6 +5,7 @@
 //! | any `patient/` | the patient of the launch, as long as the person may see that patient |
 //! | `user/`, the person is a Patient | that patient |
 //! | `user/`, the person is a Practitioner | patients in their care, see [`patients_of`] |
+//! | `user/`, the person is a `RelatedPerson` | the patients whom they care for, see [`patients_of`] |
 //! | `system/` | everyone; if the operator named a patient, that patient |
 //! | none of these | nobody |
 //!
@@ -105,6 +106,9 @@ pub fn check_write(caller: &Caller, resource: &Json, extracted: &Extracted) -> R
         }
     }
     let resource_type = resource.str("resourceType").unwrap_or_default();
+    if decides_care(caller, resource_type) {
+        return Err(refused());
+    }
     let writing = [Right::Create, Right::Update, Right::Delete];
     let holds = match rule(&caller.scopes, &writing, resource_type, &caller.base) {
         TypeRule::Denied => false,
@@ -114,6 +118,15 @@ pub fn check_write(caller: &Caller, resource: &Json, extracted: &Extracted) -> R
             .any(|filters| filters.iter().all(|condition| filter::matches(condition, resource, &caller.base))),
     };
     if holds { Ok(()) } else { Err(refused()) }
+}
+
+/// Whether records of the type say whom the caller may see: nobody widens or prolongs their own rights. A `Person`
+/// record says which records are one human's, which is the hospital's to say; a `RelatedPerson` record who cares for
+/// whom, which the patient may say, but not the one who cares.
+fn decides_care(caller: &Caller, resource_type: &str) -> bool {
+    let is_confined = *caller.view.compartment() != Compartment::Everyone;
+    let is_carer = caller.fhir_user.as_deref().is_some_and(|user| user.starts_with("RelatedPerson/"));
+    is_confined && (resource_type == "Person" || (resource_type == "RelatedPerson" && is_carer))
 }
 
 /// The view of a token's terms, as things stand now: who is in whose care is looked up at each use.

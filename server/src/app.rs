@@ -7,9 +7,15 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::cors::Origins;
+use crate::oauth::client_keys::ClientKeyCache;
+use crate::oauth::external::{self, Discovered};
+use crate::oauth::keys::Signer;
+use crate::outbound::Outbound;
 use crate::random::Random;
 use crate::search_parameters;
 use crate::secret::{SecretKey, SecretKeyError};
+use crate::usage::Usage;
 use moka::sync::Cache;
 use search::view::TypeRule;
 use store::{Store, StoreError};
@@ -31,6 +37,16 @@ pub struct App {
     pub random: Random,
     /// From which the keys of sessions are derived: `app.secret.derive("session")`.
     pub secret: SecretKey,
+    /// Signs `id_token`s: `app.signer.id_token(claims)`.
+    pub signer: Signer,
+    /// What is known of the other OpenID provider.
+    pub discovered: Discovered,
+    /// Whose scripts may read answers.
+    pub origins: Origins,
+    /// Sends requests to addresses that others name.
+    pub outbound: Outbound,
+    /// Public keys of clients that were fetched from their addresses.
+    pub client_keys: ClientKeyCache,
     /// What sets of scopes show of each type: a function of their text, remembered.
     pub rules: Cache<String, Arc<BTreeMap<String, TypeRule>>>,
     /// Rung when vendors' messages wait to be applied.
@@ -39,6 +55,8 @@ pub struct App {
     pub parameters: Arc<OnceLock<search_parameters::Worker>>,
     /// Rung when jobs wait to be carried out.
     pub jobs_changed: Arc<Notify>,
+    /// How much apps ask, until it is written.
+    pub usage: Arc<Usage>,
 }
 
 /// Why the state could not be put together.
@@ -53,6 +71,9 @@ pub enum OpenError {
     /// The database cannot be opened or brought up to date.
     #[error("database {0}: {1}")]
     Database(String, StoreError),
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Settings(&'static str),
     /// The tables are of an older version.
     #[error("the database lacks {} migration(s), first {}; run `tributary migrate`", .0.len(), .0[0])]
     Outdated(Vec<String>),
@@ -62,6 +83,7 @@ impl App {
     /// Opens the database that `config` names, without touching its tables.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let config = config.clone().resolved();
+        external::check(&config).map_err(OpenError::Settings)?;
         let random = Random::system();
         if let Some(folder) = config.sqlite_path().and_then(Path::parent) {
             make_private(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
@@ -72,16 +94,25 @@ impl App {
             .await
             .map_err(|error| OpenError::Database(config.database_for_display(), error))?;
         let rules = Cache::new(REMEMBERED_SCOPES);
+        let clock = Clock::system();
+        let signer = Signer::new(&store, &clock, &random, &secret);
+        let outbound = Outbound::new(&config);
         Ok(App {
             config,
             store,
-            clock: Clock::system(),
+            clock,
             random,
             secret,
+            signer,
+            discovered: Discovered::default(),
+            origins: Origins::default(),
+            outbound,
+            client_keys: ClientKeyCache::default(),
             rules,
             inbox_changed: Arc::default(),
             parameters: Arc::default(),
             jobs_changed: Arc::default(),
+            usage: Arc::default(),
         })
     }
 

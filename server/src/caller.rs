@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use search::view::View;
 use smart::scope::{Level, Right, ScopeSet};
 use smart::token::{Hash, Kind, Secret};
@@ -14,6 +14,7 @@ use smart::token::{Hash, Kind, Secret};
 use crate::access;
 use crate::app::App;
 use crate::error::Error;
+use crate::usage::Whose;
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Caller {
     pub patient: Option<String>,
     /// The record that the person is, as `Type/ID`.
     pub fhir_user: Option<String>,
+    /// The grant that the token came of; none for the server itself.
+    pub grant_id: Option<String>,
     /// What may be done.
     pub scopes: ScopeSet,
     /// What can be seen.
@@ -43,6 +46,7 @@ impl Caller {
             user: None,
             patient: None,
             fhir_user: None,
+            grant_id: None,
             scopes: ScopeSet::parse("system/*.cruds").unwrap_or_default(),
             view: View::system(),
             base: String::new(),
@@ -70,9 +74,13 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = request.app_data::<web::Data<App>>().cloned();
         let token = bearer(request);
+        let request = request.clone();
         Box::pin(async move {
             let app = app.ok_or_else(|| Error::internal("the application state is not registered"))?;
-            authenticate(&app, token?).await
+            let caller = authenticate(&app, token?).await?;
+            let whose = Whose { client_id: caller.client_id.clone(), grant_id: caller.grant_id.clone() };
+            request.extensions_mut().insert(whose);
+            Ok(caller)
         })
     }
 }
@@ -92,6 +100,11 @@ pub async fn of_hash(app: &App, token: Hash, instant: i64) -> Result<Caller, Err
         let message = format!("the access token was made for {}, not for {base}", access.audience);
         return Err(Error::unauthorized(message).with_header("WWW-Authenticate", "Bearer error=\"invalid_token\""));
     }
+    let view = access::view(app, &access.terms).await?;
+    let view = match &access.patients {
+        Some(patients) => view.within(patients),
+        None => view,
+    };
     let person = access.terms.person();
     let user = person.map(|person| person.user_id.clone());
     Ok(Caller {
@@ -100,7 +113,8 @@ pub async fn of_hash(app: &App, token: Hash, instant: i64) -> Result<Caller, Err
         patient: access.terms.context().patient.clone(),
         fhir_user: person.and_then(|person| person.fhir_user.as_ref()).map(ToString::to_string),
         scopes: access.terms.scopes().clone(),
-        view: access::view(app, &access.terms).await?,
+        view,
+        grant_id: Some(access.grant_id),
         client_id: access.client_id,
         base,
     })

@@ -19,6 +19,7 @@ pub mod doctor;
 pub mod fhirpath;
 pub mod import;
 pub mod inbox;
+pub mod key;
 pub mod migrate;
 pub mod pair;
 pub mod reference;
@@ -65,6 +66,8 @@ pub enum Command {
     Token(token::Args),
     /// Manage OAuth clients.
     Client(client::Args),
+    /// Manage the keys that sign `id_token`s.
+    Key(key::Args),
     /// Manage the accounts people log in with.
     User(user::Args),
     /// Manage which patient a device belongs to.
@@ -118,6 +121,7 @@ pub async fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Config(args) => config::run(args, config).await,
         Command::Token(args) => token::run(args, config).await,
         Command::Client(args) => client::run(args, config).await,
+        Command::Key(args) => key::run(args, config).await,
         Command::User(args) => user::run(args, config).await,
         Command::Pair(args) => pair::run(args, config).await,
         Command::Inbox(args) => inbox::run(args, config).await,

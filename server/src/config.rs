@@ -70,6 +70,11 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_MAX_DELIVERY", global = true, value_name = "BYTES", default_value = "10MiB")]
     #[arg(value_parser = setting::bytes)]
     pub max_delivery: usize,
+    /// Whether addresses that others name (key sets of clients, identity providers) may lie on this machine or in a
+    /// private network, also without TLS. For development, and where such a provider is inside the house.
+    #[arg(long, env = "TRIBUTARY_OUTBOUND_PRIVATE", global = true, value_name = "BOOL", default_value_t = false)]
+    #[arg(action = ArgAction::Set)]
+    pub outbound_private: bool,
     /// Base of the identifier systems, code systems and extensions that vendors' data gets. Set it to an address of
     /// your own before the first device delivers: it is part of every identifier.
     #[arg(long, env = "TRIBUTARY_ADAPTER_NAMESPACE", global = true, value_name = "URL")]
@@ -103,6 +108,26 @@ pub struct Config {
     /// Seconds that requests in flight get to finish when the server is stopped.
     #[arg(long, env = "TRIBUTARY_SHUTDOWN_SECONDS", global = true, value_name = "SECONDS", default_value_t = 20)]
     pub shutdown_seconds: u64,
+    /// Another OpenID provider at which people may sign in, such as a hospital's: its issuer.
+    #[arg(long, env = "TRIBUTARY_OPENID_ISSUER", global = true, value_name = "URL")]
+    #[arg(value_parser = setting::issuer)]
+    pub openid_issuer: Option<String>,
+    /// `client_id` of this server at that provider; its redirect URI there is
+    /// `BASE_URL/oauth/external/callback`.
+    #[arg(long, env = "TRIBUTARY_OPENID_CLIENT_ID", global = true, value_name = "ID")]
+    pub openid_client_id: Option<String>,
+    /// Secret of this server at that provider.
+    #[arg(long, env = "TRIBUTARY_OPENID_CLIENT_SECRET", global = true, value_name = "SECRET", hide_env_values = true)]
+    pub openid_client_secret: Option<SecretText>,
+    /// What people call that provider: the sign-in page offers "Sign in with NAME".
+    #[arg(long, env = "TRIBUTARY_OPENID_NAME", global = true, value_name = "NAME")]
+    #[arg(default_value = "your organisation")]
+    pub openid_name: String,
+    /// Whether that provider's claim `fhirUser` decides whose account it is; else only people who were linked with
+    /// `tributary user` can sign in there.
+    #[arg(long, env = "TRIBUTARY_OPENID_FHIR_USER", global = true, value_name = "BOOL", default_value_t = false)]
+    #[arg(action = ArgAction::Set)]
+    pub openid_fhir_user: bool,
     /// How log lines look.
     #[arg(long, env = "TRIBUTARY_LOG_FORMAT", global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

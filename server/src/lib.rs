@@ -4,21 +4,27 @@
 //! [`command`], what can be set in [`config`], and what every handler shares in [`app`].
 
 pub mod access;
+pub mod account;
 pub mod app;
 pub mod caller;
 pub mod clock;
 pub mod command;
 pub mod compression;
 pub mod config;
+pub mod cors;
 pub mod devices;
 pub mod error;
 pub mod health;
 pub mod jobs;
 pub mod logging;
 pub mod oauth;
+pub mod outbound;
 pub mod portal;
+pub mod qsmartcare;
 pub mod random;
+pub mod registration;
 pub mod rest;
 pub mod routes;
 pub mod search_parameters;
 pub mod secret;
+pub mod usage;

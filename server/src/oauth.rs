@@ -9,17 +9,27 @@
 //! HTTP. Times, codes and tokens come from the server's clock and randomness.
 
 pub mod authorize;
+pub mod client_keys;
 pub mod consent;
 pub mod error;
+pub mod external;
 pub mod form;
 pub mod introspect;
 pub mod issue;
+pub mod jwks;
+pub mod keys;
+pub mod launch;
 pub mod login;
 pub mod metadata;
 pub mod page;
+pub mod par;
 pub mod password;
+pub mod patients;
+pub mod register;
 pub mod revoke;
 pub mod session;
+pub mod style;
 pub mod token;
+pub mod userinfo;
 
 mod authenticate;

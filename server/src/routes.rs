@@ -14,7 +14,7 @@ use crate::rest::response::finish;
 use crate::rest::{
     asynchronous, bundle, capabilities, create, delete, history, operation, patch, read, search, update, vread,
 };
-use crate::{devices, health, oauth, portal, search_parameters};
+use crate::{account, devices, health, oauth, portal, qsmartcare, search_parameters, usage};
 
 /// One route.
 #[derive(Clone, Copy, Debug)]
@@ -89,14 +89,70 @@ routes! {
         GET  "/" => portal::home::handler, "front page";
         GET  "/health" => health::handler, "whether the database answers";
         GET  "/.well-known/oauth-authorization-server" => oauth::metadata::authorization_server, "RFC 8414";
+        GET  "/.well-known/openid-configuration" => oauth::metadata::openid_configuration, "OpenID Connect discovery";
         GET  "/oauth/authorize" => oauth::authorize::get, "start of a launch";
         POST "/oauth/authorize" => oauth::authorize::post, "start of a launch";
         GET  "/oauth/login" => oauth::login::get, "sign-in page";
         POST "/oauth/login" => oauth::login::post, "sign-in";
+        GET  "/oauth/external" => oauth::external::get, "sign-in at another OpenID provider";
+        GET  "/oauth/external/callback" => oauth::external::callback, "back from there";
         GET  "/oauth/consent" => oauth::consent::get, "consent page";
         POST "/oauth/consent" => oauth::consent::post, "consent";
+        GET  "/oauth/jwks.json" => oauth::jwks::get, "keys that id_tokens are verified with; no token";
+        POST "/oauth/launch" => oauth::launch::post, "a launch context from an EHR; token with scope launch";
+        GET  "/oauth/style/{name}" => oauth::style::get, "how apps can look as our pages do; no token";
+        GET  "/ehr" => oauth::launch::ehr::patients_page, "built-in EHR: patients";
+        GET  "/ehr/{patient}" => oauth::launch::ehr::patient_page, "built-in EHR: a patient, and apps to start";
+        POST "/ehr/{patient}" => oauth::launch::ehr::launch, "built-in EHR: starts an app";
+        POST "/oauth/par" => oauth::par::post, "authorization request, pushed";
+        POST "/oauth/register" => oauth::register::post, "registration of a client; invitation";
         POST "/oauth/token" => oauth::token::post, "code or refresh token for access token";
+        GET  "/oauth/userinfo" => oauth::userinfo::handler, "who signed in; token";
+        POST "/oauth/userinfo" => oauth::userinfo::handler, "who signed in; token";
         POST "/oauth/introspect" => oauth::introspect::post, "what a token is worth";
+        GET  "/account" => account::settings::get, "one's own account";
+        GET  "/account/sign-in" => account::sign_in::get, "sign-in page of the portal";
+        POST "/account/sign-in" => account::sign_in::post, "sign-in to the portal";
+        POST "/account/sign-out" => account::sign_in::sign_out, "end of the session";
+        GET  "/account/sign-up" => account::sign_up::get, "page to open an account";
+        POST "/account/sign-up" => account::sign_up::post, "new account of a developer";
+        GET  "/account/recover" => account::recovery::get, "page for a new password, with a link";
+        POST "/account/recover" => account::recovery::post, "new password, with a link";
+        GET  "/account/second-factor" => account::second_factor::get, "page that asks for the second factor";
+        POST "/account/second-factor" => account::second_factor::post, "second factor";
+        POST "/account/second-factor/start" => account::setup::start, "proposes a second factor";
+        GET  "/account/second-factor/setup" => account::setup::get, "page with the secret of the second factor";
+        POST "/account/second-factor/setup" => account::setup::post, "switches the second factor on";
+        POST "/account/second-factor/remove" => account::setup::remove, "switches the second factor off";
+        POST "/account/password" => account::settings::password, "new password";
+        POST "/account/sessions" => account::settings::end_session, "ends sessions";
+        POST "/account/developer" => account::settings::developer, "an account becomes a developer's";
+        GET  "/portal" => portal::start::get, "where to go in the portal";
+        GET  "/portal/apps" => portal::apps::list, "a developer's apps";
+        GET  "/portal/apps/new" => portal::app_form::new_page, "page to ask for an app";
+        POST "/portal/apps/new" => portal::app_form::create, "asks for an app";
+        GET  "/portal/apps/{app}" => portal::apps::get, "one app: keys, usage, errors";
+        POST "/portal/apps/{app}/state" => portal::apps::switch, "switches an app on or off";
+        GET  "/portal/apps/{app}/edit" => portal::app_form::edit_page, "page to change an app";
+        POST "/portal/apps/{app}/edit" => portal::app_form::edit, "changes an app";
+        POST "/portal/apps/{app}/secret" => portal::key::make, "new secret of an app";
+        POST "/portal/apps/{app}/secret/end" => portal::key::end, "ends a secret of an app";
+        GET  "/portal/apps/{app}/patients" => portal::patients::get, "page with the patients of an app";
+        POST "/portal/apps/{app}/patients" => portal::patients::post, "chooses the patients of an app";
+        GET  "/portal/api" => portal::api::get, "how the API is called";
+        GET  "/portal/console" => portal::console::get, "console that calls the API";
+        POST "/portal/console" => portal::console::post, "calls the API for a developer";
+        GET  "/portal/sharing" => portal::sharing::get, "what apps may see";
+        POST "/portal/sharing" => portal::sharing::revoke, "takes back what an app may see";
+        GET  "/portal/admin" => portal::admin::apps, "all apps, for administrators";
+        POST "/portal/admin/apps/{app}" => portal::admin::decide, "approves, refuses, stops an app";
+        GET  "/portal/admin/accounts" => portal::admin::accounts, "all accounts, for administrators";
+        GET  "/portal/admin/events" => portal::admin::events, "what happened, for administrators";
+        POST "/portal/admin/invitations" => portal::admin::invite, "makes an invitation to register";
+        POST "/R4-patient-api/oauth2/token" => qsmartcare::token, "QSmartCare's token endpoint";
+        POST "/R4-patient-api/oauth2/token.php" => qsmartcare::token, "the same";
+        GET  "/R4-patient-api/single/{type}" => qsmartcare::single, "one resource, as QSmartCare's clients ask";
+        GET  "/R4-patient-api/multiple/api/{type}" => qsmartcare::multiple, "many resources, as QSmartCare's clients ask";
         POST "/oauth/revoke" => oauth::revoke::post, "end of a token";
         POST "/health-data/{delivery:.*}" => devices::webhook::handler, "a vendor's message; API key";
         POST "/devices/assign" => devices::pairing::assign, "a device gets a patient";
@@ -109,6 +165,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes.app_data(web::Data::new(capabilities::Cache::default()));
     let scope = web::scope(FHIR)
         .wrap(from_fn(asynchronous::divert))
+        .wrap(from_fn(usage::count))
         .wrap(from_fn(finish))
         .wrap(from_fn(search_parameters::current))
         .configure(fhir);

@@ -45,10 +45,10 @@ const FAULTS: &str = r"
         if (contrast < (isLarge ? 3 : 4.5)) faults.push(`contrast ${contrast.toFixed(2)}: ${texts.currentNode.textContent.trim()}`);
         if (size < 13) faults.push(`small: ${texts.currentNode.textContent.trim()}`);
     }
-    for (const field of document.querySelectorAll('input:not([type=hidden])')) {
+    for (const field of document.querySelectorAll('input:not([type=hidden]), select, textarea')) {
         if (!field.labels.length) faults.push(`no label: ${field.name}`);
     }
-    for (const target of document.querySelectorAll('button:not([aria-hidden]), label.choice, summary')) {
+    for (const target of document.querySelectorAll('button:not([aria-hidden]), label.choice, summary, nav a, a.button')) {
         const { height } = target.getBoundingClientRect();
         if (height < 24) faults.push(`${height} pixels high: ${target.textContent}`);
     }
@@ -111,7 +111,7 @@ async fn a_long_list_of_patients_fits(server: TestServer, browser: Browser) {
 }
 
 /// Looks at the page at all sizes, light and dark.
-async fn look(browser: &Browser, page: &str) {
+pub(crate) async fn look(browser: &Browser, page: &str) {
     for (scheme, dark) in [("light", false), ("dark", true)] {
         browser.prefer_dark(dark).await;
         for (screen_name, screen) in [("narrow", NARROW), ("phone", PHONE), ("desktop", DESKTOP)] {

@@ -2,6 +2,7 @@
 
 mod app;
 mod look;
+mod portal;
 
 use app::{App, PASSWORD, add_account, seed};
 use tests::TestServer;

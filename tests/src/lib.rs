@@ -18,12 +18,15 @@ pub mod browser;
 pub mod client;
 pub mod data;
 pub mod database;
+pub mod openid_provider;
 pub mod program;
 pub mod random;
 pub mod redact;
 pub mod same;
 pub mod server;
+pub mod signer;
 pub mod skipped;
+pub mod totp;
 pub mod url;
 pub mod world;
 

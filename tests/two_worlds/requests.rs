@@ -1,4 +1,4 @@
-//! Requests that a patient's app may send, among them many that probe for what is hidden.
+//! Requests that an app may send, among them many that probe for what is hidden.
 
 use fhir::json::Json;
 use fhir::{array, object};
@@ -6,7 +6,15 @@ use search::generate::{Generator, Place};
 use tests::random::Random;
 use tests::{Answer, Client, url, world};
 
-use crate::twins::PATIENT;
+use crate::asker::{Asker, PATIENT};
+
+/// The first is the one of conditional patches.
+const PATCHES: [&str; 4] = [
+    r#"[{"op":"add","path":"/status","value":"final"}]"#,
+    r#"[{"op":"test","path":"/status","value":"final"}]"#,
+    r#"[{"op":"test","path":"/subject/reference","value":"Patient/bo"}]"#,
+    r#"[{"op":"replace","path":"/subject/reference","value":"Patient/bo"}]"#,
+];
 
 /// Stands for the server's address while searches are generated; references in the data are relative.
 const BASE: &str = "http://base.test/fhir";
@@ -25,34 +33,40 @@ enum Body {
     None,
     Json(Json),
     Form(String),
+    /// JSON Patch.
+    Patch(String),
 }
 
 /// Makes them.
 pub(crate) struct Requests<'a> {
     resources: &'a [Json],
+    asker: Asker,
     searches: Generator<'a>,
     random: Random,
 }
 
 impl<'a> Requests<'a> {
-    pub(crate) fn new(resources: &'a [Json], seed: u64) -> Self {
+    pub(crate) fn new(resources: &'a [Json], asker: Asker, seed: u64) -> Self {
         let references: Vec<_> = resources.iter().collect();
-        Requests { resources, searches: Generator::new(&references, BASE, seed), random: Random::seeded(seed) }
+        Requests { resources, asker, searches: Generator::new(&references, BASE, seed), random: Random::seeded(seed) }
     }
 
     /// The next one; the server is to make up ids only where `creates` is true.
     pub(crate) fn next(&mut self, creates: bool) -> Request {
         match self.random.below(100) {
-            0..52 => self.search(creates),
-            52..60 => self.probe(),
-            60..72 => self.read(),
-            72..78 => self.history(),
-            78..84 => self.conditional_read(),
-            84..90 => self.update(),
-            90..92 => self.delete(),
-            92..96 if creates => self.create(),
-            92..96 => self.odd(),
-            _ => self.batch(),
+            0..36 => self.search(creates),
+            36..42 => self.probe(),
+            42..50 => self.read(),
+            50..55 => self.history(),
+            55..60 => self.conditional_read(),
+            60..65 => self.update(),
+            65..67 => self.delete(),
+            67..71 => self.conditional_write(creates),
+            71..74 => self.operation(),
+            74..77 => self.patch(),
+            77..82 if creates => self.create(),
+            77..82 => self.odd(),
+            _ => self.batch(creates),
         }
     }
 
@@ -132,6 +146,7 @@ impl<'a> Requests<'a> {
         {
             members.insert("subject", object! { "reference": "Patient/bo" });
         }
+        self.asker.written(&mut resource, &mut self.random);
         let mut headers = Vec::new();
         if self.random.chance(30) {
             headers.push(("if-match", format!("W/\"{}\"", self.random.below(4))));
@@ -140,7 +155,68 @@ impl<'a> Requests<'a> {
     }
 
     fn delete(&mut self) -> Request {
-        Request { method: "DELETE", ..Request::get(self.some_path()) }
+        let path = self.some_path();
+        // Whoever deletes their patients asks nothing any more.
+        let path = if path.starts_with("Patient/") { path.replace(PATIENT, "bo").replace("eve", "bo") } else { path };
+        Request { method: "DELETE", ..Request::get(path) }
+    }
+
+    /// Writes whose target is searched for: an oracle, if the search sees more than the writer.
+    fn conditional_write(&mut self, creates: bool) -> Request {
+        let criteria = [
+            "Observation?subject=Patient/bo&code=8867-4",
+            "Observation?_id=bo-o1",
+            "Observation?_id=ana-o3",
+            "Observation?_id=ana-o101",
+            "Observation?identifier=urn:example:app|1",
+            "Observation?identifer=typo",
+            "Patient?identifier=urn:example:patients|bo",
+            "Patient?identifier=urn:example:patients|ana",
+            "Device?identifier=urn:example:devices|imei-bo",
+            "Condition?subject=Patient/chloe",
+        ];
+        let target = (*self.random.pick(&criteria)).to_owned();
+        let resource_type = target.split('?').next().unwrap_or("Observation").to_owned();
+        match self.random.below(if creates { 3 } else { 2 }) {
+            // Patients stay: their deletion would end the questions.
+            0 if resource_type != "Patient" => Request { method: "DELETE", ..Request::get(target) },
+            2 => {
+                let mut resource = world::observation(&mut self.random, PATIENT, 0);
+                self.asker.written(&mut resource, &mut self.random);
+                resource.as_object_mut().expect("a resource is an object").remove("id");
+                Request { method: "PUT", body: Body::Json(resource), ..Request::get(target) }
+            }
+            _ => Request { method: "PATCH", body: Body::Patch(PATCHES[0].to_owned()), ..Request::get(target) },
+        }
+    }
+
+    /// Patches that test for values, of the visible and of the hidden.
+    fn patch(&mut self) -> Request {
+        let path = self.some_path();
+        let operations = (*self.random.pick(&PATCHES)).to_owned();
+        Request { method: "PATCH", body: Body::Patch(operations), ..Request::get(path) }
+    }
+
+    /// Operations that read many resources or judge one.
+    fn operation(&mut self) -> Request {
+        let path = self.some_path();
+        let choices = [
+            "Patient/ana/$everything".to_owned(),
+            "Patient/ana/$everything?_count=7".to_owned(),
+            "Patient/ana/$everything?_type=Observation,Encounter&_since=2020-01-01".to_owned(),
+            "Patient/bo/$everything".to_owned(),
+            "Patient/$everything?_count=20".to_owned(),
+            "Encounter/ana-e0/$everything".to_owned(),
+            "Encounter/bo-e0/$everything".to_owned(),
+            "Observation/$lastn?patient=ana&max=2".to_owned(),
+            "Observation/$lastn?patient=bo".to_owned(),
+            "Observation/$stats?subject=Patient/ana&code=8867-4&system=http://loinc.org&statistic=average,count&duration=100000".to_owned(),
+            "Observation/$stats?subject=Patient/bo&code=8867-4&system=http://loinc.org&statistic=count&duration=100000".to_owned(),
+            format!("{path}/$validate"),
+            format!("{path}/$meta"),
+            format!("{path}/$diff?from=1"),
+        ];
+        Request::get(self.random.pick(&choices).clone())
     }
 
     fn create(&mut self) -> Request {
@@ -224,14 +300,22 @@ impl<'a> Requests<'a> {
         Request::get((*self.random.pick(&paths)).to_owned())
     }
 
-    fn batch(&mut self) -> Request {
+    /// Several requests in one: each entry is authorized by itself (SM-29).
+    fn batch(&mut self, creates: bool) -> Request {
         let entry = |url: String| object! { "request": object! { "method": "GET", "url": url } };
+        let is_transaction = self.random.chance(20);
         let mut entries = Vec::new();
-        for _ in 0..3 {
-            let url = if self.random.chance(50) { self.some_path() } else { self.search(true).target() };
+        for _ in 0..if is_transaction { 3 } else { 8 } {
+            let url = match self.random.below(10) {
+                0..3 => self.some_path(),
+                3..5 => self.history().target(),
+                5 => self.probe().target(),
+                6 => self.operation().target(),
+                _ => self.search(creates).target(),
+            };
             entries.push(entry(url));
         }
-        let kind = *self.random.pick(&["batch", "transaction"]);
+        let kind = if is_transaction { "transaction" } else { "batch" };
         let bundle = object! { "resourceType": "Bundle", "type": kind, "entry": entries };
         Request { method: "POST", path: String::new(), headers: Vec::new(), body: Body::Json(bundle) }
     }
@@ -258,6 +342,19 @@ impl Request {
         }
     }
 
+    /// How many requests it holds: the entries of a batch, else one.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.body {
+            Body::Json(body) if body.str("resourceType") == Some("Bundle") => body.list("entry").len(),
+            _ => 1,
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.method == "GET" || self.method == "HEAD" || self.weight() > 1 || matches!(self.body, Body::Form(_))
+    }
+
     pub(crate) async fn send(&self, client: &Client) -> Answer {
         let method = self.method.parse().expect("a method of HTTP");
         let mut call = client.call(method, &self.path);
@@ -267,6 +364,7 @@ impl Request {
         match &self.body {
             Body::None => call.await,
             Body::Json(body) => call.json(body).await,
+            Body::Patch(body) => call.body("application/json-patch+json", body.clone()).await,
             Body::Form(form) => call.body("application/x-www-form-urlencoded", form.clone()).await,
         }
     }

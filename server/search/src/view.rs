@@ -53,6 +53,19 @@ impl View {
         View { compartment, types: Types::Listed(types.into()) }
     }
 
+    /// The part of this view that lies in the compartments of these patients (logical ids).
+    #[must_use]
+    pub fn within(mut self, patients: &[String]) -> Self {
+        let mut both: Vec<String> = match &self.compartment {
+            Compartment::Everyone => patients.to_vec(),
+            Compartment::Patients(own) => own.iter().filter(|id| patients.contains(id)).cloned().collect(),
+        };
+        both.sort_unstable();
+        both.dedup();
+        self.compartment = Compartment::Patients(both);
+        self
+    }
+
     /// What is visible of `resource_type`.
     pub fn rule(&self, resource_type: &str) -> &TypeRule {
         match &self.types {
@@ -69,5 +82,23 @@ impl View {
     /// Whether nothing is hidden.
     pub fn is_unrestricted(&self) -> bool {
         self.compartment == Compartment::Everyone && self.types == Types::All
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lk_40_a_list_of_patients_only_ever_narrows() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let within = |compartment: Compartment, list: &[&str]| {
+            View { compartment, types: Types::All }.within(&ids(list)).compartment
+        };
+        let own = Compartment::Patients(ids(&["a", "b"]));
+        assert_eq!(within(own.clone(), &["c", "b"]), Compartment::Patients(ids(&["b"])));
+        assert_eq!(within(own, &[]), Compartment::Patients(Vec::new()));
+        assert_eq!(within(Compartment::Everyone, &["b", "a", "b"]), Compartment::Patients(ids(&["a", "b"])));
+        assert!(!View::system().within(&ids(&["a"])).is_unrestricted());
     }
 }

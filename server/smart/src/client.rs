@@ -13,6 +13,10 @@ pub struct Client {
     pub name: String,
     /// What it is.
     pub kind: ClientKind,
+    /// How it proves who it is.
+    pub authentication: ClientAuthentication,
+    /// Its public keys; none unless it authenticates with them.
+    pub keys: ClientKeys,
     /// Where it gets its answers; empty for backend services.
     pub redirect_uris: Vec<RedirectUri>,
     /// The most that it can be granted.
@@ -25,15 +29,38 @@ pub struct Client {
     pub disabled_at: Option<i64>,
 }
 
-/// What a client is, and with it how it proves that.
+/// What a client is, and with it what it may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientKind {
     /// An app that cannot keep a secret: phone, browser.
     Public,
-    /// An app on a server, with a secret.
+    /// An app on a server, with a secret or a key.
     Confidential,
-    /// A program without a person, with a secret.
+    /// A program without a person, with a key.
     Backend,
+}
+
+/// How a client proves who it is, by the one method that it is registered for (SM-60).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// Not at all: a public client.
+    None,
+    /// With a shared secret, in the Authorization header or in the form.
+    Secret,
+    /// With a signed assertion (RFC 7523).
+    PrivateKeyJwt,
+}
+
+/// Where the public keys of a client are (SM-65).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientKeys {
+    /// It has none.
+    #[default]
+    None,
+    /// The text of its JWK Set.
+    Inline(String),
+    /// The address of its JWK Set.
+    Url(String),
 }
 
 /// Grant types of this server.
@@ -59,6 +86,13 @@ pub enum Credentials {
         /// `client_secret`.
         secret: String,
     },
+    /// A signed assertion, not looked into yet but for the name in it.
+    Assertion {
+        /// `sub` of the assertion; nothing is proven by it.
+        client_id: String,
+        /// `client_assertion`.
+        assertion: String,
+    },
 }
 
 impl ClientKind {
@@ -79,9 +113,14 @@ impl ClientKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// Whether it has to prove who it is, at every endpoint (OA-10, SM-53).
-    pub fn has_secret(self) -> bool {
-        self != ClientKind::Public
+    /// Whether it may be registered for that method: public clients prove nothing, all others do, and backend services
+    /// have no shared secret (OA-10, SM-53, SM-60).
+    pub fn may_use(self, authentication: ClientAuthentication) -> bool {
+        match self {
+            ClientKind::Public => authentication == ClientAuthentication::None,
+            ClientKind::Confidential => authentication != ClientAuthentication::None,
+            ClientKind::Backend => authentication == ClientAuthentication::PrivateKeyJwt,
+        }
     }
 
     /// Grant types that it may use (OA-11).
@@ -95,8 +134,31 @@ impl ClientKind {
     /// Whether a scope can be registered for it: `system/` is for programs without a person, and nothing else is
     /// (SM-31, SM-67).
     pub fn can_hold(self, scope: &Scope) -> bool {
+        if *scope == Scope::Launch {
+            return true; // an app is launched, an EHR launches
+        }
         let is_system = matches!(scope, Scope::Resource(resource) if resource.level == Level::System);
         is_system == (self == ClientKind::Backend)
+    }
+}
+
+impl ClientAuthentication {
+    /// All methods.
+    pub const ALL: [ClientAuthentication; 3] =
+        [ClientAuthentication::None, ClientAuthentication::Secret, ClientAuthentication::PrivateKeyJwt];
+
+    /// Name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClientAuthentication::None => "none",
+            ClientAuthentication::Secret => "secret",
+            ClientAuthentication::PrivateKeyJwt => "private_key_jwt",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
     }
 }
 
@@ -129,7 +191,9 @@ impl Credentials {
     /// The name that is claimed.
     pub fn client_id(&self) -> &str {
         match self {
-            Credentials::Named(client_id) | Credentials::Secret { client_id, .. } => client_id,
+            Credentials::Named(client_id)
+            | Credentials::Secret { client_id, .. }
+            | Credentials::Assertion { client_id, .. } => client_id,
         }
     }
 }
@@ -140,6 +204,16 @@ impl Client {
         self.disabled_at.is_none()
             && self.valid_from.is_none_or(|from| from <= now)
             && self.valid_to.is_none_or(|to| now < to)
+    }
+
+    /// Whether it has a shared secret.
+    pub fn has_secret(&self) -> bool {
+        self.authentication == ClientAuthentication::Secret
+    }
+
+    /// Whether it has to prove who it is, at every endpoint (OA-10, SM-53).
+    pub fn authenticates(&self) -> bool {
+        self.authentication != ClientAuthentication::None
     }
 
     /// Whether an answer may be sent there.
@@ -166,6 +240,8 @@ mod tests {
             id: "app".to_owned(),
             name: "App".to_owned(),
             kind,
+            authentication: ClientAuthentication::None,
+            keys: ClientKeys::None,
             redirect_uris: Vec::new(),
             scopes: ScopeSet::default(),
             valid_from: Some(10),
@@ -193,6 +269,17 @@ mod tests {
         let patient = Scope::parse("patient/*.rs").expect("valid");
         assert!(ClientKind::Backend.can_hold(&system) && !ClientKind::Backend.can_hold(&patient));
         assert!(ClientKind::Public.can_hold(&patient) && !ClientKind::Public.can_hold(&system));
+    }
+
+    #[test]
+    fn sm_60_backend_services_have_no_shared_secret() {
+        let allowed = |kind: ClientKind| ClientAuthentication::ALL.map(|method| kind.may_use(method));
+        assert_eq!(allowed(ClientKind::Public), [true, false, false]);
+        assert_eq!(allowed(ClientKind::Confidential), [false, true, true]);
+        assert_eq!(allowed(ClientKind::Backend), [false, false, true]);
+        for method in ClientAuthentication::ALL {
+            assert_eq!(ClientAuthentication::parse(method.as_str()), Some(method));
+        }
     }
 
     #[test]

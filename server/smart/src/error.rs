@@ -24,6 +24,16 @@ pub enum ErrorCode {
     InvalidTarget,
     /// `prompt=none`, but the person has to be asked (OpenID Connect).
     InteractionRequired,
+    /// `prompt=none`, but nobody is signed in (OpenID Connect).
+    LoginRequired,
+    /// `prompt=none`, but the person has not agreed (OpenID Connect).
+    ConsentRequired,
+    /// A redirect URI cannot be registered (RFC 7591).
+    InvalidRedirectUri,
+    /// Something else of a client cannot be registered (RFC 7591).
+    InvalidClientMetadata,
+    /// The invitation is unknown, spent or over (RFC 6750).
+    InvalidToken,
     /// Something broke here.
     ServerError,
     /// Too much at once.
@@ -44,6 +54,11 @@ impl ErrorCode {
             ErrorCode::AccessDenied => "access_denied",
             ErrorCode::InvalidTarget => "invalid_target",
             ErrorCode::InteractionRequired => "interaction_required",
+            ErrorCode::LoginRequired => "login_required",
+            ErrorCode::ConsentRequired => "consent_required",
+            ErrorCode::InvalidRedirectUri => "invalid_redirect_uri",
+            ErrorCode::InvalidClientMetadata => "invalid_client_metadata",
+            ErrorCode::InvalidToken => "invalid_token",
             ErrorCode::ServerError => "server_error",
             ErrorCode::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -52,7 +67,7 @@ impl ErrorCode {
     /// HTTP status of the token endpoint.
     pub fn status(self) -> u16 {
         match self {
-            ErrorCode::InvalidClient => 401,
+            ErrorCode::InvalidClient | ErrorCode::InvalidToken => 401,
             ErrorCode::ServerError => 500,
             ErrorCode::TemporarilyUnavailable => 503,
             _ => 400,

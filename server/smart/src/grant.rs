@@ -11,7 +11,7 @@
 use std::fmt;
 
 use crate::error::{ErrorCode, OAuthError};
-use crate::launch::{self, LaunchContext};
+use crate::launch::{self, LaunchContext, Launched};
 use crate::pkce::Challenge;
 use crate::scope::{Level, Scope, ScopeSet};
 
@@ -36,6 +36,10 @@ pub mod lifetime {
     pub const BACKEND_ACCESS: i64 = 300 * SECOND;
     /// Refresh token that is not used (SM-55).
     pub const REFRESH_IDLE: i64 = 90 * DAY;
+    /// How long after its exchange a refresh token may come again from a client that lost the answer (OA-08).
+    pub const REFRESH_GRACE: i64 = 60 * SECOND;
+    /// A pushed authorization request (RFC 9126).
+    pub const PUSHED_REQUEST: i64 = 60 * SECOND;
     /// A grant, however often it is renewed (OA-09).
     pub const GRANT: i64 = 365 * DAY;
     /// Session in which nothing happens (OA-26).
@@ -59,6 +63,12 @@ pub struct Request {
     pub challenge: Challenge,
     /// The FHIR base that the tokens will be for.
     pub audience: String,
+    /// Echoed in the `id_token`.
+    pub nonce: Option<String>,
+    /// Whom the app expects to sign in: fills the field of the login page, and proves nothing.
+    pub login_hint: Option<String>,
+    /// What the EHR handed over, if it was an EHR that started the app.
+    pub launch: Option<Launched>,
 }
 
 /// A signed-in person.
@@ -70,13 +80,15 @@ pub struct Person {
     pub fhir_user: Option<FhirUser>,
 }
 
-/// `Patient/123`, `Practitioner/456`: the record that a person is.
+/// `Patient/123`, `Practitioner/456`, `RelatedPerson/789`: the record that a person is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FhirUser {
     /// A patient.
     Patient(String),
     /// A practitioner.
     Practitioner(String),
+    /// Somebody who cares for a patient: parent, partner, guardian.
+    RelatedPerson(String),
 }
 
 /// An authorization before its code is issued.
@@ -136,7 +148,7 @@ pub enum TermsError {
     #[error("patient/ scopes need a patient")]
     PatientMissing,
     /// `user/` needs a person with a record of their own.
-    #[error("user/ scopes need a user whose account names a Patient or Practitioner")]
+    #[error("user/ scopes need a user whose account names a Patient, Practitioner or RelatedPerson")]
     UserMissing,
     /// `system/` is not for people.
     #[error("system/ scopes are for backend services")]
@@ -157,14 +169,17 @@ impl Authorization {
         }
     }
 
-    /// The signed-in person agrees to some of what was asked, for a patient where that is needed.
-    pub fn approve(self, ticked: &ScopeSet, patient: Option<String>) -> Result<Self, OAuthError> {
+    /// The signed-in person agrees to some of what was asked, in a context. Of `given`, what was not asked falls out;
+    /// a narrower scope than the one that was asked is a part of it. (SM-26, SM-28)
+    pub fn approve(self, given: &ScopeSet, context: LaunchContext) -> Result<Self, OAuthError> {
         let Authorization::SignedIn { request, person } = self else {
             return Err(refused("nobody is signed in, or the request has been answered already"));
         };
-        let scopes = request.scopes.filtered(|scope| ticked.contains(scope));
-        let patient = patient.filter(|_| launch::needs_patient(&scopes));
-        let context = LaunchContext { patient, encounter: None };
+        if request.launch.as_ref().is_some_and(|launched| launched.account_id != person.user_id) {
+            return Err(refused("the app was launched by another person")); // SM-35
+        }
+        let scopes = given.filtered(|scope| ScopeSet::from_iter([scope.clone()]).is_covered_by(&request.scopes));
+        let context = context.told_to(&scopes);
         let terms = Terms::new(Holder::Person(person), scopes, context)
             .map_err(|error| OAuthError::invalid_scope(error.to_string()))?;
         Ok(Authorization::Approved { request, terms })
@@ -194,7 +209,7 @@ impl Authorization {
 impl Terms {
     /// The one door: checks who may hold which level.
     pub fn new(holder: Holder, scopes: ScopeSet, context: LaunchContext) -> Result<Self, TermsError> {
-        if scopes.resources().next().is_none() && !scopes.contains(&Scope::LaunchPatient) {
+        if !scopes.gives_anything() {
             return Err(TermsError::Empty);
         }
         if launch::needs_patient(&scopes) && context.patient.is_none() {
@@ -251,7 +266,7 @@ impl Terms {
 }
 
 impl FhirUser {
-    /// Reads `Patient/ID` or `Practitioner/ID`.
+    /// Reads `Patient/ID`, `Practitioner/ID` or `RelatedPerson/ID`.
     pub fn parse(text: &str) -> Option<Self> {
         let (resource_type, id) = text.split_once('/')?;
         if !fhir::id::is_valid(id) {
@@ -260,6 +275,7 @@ impl FhirUser {
         match resource_type {
             "Patient" => Some(FhirUser::Patient(id.to_owned())),
             "Practitioner" => Some(FhirUser::Practitioner(id.to_owned())),
+            "RelatedPerson" => Some(FhirUser::RelatedPerson(id.to_owned())),
             _ => None,
         }
     }
@@ -270,6 +286,7 @@ impl fmt::Display for FhirUser {
         match self {
             FhirUser::Patient(id) => write!(f, "Patient/{id}"),
             FhirUser::Practitioner(id) => write!(f, "Practitioner/{id}"),
+            FhirUser::RelatedPerson(id) => write!(f, "RelatedPerson/{id}"),
         }
     }
 }

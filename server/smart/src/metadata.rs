@@ -1,9 +1,19 @@
 //! What the authorization server says about itself: one struct, every document made of it (invariant 4).
-//! <https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html>, <https://www.rfc-editor.org/rfc/rfc8414>
+//! <https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html>, <https://www.rfc-editor.org/rfc/rfc8414>,
+//! <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderMetadata>
+//!
+//! | document | made by |
+//! |---|---|
+//! | `[base]/.well-known/smart-configuration` | [`Metadata::smart_configuration`] |
+//! | `/.well-known/openid-configuration` | [`Metadata::openid_configuration`] |
+//! | `/.well-known/oauth-authorization-server` | [`Metadata::authorization_server`] |
+//! | `CapabilityStatement.rest.security` | [`Metadata::security`] |
 
 use fhir::json::{Json, Object};
+use fhir::{array, object};
 
 use crate::client::GrantType;
+use crate::id_token;
 use crate::scope::Scope;
 
 /// Addresses and abilities of this server. All addresses come from configuration, never from a request (SM-05).
@@ -13,13 +23,39 @@ pub struct Metadata {
     pub issuer: String,
 }
 
-/// SMART capabilities that are there (SM-07). Each has a test that uses it.
-const CAPABILITIES: &[&str] = &[
+/// An endpoint: its member in the documents, its part of the extension `oauth-uris`, if it has one there, its path.
+type Endpoint = (&'static str, Option<&'static str>, &'static str);
+
+/// Endpoints that all documents name.
+pub const ENDPOINTS: &[Endpoint] = &[
+    ("authorization_endpoint", Some("authorize"), "/oauth/authorize"),
+    ("token_endpoint", Some("token"), "/oauth/token"),
+    ("revocation_endpoint", Some("revoke"), "/oauth/revoke"),
+    ("introspection_endpoint", Some("introspect"), "/oauth/introspect"),
+    ("registration_endpoint", Some("register"), "/oauth/register"),
+    ("pushed_authorization_request_endpoint", None, "/oauth/par"),
+    ("jwks_uri", None, "/oauth/jwks.json"),
+    ("management_endpoint", Some("manage"), "/portal"),
+];
+
+/// The endpoint that only OpenID Connect knows.
+pub const USERINFO: &str = "/oauth/userinfo";
+
+/// SMART capabilities that are there (SM-07, SM-08). Each has a test that uses it: tests/oauth/metadata.rs names it.
+pub const CAPABILITIES: &[&str] = &[
+    "launch-ehr",
     "launch-standalone",
     "authorize-post",
     "client-public",
     "client-confidential-symmetric",
+    "client-confidential-asymmetric",
+    "sso-openid-connect",
+    "context-banner",
+    "context-style",
+    "context-ehr-patient",
+    "context-ehr-encounter",
     "context-standalone-patient",
+    "context-standalone-encounter",
     "permission-offline",
     "permission-online",
     "permission-patient",
@@ -30,7 +66,11 @@ const CAPABILITIES: &[&str] = &[
 
 /// Scopes shown in the documents; each can be granted (SM-06).
 const SCOPES: &[&str] = &[
+    "openid",
+    "fhirUser",
+    "launch",
     "launch/patient",
+    "launch/encounter",
     "offline_access",
     "online_access",
     "patient/*.cruds",
@@ -44,10 +84,24 @@ const SCOPES: &[&str] = &[
     "system/*.write",
 ];
 
+/// How clients prove who they are (RFC 6749 §2.3, RFC 7523).
+const AUTHENTICATION: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+
+/// With what clients sign assertions.
+const ASSERTION_ALGORITHMS: [&str; 2] = ["RS384", "ES384"];
+
+/// What an `id_token` or the answer of `UserInfo` may hold.
+const CLAIMS: [&str; 9] = ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "fhirUser", "profile"];
+
 impl Metadata {
     /// Metadata of the server at `issuer`.
     pub fn new(issuer: impl Into<String>) -> Self {
         Metadata { issuer: issuer.into() }
+    }
+
+    /// Address of the FHIR service.
+    pub fn fhir_base(&self) -> String {
+        format!("{}/fhir", self.issuer)
     }
 
     /// Authorization endpoint.
@@ -73,43 +127,84 @@ impl Metadata {
     /// Whether a scope can be granted at all; what cannot is dropped from requests, and so from the answer.
     pub fn offers(scope: &Scope) -> bool {
         match scope {
-            Scope::LaunchPatient | Scope::OfflineAccess | Scope::OnlineAccess | Scope::Resource(_) => true,
-            Scope::OpenId | Scope::FhirUser | Scope::Launch | Scope::LaunchEncounter => false,
+            Scope::OpenId
+            | Scope::FhirUser
+            | Scope::Launch
+            | Scope::LaunchPatient
+            | Scope::LaunchEncounter
+            | Scope::OfflineAccess
+            | Scope::OnlineAccess
+            | Scope::Resource(_) => true,
         }
     }
 
-    /// `[base]/.well-known/smart-configuration` (SM-02; `issuer` only together with `sso-openid-connect`, SM-04).
+    /// `[base]/.well-known/smart-configuration` (SM-02, SM-04).
     pub fn smart_configuration(&self) -> Json {
-        let mut document = self.endpoints();
+        let mut document = self.common();
         document.insert("capabilities", texts(CAPABILITIES));
         document.into()
     }
 
     /// `/.well-known/oauth-authorization-server`, with the same values (SM-09).
     pub fn authorization_server(&self) -> Json {
-        let mut document = Object::new();
-        document.insert("issuer", self.issuer.as_str());
-        for (name, value) in self.endpoints().iter() {
-            document.insert(name, value.clone());
-        }
+        self.common().into()
+    }
+
+    /// `/.well-known/openid-configuration`, with the same values and those of OpenID Connect.
+    pub fn openid_configuration(&self) -> Json {
+        let mut document = self.common();
+        document.insert("userinfo_endpoint", format!("{}{USERINFO}", self.issuer));
+        document.insert("subject_types_supported", texts(&["public"]));
+        document.insert("id_token_signing_alg_values_supported", texts(&[id_token::ALGORITHM]));
+        document.insert("claim_types_supported", texts(&["normal"]));
+        document.insert("claims_supported", texts(&CLAIMS));
+        document.insert("claims_parameter_supported", false);
+        document.insert("prompt_values_supported", texts(&["none", "login", "consent", "select_account"]));
         document.into()
     }
 
-    fn endpoints(&self) -> Object {
+    /// `CapabilityStatement.rest.security` (SM-10). <https://hl7.org/fhir/R4/capabilitystatement.html>
+    pub fn security(&self) -> Json {
+        let uris = ENDPOINTS.iter().filter_map(|(_, name, path)| {
+            name.map(|name| object! { "url": name, "valueUri": format!("{}{path}", self.issuer) })
+        });
+        object! {
+            "extension": array![object! {
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": uris.collect::<Vec<_>>(),
+            }],
+            "cors": true,
+            "service": array![object! {
+                "coding": array![object! {
+                    "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                    "code": "SMART-on-FHIR",
+                }],
+                "text": "OAuth2 with SMART on FHIR; see .well-known/smart-configuration",
+            }],
+        }
+    }
+
+    /// What all three discovery documents say.
+    fn common(&self) -> Object {
         let mut document = Object::new();
-        document.insert("authorization_endpoint", self.authorization_endpoint());
-        document.insert("token_endpoint", self.token_endpoint());
-        document.insert("revocation_endpoint", self.revocation_endpoint());
-        document.insert("introspection_endpoint", self.introspection_endpoint());
+        document.insert("issuer", self.issuer.as_str());
+        for (member, _, path) in ENDPOINTS {
+            document.insert(member, format!("{}{path}", self.issuer));
+        }
         document.insert("grant_types_supported", texts(&GrantType::ALL.map(GrantType::as_str)));
         document.insert("response_types_supported", texts(&["code"]));
+        document.insert("response_modes_supported", texts(&["query"]));
         document.insert("code_challenge_methods_supported", texts(&["S256"]));
-        document.insert(
-            "token_endpoint_auth_methods_supported",
-            texts(&["client_secret_basic", "client_secret_post", "none"]),
-        );
+        for member in ["token", "revocation", "introspection"] {
+            document.insert(&format!("{member}_endpoint_auth_methods_supported"), texts(&AUTHENTICATION));
+            let algorithms = format!("{member}_endpoint_auth_signing_alg_values_supported");
+            document.insert(&algorithms, texts(&ASSERTION_ALGORITHMS));
+        }
         document.insert("scopes_supported", texts(SCOPES));
         document.insert("authorization_response_iss_parameter_supported", true);
+        document.insert("require_pushed_authorization_requests", false);
+        document.insert("request_parameter_supported", false);
+        document.insert("request_uri_parameter_supported", false);
         document
     }
 }
@@ -132,30 +227,64 @@ mod tests {
     }
 
     #[test]
-    fn sm_02_sm_03_required_fields() {
+    fn sm_02_sm_03_sm_04_required_fields() {
         let document = metadata().smart_configuration();
         assert_eq!(document.str("token_endpoint"), Some("https://server.example/oauth/token"));
         assert_eq!(list(&document, "code_challenge_methods_supported"), ["S256"]);
-        assert!(list(&document, "grant_types_supported").contains(&"client_credentials".to_owned()));
-        assert!(list(&document, "capabilities").contains(&"launch-standalone".to_owned()));
-        assert!(document.get("issuer").is_none(), "SM-04: no sso-openid-connect, no issuer");
+        for grant in ["authorization_code", "client_credentials"] {
+            assert!(list(&document, "grant_types_supported").contains(&grant.to_owned()));
+        }
+        let capabilities = list(&document, "capabilities");
+        assert!(capabilities.contains(&"launch-standalone".to_owned()));
+        let sso = capabilities.contains(&"sso-openid-connect".to_owned());
+        assert_eq!(document.str("issuer").is_some() && document.str("jwks_uri").is_some(), sso, "SM-04");
+        let launches = capabilities.iter().any(|it| it.starts_with("launch-"));
+        assert_eq!(document.str("authorization_endpoint").is_some(), launches, "SM-04");
     }
 
     #[test]
     fn sm_06_every_listed_scope_can_be_granted() {
         let scopes = ScopeSet::parse(&SCOPES.join(" ")).expect("all are scopes");
         assert!(scopes.iter().all(Metadata::offers));
+        for algorithm in ASSERTION_ALGORITHMS {
+            assert!(
+                list(&metadata().smart_configuration(), "token_endpoint_auth_signing_alg_values_supported")
+                    .contains(&algorithm.to_owned())
+            );
+        }
     }
 
     #[test]
-    fn sm_09_documents_agree() {
-        let (smart, server) = (metadata().smart_configuration(), metadata().authorization_server());
-        let fields =
-            server.as_object().expect("an object").iter().filter(|(name, _)| *name != "issuer").collect::<Vec<_>>();
-        assert!(fields.len() > 8);
-        for (name, value) in fields {
-            assert_eq!(smart.get(name), Some(value), "{name}");
+    fn sm_08_what_certification_asks_for() {
+        for asked in [
+            "launch-standalone launch-ehr client-public client-confidential-symmetric client-confidential-asymmetric",
+            "sso-openid-connect context-standalone-patient context-banner context-style context-ehr-patient",
+            "context-ehr-encounter permission-offline permission-patient permission-user permission-v1 permission-v2",
+            "authorize-post",
+        ]
+        .join(" ")
+        .split(' ')
+        {
+            assert!(CAPABILITIES.contains(&asked), "{asked}");
         }
-        assert_eq!(server.str("issuer"), Some("https://server.example"));
+    }
+
+    #[test]
+    fn sm_09_sm_10_documents_agree() {
+        let metadata = metadata();
+        let (smart, server, openid) =
+            (metadata.smart_configuration(), metadata.authorization_server(), metadata.openid_configuration());
+        assert!(server.as_object().expect("an object").len() > 15);
+        for (name, value) in server.as_object().expect("an object").iter() {
+            assert_eq!((smart.get(name), openid.get(name)), (Some(value), Some(value)), "{name}");
+        }
+        let security = metadata.security();
+        for uri in security.list("extension")[0].list("extension") {
+            let (_, _, path) =
+                ENDPOINTS.iter().find(|(_, name, _)| *name == uri.str("url")).expect("an endpoint of the documents");
+            assert_eq!(uri.str("valueUri"), Some(format!("https://server.example{path}").as_str()));
+        }
+        assert_eq!(security.list("extension")[0].list("extension").len(), 6);
+        assert_eq!(security.get("cors").and_then(Json::as_bool), Some(true));
     }
 }

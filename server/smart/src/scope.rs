@@ -9,11 +9,13 @@
 //! | SM-23 v1 asked is v1 returned | [`Spelling`] |
 //! | SM-24 granular constraints | [`Constraint`] |
 //! | SM-25 constraints that cannot be honoured are not granted | [`Constraint`] refuses modifiers, chains, result parameters |
+//! | SM-26 parts that can be given instead of the whole | [`parts`] |
 //! | SM-28 granted ⊆ requested ⊆ registered | [`ScopeSet::narrowed_to`] |
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub mod parts;
 pub mod resource;
 pub mod words;
 
@@ -142,6 +144,11 @@ impl ScopeSet {
     /// Whether there is no scope.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether granting these gives anything: rights, an identity or a context; staying connected alone is nothing.
+    pub fn gives_anything(&self) -> bool {
+        self.iter().any(|scope| !matches!(scope, Scope::OfflineAccess | Scope::OnlineAccess | Scope::FhirUser))
     }
 
     /// Whether a right on a type is given by any scope, granular or not.

@@ -22,8 +22,18 @@ pub enum Kind {
     Request,
     /// Browser session.
     Session,
+    /// Handle of an EHR launch.
+    Launch,
     /// Client secret.
     ClientSecret,
+    /// `state` of a sign-in at another OpenID provider.
+    ExternalSignIn,
+    /// Link with which a person sets a new password.
+    Recovery,
+    /// Handle of a pushed authorization request.
+    PushedRequest,
+    /// Initial access token, with which one client can be registered.
+    Invitation,
 }
 
 /// A secret in clear; exists only between making and handing out, or between reading and hashing.
@@ -36,8 +46,19 @@ pub struct Hash([u8; 32]);
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 6] =
-        [Kind::Access, Kind::Refresh, Kind::Code, Kind::Request, Kind::Session, Kind::ClientSecret];
+    pub const ALL: [Kind; 11] = [
+        Kind::Access,
+        Kind::Refresh,
+        Kind::Code,
+        Kind::Request,
+        Kind::Session,
+        Kind::Launch,
+        Kind::ClientSecret,
+        Kind::ExternalSignIn,
+        Kind::Recovery,
+        Kind::PushedRequest,
+        Kind::Invitation,
+    ];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -46,7 +67,12 @@ impl Kind {
             Kind::Code => "trc_",
             Kind::Request => "trq_",
             Kind::Session => "trs_",
+            Kind::Launch => "trl_",
             Kind::ClientSecret => "trk_",
+            Kind::ExternalSignIn => "trx_",
+            Kind::Recovery => "trv_",
+            Kind::PushedRequest => "trp_",
+            Kind::Invitation => "tri_",
         }
     }
 }
@@ -87,6 +113,11 @@ impl fmt::Debug for Secret {
 }
 
 impl Hash {
+    /// SHA-256 of a name that others chose and that need not be kept in clear.
+    pub fn of(name: &[u8]) -> Self {
+        Hash(Sha256::digest(name).into())
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -2,16 +2,16 @@
 
 use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
-use smart::client::{Client, ClientKind};
+use smart::client::{Client, ClientAuthentication, ClientKeys, ClientKind};
 use smart::redirect_uri::RedirectUri;
-use smart::scope::{Scope, ScopeSet};
+use smart::scope::ScopeSet;
 use smart::token::{Kind, Secret};
-use store::{StoreError, clients, tokens};
+use store::{StoreError, clients, invitations};
 
 use super::CommandError;
-use crate::access;
 use crate::app::App;
 use crate::config::Config;
+use crate::registration;
 
 /// Options of `client`.
 #[derive(clap::Args, Clone, Debug)]
@@ -33,6 +33,12 @@ pub enum Action {
     List,
     /// Give a client a new secret.
     Rotate(Rotate),
+    /// Invite somebody to register one app at /oauth/register (RFC 7591): prints an initial access token.
+    Invite {
+        /// How long the invitation can be used.
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = super::token::duration)]
+        ttl: std::time::Duration,
+    },
     /// Switch a client off: its tokens stop working at once.
     Disable {
         /// Its client id.
@@ -58,13 +64,23 @@ pub struct Add {
     #[arg(
         long,
         value_name = "SCOPES",
-        default_value = "launch/patient offline_access online_access patient/*.cruds user/*.cruds"
+        default_value = "openid fhirUser launch launch/patient launch/encounter offline_access online_access patient/*.cruds user/*.cruds"
     )]
     #[arg(default_value_if("kind", "backend", "system/*.cruds"))]
     pub scope: String,
     /// Where it gets its answers; may be given more than once.
     #[arg(long = "redirect-uri", value_name = "URI")]
     pub redirect_uris: Vec<String>,
+    /// Where an EHR starts it, with `iss` and `launch`.
+    #[arg(long, value_name = "URI")]
+    pub launch_uri: Option<String>,
+    /// File with its public keys, a JWK Set: it signs instead of having a secret. Backend services need this or
+    /// --jwks-url.
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_url")]
+    pub jwks: Option<std::path::PathBuf>,
+    /// Address of its public keys, fetched when they are needed.
+    #[arg(long, value_name = "URL")]
+    pub jwks_url: Option<String>,
     /// Its client id [default: a random one].
     #[arg(long)]
     pub id: Option<String>,
@@ -87,6 +103,7 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
         Action::Add(add) => self::add(&app, add, args.json).await,
         Action::List => list(&app, args.json).await,
         Action::Rotate(rotate) => self::rotate(&app, rotate, args.json).await,
+        Action::Invite { ttl } => invite(&app, ttl, args.json).await,
         Action::Disable { id } => switch(&app, id, false, args.json).await,
         Action::Enable { id } => switch(&app, id, true, args.json).await,
     }
@@ -94,17 +111,21 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
 
 async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
     let client = checked(app, &add)?;
-    let secret = client.kind.has_secret().then(|| Secret::new(Kind::ClientSecret, app.random.bytes()));
+    let secret = client.has_secret().then(|| Secret::new(Kind::ClientSecret, app.random.bytes()));
     let (written, hash, now) = (client.clone(), secret.as_ref().map(Secret::hash), app.clock.now());
+    let launch_uri = add.launch_uri.as_deref().map(checked_launch_uri).transpose()?;
     let added = app.store.write(move |tx| {
-        let client = written.clone();
+        let (client, launch_uri) = (written.clone(), launch_uri.clone());
         Box::pin(async move {
             if clients::exists(tx, &client.id).await? {
                 return Ok(false);
             }
             clients::insert(tx, &client, now).await?;
+            if let Some(uri) = launch_uri {
+                store::launches::set_launch_uri(tx, &client.id, &uri).await?;
+            }
             if let Some(hash) = hash {
-                clients::add_secret(tx, &client.id, hash, now).await?;
+                clients::insert_secret(tx, &client.id, hash, now).await?;
             }
             Ok::<_, StoreError>(true)
         })
@@ -130,33 +151,61 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
 fn checked(app: &App, add: &Add) -> Result<Client, CommandError> {
     let kind =
         ClientKind::parse(&add.kind).ok_or_else(|| CommandError::new("--kind is public, confidential or backend"))?;
-    let id = add.id.clone().unwrap_or_else(|| app.random.uuid());
-    if id.is_empty() || id.len() > 128 || !id.chars().all(|c| c.is_ascii_graphic()) || id == tokens::OPERATOR {
-        return Err(CommandError::new(
-            "--id is 1 to 128 printable ASCII characters without spaces, and not \"operator\"",
-        ));
-    }
     let uris = add.redirect_uris.iter().map(|uri| {
         RedirectUri::register(uri).map_err(|error| CommandError::new(format!("--redirect-uri {uri}: {error}")))
     });
-    let redirect_uris = uris.collect::<Result<Vec<_>, _>>()?;
-    if (kind == ClientKind::Backend) != redirect_uris.is_empty() {
-        return Err(CommandError::new("--redirect-uri is needed for apps, and backend services have none"));
+    let keys = match (&add.jwks, &add.jwks_url) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file);
+            ClientKeys::Inline(text.map_err(|error| CommandError::new(format!("--jwks {}: {error}", file.display())))?)
+        }
+        (None, Some(url)) => ClientKeys::Url(url.clone()),
+        (None, None) => ClientKeys::None,
+    };
+    let authentication = match (kind, &keys) {
+        (_, ClientKeys::Inline(_) | ClientKeys::Url(_)) => ClientAuthentication::PrivateKeyJwt,
+        (ClientKind::Confidential, ClientKeys::None) => ClientAuthentication::Secret,
+        (ClientKind::Public | ClientKind::Backend, ClientKeys::None) => ClientAuthentication::None,
+    };
+    let client = Client {
+        id: add.id.clone().unwrap_or_else(|| app.random.uuid()),
+        name: add.name.trim().to_owned(),
+        kind,
+        authentication,
+        keys,
+        redirect_uris: uris.collect::<Result<Vec<_>, _>>()?,
+        scopes: ScopeSet::parse(&add.scope)?,
+        valid_from: None,
+        valid_to: None,
+        disabled_at: None,
+    };
+    registration::check(app, &client).map_err(|error| CommandError::new(error.text))?;
+    Ok(client)
+}
+
+async fn invite(app: &App, ttl: std::time::Duration, json: bool) -> Result<(), CommandError> {
+    let secret = Secret::new(Kind::Invitation, app.random.bytes());
+    let (hash, now) = (secret.hash(), app.clock.now());
+    let ends = now + ttl.as_micros() as i64;
+    let kept = app.store.write(move |tx| Box::pin(async move { invitations::insert(tx, hash, None, now, ends).await }));
+    kept.await.map_err(|error: StoreError| CommandError::from(error))?;
+    let endpoint = format!("{}/oauth/register", app.config.base_url);
+    if json {
+        let invitation = serde_json::json!({
+            "initial_access_token": secret.expose(), "registration_endpoint": endpoint, "expires_in": ttl.as_secs(),
+        });
+        println!("{invitation}");
+        return Ok(());
     }
-    let scopes = ScopeSet::parse(&add.scope)?;
-    let base = app.config.fhir_base();
-    if let Some(scope) = scopes.iter().find(|scope| !kind.can_hold(scope)) {
-        return Err(CommandError::new(format!("a {} client cannot hold {scope}", kind.as_str())));
-    }
-    let unusable = |scope: &&Scope| matches!(scope, Scope::Resource(resource) if !access::is_honoured(resource, &base));
-    if let Some(scope) = scopes.iter().find(unusable) {
-        return Err(CommandError::new(format!("the conditions of {scope} cannot be honoured by a search of its type")));
-    }
-    let name = add.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(CommandError::new("--name is 1 to 100 characters without control characters"));
-    }
-    Ok(Client { id, name, kind, redirect_uris, scopes, valid_from: None, valid_to: None, disabled_at: None })
+    println!("{}", secret.expose());
+    eprintln!("Good for one registration at {endpoint}, for {} hours. It is not shown again.", ttl.as_secs() / 3600);
+    Ok(())
+}
+
+/// The same rules as for where answers go: what is opened there gets a launch handle.
+fn checked_launch_uri(text: &str) -> Result<String, CommandError> {
+    let checked = RedirectUri::register(text);
+    checked.map(|uri| uri.to_string()).map_err(|error| CommandError::new(format!("--launch-uri: \"{text}\" {error}")))
 }
 
 async fn list(app: &App, json: bool) -> Result<(), CommandError> {
@@ -174,8 +223,11 @@ async fn list(app: &App, json: bool) -> Result<(), CommandError> {
 
 async fn rotate(app: &App, rotate: Rotate, json: bool) -> Result<(), CommandError> {
     let client = clients::find(&app.store, &rotate.id).await?.ok_or_else(|| unknown(&rotate.id))?;
-    if !client.kind.has_secret() {
-        return Err(CommandError::new(format!("\"{}\" is a public client and has no secret", client.id)));
+    if !client.has_secret() {
+        return Err(CommandError::new(format!(
+            "\"{}\" has no secret: it is public, or signs with its keys",
+            client.id
+        )));
     }
     let secret = Secret::new(Kind::ClientSecret, app.random.bytes());
     let (hash, now) = (secret.hash(), app.clock.now());
@@ -185,7 +237,7 @@ async fn rotate(app: &App, rotate: Rotate, json: bool) -> Result<(), CommandErro
         let id = id.clone();
         Box::pin(async move {
             clients::end_secrets(tx, &id, ends).await?;
-            clients::add_secret(tx, &id, hash, now).await
+            clients::insert_secret(tx, &id, hash, now).await
         })
     });
     rotated.await.map_err(|error: StoreError| CommandError::from(error))?;
@@ -230,5 +282,6 @@ fn describe(client: &Client) -> serde_json::Value {
     serde_json::json!({
         "client_id": client.id, "name": client.name, "kind": client.kind.as_str(), "redirect_uris": uris,
         "scope": client.scopes.to_string(), "disabled": client.disabled_at.is_some(),
+        "authentication": client.authentication.as_str(),
     })
 }

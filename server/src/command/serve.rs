@@ -11,7 +11,7 @@ use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
 use crate::devices::ingest;
-use crate::{jobs, logging, routes, search_parameters};
+use crate::{cors, jobs, logging, routes, search_parameters, usage};
 
 /// Options of `serve`; everything else is a setting.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Running {
     _jobs: jobs::Worker,
     /// Indexes by search parameters that the database defines, as long as the server runs.
     _parameters: search_parameters::Worker,
+    /// Writes how much apps ask, as long as the server runs.
+    _usage: usage::Worker,
 }
 
 /// Serves until told to stop.
@@ -54,7 +56,11 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     let app = web::Data::new(App::open_ready(&config).await?);
     let shared = app.clone();
     let server = HttpServer::new(move || {
-        WebApp::new().app_data(shared.clone()).wrap(middleware::from_fn(logging::requests)).configure(routes::configure)
+        WebApp::new()
+            .app_data(shared.clone())
+            .wrap(middleware::from_fn(cors::answer))
+            .wrap(middleware::from_fn(logging::requests))
+            .configure(routes::configure)
     })
     .workers(workers(&config))
     .keep_alive(Duration::from_secs(75))
@@ -67,6 +73,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     let inbox = ingest::start(app.get_ref().clone());
     let jobs = jobs::start(app.get_ref().clone());
     let parameters = search_parameters::start(app.get_ref().clone());
+    let usage = usage::start(app.get_ref().clone());
     Ok(Running {
         address,
         app,
@@ -75,13 +82,14 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
         _inbox: inbox,
         _jobs: jobs,
         _parameters: parameters,
+        _usage: usage,
     })
 }
 
 impl Running {
     /// Waits for SIGTERM or SIGINT, then lets requests in flight finish; a second signal does not wait for them.
     pub async fn until_stopped(self) -> Result<(), CommandError> {
-        let Running { handle, task, .. } = self;
+        let Running { handle, task, ref app, .. } = self;
         let finished = async move { task.await? };
         tokio::pin!(finished);
         tokio::select! {
@@ -97,7 +105,9 @@ impl Running {
                 handle.stop(false).await;
             }
         }
-        Ok(finished.await?)
+        let finished = finished.await;
+        usage::flush(app).await?;
+        Ok(finished?)
     }
 
     /// Stops without a signal, letting requests in flight finish.

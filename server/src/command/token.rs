@@ -53,6 +53,8 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
         client_id: tokens::OPERATOR.to_owned(),
         audience: app.config.fhir_base(),
         session: None,
+        nonce: None,
+        auth_time: None,
         expires_at: issue.now + issue.lifetime,
         terms,
     };
@@ -96,7 +98,7 @@ async fn terms(app: &App, args: &Args) -> Result<Terms, CommandError> {
             Holder::Person(account.person())
         }
     };
-    let context = LaunchContext { patient: args.patient.clone(), encounter: None };
+    let context = LaunchContext { patient: args.patient.clone(), ..LaunchContext::default() };
     Terms::new(holder, scopes, context).map_err(|error| {
         CommandError::new(format!("{error}; see --patient for patient/ scopes, --user for user/ scopes"))
     })

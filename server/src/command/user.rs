@@ -6,14 +6,18 @@ use clap::Subcommand;
 use fhir::json::Json;
 use search::view::View;
 use smart::grant::FhirUser;
-use store::users::{self, Account};
-use store::{StoreError, users::insert};
+use smart::token::{Kind, Secret};
+use store::apps::Purpose;
+use store::users::{self, Account, Change, insert};
+use store::{StoreError, recoveries, second_factors, signed_in};
 
 use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
 use crate::oauth::login::fold_username;
 use crate::oauth::password;
+
+mod openid;
 
 /// Characters of a password that is made up here: 96 random bits.
 const GENERATED: usize = 16;
@@ -34,8 +38,44 @@ pub struct Args {
 pub enum Action {
     /// Add an account; without `--password-stdin` its password is made up and printed this once.
     Add(Add),
+    /// Let an account sign in at the other OpenID provider.
+    LinkOpenid(openid::Args),
     /// List the accounts.
     List,
+    /// Print a link with which somebody who lost the password sets a new one: once, within 15 minutes.
+    Recover(Recover),
+    /// Say which record an account's person is.
+    Record(Record),
+    /// Switch an account off: its sessions and all that it allowed stop working at once.
+    Disable {
+        /// Name to sign in with.
+        username: String,
+    },
+    /// Switch an account on again.
+    Enable {
+        /// Name to sign in with.
+        username: String,
+    },
+}
+
+/// Options of `user recover`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Recover {
+    /// Name to sign in with.
+    pub username: String,
+    /// Take the second factor away too, for somebody who lost it with all recovery codes.
+    #[arg(long)]
+    pub drop_second_factor: bool,
+}
+
+/// Options of `user record`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Record {
+    /// Name to sign in with.
+    pub username: String,
+    /// The record that the person is: Patient/ID, Practitioner/ID or RelatedPerson/ID.
+    #[arg(value_name = "REFERENCE")]
+    pub fhir_user: String,
 }
 
 /// Options of `user add`.
@@ -46,9 +86,15 @@ pub struct Add {
     /// Name for people [default: the name to sign in with].
     #[arg(long)]
     pub name: Option<String>,
-    /// The record that the person is: Patient/ID or Practitioner/ID.
+    /// The record that the person is: Patient/ID, Practitioner/ID or RelatedPerson/ID.
     #[arg(long, value_name = "REFERENCE")]
     pub fhir_user: Option<String>,
+    /// Name of the person at the other OpenID provider, to sign in there; needs the setting openid-issuer.
+    #[arg(long, value_name = "SUBJECT")]
+    pub openid_subject: Option<String>,
+    /// Let the person look after this server in the portal.
+    #[arg(long)]
+    pub admin: bool,
     /// Read the password from standard input, one line.
     #[arg(long)]
     pub password_stdin: bool,
@@ -59,11 +105,25 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     let app = App::open_ready(config).await?;
     match args.action {
         Action::Add(add) => self::add(&app, add, args.json).await,
+        Action::LinkOpenid(args) => openid::link(&app, &args).await,
         Action::List => list(&app, args.json).await,
+        Action::Recover(recover) => self::recover(&app, recover, args.json).await,
+        Action::Record(record) => {
+            let user = fhir_user(&record.fhir_user)?;
+            warn_of_missing_record(&app, Some(&user)).await?;
+            change(&app, &record.username, Change::FhirUser(user), args.json).await
+        }
+        Action::Disable { username } => {
+            change(&app, &username, Change::DisabledAt(Some(app.clock.now())), args.json).await
+        }
+        Action::Enable { username } => change(&app, &username, Change::DisabledAt(None), args.json).await,
     }
 }
 
 async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
+    if add.openid_subject.is_some() {
+        openid::issuer(app)?;
+    }
     let username = fold_username(&add.username).ok_or_else(|| {
         CommandError::new("a name to sign in with has 1 to 128 letters, digits and . _ - @ + without accents")
     })?;
@@ -72,6 +132,8 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
         name: add.name.unwrap_or_else(|| username.clone()),
         username,
         fhir_user: add.fhir_user.as_deref().map(fhir_user).transpose()?,
+        is_admin: add.admin,
+        developer: None,
         disabled_at: None,
     };
     warn_of_missing_record(app, account.fhir_user.as_ref()).await?;
@@ -86,6 +148,9 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
     if !added.await.map_err(|error: StoreError| CommandError::from(error))? {
         return Err(CommandError::new(format!("there is an account \"{}\" already", account.username)));
     }
+    if let Some(openid_subject) = add.openid_subject {
+        openid::link(app, &openid::Args { username: account.username.clone(), openid_subject }).await?;
+    }
     let shown = typed.is_none().then_some(password);
     if json {
         let mut object = describe(&account);
@@ -97,6 +162,59 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
     if let Some(password) = shown {
         println!("password  {password}");
         eprintln!("The password is not shown again.");
+    }
+    Ok(())
+}
+
+async fn find(app: &App, username: &str) -> Result<Account, CommandError> {
+    let folded = fold_username(username).unwrap_or_default();
+    let found = users::find_by_username(&app.store, &folded).await?;
+    let unknown = || CommandError::new(format!("there is no account \"{username}\"; `tributary user list` shows all"));
+    found.map(|(account, _)| account).ok_or_else(unknown)
+}
+
+async fn recover(app: &App, recover: Recover, json: bool) -> Result<(), CommandError> {
+    let account = find(app, &recover.username).await?;
+    let secret = Secret::new(Kind::Recovery, app.random.bytes());
+    let (hash, now, id) = (secret.hash(), app.clock.now(), account.id.clone());
+    let written = app.store.write(move |tx| {
+        let id = id.clone();
+        Box::pin(async move {
+            if recover.drop_second_factor {
+                second_factors::remove(tx, &id).await?;
+            }
+            recoveries::insert(tx, hash, &id, now).await
+        })
+    });
+    written.await.map_err(|error: StoreError| CommandError::from(error))?;
+    let link = format!("{}/account/recover?link={}", app.config.base_url, secret.expose());
+    if json {
+        println!("{}", serde_json::json!({ "username": account.username, "link": link }));
+        return Ok(());
+    }
+    println!("{link}");
+    eprintln!("Give it to {} and to nobody else. It works once, within 15 minutes.", account.name);
+    Ok(())
+}
+
+async fn change(app: &App, username: &str, change: Change, json: bool) -> Result<(), CommandError> {
+    let account = find(app, username).await?;
+    let (id, now) = (account.id.clone(), app.clock.now());
+    let written = app.store.write(move |tx| {
+        let (id, change) = (id.clone(), change.clone());
+        Box::pin(async move {
+            if matches!(change, Change::DisabledAt(Some(_))) {
+                signed_in::end_all(tx, &id, None, now).await?;
+            }
+            users::change(tx, &id, &change).await
+        })
+    });
+    written.await.map_err(|error: StoreError| CommandError::from(error))?;
+    let account = find(app, username).await?;
+    if json {
+        println!("{}", describe(&account));
+    } else {
+        println!("{} is changed", account.username);
     }
     Ok(())
 }
@@ -115,7 +233,8 @@ async fn list(app: &App, json: bool) -> Result<(), CommandError> {
 }
 
 fn fhir_user(text: &str) -> Result<FhirUser, CommandError> {
-    let wrong = || CommandError::new(format!("--fhir-user: \"{text}\" is not Patient/ID or Practitioner/ID"));
+    let wrong =
+        || CommandError::new(format!("--fhir-user: \"{text}\" is not Patient/ID, Practitioner/ID or RelatedPerson/ID"));
     FhirUser::parse(text).ok_or_else(wrong)
 }
 
@@ -124,6 +243,7 @@ async fn warn_of_missing_record(app: &App, user: Option<&FhirUser>) -> Result<()
     let (resource_type, id) = match user {
         Some(FhirUser::Patient(id)) => ("Patient", id),
         Some(FhirUser::Practitioner(id)) => ("Practitioner", id),
+        Some(FhirUser::RelatedPerson(id)) => ("RelatedPerson", id),
         None => return Ok(()),
     };
     let found = app.store.read(&View::system(), resource_type, id).await?;
@@ -144,5 +264,6 @@ fn describe(account: &Account) -> serde_json::Value {
     serde_json::json!({
         "username": account.username, "name": account.name,
         "fhir_user": account.fhir_user.as_ref().map(ToString::to_string), "disabled": account.disabled_at.is_some(),
+        "admin": account.is_admin, "developer": account.developer.map(Purpose::as_str),
     })
 }

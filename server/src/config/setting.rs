@@ -10,7 +10,7 @@ use url::Url;
 use super::file::Values;
 
 /// Settings whose value is never shown; in others only the password of a URL is hidden.
-const SECRETS: [&str; 1] = ["secret-key"];
+const SECRETS: [&str; 2] = ["secret-key", "openid-client-secret"];
 
 /// The base URL that follows from the address listened on.
 pub(super) const AUTO: &str = "auto";
@@ -103,6 +103,15 @@ pub(super) fn base_url(text: &str) -> Result<String, String> {
 /// An absolute http(s) URL without a slash at its end.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     if text == AUTO { Err("write an http or https address".to_owned()) } else { base_url(text) }
+}
+
+/// The issuer of an OpenID provider, byte for byte: its tokens name it so.
+pub(super) fn issuer(text: &str) -> Result<String, String> {
+    if text == AUTO {
+        Err("write an http or https address".to_owned())
+    } else {
+        base_url(text).map(|_| text.to_owned())
+    }
 }
 
 /// A number of bytes, plain or with KiB, MiB or GiB.

@@ -1,15 +1,17 @@
-//! Client authentication at the token, revocation and introspection endpoints. (SM-60, OA-10)
-//! <https://www.rfc-editor.org/rfc/rfc6749#section-2.3>
+//! Client authentication at the token, pushed request, revocation and introspection endpoints. (SM-60 … SM-66, OA-10)
+//! <https://www.rfc-editor.org/rfc/rfc6749#section-2.3>, <https://www.rfc-editor.org/rfc/rfc7523>
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use smart::client::{Client, Credentials};
+use smart::assertion::{self, AssertionError, Proven};
+use smart::client::{Client, ClientAuthentication, Credentials};
 use smart::error::{ErrorCode, OAuthError};
-use smart::token::{Kind, Secret};
-use store::clients;
+use smart::token::{Hash, Kind, Secret};
+use store::{StoreError, assertions, clients};
 
+use super::client_keys;
 use super::error::Failure;
 use super::form::Parameters;
 use crate::app::App;
@@ -18,28 +20,61 @@ use crate::app::App;
 pub(super) async fn client(app: &App, request: &HttpRequest, form: &Parameters) -> Result<Client, Failure> {
     let basic = request.headers().contains_key(header::AUTHORIZATION);
     let refused = || Failure::from(invalid_client()).after_basic(basic);
-    let credentials = credentials(request, form)?;
     let now = app.clock.now();
+    let endpoint = format!("{}{}", app.config.base_url, request.path());
+    let audiences = [endpoint.as_str(), app.config.base_url.as_str()];
+    let credentials = credentials(request, form, &audiences, now)?;
     let client = clients::find(&app.store, credentials.client_id()).await?;
     let client = client.filter(|client| client.is_active(now)).ok_or_else(refused)?;
-    let proven = match (&credentials, client.kind.has_secret()) {
-        (Credentials::Named(_), false) => true,
-        (Credentials::Secret { secret, .. }, true) => match Secret::parse(Kind::ClientSecret, secret) {
-            Some(secret) => clients::has_secret(&app.store, &client.id, secret.hash(), now).await?,
-            None => false,
-        },
-        // a client registered for one method cannot use the other
-        (Credentials::Named(_), true) | (Credentials::Secret { .. }, false) => false,
+    let proven = match (&credentials, client.authentication) {
+        (Credentials::Named(_), ClientAuthentication::None) => true,
+        (Credentials::Secret { secret, .. }, ClientAuthentication::Secret) => {
+            match Secret::parse(Kind::ClientSecret, secret) {
+                Some(secret) => clients::has_secret(&app.store, &client.id, secret.hash(), now).await?,
+                None => false,
+            }
+        }
+        (Credentials::Assertion { assertion, .. }, ClientAuthentication::PrivateKeyJwt) => {
+            let assertion = assertion::read(assertion, &audiences, now).map_err(assertion_error)?;
+            let signed = assertion.points_rightly(&client.keys);
+            let keys = client_keys::of(app, &client.keys, assertion.kid()).await;
+            match keys.filter(|_| signed).and_then(|keys| assertion.verify(&keys).ok()) {
+                Some(proven) => spend(app, proven, now).await?,
+                None => false,
+            }
+        }
+        // a client registered for one method cannot use another
+        _ => false,
     };
     if proven { Ok(client) } else { Err(refused()) }
 }
 
+/// Spends the name of an assertion: true for exactly one request with it, whatever comes in parallel or after a restart.
+async fn spend(app: &App, proven: Proven, now: i64) -> Result<bool, StoreError> {
+    let jti = Hash::of(proven.jti.as_bytes());
+    let spent = app.store.write(move |tx| {
+        let proven = proven.clone();
+        Box::pin(async move { assertions::spend(tx, &proven.client_id, jti, proven.expires_at, now).await })
+    });
+    spent.await
+}
+
 /// What is presented, by one method only.
-fn credentials(request: &HttpRequest, form: &Parameters) -> Result<Credentials, OAuthError> {
+fn credentials(
+    request: &HttpRequest,
+    form: &Parameters,
+    audiences: &[&str],
+    now: i64,
+) -> Result<Credentials, OAuthError> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
     let (named, secret) = (form.get("client_id"), form.get("client_secret"));
-    if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
-        return Err(OAuthError::new(ErrorCode::InvalidClient, "client_assertion is not supported, use client_secret"));
+    let presented = (form.get("client_assertion"), form.get("client_assertion_type"));
+    let two_methods = || OAuthError::invalid_request("authenticate by one method: header, form or assertion");
+    if presented.0.is_some() || presented.1.is_some() {
+        if secret.is_some() || headers.next().is_some() {
+            return Err(two_methods());
+        }
+        return asserted(presented, named, audiences, now);
     }
     match (headers.next(), headers.next()) {
         (None, _) => {
@@ -52,7 +87,7 @@ fn credentials(request: &HttpRequest, form: &Parameters) -> Result<Credentials, 
         (Some(value), None) => {
             let (client_id, password) = value.to_str().ok().and_then(basic).ok_or_else(invalid_client)?;
             if secret.is_some() {
-                return Err(OAuthError::invalid_request("authenticate by the header or by the form, not by both"));
+                return Err(two_methods());
             }
             if named.is_some_and(|named| named != client_id) {
                 return Err(OAuthError::invalid_request("client_id is not the one of the Authorization header"));
@@ -61,6 +96,31 @@ fn credentials(request: &HttpRequest, form: &Parameters) -> Result<Credentials, 
         }
         (Some(_), Some(_)) => Err(OAuthError::invalid_request("there is more than one Authorization header")),
     }
+}
+
+/// An assertion whose form and claims are in order. What is wrong with them is told: no client is needed to know it.
+fn asserted(
+    presented: (Option<&str>, Option<&str>),
+    named: Option<&str>,
+    audiences: &[&str],
+    now: i64,
+) -> Result<Credentials, OAuthError> {
+    let (Some(text), Some(kind)) = presented else {
+        return Err(OAuthError::invalid_request("client_assertion and client_assertion_type come together"));
+    };
+    if kind != assertion::TYPE {
+        let text = format!("client_assertion_type must be {}", assertion::TYPE);
+        return Err(OAuthError::new(ErrorCode::InvalidClient, text));
+    }
+    let read = assertion::read(text, audiences, now).map_err(assertion_error)?;
+    if named.is_some_and(|named| named != read.client_id()) {
+        return Err(OAuthError::new(ErrorCode::InvalidClient, "client_id is not the sub of the assertion"));
+    }
+    Ok(Credentials::Assertion { client_id: read.client_id().to_owned(), assertion: text.to_owned() })
+}
+
+fn assertion_error(error: AssertionError) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidClient, error.to_string())
 }
 
 /// Name and password of `Basic …`, each form-urlencoded as RFC 6749 §2.3.1 asks.
@@ -93,7 +153,7 @@ mod tests {
         if let Some(value) = header {
             request = request.insert_header(("Authorization", value));
         }
-        credentials(&request.to_http_request(), &Parameters::parse(form.as_bytes()).expect("a form"))
+        credentials(&request.to_http_request(), &Parameters::parse(form.as_bytes()).expect("a form"), &[], 0)
     }
 
     #[test]
@@ -112,6 +172,11 @@ mod tests {
         let code = |header: Option<&str>, form: &str| read(header, form).expect_err("refused").code;
         assert_eq!(code(Some(&header), "client_id=app&client_secret=secret"), ErrorCode::InvalidRequest);
         assert_eq!(code(Some(&header), "client_id=other"), ErrorCode::InvalidRequest);
+        let assertion = format!("client_assertion=x&client_assertion_type={}", assertion::TYPE);
+        assert_eq!(code(None, &format!("{assertion}&client_secret=x")), ErrorCode::InvalidRequest);
+        assert_eq!(code(Some(&header), &assertion), ErrorCode::InvalidRequest);
+        assert_eq!(code(None, "client_assertion=x"), ErrorCode::InvalidRequest);
+        assert_eq!(code(None, &assertion), ErrorCode::InvalidClient);
         assert_eq!(code(None, ""), ErrorCode::InvalidClient);
         assert_eq!(code(Some("Bearer x"), "client_id=app"), ErrorCode::InvalidClient);
         assert_eq!(code(Some("Basic !!"), ""), ErrorCode::InvalidClient);

@@ -43,6 +43,21 @@ impl Parameters {
         if repeated { Err(OAuthError::invalid_request("a parameter is there more than once")) } else { Ok(self) }
     }
 
+    /// The same without these names.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.0.retain(|(name, _)| !names.contains(&name.as_str()));
+        self
+    }
+
+    /// The same with this value of a name in the place of any other.
+    #[must_use]
+    pub fn with(self, name: &str, value: &str) -> Self {
+        let mut changed = self.without(&[name]);
+        changed.0.push((name.to_owned(), value.to_owned()));
+        changed
+    }
+
     /// A value; one without text counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(other, value)| other == name && !value.is_empty());
@@ -52,6 +67,11 @@ impl Parameters {
     /// A value, or an error that names what is missing.
     pub fn required(&self, name: &str) -> Result<&str, OAuthError> {
         self.get(name).ok_or_else(|| OAuthError::invalid_request(format!("{name} is required")))
+    }
+
+    /// As a query again.
+    pub fn to_query(&self) -> String {
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
     }
 
     /// All values of a name.

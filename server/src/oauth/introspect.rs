@@ -1,12 +1,14 @@
 //! `POST /oauth/introspect`: what is this token good for? <https://www.rfc-editor.org/rfc/rfc7662>, SM-75 … SM-77
 //!
-//! A client with a secret learns about its own tokens, a backend service about any: apps do not learn the launch
+//! A client that authenticates learns about its own tokens, a backend service about any: apps do not learn the launch
 //! context of strangers (LK-55).
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Object;
 use smart::client::{Client, ClientKind};
 use smart::error::{ErrorCode, OAuthError};
+use smart::id_token;
+use smart::metadata::Metadata;
 use smart::token::{Kind, Secret};
 use store::tokens::{self, Access};
 
@@ -19,8 +21,8 @@ use crate::app::App;
 pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Failure> {
     let form = Parameters::of_form(&request, &body)?.each_once()?;
     let client = authenticate::client(&app, &request, &form).await?;
-    if !client.kind.has_secret() {
-        return Err(OAuthError::new(ErrorCode::InvalidClient, "introspection is for clients with a secret").into());
+    if !client.authenticates() {
+        return Err(OAuthError::new(ErrorCode::InvalidClient, "introspection is for clients that authenticate").into());
     }
     let access = match Secret::parse(Kind::Access, form.required("token")?) {
         Some(token) => tokens::find_access(&app.store, token.hash(), app.clock.now()).await?,
@@ -46,7 +48,7 @@ fn inactive() -> Object {
 
 fn describe(app: &App, access: &Access) -> Object {
     let person = access.terms.person();
-    let context = access.terms.context();
+    let metadata = Metadata::new(&app.config.base_url);
     let mut body = Object::new();
     body.insert("active", true);
     body.insert("scope", access.terms.scopes().to_string());
@@ -57,13 +59,12 @@ fn describe(app: &App, access: &Access) -> Object {
     body.insert("iss", app.config.base_url.as_str());
     body.insert("aud", access.audience.as_str());
     body.insert("sub", person.map_or(access.client_id.as_str(), |person| person.user_id.as_str()));
-    let fhir_user = person.and_then(|person| person.fhir_user.as_ref()).map(ToString::to_string);
-    let members =
-        [("fhirUser", fhir_user), ("patient", context.patient.clone()), ("encounter", context.encounter.clone())];
-    for (name, value) in members {
-        if let Some(value) = value {
-            body.insert(name, value);
-        }
+    // as in the id_token, and only where the grant tells it
+    if let Some(fhir_user) = id_token::fhir_user(&metadata, &access.terms) {
+        body.insert("fhirUser", fhir_user);
+    }
+    for (name, value) in super::launch::members(app, &access.terms) {
+        body.insert(name, value);
     }
     body
 }

@@ -3,10 +3,12 @@
 use actix_web::HttpResponse;
 use fhir::json::Object;
 use smart::grant::Terms;
+use smart::id_token::{Claims, SignIn};
+use smart::metadata::Metadata;
 use smart::token::{Kind, Secret};
 use store::{StoreError, Tx, tokens};
 
-use super::error::json;
+use super::error::{Failure, json};
 use crate::app::App;
 
 /// Tokens that are about to be written and handed out.
@@ -27,6 +29,16 @@ pub struct Issue {
 pub struct Issued {
     terms: Terms,
     renewable: bool,
+    /// For which client, and what is known of the sign-in: makes an `id_token`, if the scopes ask for one.
+    sign_in: Option<(String, SignIn)>,
+}
+
+impl Issued {
+    /// The same with what an `id_token` is made of.
+    #[must_use]
+    pub fn signed_in(self, client_id: String, sign_in: SignIn) -> Self {
+        Issued { sign_in: Some((client_id, sign_in)), ..self }
+    }
 }
 
 impl Issue {
@@ -50,15 +62,17 @@ impl Issue {
         renewable: bool,
     ) -> Result<Issued, StoreError> {
         let (scope, ends) = (terms.scopes().to_string(), self.now + self.lifetime);
-        tokens::insert_access(tx, self.access.hash(), grant_id, &scope, self.now, ends).await?;
+        let beside = renewable.then(|| self.refresh.hash());
+        tokens::insert_access(tx, self.access.hash(), grant_id, (&scope, beside), self.now, ends).await?;
         if renewable {
             tokens::insert_refresh(tx, self.refresh.hash(), grant_id, grant_expires_at, self.now).await?;
         }
-        Ok(Issued { terms, renewable })
+        Ok(Issued { terms, renewable, sign_in: None })
     }
 
-    /// The answer: what was granted is always said (SM-28), and the context of the grant (SM-42).
-    pub fn answer(&self, issued: &Issued) -> HttpResponse {
+    /// The answer: what was granted is always said (SM-28), the context of the grant (SM-42), and to an app that asked
+    /// who signed in also that (SM-70).
+    pub async fn answer(&self, app: &App, issued: Issued) -> Result<HttpResponse, Failure> {
         let mut body = Object::new();
         body.insert("access_token", self.access.expose());
         body.insert("token_type", "Bearer");
@@ -67,13 +81,15 @@ impl Issue {
         if issued.renewable {
             body.insert("refresh_token", self.refresh.expose());
         }
-        let context = issued.terms.context();
-        if let Some(patient) = &context.patient {
-            body.insert("patient", patient.as_str());
+        for (name, value) in super::launch::members(app, &issued.terms) {
+            body.insert(name, value);
         }
-        if let Some(encounter) = &context.encounter {
-            body.insert("encounter", encounter.as_str());
+        if let Some((client_id, sign_in)) = issued.sign_in {
+            let metadata = Metadata::new(&app.config.base_url);
+            if let Some(claims) = Claims::of_grant(&metadata, &issued.terms, &client_id, sign_in, self.now) {
+                body.insert("id_token", app.signer.id_token(claims).await?);
+            }
         }
-        json(&mut HttpResponse::Ok(), body)
+        Ok(json(&mut HttpResponse::Ok(), body))
     }
 }

@@ -4,14 +4,17 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use smart::error::{ErrorCode, OAuthError};
-use smart::token::{Hash, Kind, Secret};
+use smart::token::{Kind, Secret};
 use store::users::{self, Account};
-use store::{StoreError, clients, sessions};
+use store::{StoreError, clients, events, sessions};
 
 use super::error::server_error;
 use super::form::Parameters;
-use super::session::{self, Browser};
-use super::{page, password};
+use super::session::Browser;
+use super::{external, page, password};
+use crate::account::second_factor;
+use crate::account::sign_in::{self, Next};
+use crate::account::visitor::{Refused, address};
 use crate::app::App;
 
 /// Failures are counted over this many microseconds …
@@ -33,6 +36,8 @@ struct LoginPage<'a> {
     form_token: String,
     username: &'a str,
     problem: Option<&'a str>,
+    /// What people call the other OpenID provider at which they may sign in.
+    provider: Option<&'a str>,
 }
 
 /// A browser with a request that it may answer.
@@ -40,21 +45,40 @@ struct Waiting {
     browser: Browser,
     handle: Secret,
     app_name: String,
+    /// Whom the app expects; fills the field, and proves nothing.
+    hint: String,
 }
 
 /// The page.
-pub async fn get(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
-    let shown = async {
-        let parameters = Parameters::parse(request.query_string().as_bytes())?;
-        let waiting = waiting(&app, &request, &parameters).await?;
-        Ok::<_, OAuthError>(show(&waiting, StatusCode::OK, "", None))
-    };
-    shown.await.unwrap_or_else(|error| page::error(&error))
+pub async fn get(app: web::Data<App>, request: HttpRequest) -> Result<HttpResponse, Refused> {
+    let parameters = Parameters::parse(request.query_string().as_bytes())?;
+    let waiting = waiting(&app, &request, &parameters).await?;
+    Ok(show(&app, &waiting, StatusCode::OK, &waiting.hint, None))
 }
 
 /// Name and password.
-pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    sign_in(&app, &request, &body).await.unwrap_or_else(|error| page::error(&error))
+pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Refused> {
+    let form = Parameters::of_form(&request, &body)?.each_once()?;
+    let waiting = waiting(&app, &request, &form).await?;
+    if !waiting.browser.sent_form(waiting.handle.expose(), form.get("form_token")) {
+        let text = "the form has expired; start again from the app";
+        return Err(OAuthError::new(ErrorCode::AccessDenied, text).into());
+    }
+    let typed = form.get("username").unwrap_or_default();
+    let Some(noted) = note_attempt(&app, subjects(&request, typed)).await? else {
+        let problem = Some("Too many attempts. Wait a minute and try again.");
+        return Ok(show(&app, &waiting, StatusCode::TOO_MANY_REQUESTS, typed, problem));
+    };
+    let Some(account) = check(&app, typed, form.get("password").unwrap_or_default()).await? else {
+        note_failure(&app, &request).await?;
+        let problem = Some("This name and password do not belong together.");
+        return Ok(show(&app, &waiting, StatusCode::UNAUTHORIZED, typed, problem));
+    };
+    let next = Next::Request(waiting.handle.clone());
+    if let Some(asked) = second_factor::ask(&app, &waiting.browser, &account, &next, &noted).await? {
+        return Ok(asked);
+    }
+    sign_in::enter(&app, &request, &waiting.browser, &account, &next, &noted).await // OA-15, OA-16
 }
 
 /// The form of a username under which accounts are found; none if it cannot be one. Plain letters, so that no two
@@ -65,50 +89,20 @@ pub fn fold_username(text: &str) -> Option<String> {
     (!folded.is_empty() && folded.len() <= MAX_USERNAME && folded.chars().all(plain)).then_some(folded)
 }
 
-async fn sign_in(app: &App, request: &HttpRequest, body: &[u8]) -> Result<HttpResponse, OAuthError> {
-    let form = Parameters::of_form(request, body)?.each_once()?;
-    let waiting = waiting(app, request, &form).await?;
-    if !waiting.browser.sent_form(waiting.handle.expose(), form.get("form_token")) {
-        return Err(OAuthError::new(ErrorCode::AccessDenied, "the form has expired; start again from the app"));
-    }
-    let typed = form.get("username").unwrap_or_default();
-    let Some(noted) = note_attempt(app, subjects(request, typed)).await? else {
-        let problem = Some("Too many attempts. Wait a minute and try again.");
-        return Ok(show(&waiting, StatusCode::TOO_MANY_REQUESTS, typed, problem));
+/// Keeps that somebody failed; whose name was tried stands in the counters alone.
+async fn note_failure(app: &App, request: &HttpRequest) -> Result<(), StoreError> {
+    let failed = events::Event {
+        kind: events::Kind::SignInFailed,
+        account_id: None,
+        client_id: None,
+        address: address(request),
     };
-    let Some(account) = check(app, typed, form.get("password").unwrap_or_default()).await? else {
-        let problem = Some("This name and password do not belong together.");
-        return Ok(show(&waiting, StatusCode::UNAUTHORIZED, typed, problem));
-    };
-    let secret = session::new_secret(app); // OA-15: another cookie than before
-    let (old, new, handle) = (waiting.browser.secret.hash(), secret.hash(), waiting.handle.hash());
-    if !open_session(app, handle, (old, new), account, noted).await? {
-        let text = "somebody else began to answer this request; start again from the app";
-        return Err(OAuthError::new(ErrorCode::AccessDenied, text));
-    }
-    let location = format!("{}/oauth/consent?request={}", app.config.base_url, waiting.handle.expose());
-    Ok(page::see_other(&location, Some(session::cookie(app, &secret))))
-}
-
-/// Ends the session that was, opens the person's, and hands the request over (OA-16).
-async fn open_session(
-    app: &App,
-    handle: Hash,
-    (old, new): (Hash, Hash),
-    account: Account,
-    noted: Vec<i64>,
-) -> Result<bool, OAuthError> {
     let now = app.clock.now();
-    let moved = app.store.write(move |tx| {
-        let (account, noted) = (account.id.clone(), noted.clone());
-        Box::pin(async move {
-            users::forgive(tx, &noted).await?;
-            sessions::end(tx, old, now).await?;
-            sessions::open(tx, new, Some(&account), now).await?;
-            sessions::sign_in_request(tx, handle, old, new, &account).await
-        })
+    let written = app.store.write(move |tx| {
+        let failed = failed.clone();
+        Box::pin(async move { events::insert(tx, &failed, now).await })
     });
-    moved.await.map_err(|error: StoreError| server_error(&error))
+    written.await
 }
 
 async fn waiting(app: &App, request: &HttpRequest, parameters: &Parameters) -> Result<Waiting, OAuthError> {
@@ -120,11 +114,13 @@ async fn waiting(app: &App, request: &HttpRequest, parameters: &Parameters) -> R
     let authorization = found.map_err(|error| server_error(&error))?.ok_or_else(gone)?;
     let client =
         clients::find(store, &authorization.request().client_id).await.map_err(|error| server_error(&error))?;
-    Ok(Waiting { browser, handle, app_name: client.ok_or_else(gone)?.name })
+    let hint = authorization.request().login_hint.clone().unwrap_or_default();
+    let hint = if hint.len() <= MAX_USERNAME && !hint.contains(char::is_control) { hint } else { String::new() };
+    Ok(Waiting { browser, handle, app_name: client.ok_or_else(gone)?.name, hint })
 }
 
 /// The account, if name and password belong together and it is not disabled; takes as long in every case.
-async fn check(app: &App, username: &str, password: &str) -> Result<Option<Account>, OAuthError> {
+pub(crate) async fn check(app: &App, username: &str, password: &str) -> Result<Option<Account>, OAuthError> {
     let found = match fold_username(username) {
         Some(username) => users::find_by_username(&app.store, &username).await.map_err(|error| server_error(&error))?,
         None => None,
@@ -135,7 +131,7 @@ async fn check(app: &App, username: &str, password: &str) -> Result<Option<Accou
 }
 
 /// What failures are counted for, and how many each may have.
-fn subjects(request: &HttpRequest, username: &str) -> Vec<(String, i64)> {
+pub(crate) fn subjects(request: &HttpRequest, username: &str) -> Vec<(String, i64)> {
     let account = fold_username(username).unwrap_or_default();
     let address = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
     vec![
@@ -145,7 +141,7 @@ fn subjects(request: &HttpRequest, username: &str) -> Vec<(String, i64)> {
 }
 
 /// Counts an attempt before the password is looked at; none if there were too many.
-async fn note_attempt(app: &App, subjects: Vec<(String, i64)>) -> Result<Option<Vec<i64>>, OAuthError> {
+pub(crate) async fn note_attempt(app: &App, subjects: Vec<(String, i64)>) -> Result<Option<Vec<i64>>, OAuthError> {
     let now = app.clock.now();
     let noted = app.store.write(move |tx| {
         let subjects = subjects.clone();
@@ -154,7 +150,7 @@ async fn note_attempt(app: &App, subjects: Vec<(String, i64)>) -> Result<Option<
     noted.await.map_err(|error: StoreError| server_error(&error))
 }
 
-fn show(waiting: &Waiting, status: StatusCode, username: &str, problem: Option<&str>) -> HttpResponse {
+fn show(app: &App, waiting: &Waiting, status: StatusCode, username: &str, problem: Option<&str>) -> HttpResponse {
     let handle = waiting.handle.expose();
     let login = LoginPage {
         style: page::STYLE,
@@ -163,6 +159,7 @@ fn show(waiting: &Waiting, status: StatusCode, username: &str, problem: Option<&
         form_token: waiting.browser.form_token(handle),
         username,
         problem,
+        provider: external::name(app),
     };
     page::html(status, &login, None)
 }

@@ -43,6 +43,11 @@ impl Browser {
     }
 }
 
+/// Whether the browser sent a session cookie at all, live or not.
+pub fn has_cookie(app: &App, request: &HttpRequest) -> bool {
+    request.cookie(cookie_name(app)).is_some()
+}
+
 /// The cookie that hands out a session.
 pub fn cookie(app: &App, secret: &Secret) -> Cookie<'static> {
     Cookie::build(cookie_name(app), secret.expose().to_owned())

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use smart::client::{Client, GrantType};
 use smart::error::{ErrorCode, OAuthError};
 use smart::grant::{Holder, Presented, Redemption, Rotation, Terms, lifetime};
+use smart::id_token::SignIn;
 use smart::launch::LaunchContext;
 use smart::scope::{Scope, ScopeSet};
 use smart::token::{Kind, Secret};
@@ -57,7 +58,7 @@ async fn redeem(app: &App, client: Client, form: &Parameters) -> Result<HttpResp
             spend_code(tx, code, presented, &issue).await
         })
     });
-    Ok(issue.answer(&decided.await??))
+    issue.answer(app, decided.await??).await
 }
 
 async fn spend_code(tx: &mut Tx, hash: smart::token::Hash, presented: Presented<'_>, issue: &Issue) -> Decision {
@@ -71,11 +72,10 @@ async fn spend_code(tx: &mut Tx, hash: smart::token::Hash, presented: Presented<
             return Ok(Err(unknown()));
         }
     }
-    let Some((terms, ends)) = tokens::terms_of_grant(tx, &grant_id, issue.now).await? else {
-        return Ok(Err(unknown()));
-    };
-    let renewable = terms.is_renewable();
-    Ok(Ok(issue.write(tx, (&grant_id, ends), terms, renewable).await?))
+    let Some(grant) = tokens::find_grant(tx, &grant_id, issue.now).await? else { return Ok(Err(unknown())) };
+    let (terms, renewable) = (grant.terms.clone(), grant.terms.is_renewable());
+    let issued = issue.write(tx, (&grant_id, grant.expires_at), terms, renewable).await?;
+    Ok(Ok(issued.signed_in(grant.client_id, SignIn { nonce: grant.nonce, auth_time: grant.auth_time })))
 }
 
 async fn renew(app: &App, client: Client, form: &Parameters) -> Result<HttpResponse, Failure> {
@@ -91,7 +91,7 @@ async fn renew(app: &App, client: Client, form: &Parameters) -> Result<HttpRespo
         let (issue, client_id, narrower) = (written.clone(), client.id.clone(), narrower.clone());
         Box::pin(async move { spend_refresh(tx, token, &client_id, narrower.as_ref(), &issue).await })
     });
-    Ok(issue.answer(&decided.await??))
+    issue.answer(app, decided.await??).await
 }
 
 async fn spend_refresh(
@@ -102,25 +102,34 @@ async fn spend_refresh(
     issue: &Issue,
 ) -> Decision {
     let unknown = || OAuthError::invalid_grant("the refresh token is not valid");
+    tokens::lock_refresh(tx, hash).await?;
     let Some(renewal) = tokens::find_refresh(tx, hash, issue.now).await? else { return Ok(Err(unknown())) };
-    let terms = match renewal.refresh.rotate(client_id, narrower, issue.now) {
-        Rotation::Refused(error) => return Ok(Err(error)),
-        // Before it is spent: what is refused leaves the token as it was.
-        Rotation::Accepted(scopes) => match renewal.terms.with_scopes(scopes) {
-            Ok(terms) => Some(terms),
-            Err(error) => return Ok(Err(OAuthError::invalid_scope(error.to_string()))),
-        },
-        Rotation::Reused => None,
+    let (grant, successor) = (renewal.grant, issue.refresh.hash());
+    let rotation = renewal.refresh.rotate(client_id, narrower, issue.now);
+    let scopes = match &rotation {
+        Rotation::Refused(error) => return Ok(Err(error.clone())),
+        Rotation::Accepted(scopes) | Rotation::Repeated(scopes) => scopes.clone(),
+        Rotation::Reused => {
+            grants::revoke(tx, &grant.id, issue.now).await?; // OA-08
+            return Ok(Err(unknown()));
+        }
     };
-    match terms {
-        Some(terms) if tokens::spend_refresh(tx, hash, issue.refresh.hash(), issue.now).await? => {
-            Ok(Ok(issue.write(tx, (&renewal.grant_id, renewal.grant_expires_at), terms, true).await?))
-        }
-        _ => {
-            grants::revoke(tx, &renewal.grant_id, issue.now).await?; // OA-08
-            Ok(Err(unknown()))
-        }
+    // Before it is spent: what is refused leaves the token as it was.
+    let terms = match grant.terms.with_scopes(scopes) {
+        Ok(terms) => terms,
+        Err(error) => return Ok(Err(OAuthError::invalid_scope(error.to_string()))),
+    };
+    let spent = match (rotation, renewal.successor) {
+        (Rotation::Accepted(_), _) => tokens::spend_refresh(tx, hash, successor, issue.now).await?,
+        (_, Some(lost)) => tokens::spend_refresh_again(tx, hash, &grant.id, lost, successor, issue.now).await?,
+        (_, None) => false,
+    };
+    if !spent {
+        grants::revoke(tx, &grant.id, issue.now).await?; // OA-08
+        return Ok(Err(unknown()));
     }
+    let issued = issue.write(tx, (&grant.id, grant.expires_at), terms, true).await?;
+    Ok(Ok(issued.signed_in(grant.client_id, SignIn { nonce: None, auth_time: grant.auth_time })))
 }
 
 /// A backend service acts for itself: `system/` scopes, no refresh token (SM-46, SM-67).
@@ -129,8 +138,11 @@ async fn credentials(app: &App, client: Client, form: &Parameters) -> Result<Htt
     let asked = form.required("scope").map_err(|error| OAuthError::invalid_scope(error.description))?;
     let (asked, _) = ScopeSet::parse_known(asked).map_err(|error| OAuthError::invalid_scope(error.to_string()))?;
     let scopes = asked.narrowed_to(&client.scopes).filtered(|scope| {
-        client.kind.can_hold(scope)
-            && matches!(scope, Scope::Resource(resource) if access::is_honoured(resource, &base))
+        let given = match scope {
+            Scope::Resource(resource) => access::is_honoured(resource, &base),
+            other => *other == Scope::Launch, // the right to make launches
+        };
+        client.kind.can_hold(scope) && given
     });
     let terms = Terms::new(Holder::Service, scopes, LaunchContext::default()).map_err(|_| {
         OAuthError::new(ErrorCode::InvalidScope, "none of the requested scopes is registered for this client")
@@ -142,16 +154,19 @@ async fn credentials(app: &App, client: Client, form: &Parameters) -> Result<Htt
         terms,
         audience: base,
         session: None,
+        nonce: None,
+        auth_time: None,
         expires_at: issue.now + issue.lifetime,
     };
     let written = issue.clone();
     let issued = app.store.write(move |tx| {
         let (issue, grant) = (written.clone(), grant.clone());
         Box::pin(async move {
+            grants::sweep(tx, issue.now).await?;
             grants::insert(tx, &grant, issue.now).await?;
             issue.write(tx, (&grant.id, grant.expires_at), grant.terms.clone(), false).await
         })
     });
     let issued: Result<Issued, StoreError> = issued.await;
-    Ok(issue.answer(&issued?))
+    issue.answer(app, issued?).await
 }

@@ -35,7 +35,7 @@ mod format;
 pub use format::{Format, JSON, Presentation, XML};
 
 /// What an answer depends on beside the URL.
-const VARY: &str = "Accept, Accept-Encoding, Authorization, Prefer";
+const VARY: &str = "Accept, Accept-Encoding, Authorization, Origin, Prefer";
 /// A shared cache must not hand one caller's data to another; a private one asks again by the entity tag. (LK-47)
 const CACHE: &str = "private, no-cache";
 

@@ -22,6 +22,10 @@ pub struct NewGrant {
     pub audience: String,
     /// The session with which renewal ends.
     pub session: Option<Hash>,
+    /// `nonce` of the authorization request, for the `id_token`.
+    pub nonce: Option<String>,
+    /// When the person signed in, microseconds since 1970, for the `id_token`.
+    pub auth_time: Option<i64>,
     /// When it ends, microseconds since 1970.
     pub expires_at: i64,
 }
@@ -39,6 +43,9 @@ pub async fn insert(tx: &mut Tx, grant: &NewGrant, now: i64) -> Result<(), Store
             "scope",
             "patient",
             "encounter",
+            "context",
+            "nonce",
+            "auth_time",
             "audience",
             "session_hash",
             "created_at",
@@ -52,6 +59,9 @@ pub async fn insert(tx: &mut Tx, grant: &NewGrant, now: i64) -> Result<(), Store
             grant.terms.scopes().to_string().into(),
             context.patient.clone().into(),
             context.encounter.clone().into(),
+            rest_of_context(context).into(),
+            grant.nonce.clone().into(),
+            grant.auth_time.into(),
             grant.audience.as_str().into(),
             grant.session.map(|session| session.as_bytes().to_vec()).into(),
             now.into(),
@@ -126,7 +136,16 @@ pub async fn spend_code(tx: &mut Tx, hash: Hash, now: i64) -> Result<bool, Store
 /// Removes what ended more than a day ago; replays of it are unknown from then on.
 pub async fn sweep(tx: &mut Tx, now: i64) -> Result<(), StoreError> {
     const DAY: i64 = 24 * 3_600_000_000;
-    for table in ["authorization_code", "authorization_request", "access_token", "refresh_token", "session"] {
+    for table in [
+        "authorization_code",
+        "authorization_request",
+        "access_token",
+        "refresh_token",
+        "session",
+        "client_assertion",
+        "pushed_request",
+        "invitation",
+    ] {
         let statement = Query::delete().from_table(table).and_where(Expr::col("expires_at").lt(now - DAY)).to_owned();
         tx.execute(&statement).await?;
     }
@@ -157,6 +176,27 @@ pub(crate) fn terms(
     };
     let (scopes, _) = ScopeSet::parse_known(scope).map_err(|error| damaged(error.to_string()))?;
     Terms::new(holder, scopes, context).map_err(|error| damaged(error.to_string()))
+}
+
+/// What a context holds beside patient and encounter, as the column `context` keeps it; none in most grants.
+fn rest_of_context(context: &LaunchContext) -> Option<String> {
+    let rest = LaunchContext { patient: None, encounter: None, ..context.clone() };
+    (rest != LaunchContext::default()).then(|| rest.to_text())
+}
+
+/// The context of a grant from its three columns.
+pub(crate) fn context(
+    patient: Option<String>,
+    encounter: Option<String>,
+    rest: Option<&str>,
+) -> Result<LaunchContext, StoreError> {
+    let rest = match rest {
+        None => LaunchContext::default(),
+        Some(text) => {
+            LaunchContext::from_text(text).ok_or_else(|| StoreError::Schema("context of a grant".to_owned()))?
+        }
+    };
+    Ok(LaunchContext { patient, encounter, ..rest })
 }
 
 fn holder_name(holder: &Holder) -> &'static str {

@@ -54,6 +54,15 @@ impl Row {
         }
     }
 
+    /// Bytes or nothing.
+    pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.cells.get(column) {
+            Some(Cell::Bytes(value)) => Ok(Some(value.clone())),
+            Some(Cell::Null) => Ok(None),
+            _ => Err(StoreError::Column { column }),
+        }
+    }
+
     pub(crate) fn take_text(&mut self, column: usize) -> Result<Option<String>, StoreError> {
         match self.cells.get_mut(column).map(|cell| std::mem::replace(cell, Cell::Null)) {
             Some(Cell::Text(value)) => Ok(Some(value)),

@@ -2,6 +2,7 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use smart::grant::{Authorization, FhirUser, Person, Request, lifetime};
+use smart::launch::{LaunchContext, Launched};
 use smart::pkce::Challenge;
 use smart::scope::ScopeSet;
 use smart::token::Hash;
@@ -16,6 +17,10 @@ const SEEN_EVERY: i64 = 60_000_000;
 pub struct Session {
     /// Who is signed in.
     pub account_id: Option<String>,
+    /// Whose password was right, while the second factor is still asked for; nobody is signed in then.
+    pub half_account_id: Option<String>,
+    /// When the person signed in, microseconds since 1970.
+    pub auth_time: Option<i64>,
     /// Last request that was written down, microseconds since 1970.
     pub seen_at: i64,
 }
@@ -31,10 +36,11 @@ impl Session {
 pub async fn open(tx: &mut Tx, session: Hash, account_id: Option<&str>, now: i64) -> Result<(), StoreError> {
     let statement = Query::insert()
         .into_table("session")
-        .columns(["hash", "account_id", "created_at", "seen_at", "expires_at"])
+        .columns(["hash", "account_id", "auth_time", "created_at", "seen_at", "expires_at"])
         .values_panic([
             bytes(session),
             account_id.map(str::to_owned).into(),
+            account_id.map(|_| now).into(),
             now.into(),
             now.into(),
             (now + lifetime::SESSION).into(),
@@ -46,7 +52,7 @@ pub async fn open(tx: &mut Tx, session: Hash, account_id: Option<&str>, now: i64
 /// The session, if it lives: not ended, not idle, not too old, its account not disabled (OA-26).
 pub async fn find(store: &Store, session: Hash, now: i64) -> Result<Option<Session>, StoreError> {
     let statement = Query::select()
-        .columns([("session", "account_id"), ("session", "seen_at")])
+        .columns(["account_id", "seen_at", "half_account_id", "auth_time"].map(|name| ("session", name)))
         .column(("account", "disabled_at"))
         .from("session")
         .left_join("account", Expr::col(("account", "id")).equals(("session", "account_id")))
@@ -57,10 +63,15 @@ pub async fn find(store: &Store, session: Hash, now: i64) -> Result<Option<Sessi
         .to_owned();
     let rows = store.rows(&statement).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    if row.opt_i64(2)?.is_some() {
+    if row.opt_i64(4)?.is_some() {
         return Ok(None);
     }
-    Ok(Some(Session { account_id: row.opt_text(0)?, seen_at: row.i64(1)? }))
+    Ok(Some(Session {
+        account_id: row.opt_text(0)?,
+        seen_at: row.i64(1)?,
+        half_account_id: row.opt_text(2)?,
+        auth_time: row.opt_i64(3)?,
+    }))
 }
 
 /// Notes that the session was used.
@@ -92,6 +103,7 @@ pub async fn insert_request(
     request: &Request,
     now: i64,
 ) -> Result<(), StoreError> {
+    let launch = request.launch.as_ref();
     let statement = Query::insert()
         .into_table("authorization_request")
         .columns([
@@ -104,6 +116,10 @@ pub async fn insert_request(
             "state",
             "code_challenge",
             "audience",
+            "nonce",
+            "login_hint",
+            "launch_account",
+            "launch_context",
             "created_at",
             "expires_at",
         ])
@@ -117,6 +133,10 @@ pub async fn insert_request(
             request.state.as_str().into(),
             request.challenge.to_string().into(),
             request.audience.as_str().into(),
+            request.nonce.clone().into(),
+            request.login_hint.clone().into(),
+            launch.map(|launched| launched.account_id.clone()).into(),
+            launch.map(|launched| launched.context.to_text()).into(),
             now.into(),
             (now + lifetime::REQUEST).into(),
         ])
@@ -131,10 +151,8 @@ pub async fn find_request(
     session: Hash,
     now: i64,
 ) -> Result<Option<Authorization>, StoreError> {
-    let columns = ["client_id", "redirect_uri", "scope", "state", "code_challenge", "audience"]
-        .map(|name| ("authorization_request", name));
     let statement = Query::select()
-        .columns(columns)
+        .columns(REQUEST_COLUMNS.map(|name| ("authorization_request", name)))
         .columns([("account", "id"), ("account", "fhir_user")])
         .from("authorization_request")
         .left_join("account", Expr::col(("account", "id")).equals(("authorization_request", "account_id")))
@@ -194,6 +212,20 @@ pub async fn spend_request(tx: &mut Tx, handle: Hash, session: Hash, now: i64) -
     Ok(tx.rows(&statement).await?.len() == 1)
 }
 
+/// As [`read_request`] reads them; those of the account come after.
+const REQUEST_COLUMNS: [&str; 10] = [
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "code_challenge",
+    "audience",
+    "nonce",
+    "login_hint",
+    "launch_account",
+    "launch_context",
+];
+
 fn read_request(row: &Row) -> Result<Authorization, StoreError> {
     let damaged = |what: &str| StoreError::Schema(format!("{what} of an authorization request"));
     let scope = row.text(2)?;
@@ -205,11 +237,20 @@ fn read_request(row: &Row) -> Result<Authorization, StoreError> {
         state: row.text(3)?,
         challenge: Challenge::from_text(&row.text(4)?).ok_or_else(|| damaged("code_challenge"))?,
         audience: row.text(5)?,
+        nonce: row.opt_text(6)?,
+        login_hint: row.opt_text(7)?,
+        launch: match (row.opt_text(8)?, row.opt_text(9)?) {
+            (Some(account_id), Some(context)) => {
+                let context = LaunchContext::from_text(&context).ok_or_else(|| damaged("launch_context"))?;
+                Some(Launched { account_id, context })
+            }
+            _ => None,
+        },
     };
-    Ok(match row.opt_text(6)? {
+    Ok(match row.opt_text(REQUEST_COLUMNS.len())? {
         None => Authorization::Requested(request),
         Some(user_id) => {
-            let fhir_user = row.opt_text(7)?.as_deref().and_then(FhirUser::parse);
+            let fhir_user = row.opt_text(REQUEST_COLUMNS.len() + 1)?.as_deref().and_then(FhirUser::parse);
             Authorization::SignedIn { request, person: Person { user_id, fhir_user } }
         }
     })

@@ -2,11 +2,11 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 use smart::grant::{Refresh, Terms, lifetime};
-use smart::launch::LaunchContext;
 use smart::token::Hash;
 
+use crate::apps::split_patients;
 use crate::fixed::Fixed;
-use crate::grants::terms;
+use crate::grants::{context, terms};
 use crate::{Row, Store, StoreError, Tx};
 
 /// `client_id` of tokens that the operator mints at the command line; nobody can be registered under it.
@@ -23,6 +23,8 @@ pub struct Access {
     pub terms: Terms,
     /// The FHIR base that it is for.
     pub audience: String,
+    /// The only patients that its app can reach, sorted logical ids; none: whoever its person may see.
+    pub patients: Option<Vec<String>>,
     /// When it was made, microseconds since 1970.
     pub created_at: i64,
     /// When it ends, microseconds since 1970.
@@ -35,26 +37,52 @@ pub struct Renewal {
     /// The token.
     pub refresh: Refresh,
     /// The grant it comes of.
-    pub grant_id: String,
-    /// What the grant gives.
-    pub terms: Terms,
-    /// When the grant ends, microseconds since 1970.
-    pub grant_expires_at: i64,
+    pub grant: Granted,
+    /// What it was exchanged for; none if it never was.
+    pub successor: Option<Hash>,
 }
 
-/// Writes an access token.
+/// A grant that lives, with all that its tokens are made of.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// Surrogate key.
+    pub id: String,
+    /// Who it was given to.
+    pub client_id: String,
+    /// What it gives.
+    pub terms: Terms,
+    /// The FHIR base that its tokens are for.
+    pub audience: String,
+    /// When it ends, microseconds since 1970.
+    pub expires_at: i64,
+    /// What the app wants to find in its `id_token`.
+    pub nonce: Option<String>,
+    /// When the person signed in, microseconds since 1970.
+    pub auth_time: Option<i64>,
+    /// The only patients that its app can reach, sorted logical ids; none: whoever its person may see.
+    pub patients: Option<Vec<String>>,
+}
+
+/// Writes an access token; `beside` is the refresh token that is handed out with it.
 pub async fn insert_access(
     tx: &mut Tx,
     hash: Hash,
     grant_id: &str,
-    scope: &str,
+    (scope, beside): (&str, Option<Hash>),
     now: i64,
     expires_at: i64,
 ) -> Result<(), StoreError> {
     let statement = Query::insert()
         .into_table("access_token")
-        .columns(["hash", "grant_id", "scope", "created_at", "expires_at"])
-        .values_panic([bytes(hash), grant_id.into(), scope.into(), now.into(), expires_at.into()])
+        .columns(["hash", "grant_id", "scope", "refresh_hash", "created_at", "expires_at"])
+        .values_panic([
+            bytes(hash),
+            grant_id.into(),
+            scope.into(),
+            beside.map(|beside| beside.as_bytes().to_vec()).into(),
+            now.into(),
+            expires_at.into(),
+        ])
         .to_owned();
     tx.execute(&statement).await.map(drop)
 }
@@ -77,19 +105,20 @@ pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<A
         client_id: grant.client_id,
         terms: grant.terms,
         audience: grant.audience,
+        patients: grant.patients,
         created_at: row.i64(GRANT_COLUMNS + 1)?,
         expires_at: row.i64(GRANT_COLUMNS + 2)?,
     }))
 }
 
 /// The grant behind a code, if it lives.
-pub async fn terms_of_grant(tx: &mut Tx, grant_id: &str, now: i64) -> Result<Option<(Terms, i64)>, StoreError> {
+pub async fn find_grant(tx: &mut Tx, grant_id: &str, now: i64) -> Result<Option<Granted>, StoreError> {
     let statement = with_account_and_client(Query::select().from("app_grant").to_owned())
         .and_where(Expr::col(("app_grant", "id")).eq(grant_id))
         .to_owned();
     let rows = tx.rows(&statement).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    Ok(read_grant(row, &row.text(GRANT_SCOPE)?, now)?.map(|grant| (grant.terms, grant.expires_at)))
+    read_grant(row, &row.text(GRANT_SCOPE)?, now)
 }
 
 /// Writes a refresh token; when it ends, but never after its grant.
@@ -109,11 +138,22 @@ pub async fn insert_refresh(
     tx.execute(&statement).await.map(drop)
 }
 
+/// Has others who present the same refresh token wait for the end of this transaction.
+pub async fn lock_refresh(tx: &mut Tx, hash: Hash) -> Result<(), StoreError> {
+    let statement = Query::update()
+        .table("refresh_token")
+        .value("expires_at", Expr::col("expires_at"))
+        .and_where(Expr::col("hash").eq(bytes(hash)))
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
 /// A refresh token, spent or not, if its grant lives.
 pub async fn find_refresh(tx: &mut Tx, hash: Hash, now: i64) -> Result<Option<Renewal>, StoreError> {
     let statement = with_grant("refresh_token")
         .columns([("refresh_token", "expires_at"), ("refresh_token", "used_at")])
         .columns([("session", "ended_at"), ("session", "expires_at"), ("session", "hash")])
+        .columns([("refresh_token", "successor_hash")])
         .left_join("session", Expr::col(("session", "hash")).equals(("app_grant", "session_hash")))
         .and_where(Expr::col(("refresh_token", "hash")).eq(bytes(hash)))
         .to_owned();
@@ -126,16 +166,20 @@ pub async fn find_refresh(tx: &mut Tx, hash: Hash, now: i64) -> Result<Option<Re
     if grant.terms.ends_with_session() && !session_lives {
         return Ok(None);
     }
+    let used_at = row.opt_i64(GRANT_COLUMNS + 1)?;
+    let successor = match used_at {
+        Some(_) => Hash::from_bytes(&row.bytes(GRANT_COLUMNS + 5)?),
+        None => None,
+    };
     Ok(Some(Renewal {
         refresh: Refresh {
-            client_id: grant.client_id,
+            client_id: grant.client_id.clone(),
             scopes: grant.terms.scopes().clone(),
             expires_at: row.i64(GRANT_COLUMNS)?,
-            used_at: row.opt_i64(GRANT_COLUMNS + 1)?,
+            used_at,
         },
-        grant_id: grant.id,
-        terms: grant.terms,
-        grant_expires_at: grant.expires_at,
+        grant,
+        successor,
     }))
 }
 
@@ -150,6 +194,38 @@ pub async fn spend_refresh(tx: &mut Tx, hash: Hash, successor: Hash, now: i64) -
         .returning_col("hash")
         .to_owned();
     Ok(tx.rows(&statement).await?.len() == 1)
+}
+
+/// Exchanges a spent refresh token once more, for a client that lost the answer: its successor is spent in the place
+/// of whoever holds it, and the access token that came with it ends. False if the successor has been used: then one of
+/// the two was stolen (OA-08).
+pub async fn spend_refresh_again(
+    tx: &mut Tx,
+    hash: Hash,
+    grant_id: &str,
+    lost: Hash,
+    successor: Hash,
+    now: i64,
+) -> Result<bool, StoreError> {
+    // It becomes its own successor: whoever presents it from now on is taken for a thief.
+    if !spend_refresh(tx, lost, lost, now).await? {
+        return Ok(false);
+    }
+    let statement = Query::update()
+        .table("refresh_token")
+        .value("successor_hash", bytes(successor))
+        .and_where(Expr::col("hash").eq(bytes(hash)))
+        .to_owned();
+    tx.execute(&statement).await?;
+    let statement = Query::update()
+        .table("access_token")
+        .value("revoked_at", now)
+        .and_where(Expr::col("grant_id").eq(grant_id))
+        .and_where(Expr::col("refresh_hash").eq(bytes(lost)))
+        .and_where(Expr::col("revoked_at").is_null())
+        .to_owned();
+    tx.execute(&statement).await?;
+    Ok(true)
 }
 
 /// Withdraws one access token of a client; tokens of others stay (OA-12).
@@ -182,16 +258,8 @@ pub async fn revoke_refresh(tx: &mut Tx, hash: Hash, client_id: &str, now: i64) 
     tx.execute(&statement).await.map(drop)
 }
 
-struct LiveGrant {
-    id: String,
-    client_id: String,
-    terms: Terms,
-    audience: String,
-    expires_at: i64,
-}
-
 /// Columns of [`with_account_and_client`], before those of the statement itself.
-const GRANT_COLUMNS: usize = 16;
+const GRANT_COLUMNS: usize = 20;
 const GRANT_SCOPE: usize = 4;
 
 fn with_grant(token_table: &'static str) -> SelectStatement {
@@ -214,23 +282,27 @@ fn with_account_and_client(mut statement: SelectStatement) -> SelectStatement {
         "audience",
         "expires_at",
         "revoked_at",
+        "context",
+        "nonce",
+        "auth_time",
     ];
     statement
         .columns(grant.map(|name| ("app_grant", name)))
         .columns(["id", "valid_from", "valid_to", "disabled_at"].map(|name| ("client", name)))
         .columns(["fhir_user", "disabled_at"].map(|name| ("account", name)))
+        .column(("client", "patients"))
         .left_join("client", Expr::col(("client", "id")).equals(("app_grant", "client_id")))
         .left_join("account", Expr::col(("account", "id")).equals(("app_grant", "account_id")));
     statement
 }
 
-fn read_grant(row: &Row, scope: &str, now: i64) -> Result<Option<LiveGrant>, StoreError> {
+fn read_grant(row: &Row, scope: &str, now: i64) -> Result<Option<Granted>, StoreError> {
     let expires_at = row.i64(8)?;
     let withdrawn = row.opt_i64(9)?.is_some();
-    let (registered, from, to, off) = (row.opt_text(10)?, row.opt_i64(11)?, row.opt_i64(12)?, row.opt_i64(13)?);
-    let account_off = row.opt_i64(15)?.is_some();
-    let context = LaunchContext { patient: row.opt_text(5)?, encounter: row.opt_text(6)? };
-    let person = row.opt_text(3)?.map(|id| Ok::<_, StoreError>((id, row.opt_text(14)?))).transpose()?;
+    let (registered, from, to, off) = (row.opt_text(13)?, row.opt_i64(14)?, row.opt_i64(15)?, row.opt_i64(16)?);
+    let account_off = row.opt_i64(18)?.is_some();
+    let context = context(row.opt_text(5)?, row.opt_text(6)?, row.opt_text(10)?.as_deref())?;
+    let person = row.opt_text(3)?.map(|id| Ok::<_, StoreError>((id, row.opt_text(17)?))).transpose()?;
     let terms = terms(&row.text(1)?, person, scope, context)?;
     let client_id = row.text(2)?;
     let client_lives = match registered {
@@ -240,7 +312,16 @@ fn read_grant(row: &Row, scope: &str, now: i64) -> Result<Option<LiveGrant>, Sto
     if withdrawn || expires_at <= now || !client_lives || account_off {
         return Ok(None);
     }
-    Ok(Some(LiveGrant { id: row.text(0)?, client_id, terms, audience: row.text(7)?, expires_at }))
+    Ok(Some(Granted {
+        id: row.text(0)?,
+        client_id,
+        terms,
+        audience: row.text(7)?,
+        expires_at,
+        nonce: row.opt_text(11)?,
+        auth_time: row.opt_i64(12)?,
+        patients: row.opt_text(19)?.as_deref().map(split_patients),
+    }))
 }
 
 fn bytes(hash: Hash) -> Expr {

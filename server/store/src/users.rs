@@ -1,9 +1,13 @@
 //! Accounts of people, and failed sign-ins.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, Order, Query, SelectStatement, Value};
 use smart::grant::{FhirUser, Person};
 
+use crate::apps::Purpose;
 use crate::{Row, Store, StoreError, Tx};
+
+/// How long failures are kept, microseconds: as long as any limit looks back.
+const KEPT: i64 = 3_600_000_000;
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,10 @@ pub struct Account {
     pub name: String,
     /// The record that the person is.
     pub fhir_user: Option<FhirUser>,
+    /// Whether the person looks after this server in the portal.
+    pub is_admin: bool,
+    /// What the apps are for that the person makes; none for those who make none.
+    pub developer: Option<Purpose>,
     /// When an operator switched it off, microseconds since 1970.
     pub disabled_at: Option<i64>,
 }
@@ -27,10 +35,25 @@ impl Account {
     }
 }
 
+/// Something of an account that can be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new password, as argon2id in PHC form.
+    Password(String),
+    /// Whether the person looks after this server.
+    Admin(bool),
+    /// What the person's apps are for.
+    Developer(Purpose),
+    /// The record that the person is.
+    FhirUser(FhirUser),
+    /// Switched off at an instant, or on again.
+    DisabledAt(Option<i64>),
+}
+
 /// The account of a folded username with its password hash, also a disabled one.
 pub async fn find_by_username(store: &Store, username: &str) -> Result<Option<(Account, String)>, StoreError> {
     let statement = select().column("password_hash").and_where(Expr::col("username").eq(username)).to_owned();
-    store.rows(&statement).await?.first().map(|row| Ok((read(row)?, row.text(5)?))).transpose()
+    store.rows(&statement).await?.first().map(|row| Ok((read(row)?, row.text(COLUMNS.len())?))).transpose()
 }
 
 /// The account of that key, also a disabled one.
@@ -47,20 +70,23 @@ pub async fn all(store: &Store) -> Result<Vec<Account>, StoreError> {
 
 /// Adds an account; false if the username is taken.
 pub async fn insert(tx: &mut Tx, account: &Account, password_hash: &str, now: i64) -> Result<bool, StoreError> {
+    tx.claim(&format!("account {}", account.username)).await?;
     let same_name = select().and_where(Expr::col("username").eq(account.username.as_str())).to_owned();
     if !tx.rows(&same_name).await?.is_empty() {
         return Ok(false);
     }
     let statement = Query::insert()
         .into_table("account")
-        .columns(["id", "username", "name", "password_hash", "fhir_user", "disabled_at", "created_at"])
+        .columns(COLUMNS.into_iter().chain(["password_hash", "created_at"]))
         .values_panic([
             account.id.as_str().into(),
             account.username.as_str().into(),
             account.name.as_str().into(),
-            password_hash.into(),
             account.fhir_user.as_ref().map(ToString::to_string).into(),
+            i64::from(account.is_admin).into(),
+            account.developer.map(Purpose::as_str).into(),
             account.disabled_at.into(),
+            password_hash.into(),
             now.into(),
         ])
         .to_owned();
@@ -68,9 +94,22 @@ pub async fn insert(tx: &mut Tx, account: &Account, password_hash: &str, now: i6
     Ok(true)
 }
 
-/// Counts an attempt to sign in as failed for each subject until [`forgive`] takes it back, and forgets those before
-/// `since`; none, and nothing is counted, where a subject has had as many as it may. Attempts on one subject wait for
-/// each other: many at once are no way around the limit. (OA-20)
+/// Changes an account; false if there is none of that key.
+pub async fn change(tx: &mut Tx, id: &str, change: &Change) -> Result<bool, StoreError> {
+    let (column, value): (&str, Value) = match change {
+        Change::Password(hash) => ("password_hash", hash.as_str().into()),
+        Change::Admin(is_admin) => ("is_admin", i64::from(*is_admin).into()),
+        Change::Developer(purpose) => ("developer", purpose.as_str().into()),
+        Change::FhirUser(user) => ("fhir_user", user.to_string().into()),
+        Change::DisabledAt(at) => ("disabled_at", (*at).into()),
+    };
+    let statement = Query::update().table("account").value(column, value).and_where(Expr::col("id").eq(id)).to_owned();
+    Ok(tx.execute(&statement).await? > 0)
+}
+
+/// Counts an attempt to sign in as failed for each subject until [`forgive`] takes it back, and forgets those of more
+/// than an hour ago; none, and nothing is counted, where a subject has had as many as it may since `since`. Attempts
+/// on one subject wait for each other: many at once are no way around the limit. (OA-20)
 pub async fn note_attempt(
     tx: &mut Tx,
     subjects: &[(String, i64)],
@@ -96,7 +135,8 @@ pub async fn note_attempt(
     }
     insert.returning_col("failure");
     let noted = tx.rows(&insert).await?.iter().map(|row| row.i64(0)).collect::<Result<Vec<_>, _>>()?;
-    let forget = Query::delete().from_table("login_failure").and_where(Expr::col("at").lt(since)).to_owned();
+    let old = Expr::col("at").lt(now - KEPT);
+    let forget = Query::delete().from_table("login_failure").and_where(old).to_owned();
     tx.execute(&forget).await?;
     Ok(Some(noted))
 }
@@ -108,8 +148,10 @@ pub async fn forgive(tx: &mut Tx, noted: &[i64]) -> Result<(), StoreError> {
     tx.execute(&statement).await.map(drop)
 }
 
+const COLUMNS: [&str; 7] = ["id", "username", "name", "fhir_user", "is_admin", "developer", "disabled_at"];
+
 fn select() -> SelectStatement {
-    Query::select().columns(["id", "username", "name", "fhir_user", "disabled_at"]).from("account").to_owned()
+    Query::select().columns(COLUMNS).from("account").to_owned()
 }
 
 fn read(row: &Row) -> Result<Account, StoreError> {
@@ -118,6 +160,8 @@ fn read(row: &Row) -> Result<Account, StoreError> {
         username: row.text(1)?,
         name: row.text(2)?,
         fhir_user: row.opt_text(3)?.as_deref().and_then(FhirUser::parse),
-        disabled_at: row.opt_i64(4)?,
+        is_admin: row.i64(4)? != 0,
+        developer: row.opt_text(5)?.as_deref().and_then(Purpose::parse),
+        disabled_at: row.opt_i64(6)?,
     })
 }

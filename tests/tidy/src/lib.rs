@@ -9,6 +9,7 @@ mod arrows;
 mod docs;
 mod names;
 mod places;
+mod requirements;
 mod sizes;
 mod tree;
 mod words;

@@ -1,5 +1,6 @@
 //! Codes and refresh tokens: what happens when somebody presents one.
 
+use super::lifetime;
 use crate::error::OAuthError;
 use crate::pkce::Challenge;
 use crate::scope::ScopeSet;
@@ -59,6 +60,9 @@ pub struct Refresh {
 pub enum Rotation {
     /// Issue a successor, and an access token with these scopes.
     Accepted(ScopeSet),
+    /// It has a successor, since a moment ago. If that was never used the answer with it was lost: issue another in its
+    /// place, and an access token with these scopes. If it was, this is reuse.
+    Repeated(ScopeSet),
     /// It has a successor already: one of the two was stolen; revoke the family (OA-08).
     Reused,
     /// Deny.
@@ -95,18 +99,17 @@ impl Refresh {
         if client_id != self.client_id {
             return refuse("the refresh token is not valid");
         }
-        if self.used_at.is_some() {
+        if self.used_at.is_some_and(|used| now - used > lifetime::REFRESH_GRACE) {
             return Rotation::Reused;
         }
         if now >= self.expires_at {
             return refuse("the refresh token has expired");
         }
-        match narrower {
-            None => Rotation::Accepted(self.scopes),
-            Some(scopes) if !scopes.is_empty() && scopes.is_covered_by(&self.scopes) => {
-                Rotation::Accepted(scopes.clone())
-            }
-            Some(_) => Rotation::Refused(OAuthError::invalid_scope("scope must be within what was granted")),
-        }
+        let scopes = match narrower {
+            None => self.scopes,
+            Some(scopes) if !scopes.is_empty() && scopes.is_covered_by(&self.scopes) => scopes.clone(),
+            Some(_) => return Rotation::Refused(OAuthError::invalid_scope("scope must be within what was granted")),
+        };
+        if self.used_at.is_some() { Rotation::Repeated(scopes) } else { Rotation::Accepted(scopes) }
     }
 }

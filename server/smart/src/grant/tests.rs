@@ -16,6 +16,9 @@ fn request(text: &str) -> Request {
         state: "s".to_owned(),
         challenge: Challenge::of(VERIFIER),
         audience: "https://server.example/fhir".to_owned(),
+        nonce: None,
+        login_hint: None,
+        launch: None,
     }
 }
 
@@ -30,7 +33,8 @@ fn signed_in(text: &str) -> Authorization {
 #[test]
 fn sm_28_only_what_was_asked_and_ticked_is_given() {
     let ticked = scopes("patient/Observation.rs patient/Condition.rs offline_access");
-    let approved = signed_in("patient/Observation.rs patient/Patient.r").approve(&ticked, Some("p1".to_owned()));
+    let approved =
+        signed_in("patient/Observation.rs patient/Patient.r").approve(&ticked, LaunchContext::of_patient("p1"));
     let Ok(Authorization::Approved { terms, .. }) = approved else { panic!("{approved:?}") };
     assert_eq!(terms.scopes().to_string(), "patient/Observation.rs");
     assert_eq!(terms.context().patient.as_deref(), Some("p1"));
@@ -40,7 +44,7 @@ fn sm_28_only_what_was_asked_and_ticked_is_given() {
 #[test]
 fn sm_31_terms_that_must_not_exist() {
     let terms = |holder: Holder, text: &str, patient: Option<&str>| {
-        let context = LaunchContext { patient: patient.map(str::to_owned), encounter: None };
+        let context = LaunchContext { patient: patient.map(str::to_owned), ..LaunchContext::default() };
         Terms::new(holder, scopes(text), context).map(|_| ())
     };
     let nobody = || Holder::Person(Person { user_id: "u".to_owned(), fhir_user: None });
@@ -69,7 +73,7 @@ fn oa_16_who_began_to_answer_is_who_answers() {
 #[test]
 fn answers_are_given_once() {
     let all = scopes("patient/*.rs");
-    let patient = || Some("p1".to_owned());
+    let patient = || LaunchContext::of_patient("p1");
     assert!(Authorization::Requested(request("patient/*.rs")).approve(&all, patient()).is_err(), "nobody signed in");
     let approved = signed_in("patient/*.rs").approve(&all, patient()).expect("approved");
     assert!(approved.clone().approve(&all, patient()).is_err());
@@ -126,12 +130,56 @@ fn sm_54_refresh_keeps_or_narrows() {
     }
 }
 
+/// What a refresh token lives: from its making, and never longer than its grant.
+fn expiry(made: i64, grant_ends: i64) -> i64 {
+    std::cmp::min(grant_ends, made + lifetime::REFRESH_IDLE)
+}
+
+#[test]
+fn sm_55_a_refresh_token_lives_three_months_and_each_use_renews_it() {
+    let refresh = |made: i64| Refresh {
+        client_id: "app".to_owned(),
+        scopes: scopes("patient/*.rs offline_access"),
+        expires_at: expiry(made, lifetime::GRANT),
+        used_at: None,
+    };
+    let accepted = |made: i64, now: i64| matches!(refresh(made).rotate("app", None, now), Rotation::Accepted(_));
+    assert!(accepted(0, 89 * DAY) && !accepted(0, 91 * DAY));
+    let mut made = 0;
+    while made + 89 * DAY < lifetime::GRANT {
+        assert!(accepted(made, made + 89 * DAY), "day {}", made / DAY + 89);
+        made += 89 * DAY;
+    }
+    assert!(made > 200 * DAY);
+    assert!(!accepted(made, lifetime::GRANT), "OA-09: a grant ends, however often it is renewed");
+}
+
 #[test]
 fn oa_08_a_superseded_refresh_token_is_reuse() {
+    let late = lifetime::REFRESH_GRACE + 2;
     let refresh =
-        Refresh { client_id: "app".to_owned(), scopes: scopes("patient/*.rs"), expires_at: 100, used_at: Some(1) };
-    assert_eq!(refresh.clone().rotate("app", None, 2), Rotation::Reused);
-    assert!(matches!(refresh.rotate("other", None, 2), Rotation::Refused(_)), "a stranger's guess revokes nothing");
+        Refresh { client_id: "app".to_owned(), scopes: scopes("patient/*.rs"), expires_at: i64::MAX, used_at: Some(1) };
+    assert_eq!(refresh.clone().rotate("app", None, late), Rotation::Reused);
+    assert_eq!(Refresh { expires_at: 10, ..refresh.clone() }.rotate("app", None, late), Rotation::Reused);
+    assert!(matches!(refresh.rotate("other", None, late), Rotation::Refused(_)), "a stranger's guess revokes nothing");
+}
+
+#[test]
+fn oa_08_a_lost_answer_can_be_asked_for_again_within_a_minute() {
+    let refresh = || Refresh {
+        client_id: "app".to_owned(),
+        scopes: scopes("patient/*.rs"),
+        expires_at: i64::MAX,
+        used_at: Some(1),
+    };
+    let all = scopes("patient/*.rs");
+    for now in [1, 2, lifetime::REFRESH_GRACE + 1] {
+        assert_eq!(refresh().rotate("app", None, now), Rotation::Repeated(all.clone()), "{now}");
+    }
+    let wide = refresh().rotate("app", Some(&scopes("patient/*.cruds")), 2);
+    assert!(matches!(wide, Rotation::Refused(_)), "{wide:?}");
+    let expired = Refresh { expires_at: 2, ..refresh() };
+    assert!(matches!(expired.rotate("app", None, 2), Rotation::Refused(_)));
 }
 
 #[test]

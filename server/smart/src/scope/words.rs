@@ -1,6 +1,6 @@
 //! Scopes in the words of the consent page (OA-18).
 
-use super::{Level, ResourceScope, ResourceTypes, Right, Rights, Scope};
+use super::{Level, ResourceScope, ResourceTypes, Right, Rights, Scope, parts};
 
 /// What granting a scope is about: lines of one group stand together, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ pub fn describe(scope: &Scope) -> Description {
         Scope::OfflineAccess => plain(
             Group::Duration,
             "Keep access when you are away",
-            "The app can renew its access by itself, for at most a year.",
+            "The app can renew its access by itself, without you, for at most a year. You can end that at any time.",
         ),
         Scope::OnlineAccess => plain(
             Group::Duration,
@@ -102,7 +102,16 @@ fn describe_resource(scope: &ResourceScope) -> Description {
     if !scope.constraint.is_empty() {
         let conditions: Vec<String> =
             scope.constraint.pairs().iter().map(|(name, value)| format!("{name} is {}", last_part(value))).collect();
-        detail.push(format!("Only where {}.", conditions.join(" and ")));
+        let known = match (&scope.types, scope.constraint.pairs().as_slice()) {
+            (ResourceTypes::Named(name), [(parameter, value)]) if parameter == "category" => {
+                parts::title_of(name, value)
+            }
+            _ => None,
+        };
+        detail.push(match known {
+            Some(known) => format!("Only these: {}.", uncapitalised(known)),
+            None => format!("Only where {}.", conditions.join(" and ")),
+        });
     }
     Description {
         group: if changes { Group::Change(scope.level) } else { Group::See(scope.level) },
@@ -144,6 +153,11 @@ fn spelled_out(resource_type: &str) -> String {
     words
 }
 
+fn uncapitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
+}
+
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
@@ -178,6 +192,7 @@ mod tests {
     fn oa_18_the_whole_record_is_warned_of() {
         assert!(words("patient/*.r").everything && words("user/*.cruds").everything);
         assert!(!words("patient/Observation.cruds").everything);
+        assert!(words("patient/*.rs").detail.contains("also kinds that are added later"), "SM-27");
     }
 
     #[test]
@@ -192,5 +207,8 @@ mod tests {
         let scope =
             Scope::parse("patient/Observation.rs?category=http://example.org/cs|laboratory").expect("valid scope");
         assert_eq!(describe(&scope).detail, "Only where category is laboratory.");
+        let known =
+            "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory";
+        assert_eq!(words(known).detail, "Only these: laboratory results.");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fhir::json::Json;
 use fhir::{array, object};
 use sha2::{Digest as _, Sha256};
-use smart::client::{Client, ClientKind};
+use smart::client::{Client, ClientAuthentication, ClientKeys, ClientKind};
 use smart::grant::FhirUser;
 use smart::redirect_uri::RedirectUri;
 use smart::scope::ScopeSet;
@@ -77,6 +77,8 @@ pub(super) async fn plant(app: &App) -> Result<Seeds, CommandError> {
             username: "ada".to_owned(),
             name: "Ada Example".to_owned(),
             fhir_user: Some(FhirUser::Patient("ada".to_owned())),
+            is_admin: false,
+            developer: None,
             disabled_at: None,
         },
         password_hash: password::hash(&password, app.random.bytes())?,
@@ -159,6 +161,8 @@ fn client() -> Result<Client, CommandError> {
         id: "demo-app".to_owned(),
         name: "Demo app".to_owned(),
         kind: ClientKind::Public,
+        authentication: ClientAuthentication::None,
+        keys: ClientKeys::None,
         redirect_uris: vec![RedirectUri::register(REDIRECT_URI)?],
         scopes: ScopeSet::parse("openid fhirUser launch/patient offline_access patient/*.rs")?,
         valid_from: None,

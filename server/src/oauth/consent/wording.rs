@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use smart::scope::parts::parts_of;
 use smart::scope::words::{self, Description, Group};
 use smart::scope::{Level, ResourceTypes, Right, Rights, Scope, ScopeSet};
 
@@ -25,15 +26,47 @@ pub(super) struct Line {
     pub(super) words: Description,
     /// Whether it is ticked when the page opens.
     pub(super) is_ticked: bool,
+    /// What can be given instead of all of it (SM-26).
+    pub(super) parts: Vec<PartLine>,
+}
+
+/// One part of a scope to tick.
+pub(super) struct PartLine {
+    /// The granular scope.
+    pub(super) scope: String,
+    /// In plain words.
+    pub(super) title: &'static str,
+    /// Whether it is ticked when the page opens.
+    pub(super) is_ticked: bool,
+}
+
+impl Line {
+    fn of(scope: &Scope, ticked: Option<&ScopeSet>) -> Self {
+        let part = |part: smart::scope::parts::Part| PartLine {
+            is_ticked: ticked.is_some_and(|ticked| ticked.contains(&part.scope)),
+            scope: part.scope.to_string(),
+            title: part.title,
+        };
+        Line {
+            scope: scope.to_string(),
+            words: words::describe(scope),
+            is_ticked: ticked.is_none_or(|ticked| ticked.contains(scope)),
+            parts: parts_of(scope).into_iter().map(part).collect(),
+        }
+    }
+
+    /// Whether the parts are open to see when the page opens.
+    pub(super) fn has_ticked_parts(&self) -> bool {
+        self.parts.iter().any(|part| part.is_ticked)
+    }
 }
 
 /// The scopes in the order in which they matter. Once the person has ticked something, that stays ticked alone.
 pub(super) fn headings(scopes: &ScopeSet, ticked: Option<&ScopeSet>, is_own_record: bool) -> Vec<Heading> {
     let mut groups: BTreeMap<Group, Vec<Line>> = BTreeMap::new();
     for scope in scopes.iter() {
-        let words = words::describe(scope);
-        let is_ticked = ticked.is_none_or(|ticked| ticked.contains(scope));
-        groups.entry(words.group).or_default().push(Line { scope: scope.to_string(), words, is_ticked });
+        let line = Line::of(scope, ticked);
+        groups.entry(line.words.group).or_default().push(line);
     }
     groups.into_iter().map(|(group, lines)| Heading { title: title(group, is_own_record), lines }).collect()
 }

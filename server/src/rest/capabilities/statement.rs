@@ -9,6 +9,7 @@ use fhir::{array, object};
 use search::parse;
 use search::query::ParamKind;
 use search::registry::{Kind, Parameter, registry};
+use smart::metadata::Metadata;
 
 use crate::config::ConditionalDelete;
 use crate::rest::operation;
@@ -59,7 +60,7 @@ pub fn statement(base_url: &str) -> Json {
     let rest = object! {
         "mode": "server",
         "documentation": documentation(),
-        "security": security(base_url),
+        "security": Metadata::new(base_url).security(),
         "resource": resources,
         "interaction": interactions(SYSTEM_INTERACTIONS),
         "operation": operation::of_system(&base),
@@ -93,28 +94,6 @@ fn documentation() -> String {
      with 400, or, with `Prefer: handling=lenient`, left out with a warning. Bodies and answers may be compressed \
      (zstd, br, gzip)."
         .to_owned()
-}
-
-/// How apps get tokens. <https://hl7.org/fhir/smart-app-launch/conformance.html>
-fn security(base_url: &str) -> Json {
-    let uri = |name: &str, path: &str| object! { "url": name, "valueUri": format!("{base_url}{path}") };
-    object! {
-        "extension": array![object! {
-            "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
-            "extension": array![
-                uri("authorize", "/oauth/authorize"),
-                uri("token", "/oauth/token"),
-                uri("revoke", "/oauth/revoke"),
-            ],
-        }],
-        "service": array![object! {
-            "coding": array![object! {
-                "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
-                "code": "SMART-on-FHIR",
-            }],
-            "text": "OAuth2 with SMART on FHIR; see .well-known/smart-configuration",
-        }],
-    }
 }
 
 /// States what the setting `conditional-delete` says, where the statement has the element.

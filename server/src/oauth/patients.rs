@@ -1,0 +1,126 @@
+//! The patients and visits among whom a person may choose: at consent, and in the built-in EHR. (SM-37, SM-39)
+//!
+//! What is offered is what the store answers under a view of just these patients, and what a form sends back is asked
+//! of it again: a changed field chooses nothing that was not on offer.
+
+use std::collections::BTreeMap;
+
+use fhir::date::DateTime;
+use fhir::json::Json;
+use search::parse::{Options, parse};
+use search::view::{Compartment, TypeRule, View};
+use smart::error::OAuthError;
+use smart::grant::FhirUser;
+use store::Stored;
+
+use super::error::server_error;
+use crate::access;
+use crate::app::App;
+
+mod words;
+
+/// Most that are shown at once; more are found by typing.
+const MAX_SHOWN: usize = 50;
+
+/// One patient or visit to choose.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Logical id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What tells namesakes apart; may be empty.
+    pub detail: String,
+}
+
+/// What there is to choose among.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// In order, at most fifty.
+    pub shown: Vec<Choice>,
+    /// How many there are besides.
+    pub more: u64,
+}
+
+/// The patients of a person by name; of those that fit, where words are given: beginnings of names, and birth dates.
+pub async fn patients(app: &App, user: &FhirUser, words: &str) -> Result<Choices, OAuthError> {
+    let allowed = access::patients_of(app, user).await.map_err(|error| server_error(&error))?;
+    let mut pairs = vec![pair("_sort", "family,given,_id")];
+    for word in words.split_whitespace() {
+        let name = if DateTime::parse(word).is_some() { "birthdate" } else { "name" };
+        pairs.push(pair(name, &escaped(word)));
+    }
+    find(app, allowed, "Patient", pairs, words::of_patient).await
+}
+
+/// One patient of a person; none if there is no such patient, or not for this person.
+pub async fn patient(app: &App, user: &FhirUser, id: &str) -> Result<Option<Choice>, OAuthError> {
+    let allowed = access::patients_of(app, user).await.map_err(|error| server_error(&error))?;
+    if !allowed.iter().any(|patient| patient == id) {
+        return Ok(None);
+    }
+    let found = read(app, id, "Patient", id).await?;
+    Ok(found.map(|patient| words::of_patient(id, &patient)))
+}
+
+/// The visits of a patient, latest first.
+pub async fn visits(app: &App, patient: &str) -> Result<Choices, OAuthError> {
+    find(app, vec![patient.to_owned()], "Encounter", vec![pair("_sort", "-date,_id")], words::of_visit).await
+}
+
+/// A visit of that patient; none if it is another's, or nobody's.
+pub async fn visit(app: &App, patient: &str, id: &str) -> Result<Option<Choice>, OAuthError> {
+    let found = read(app, patient, "Encounter", id).await?;
+    Ok(found.map(|visit| words::of_visit(id, &visit)))
+}
+
+/// All that one view of these patients holds of a type.
+fn view(patients: Vec<String>, resource_type: &str) -> View {
+    View::listed(Compartment::Patients(patients), BTreeMap::from([(resource_type.to_owned(), TypeRule::Whole)]))
+}
+
+async fn find(
+    app: &App,
+    patients: Vec<String>,
+    resource_type: &str,
+    mut pairs: Vec<(String, String)>,
+    describe: impl Fn(&str, &Json) -> Choice,
+) -> Result<Choices, OAuthError> {
+    let base = app.config.fhir_base();
+    pairs.push(pair("_total", "accurate"));
+    let options =
+        Options { base, default_count: MAX_SHOWN, max_count: MAX_SHOWN, lenient: false, now: app.clock.now() };
+    // What cannot be searched for, a lone wildcard or so, fits nobody.
+    let Ok(parsed) = parse(resource_type, &pairs, &options) else { return Ok(Choices::default()) };
+    let view = view(patients, resource_type);
+    let page = app.store.search(&view, &parsed.query).await.map_err(|error| server_error(&error))?;
+    let choice = |stored: &Stored| {
+        let resource = Json::parse(stored.body.as_bytes()).ok()?;
+        Some(describe(&stored.id, &resource))
+    };
+    let shown: Vec<Choice> = page.matches.iter().filter_map(choice).collect();
+    let more = page.total.unwrap_or(0).saturating_sub(page.matches.len() as u64);
+    Ok(Choices { shown, more })
+}
+
+async fn read(app: &App, patient: &str, resource_type: &str, id: &str) -> Result<Option<Json>, OAuthError> {
+    let view = view(vec![patient.to_owned()], resource_type);
+    let stored = app.store.read(&view, resource_type, id).await.map_err(|error| server_error(&error))?;
+    Ok(stored.filter(|stored| !stored.deleted).and_then(|stored| Json::parse(stored.body.as_bytes()).ok()))
+}
+
+fn pair(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// Typed text as the value of a search parameter. <https://hl7.org/fhir/R4/search.html#escaping>
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '\\' | ',' | '$' | '|') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
