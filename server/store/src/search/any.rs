@@ -64,8 +64,12 @@ impl Any {
 
     /// The condition on the resource of a place.
     pub(super) fn predicate(&self, place: &Place) -> Expr {
-        let mut rows = rows_of(self.table, self.param, place);
-        if place.is_scanned && self.names_values() {
+        let by_key = place.is_scanned && self.names_values();
+        let param =
+            if by_key { Expr::col(("x", "param")).eq(self.param) } else { is_of("x", self.table, &[self.param]) };
+        let mut rows = rows_at(self.table, place);
+        rows.and_where(param);
+        if by_key {
             // All rows of a resource have the same chronology, and the same patients: with them the row that is asked
             // for stands where the patient's other rows of that value stand, so a page asks a few neighbours and not
             // a leaf of the tree for each of its resources.
@@ -259,9 +263,23 @@ pub(crate) fn table_of(kind: ParamKind) -> Table {
 
 /// Rows `x` of a parameter of the resource at a place.
 pub(super) fn rows_of(table: Table, param: i64, place: &Place) -> SelectStatement {
+    rows_at(table, place).and_where(is_of("x", table, &[param])).take()
+}
+
+/// That a row, which is sought by its resource, is of one of some parameters.
+///
+/// Where a table's index by resource does not hold all columns that are asked for, SQLite would rather take its tree of
+/// values, which begins with the parameter, and read all rows of the parameter for each resource: a sum is no column.
+pub(super) fn is_of(alias: &'static str, table: Table, params: &[i64]) -> Expr {
+    let param = Expr::col((alias, "param"));
+    let holds_all = matches!(table, Table::Token | Table::Reference | Table::Date | Table::Number);
+    is_one_of(if holds_all { param } else { param.add(0_i64) }, params)
+}
+
+/// Rows `x` of the resource at a place.
+fn rows_at(table: Table, place: &Place) -> SelectStatement {
     let mut select = Sql::select();
     select.expr(Expr::val(1)).from_as(table.name(), "x").and_where(Expr::col(("x", "rid")).eq(place.rid.clone()));
-    select.and_where(Expr::col(("x", "param")).eq(param));
     select
 }
 

@@ -9,7 +9,7 @@ use sea_orm::JoinType;
 use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Func, Order, Query as Sql, Value};
 use search::query::{Param, ParamKind, Sort, SortBy};
 
-use super::any::{is_one_of, table_of};
+use super::any::{is_of, table_of};
 use crate::row::Cell;
 
 /// One key of the order.
@@ -137,7 +137,7 @@ fn of_param(param: &Param, descending: bool) -> Expr {
     }
     let params: Vec<i64> = param.held_as().iter().map(|param| param.id.0).collect();
     select.and_where(Expr::col(("o", "rid")).equals(("d", "rid")));
-    select.and_where(is_one_of(Expr::col(("o", "param")), &params));
+    select.and_where(is_of("o", table_of(param.kind), &params));
     scalar(select)
 }
 

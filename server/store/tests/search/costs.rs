@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use search::query::{Filter, Match, NumberMatch, Prefix, Query, UnitMatch};
+use search::query::{Filter, Match, NumberMatch, Prefix, Query, Sort, SortBy, UnitMatch};
 use search::view::View;
 use store::{Engine, Store, StoreError};
 
@@ -40,7 +40,19 @@ pub(crate) async fn explains_without_values(world: &World) {
         all.extend(filters);
         Query { count: 5, ..query("Observation", all) }
     };
+    let about = |filter: Filter| Query { count: 5, ..query("Observation", vec![Filter::Not(Box::new(filter))]) };
+    let by_resource = "index_string_by_resource (rid=?)";
     for (asked, index) in [
+        (about(starts(NAME, "n")), by_resource),
+        (about(Filter::Missing { param: param(NAME), missing: true }), by_resource),
+        (about(composite(vec![]).filters.remove(0)), "index_composite_by_resource (rid=?"),
+        (
+            Query {
+                sort: vec![Sort { by: SortBy::Param(param(NAME)), descending: false }],
+                ..query("Observation", vec![any(CODE, vec![code("c1")])])
+            },
+            by_resource,
+        ),
         (composite(vec![]), "USING COVERING INDEX index_composite_of_all"),
         (composite(vec![refers(SUBJECT, "Patient", "3")]), "PRIMARY KEY (param=? AND first=? AND patient=?)"),
         (composite(vec![starts(NAME, "n")]), "index_string"),
