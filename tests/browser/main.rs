@@ -147,17 +147,18 @@ async fn in_04_names_with_markup_are_inert(server: TestServer, browser: Browser)
         let id = format!("n{number}");
         app::store_patient(&server, &id, markup).await;
         add_account(&server, &id, markup, &format!("Patient/{id}"));
-        let app = App::register(&server, markup).await;
+        let name = &markup.replace('\u{202e}', ""); // no app may have a name that turns the text around it
+        let app = App::register(&server, name).await;
         browser.delete_cookies().await;
         app.ask(&browser, "launch/patient patient/*.rs").await;
-        assert_inert(&browser, markup, &browser.text(".lead strong").await).await;
+        assert_inert(&browser, name, &browser.text(".lead strong").await).await;
         browser.fill("#username", markup).await; // comes back in the field
         browser.fill("#password", "wrong").await;
         browser.submit("button.main").await;
         let typed = browser.evaluate("return document.getElementById('username').value").await;
         assert_inert(&browser, markup, typed.as_str().unwrap_or_default()).await;
         app::sign_in(&browser, &id).await;
-        assert_inert(&browser, &format!("Allow {markup}?"), &browser.text("h1").await).await;
+        assert_inert(&browser, &format!("Allow {name}?"), &browser.text("h1").await).await;
         for selector in [".who strong", ".person strong"] {
             assert_inert(&browser, markup, &browser.text(selector).await).await;
         }
