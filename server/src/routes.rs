@@ -206,8 +206,17 @@ fn answers(row: &Method, asked: &Method) -> bool {
 }
 
 /// Types and ids begin otherwise than what FHIR adds to them: `$everything`, `_search`, `.well-known`.
+const SEGMENTS: [(&str, &str); 2] = [("/{type}", "/{type:[^$_./][^/]*}"), ("/{id}", "/{id:[^$_/][^/]*}")];
+
 fn pattern(path: &str) -> String {
-    path.replace("{type}", "{type:[^$_./][^/]*}").replace("/{id}", "/{id:[^$_/][^/]*}")
+    SEGMENTS.iter().fold(path.to_owned(), |path, (name, pattern)| path.replace(name, pattern))
+}
+
+/// The path of the row that a request came by, such as `/{type}/{id}`; empty if it came by none.
+pub fn path_of(request: &HttpRequest) -> String {
+    let pattern = request.match_pattern().unwrap_or_default();
+    let path = SEGMENTS.iter().fold(pattern, |path, (name, pattern)| path.replace(pattern, name));
+    path.strip_prefix(FHIR).map(str::to_owned).unwrap_or(path)
 }
 
 /// The methods of a path to `OPTIONS`; 405 to others where the path is known, else 404.

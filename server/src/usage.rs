@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 use crate::error::Error;
 use crate::portal::plot::day_of;
-use crate::routes::FHIR;
+use crate::routes::path_of;
 
 /// How often figures are written.
 const EVERY: Duration = Duration::from_secs(3);
@@ -180,14 +180,12 @@ async fn sweep(app: &App) {
 
 /// Method and path with the names of what stands in it instead of ids: nothing here tells about a patient.
 fn described(request: &HttpRequest) -> String {
-    let pattern = request.match_pattern().unwrap_or_default();
-    let pattern = pattern.strip_prefix(FHIR).unwrap_or(&pattern);
     let segment = |segment: &str| match segment.trim_matches(['{', '}']).split(':').next().unwrap_or_default() {
         "type" if segment.starts_with('{') => known_type(request).unwrap_or("{type}").to_owned(),
         "operation" if segment.starts_with('{') => request.match_info().query("operation").chars().take(40).collect(),
         _ => segment.to_owned(),
     };
-    let path: Vec<String> = pattern.split('/').map(segment).collect();
+    let path: Vec<String> = path_of(request).split('/').map(segment).collect();
     format!("{} {}", request.method(), path.join("/"))
 }
 

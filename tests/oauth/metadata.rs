@@ -32,7 +32,7 @@ const PROOFS: &[(&str, &str, &str)] = &[
     ("client-confidential-asymmetric", "assertion.rs", "sm_53_a_confidential_app_signs_at_every_step"),
     ("sso-openid-connect", "openid.rs", "sm_70_an_id_token_says_who_signed_in"),
     ("context-banner", "ehr_launch.rs", "sm_38_sm_41_sm_42_a_launch_from_an_ehr_carries_its_context"),
-    ("context-style", "ehr_launch.rs", "sm_41_the_style_can_be_kept_for_ever"),
+    ("context-style", "style.rs", "sm_41_the_style_can_be_kept_for_ever"),
     ("context-ehr-patient", "ehr_launch.rs", "sm_38_sm_41_sm_42_a_launch_from_an_ehr_carries_its_context"),
     ("context-ehr-encounter", "ehr_launch.rs", "sm_39_a_visit_is_of_its_patient"),
     ("context-standalone-patient", "consent.rs", "sm_37_a_practitioner_chooses_among_their_own_patients"),
