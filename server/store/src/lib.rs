@@ -235,7 +235,9 @@ impl Store {
     /// Migrations speak sea-orm on both engines.
     async fn schema_connection(&self) -> Result<DatabaseConnection, StoreError> {
         match self.engine() {
-            EngineKind::Sqlite { path, .. } => Ok(Database::connect(format!("sqlite://{path}?mode=rwc")).await?),
+            EngineKind::Sqlite { path, .. } => {
+                Ok(Database::connect(postgres::lasting(&format!("sqlite://{path}?mode=rwc"))).await?)
+            }
             // Building an index may take longer than any search.
             EngineKind::Postgres { address, .. } => postgres::connect(address, None).await,
         }

@@ -13,7 +13,7 @@ const CONNECTIONS: u32 = 24;
 
 /// Opens the pool. A statement that takes longer than `limit` is given up by the server; none: never. (IN-17)
 pub(crate) async fn connect(address: &str, limit: Option<Duration>) -> Result<DatabaseConnection, StoreError> {
-    let mut options = ConnectOptions::new(address);
+    let mut options = lasting(address);
     options
         .max_connections(CONNECTIONS)
         .min_connections(1)
@@ -25,6 +25,15 @@ pub(crate) async fn connect(address: &str, limit: Option<Duration>) -> Result<Da
         options.statement_timeout(limit);
     }
     Ok(Database::connect(options).await?)
+}
+
+/// Options of a pool whose connections stay. The task of sqlx that ends old ones reads how many are idle; between two
+/// steps of handing one out that number lies below zero, which is read as the largest of all, and the task then looks
+/// through as many connections without ever giving its thread back.
+pub(crate) fn lasting(address: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(address);
+    options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
+    options
 }
 
 pub(crate) fn rows(results: &[QueryResult]) -> Result<Vec<Row>, StoreError> {
