@@ -104,7 +104,8 @@ fn names() -> HashMap<ParamId, (String, String)> {
         for parameter in registry.written(resource_type) {
             for (aspect, suffix) in aspects {
                 let name = format!("{resource_type}.{}{suffix}", parameter.code);
-                names.insert(parameter.aspect_id(aspect), (resource_type.clone(), name));
+                // Aspects of a composite share its rows.
+                names.entry(parameter.aspect_id(aspect)).or_insert((resource_type.clone(), name));
             }
         }
     }
