@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::table::{self, Column, Index, Kind, Table};
+use crate::table::{self, Column, Index, Kind, Table, integer, text};
 
 /// The migration.
 #[derive(DeriveMigrationName, Debug)]
@@ -16,14 +16,6 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
-}
-
-const fn integer(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Integer, comment }
-}
-
-const fn text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Text, comment }
 }
 
 const PARAM: Column = integer("param", "Search parameter and its definition: search::entry::ParamId.");

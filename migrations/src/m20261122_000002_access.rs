@@ -4,7 +4,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::table::{self, Column, Index, Kind, Table};
+use crate::table::{self, Column, Kind, Table, index, integer, optional_integer, optional_text, text, unique_index};
 
 /// The migration.
 #[derive(DeriveMigrationName, Debug)]
@@ -20,28 +20,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-const fn integer(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Integer, comment }
-}
-
-const fn optional_integer(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::OptionalInteger, comment }
-}
-
-const fn text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Text, comment }
-}
-
-const fn optional_text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::OptionalText, comment }
-}
-
 const fn hash(comment: &'static str) -> Column {
     Column { name: "hash", kind: Kind::Bytes, comment }
-}
-
-const fn index(name: &'static str, columns: &'static [&'static str], unique: bool, comment: &'static str) -> Index {
-    Index { name, columns, unique, only_where: None, comment }
 }
 
 const CREATED: Column = integer("created_at", "When it was made, microseconds since 1970.");
@@ -86,7 +66,7 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["hash"],
         clustered: false,
-        indexes: &[index("client_secret_by_client", &["client_id"], false, "rotation; finding what is still live")],
+        indexes: &[index("client_secret_by_client", &["client_id"], "rotation; finding what is still live")],
     },
     Table {
         name: "account",
@@ -110,7 +90,7 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["id"],
         clustered: false,
-        indexes: &[index("account_by_username", &["username"], true, "signing in; no two accounts of one name")],
+        indexes: &[unique_index("account_by_username", &["username"], "signing in; no two accounts of one name")],
     },
     Table {
         name: "login_failure",
@@ -123,8 +103,8 @@ static TABLES: &[Table] = &[
         primary_key: &["failure"],
         clustered: false,
         indexes: &[
-            index("login_failure_by_subject", &["subject", "at"], false, "counting the recent ones"),
-            index("login_failure_by_time", &["at"], false, "removing the old ones"),
+            index("login_failure_by_subject", &["subject", "at"], "counting the recent ones"),
+            index("login_failure_by_time", &["at"], "removing the old ones"),
         ],
     },
     Table {
@@ -144,8 +124,8 @@ static TABLES: &[Table] = &[
         primary_key: &["hash"],
         clustered: false,
         indexes: &[
-            index("session_by_account", &["account_id"], false, "ending all sessions of an account"),
-            index("session_by_expiry", &["expires_at"], false, "removing the old ones"),
+            index("session_by_account", &["account_id"], "ending all sessions of an account"),
+            index("session_by_expiry", &["expires_at"], "removing the old ones"),
         ],
     },
     Table {
@@ -171,7 +151,7 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["hash"],
         clustered: false,
-        indexes: &[index("authorization_request_by_expiry", &["expires_at"], false, "removing the old ones")],
+        indexes: &[index("authorization_request_by_expiry", &["expires_at"], "removing the old ones")],
     },
     Table {
         name: "app_grant",
@@ -200,8 +180,8 @@ static TABLES: &[Table] = &[
         primary_key: &["id"],
         clustered: false,
         indexes: &[
-            index("app_grant_by_account", &["account_id"], false, "which apps a person let in"),
-            index("app_grant_by_client", &["client_id"], false, "ending all grants of a client"),
+            index("app_grant_by_account", &["account_id"], "which apps a person let in"),
+            index("app_grant_by_client", &["client_id"], "ending all grants of a client"),
         ],
     },
     Table {
@@ -219,7 +199,7 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["hash"],
         clustered: false,
-        indexes: &[index("authorization_code_by_expiry", &["expires_at"], false, "removing the old ones")],
+        indexes: &[index("authorization_code_by_expiry", &["expires_at"], "removing the old ones")],
     },
     Table {
         name: "client_assertion",
@@ -231,7 +211,7 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["client_id", "hash"],
         clustered: true,
-        indexes: &[index("client_assertion_by_expiry", &["expires_at"], false, "removing the old ones")],
+        indexes: &[index("client_assertion_by_expiry", &["expires_at"], "removing the old ones")],
     },
     Table {
         name: "pushed_request",
@@ -246,7 +226,7 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["hash"],
         clustered: false,
-        indexes: &[index("pushed_request_by_expiry", &["expires_at"], false, "removing the old ones")],
+        indexes: &[index("pushed_request_by_expiry", &["expires_at"], "removing the old ones")],
     },
     Table {
         name: "invitation",
@@ -261,7 +241,7 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["hash"],
         clustered: false,
-        indexes: &[index("invitation_by_expiry", &["expires_at"], false, "removing the old ones")],
+        indexes: &[index("invitation_by_expiry", &["expires_at"], "removing the old ones")],
     },
     Table {
         name: "access_token",
@@ -282,8 +262,8 @@ static TABLES: &[Table] = &[
         primary_key: &["hash"],
         clustered: false,
         indexes: &[
-            index("access_token_by_grant", &["grant_id"], false, "withdrawing a family"),
-            index("access_token_by_expiry", &["expires_at"], false, "removing the old ones"),
+            index("access_token_by_grant", &["grant_id"], "withdrawing a family"),
+            index("access_token_by_expiry", &["expires_at"], "removing the old ones"),
         ],
     },
     Table {
@@ -300,8 +280,8 @@ static TABLES: &[Table] = &[
         primary_key: &["hash"],
         clustered: false,
         indexes: &[
-            index("refresh_token_by_grant", &["grant_id"], false, "withdrawing a family"),
-            index("refresh_token_by_expiry", &["expires_at"], false, "removing the old ones"),
+            index("refresh_token_by_grant", &["grant_id"], "withdrawing a family"),
+            index("refresh_token_by_expiry", &["expires_at"], "removing the old ones"),
         ],
     },
 ];

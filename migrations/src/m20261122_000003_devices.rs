@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::table::{self, Column, Index, Kind, Table};
+use crate::table::{self, Column, Kind, Table, index, integer, optional_text, text, unique_index};
 
 /// The migration.
 #[derive(DeriveMigrationName, Debug)]
@@ -16,22 +16,6 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
-}
-
-const fn integer(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Integer, comment }
-}
-
-const fn text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Text, comment }
-}
-
-const fn optional_text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::OptionalText, comment }
-}
-
-const fn index(name: &'static str, columns: &'static [&'static str], unique: bool, comment: &'static str) -> Index {
-    Index { name, columns, unique, only_where: None, comment }
 }
 
 const VENDOR: Column = text("vendor", "Name of the adapter, such as medisante.");
@@ -69,10 +53,10 @@ static TABLES: &[Table] = &[
         primary_key: &["receipt"],
         clustered: false,
         indexes: &[
-            index("inbox_by_delivery", &["vendor", "delivery"], true, "exactly once"),
-            index("inbox_by_state", &["state", "due_at", "receipt"], false, "the worker's queue; lists by state"),
-            index("inbox_by_device", &["vendor", "device", "state"], false, "replay after a pairing"),
-            index("inbox_by_gateway", &["vendor", "gateway", "state"], false, "replay after the pairing of a gateway"),
+            unique_index("inbox_by_delivery", &["vendor", "delivery"], "exactly once"),
+            index("inbox_by_state", &["state", "due_at", "receipt"], "the worker's queue; lists by state"),
+            index("inbox_by_device", &["vendor", "device", "state"], "replay after a pairing"),
+            index("inbox_by_gateway", &["vendor", "gateway", "state"], "replay after the pairing of a gateway"),
         ],
     },
     Table {
@@ -91,13 +75,12 @@ static TABLES: &[Table] = &[
         primary_key: &["pairing"],
         clustered: false,
         indexes: &[
-            index(
+            unique_index(
                 "pairing_by_device",
                 &["vendor", "device", "until_at"],
-                true,
                 "whose reading is it; at most one open pairing a device",
             ),
-            index("pairing_by_patient", &["patient"], false, "the devices of a patient"),
+            index("pairing_by_patient", &["patient"], "the devices of a patient"),
         ],
     },
     Table {
@@ -112,6 +95,6 @@ static TABLES: &[Table] = &[
         ],
         primary_key: &["hash"],
         clustered: false,
-        indexes: &[index("vendor_key_by_vendor", &["vendor", "created_at"], false, "the keys to compare with")],
+        indexes: &[index("vendor_key_by_vendor", &["vendor", "created_at"], "the keys to compare with")],
     },
 ];

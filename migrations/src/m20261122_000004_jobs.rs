@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::table::{self, Column, Index, Kind, Table};
+use crate::table::{self, Column, Kind, Table, index, integer, text};
 
 /// The migration.
 #[derive(DeriveMigrationName, Debug)]
@@ -16,18 +16,6 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
-}
-
-const fn integer(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Integer, comment }
-}
-
-const fn text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Text, comment }
-}
-
-const fn index(name: &'static str, columns: &'static [&'static str], comment: &'static str) -> Index {
-    Index { name, columns, unique: false, only_where: None, comment }
 }
 
 static TABLES: &[Table] = &[Table {

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::table::{self, Column, Index, Kind, Table};
+use crate::table::{self, Column, Kind, Table, bytes, index, integer, optional_integer, optional_text, text};
 
 /// The migration.
 #[derive(DeriveMigrationName, Debug)]
@@ -18,32 +18,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-const fn integer(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Integer, comment }
-}
-
-const fn optional_integer(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::OptionalInteger, comment }
-}
-
-const fn text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Text, comment }
-}
-
-const fn optional_text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::OptionalText, comment }
-}
-
-const fn bytes(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: Kind::Bytes, comment }
-}
-
 const fn serial(name: &'static str) -> Column {
     Column { name, kind: Kind::Serial, comment: "Order of writing." }
-}
-
-const fn index(name: &'static str, columns: &'static [&'static str], comment: &'static str) -> Index {
-    Index { name, columns, unique: false, only_where: None, comment }
 }
 
 const CREATED: Column = integer("created_at", "When it was made, microseconds since 1970.");

@@ -67,6 +67,41 @@ pub struct Index {
     pub comment: &'static str,
 }
 
+/// A column of integers.
+pub const fn integer(name: &'static str, comment: &'static str) -> Column {
+    Column { name, kind: Kind::Integer, comment }
+}
+
+/// A column of integers that may be absent.
+pub const fn optional_integer(name: &'static str, comment: &'static str) -> Column {
+    Column { name, kind: Kind::OptionalInteger, comment }
+}
+
+/// A column of texts.
+pub const fn text(name: &'static str, comment: &'static str) -> Column {
+    Column { name, kind: Kind::Text, comment }
+}
+
+/// A column of texts that may be absent.
+pub const fn optional_text(name: &'static str, comment: &'static str) -> Column {
+    Column { name, kind: Kind::OptionalText, comment }
+}
+
+/// A column of bytes.
+pub const fn bytes(name: &'static str, comment: &'static str) -> Column {
+    Column { name, kind: Kind::Bytes, comment }
+}
+
+/// An index of all rows, of which several may be equal in it.
+pub const fn index(name: &'static str, columns: &'static [&'static str], comment: &'static str) -> Index {
+    Index { name, columns, unique: false, only_where: None, comment }
+}
+
+/// An index of all rows, no two of which are equal in it.
+pub const fn unique_index(name: &'static str, columns: &'static [&'static str], comment: &'static str) -> Index {
+    Index { name, columns, unique: true, only_where: None, comment }
+}
+
 /// Creates `table` with its indexes and comments.
 pub async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result<(), DbErr> {
     let backend = manager.get_database_backend();
