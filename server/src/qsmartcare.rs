@@ -38,6 +38,7 @@ use crate::oauth::issue::Issue;
 use crate::portal::own_access;
 use crate::rest::response::{Answer, Presentation};
 use crate::rest::{read, request as rest_request, search};
+use crate::routes::path_of;
 use crate::usage::Whose;
 
 const WRONG_KEY: &str = "Wrong Client_ID or Client_secret Key";
@@ -189,7 +190,7 @@ async fn answered(
     let (now, status) = (app.clock.now(), response.status().as_u16());
     let failed = (status >= 400).then(|| Failed {
         at: now,
-        request: format!("GET {}", request.match_pattern().unwrap_or_default()),
+        request: format!("GET {}", path_of(request)),
         status: i64::from(status),
         problem: String::new(),
     });
