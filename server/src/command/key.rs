@@ -43,6 +43,7 @@ pub struct Rotate {
 #[derive(clap::Args, Clone, Debug)]
 pub struct Withdraw {
     /// Name of the key, as `key list` prints it.
+    #[arg(allow_hyphen_values = true)]
     pub kid: String,
 }
 
@@ -82,4 +83,25 @@ fn describe(key: &SigningKey, now: i64) -> serde_json::Value {
         "created_at": format_instant(key.created_at), "active_from": format_instant(key.term.active_from),
         "retired_at": key.term.retired_at.map(format_instant),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Action, Args};
+
+    #[derive(Parser)]
+    struct Key {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Names of keys are digests in base64url; one of 64 begins with a hyphen.
+    #[test]
+    fn the_name_of_a_key_may_begin_with_a_hyphen() {
+        let parsed = Key::try_parse_from(["key", "withdraw", "-ZpeXzm7dATZ", "--json"]).expect("a name and a flag");
+        assert!(parsed.args.json);
+        assert!(matches!(parsed.args.action, Action::Withdraw(withdraw) if withdraw.kid == "-ZpeXzm7dATZ"));
+    }
 }
