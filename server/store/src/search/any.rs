@@ -65,18 +65,8 @@ impl Any {
     /// The condition on the resource of a place.
     pub(super) fn predicate(&self, place: &Place) -> Expr {
         let by_key = place.is_scanned && self.names_values();
-        let param =
-            if by_key { Expr::col(("x", "param")).eq(self.param) } else { is_of("x", self.table, &[self.param]) };
-        let mut rows = rows_at(self.table, place);
-        rows.and_where(param);
-        if by_key {
-            // All rows of a resource have the same chronology, and the same patients: with them the row that is asked
-            // for stands where the patient's other rows of that value stand, so a page asks a few neighbours and not
-            // a leaf of the tree for each of its resources.
-            for column in ["patient", "chronology"] {
-                rows.and_where(Expr::col(("x", column)).equals(("d", column)));
-            }
-        }
+        let mut rows =
+            if by_key { neighbours(self.table, self.param, place) } else { rows_of(self.table, self.param, place) };
         let has = Expr::exists(rows.cond_where(self.values("x")).take());
         if self.negated { has.not() } else { has }
     }
@@ -263,7 +253,25 @@ pub(crate) fn table_of(kind: ParamKind) -> Table {
 
 /// Rows `x` of a parameter of the resource at a place.
 pub(super) fn rows_of(table: Table, param: i64, place: &Place) -> SelectStatement {
-    rows_at(table, place).and_where(is_of("x", table, &[param])).take()
+    let mut select = Sql::select();
+    select.expr(Expr::val(1)).from_as(table.name(), "x").and_where(Expr::col(("x", "rid")).eq(place.rid.clone()));
+    select.and_where(is_of("x", table, &[param])).take()
+}
+
+/// Rows `x` of a parameter of the resource of the scanned row `d`, sought by their value.
+///
+/// All rows of a resource have the same chronology, and the same patients: with them the row that is asked for stands
+/// where the patient's other rows of that value stand, so a page asks a few neighbours and not a leaf of the tree for
+/// each of its resources. The resource is a range of one: by an equation SQLite would look in the tree that begins with
+/// the resource.
+fn neighbours(table: Table, param: i64, place: &Place) -> SelectStatement {
+    let mut select = Sql::select();
+    select.expr(Expr::val(1)).from_as(table.name(), "x").and_where(Expr::col(("x", "param")).eq(param));
+    for column in ["patient", "chronology"] {
+        select.and_where(Expr::col(("x", column)).equals(("d", column)));
+    }
+    select.and_where(Expr::col(("x", "rid")).between(place.rid.clone(), place.rid.clone()));
+    select
 }
 
 /// That a row, which is sought by its resource, is of one of some parameters.
@@ -274,13 +282,6 @@ pub(super) fn is_of(alias: &'static str, table: Table, params: &[i64]) -> Expr {
     let param = Expr::col((alias, "param"));
     let holds_all = matches!(table, Table::Token | Table::Reference | Table::Date | Table::Number);
     is_one_of(if holds_all { param } else { param.add(0_i64) }, params)
-}
-
-/// Rows `x` of the resource at a place.
-fn rows_at(table: Table, place: &Place) -> SelectStatement {
-    let mut select = Sql::select();
-    select.expr(Expr::val(1)).from_as(table.name(), "x").and_where(Expr::col(("x", "rid")).eq(place.rid.clone()));
-    select
 }
 
 pub(super) fn tokens_where(column: &'static str, hashes: &[i64]) -> SelectStatement {
