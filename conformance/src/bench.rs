@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod access;
 mod ceiling;
 mod ceiling_postgres;
 mod data;

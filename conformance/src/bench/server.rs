@@ -17,6 +17,15 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// An access token that may do everything, empty where none is needed.
     pub(crate) token: String,
+    /// What runs; a ceiling has no commands.
+    program: Option<Program>,
+}
+
+/// The executable on its database.
+struct Program {
+    binary: PathBuf,
+    folder: PathBuf,
+    database: String,
 }
 
 /// The release binary, built from the sources as they are.
@@ -40,15 +49,11 @@ pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
 impl Server {
     /// Imports the file into an empty database, mints a token and starts the server.
     pub(crate) fn load_and_start(binary: &Path, folder: &Path, database: &str, file: &Path) -> Result<Self, Failure> {
-        let binary = binary.canonicalize()?;
-        let command = |arguments: &[&str]| {
-            let mut command = Command::new(&binary);
-            command.args(arguments).args(["--database", database, "--log-level", "warn"]).current_dir(folder);
-            command
-        };
-        run(&mut command(&["migrate"]))?;
+        let program =
+            Program { binary: binary.canonicalize()?, folder: folder.to_owned(), database: database.to_owned() };
+        run(&mut program.command(&["migrate"]))?;
         let started = Instant::now();
-        let status = command(&["import"]).arg(file).stdout(Stdio::null()).status()?;
+        let status = program.command(&["import"]).arg(file).stdout(Stdio::null()).status()?;
         if !status.success() {
             return Err("the import failed".into());
         }
@@ -58,18 +63,19 @@ impl Server {
             std::io::copy(&mut File::open(folder.join(path))?, &mut std::io::sink())?;
         }
         let address = free_address()?;
-        let (listen, base) = (address.to_string(), format!("http://{address}"));
-        // A token is made for one server: the base URL is part of it.
-        let token = run(&mut command(&["token", "--scope", "system/*.cruds", "--ttl", "4h", "--base-url", &base]))?;
-        let mut serve = command(&["serve", "--listen", &listen, "--base-url", &base]);
+        let token = program.token(address, &["--scope", "system/*.cruds"])?;
+        let mut serve =
+            program.command(&["serve", "--listen", &address.to_string(), "--base-url", &format!("http://{address}")]);
         let log = File::create(folder.join("server.log"))?;
-        Self::start(serve.stdout(log.try_clone()?).stderr(log), address, token.trim().to_owned())
+        let mut server = Self::start(serve.stdout(log.try_clone()?).stderr(log), address, token)?;
+        server.program = Some(program);
+        Ok(server)
     }
 
     /// Starts a process and waits until it accepts connections.
     pub(crate) fn start(command: &mut Command, address: SocketAddr, token: String) -> Result<Self, Failure> {
         let process = command.stdin(Stdio::null()).spawn()?;
-        let mut server = Server { process, address, token };
+        let mut server = Server { process, address, token, program: None };
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(address).is_err() {
             if let Some(status) = server.process.try_wait()? {
@@ -83,6 +89,12 @@ impl Server {
         Ok(server)
     }
 
+    /// An access token of a patient's app: it reads all that is the patient's.
+    pub(crate) fn patient_token(&self, patient: &str) -> Result<String, Failure> {
+        let program = self.program.as_ref().ok_or("a ceiling has no patients")?;
+        program.token(self.address, &["--scope", "patient/*.rs", "--patient", patient])
+    }
+
     /// Process id.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
@@ -92,6 +104,21 @@ impl Server {
     pub(crate) fn stop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+impl Program {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).args(["--database", &self.database, "--log-level", "warn"]).current_dir(&self.folder);
+        command
+    }
+
+    /// A token is made for one server: the base URL is part of it.
+    fn token(&self, address: SocketAddr, of: &[&str]) -> Result<String, Failure> {
+        let base = format!("http://{address}");
+        let minted = run(self.command(&["token", "--ttl", "4h", "--base-url", &base]).args(of))?;
+        Ok(minted.trim().to_owned())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::load::Measured;
-use super::{ceiling, ceiling_postgres, statements, workload};
+use super::{access, ceiling, ceiling_postgres, statements, workload};
 
 /// One line of the table.
 pub(crate) struct Row {
@@ -23,10 +23,12 @@ impl Row {
 }
 
 /// Which ceilings a row is compared with.
-const CEILINGS: [(&str, &[&str]); 4] = [
+const CEILINGS: [(&str, &[&str]); 6] = [
     (workload::READ, &[ceiling::SAME_RESOURCE, ceiling_postgres::ROW]),
     (workload::VREAD, &[ceiling::SAME_RESOURCE]),
     (workload::SEARCH, &[ceiling::SAME_PAGE, ceiling_postgres::PAGE]),
+    (access::READ, &[access::READ_BY_SYSTEM]),
+    (access::SEARCH, &[access::SEARCH_BY_SYSTEM]),
     (workload::CREATE, &[ceiling::INSERT, ceiling::INSERT_GROUPED, ceiling_postgres::INSERT]),
 ];
 
@@ -46,6 +48,9 @@ pub(crate) fn relate(rows: &mut [Row]) {
             let mut text = format!("{other}: {:.2} × rate", mine.rate / bare.rate);
             if let (Some(mine), Some(bare)) = (mine.cpu_micros, bare.cpu_micros) {
                 let _ = write!(text, ", {:.2} × CPU", mine / bare);
+            }
+            if bare.p50 > 0 {
+                let _ = write!(text, ", {:.2} × p50", f64::from(mine.p50) / f64::from(bare.p50));
             }
             ratios.push(text);
         }

@@ -7,8 +7,8 @@ use super::Failure;
 use super::data::Plan;
 use super::load::{Driver, Request, get, request};
 use super::server::Server;
-use super::synthea;
 use super::table::Row;
+use super::{access, synthea};
 
 pub(crate) const READ: &str = "read Observation";
 pub(crate) const VREAD: &str = "vread Observation";
@@ -59,6 +59,7 @@ pub(crate) fn run(server: &Server, plan: &Plan, driver: Driver) -> Result<Vec<Ro
     let gone = drive(driver.at_most(made.count), &delete)?;
     rows.extend([Row::new(PUT, made), Row::new(DELETE, gone)]);
     rows.extend(synthea::measure(server, asks.token, driver)?);
+    rows.extend(access::measure(server, plan, driver)?);
     Ok(rows)
 }
 

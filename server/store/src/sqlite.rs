@@ -2,12 +2,13 @@
 
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use sea_orm::sea_query::Value;
 use sea_orm::{DbBackend, Statement, StatementBuilder};
+use sysinfo::System;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::StoreError;
@@ -17,8 +18,8 @@ pub(crate) mod writer;
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of the file that are read through memory, not by calls. A small database lies within; of a large one no more,
-/// because a fault on a page that is not cached reads megabytes around it, where a call reads the page alone.
+/// Bytes that are read through memory of a file that memory does not hold. No more, because there a fault on a page
+/// that is not cached reads megabytes around it, where a call reads the page alone.
 const MAPPED: i64 = 256 << 20;
 /// Statements that a connection keeps compiled.
 const STATEMENT_CACHE: usize = 256;
@@ -85,9 +86,27 @@ pub(crate) fn open(path: &str, read_only: bool) -> Result<Connection, StoreError
     }
     // A transaction that changes more than the cache holds writes pages twice.
     connection.pragma_update(None, "cache_size", if read_only { -65_536 } else { -262_144 })?;
-    connection.pragma_update(None, "mmap_size", MAPPED)?;
+    connection.pragma_update(None, "mmap_size", mapped(path))?;
     connection.pragma_update(None, "temp_store", "memory")?;
     Ok(connection)
+}
+
+/// How many bytes of the file are read through memory, not by calls: all of a file that fits into half of the machine's
+/// memory with room to grow, as it is in the system's cache soon and then costs neither a call nor a copy a page.
+fn mapped(path: &str) -> i64 {
+    let half = i64::try_from(memory() / 2).unwrap_or(i64::MAX);
+    let length = std::fs::metadata(path).map_or(0, |file| i64::try_from(file.len()).unwrap_or(i64::MAX));
+    if length.saturating_mul(2) < half { half.max(MAPPED) } else { MAPPED }
+}
+
+/// Bytes of memory that this process may use.
+fn memory() -> u64 {
+    static MEMORY: OnceLock<u64> = OnceLock::new();
+    *MEMORY.get_or_init(|| {
+        let mut system = System::new();
+        system.refresh_memory();
+        system.cgroup_limits().map_or_else(|| system.total_memory(), |limits| limits.total_memory)
+    })
 }
 
 pub(crate) fn rows(connection: &Connection, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
