@@ -12,6 +12,7 @@ mod ceiling;
 mod ceiling_postgres;
 mod data;
 mod load;
+mod peer;
 mod process;
 mod server;
 mod statements;
@@ -45,6 +46,8 @@ pub(crate) struct Arguments {
     /// Folder for the temporary database; a durable write is only measured on a real disk.
     #[arg(long, default_value = "target/bench")]
     folder: PathBuf,
+    #[command(flatten)]
+    peer: peer::Peer,
 }
 
 /// Runs the benchmark and prints its tables.
@@ -96,6 +99,7 @@ fn measure(arguments: &Arguments, binary: &Path, observations: usize) -> Result<
     if database.starts_with("postgres") {
         rows.extend(ceiling_postgres::measure(&folder, &database, &plan, driver)?);
     }
+    rows.extend(arguments.peer.measure(&plan, driver)?);
     table::relate(&mut rows);
     if arguments.database.is_none() {
         std::fs::remove_dir_all(&folder)?;

@@ -80,7 +80,7 @@ pub(crate) fn measure(folder: &Path, plan: &Plan, driver: Driver, samples: &Samp
     let mut table = Vec::new();
     for (name, make) in &workloads {
         eprintln!("measuring: {name}");
-        table.push(Row::new(name, driver.drive(server.address, server.process(), make)?));
+        table.push(Row::new(*name, driver.drive(server.address, server.process(), make)?));
     }
     let body = String::from_utf8_lossy(&samples.resource);
     for (name, group) in [(INSERT, 1), (INSERT_GROUPED, driver.connections)] {

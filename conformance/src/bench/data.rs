@@ -114,17 +114,19 @@ impl Plan {
         observation
     }
 
-    /// Writes all of it as NDJSON, patients first.
+    /// All of it, patients first.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = Json> {
+        let observation = |number| self.observation(number, Some(self.observation_id(number)));
+        (0..self.patients()).map(|number| self.patient(number)).chain((0..self.observations()).map(observation))
+    }
+
+    /// Writes all of it as NDJSON.
     pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
         let bar = ProgressBar::new((self.patients() + self.observations()) as u64);
         bar.set_style(ProgressStyle::with_template("generating {bar:40} {human_pos}/{human_len} resources")?);
         let mut out = BufWriter::new(File::create(file)?);
-        for number in 0..self.patients() {
-            writeln!(out, "{}", self.patient(number))?;
-            bar.inc(1);
-        }
-        for number in 0..self.observations() {
-            writeln!(out, "{}", self.observation(number, Some(self.observation_id(number))))?;
+        for resource in self.resources() {
+            writeln!(out, "{resource}")?;
             bar.inc(1);
         }
         out.flush()?;

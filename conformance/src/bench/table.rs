@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::load::Measured;
-use super::{access, ceiling, ceiling_postgres, statements, workload};
+use super::{access, ceiling, ceiling_postgres, peer, statements, workload};
 
 /// One line of the table.
 pub(crate) struct Row {
     /// What was measured.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The numbers.
     pub(crate) measured: Measured,
     /// How it compares with its ceilings.
@@ -17,8 +17,8 @@ pub(crate) struct Row {
 
 impl Row {
     /// A line without ratios yet.
-    pub(crate) fn new(name: &'static str, measured: Measured) -> Self {
-        Row { name, measured, ratios: Vec::new() }
+    pub(crate) fn new(name: impl Into<String>, measured: Measured) -> Self {
+        Row { name: name.into(), measured, ratios: Vec::new() }
     }
 }
 
@@ -32,17 +32,18 @@ const CEILINGS: [(&str, &[&str]); 6] = [
     (workload::CREATE, &[ceiling::INSERT, ceiling::INSERT_GROUPED, ceiling_postgres::INSERT]),
 ];
 
-/// Names of the ceilings of a row.
-fn ceilings(name: &str) -> impl Iterator<Item = &'static str> {
-    let fixed = CEILINGS.iter().filter(move |(row, _)| *row == name).flat_map(|(_, ceilings)| ceilings.iter().copied());
-    fixed.chain(statements::STATEMENTS.iter().filter(move |it| it.of.contains(&name)).map(|it| it.name))
+/// Names of the ceilings of a row, and of a peer's row of the same.
+fn ceilings(name: &str) -> Vec<String> {
+    let fixed = CEILINGS.iter().filter(|(row, _)| *row == name).flat_map(|(_, ceilings)| ceilings.iter().copied());
+    let statements = statements::STATEMENTS.iter().filter(|it| it.of.contains(&name)).map(|it| it.name);
+    fixed.chain(statements).map(str::to_owned).chain([peer::row_of(name)]).collect()
 }
 
 /// Fills in the ratios.
 pub(crate) fn relate(rows: &mut [Row]) {
     for index in 0..rows.len() {
         let mut ratios = Vec::new();
-        for other in ceilings(rows[index].name) {
+        for other in ceilings(&rows[index].name) {
             let Some(ceiling) = rows.iter().find(|row| row.name == other) else { continue };
             let (mine, bare) = (&rows[index].measured, &ceiling.measured);
             let mut text = format!("{other}: {:.2} × rate", mine.rate / bare.rate);

@@ -46,7 +46,7 @@ pub(crate) struct Samples {
 
 /// Drives the server with each workload in turn. Reads come first: they measure the data as loaded.
 pub(crate) fn run(server: &Server, plan: &Plan, driver: Driver) -> Result<Vec<Row>, Failure> {
-    let asks = Asks { token: &server.token, plan, deep: deep_page(server)? };
+    let asks = Asks { token: &server.token, base: "/fhir", plan, deep: deep_page(server)? };
     let drive = |driver: Driver, make: &Request<'_>| driver.drive(server.address, server.process(), make);
     let mut rows = Vec::new();
     for (name, make) in asks.reads().into_iter().chain(asks.searches()).chain(asks.writes()) {
@@ -63,22 +63,32 @@ pub(crate) fn run(server: &Server, plan: &Plan, driver: Driver) -> Result<Vec<Ro
     Ok(rows)
 }
 
-type Named<'a> = (&'static str, Box<Request<'a>>);
+pub(crate) type Named<'a> = (&'static str, Box<Request<'a>>);
 /// The path of a search, from a running number.
 type Path<'a> = (&'static str, Box<dyn Fn(usize) -> String + 'a>);
 
 /// Makes requests from running numbers.
-struct Asks<'a> {
-    token: &'a str,
-    plan: &'a Plan,
-    deep: String,
+pub(crate) struct Asks<'a> {
+    pub(crate) token: &'a str,
+    /// Path of the FHIR base.
+    pub(crate) base: &'a str,
+    pub(crate) plan: &'a Plan,
+    /// A page far from the first.
+    pub(crate) deep: String,
 }
 
 impl Asks<'_> {
+    /// What every FHIR server answers.
+    pub(crate) fn of_any_server(&self) -> Vec<Named<'_>> {
+        let ours = [DEEP, EVERYTHING];
+        let all = self.reads().into_iter().chain(self.searches()).chain(self.writes());
+        all.filter(|(name, _)| !ours.contains(name)).collect()
+    }
+
     fn reads(&self) -> Vec<Named<'_>> {
         vec![
             (READ, Box::new(|number| self.read(number))),
-            (VREAD, Box::new(|number| self.get(&format!("/fhir/Observation/{}/_history/1", self.id(number))))),
+            (VREAD, Box::new(|number| self.get(&format!("Observation/{}/_history/1", self.id(number))))),
         ]
     }
 
@@ -114,9 +124,7 @@ impl Asks<'_> {
             (DEEP, Box::new(|_| self.deep.clone())),
             (EVERYTHING, Box::new(|number| format!("Patient/{}/$everything?_count=50", self.patient(number)))),
         ];
-        let asked = |(name, path): Path<'s>| -> Named<'s> {
-            (name, Box::new(move |number| self.get(&format!("/fhir/{}", path(number)))))
-        };
+        let asked = |(name, path): Path<'s>| -> Named<'s> { (name, Box::new(move |number| self.get(&path(number)))) };
         paths.into_iter().map(asked).collect()
     }
 
@@ -126,7 +134,7 @@ impl Asks<'_> {
                 MIXED,
                 Box::new(|number| match number % 10 {
                     0 => self.create(number),
-                    1 | 2 => self.get(&format!("/fhir/{}", self.newest(number))),
+                    1 | 2 => self.get(&self.newest(number)),
                     _ => self.read(number),
                 }),
             ),
@@ -136,12 +144,12 @@ impl Asks<'_> {
                 UPDATE,
                 Box::new(|number| self.put(number.wrapping_mul(7919) + self.plan.patients() * number, self.id(number))),
             ),
-            (TRANSACTION, Box::new(|number| request("POST", "/fhir", self.token, &bundle(self.plan, number)))),
+            (TRANSACTION, Box::new(|number| request("POST", self.base, self.token, &bundle(self.plan, number)))),
         ]
     }
 
     fn get(&self, path: &str) -> Vec<u8> {
-        request("GET", path, self.token, "")
+        request("GET", &format!("{}/{path}", self.base), self.token, "")
     }
 
     /// A stride that is coprime to most sizes: every read another row, no pattern that a cache could love.
@@ -163,15 +171,20 @@ impl Asks<'_> {
     }
 
     fn read(&self, number: usize) -> Vec<u8> {
-        self.get(&format!("/fhir/Observation/{}", self.id(number)))
+        self.get(&format!("Observation/{}", self.id(number)))
     }
 
     fn create(&self, number: usize) -> Vec<u8> {
-        request("POST", "/fhir/Observation", self.token, &self.plan.observation(number, None).to_string())
+        request(
+            "POST",
+            &format!("{}/Observation", self.base),
+            self.token,
+            &self.plan.observation(number, None).to_string(),
+        )
     }
 
     fn put(&self, number: usize, id: String) -> Vec<u8> {
-        let path = format!("/fhir/Observation/{id}");
+        let path = format!("{}/Observation/{id}", self.base);
         request("PUT", &path, self.token, &self.plan.observation(number, Some(id)).to_string())
     }
 }
