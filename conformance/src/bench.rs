@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod access;
 mod ceiling;
+mod ceiling_insert;
 mod ceiling_postgres;
 mod data;
 mod load;

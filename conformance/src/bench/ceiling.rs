@@ -1,29 +1,23 @@
 //! Ceilings on SQLite and actix-web: what the bare libraries cost for the same bytes. Nothing that does the work
 //! can be cheaper, so the ratio to them says what the server itself adds.
 
+use actix_web::{App, HttpResponse, HttpServer, web};
+use rusqlite::Connection;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
-use rusqlite::Connection;
-
+use super::Failure;
+use super::ceiling_insert::{self, INSERT, INSERT_GROUPED, INSERT_OVER_HTTP};
 use super::data::Plan;
-use super::load::{Driver, Measured, Request, request};
+use super::load::{Driver, Request, request};
 use super::server::{Server, free_address};
 use super::statements::{self, STATEMENTS};
 use super::table::Row;
 use super::workload::Samples;
-use super::{Failure, process};
 
 pub(crate) const SAME_RESOURCE: &str = "ceiling: actix-web, same resource";
 pub(crate) const SAME_PAGE: &str = "ceiling: actix-web, same page";
-pub(crate) const INSERT: &str = "ceiling: SQLite insert + 10 index rows, one a commit";
-pub(crate) const INSERT_GROUPED: &str = "ceiling: SQLite insert + 10 index rows, as many a commit as connections";
-
-/// Index rows of one insert.
-const INDEX_ROWS: i64 = 10;
 
 /// What the ceiling server serves.
 #[derive(clap::Args)]
@@ -43,11 +37,15 @@ thread_local! {
 pub(crate) fn serve(arguments: &CeilingArguments) -> Result<(), Failure> {
     let resource = web::Bytes::from(std::fs::read(arguments.folder.join("resource"))?);
     let page = web::Bytes::from(std::fs::read(arguments.folder.join("page"))?);
-    let database = web::Data::new(arguments.folder.join("ceiling.db"));
+    let file = arguments.folder.join("ceiling.db");
+    let writer = ceiling_insert::writer(file.clone());
+    let database = web::Data::new(file);
     let server = HttpServer::new(move || {
         let (resource, page) = (resource.clone(), page.clone());
         App::new()
             .app_data(database.clone())
+            .app_data(writer.clone())
+            .route("/insert", web::post().to(ceiling_insert::post))
             .route("/resource", web::get().to(move || std::future::ready(fhir_json(resource.clone()))))
             .route("/page", web::get().to(move || std::future::ready(fhir_json(page.clone()))))
             .route("/sql/{statement}/{a}/{b}", web::get().to(run))
@@ -68,8 +66,10 @@ pub(crate) fn measure(folder: &Path, plan: &Plan, driver: Driver, samples: &Samp
     let server = Server::start(&mut command, address, String::new())?;
     let same = |path: &'static str| move |_: usize| request("GET", path, "", "");
     let (same_resource, same_page) = (same("/resource"), same("/page"));
+    let body = String::from_utf8_lossy(&samples.resource).into_owned();
     let mut workloads: Vec<(&'static str, Box<Request<'_>>)> =
         vec![(SAME_RESOURCE, Box::new(same_resource)), (SAME_PAGE, Box::new(same_page))];
+    workloads.push((INSERT_OVER_HTTP, Box::new(|_| request("POST", "/insert", "", &body))));
     for (index, statement) in STATEMENTS.iter().enumerate() {
         let ask = move |number: usize| {
             let (a, b) = (statement.values)(number, plan);
@@ -82,10 +82,10 @@ pub(crate) fn measure(folder: &Path, plan: &Plan, driver: Driver, samples: &Samp
         eprintln!("measuring: {name}");
         table.push(Row::new(*name, driver.drive(server.address, server.process(), make)?));
     }
-    let body = String::from_utf8_lossy(&samples.resource);
+    drop(server);
     for (name, group) in [(INSERT, 1), (INSERT_GROUPED, driver.connections)] {
         eprintln!("measuring: {name}");
-        table.push(Row::new(name, insert(&mut connection, driver, &body, group)?));
+        table.push(Row::new(name, ceiling_insert::alone(&mut connection, driver, &body, group)?));
     }
     Ok(table)
 }
@@ -134,31 +134,4 @@ fn fill(connection: &mut Connection, plan: &Plan, body: &str) -> Result<(), Fail
     }
     transaction.commit()?;
     Ok(())
-}
-
-/// Durable inserts of `group` resources a commit on one connection, with index rows scattered as hashes are.
-fn insert(connection: &mut Connection, driver: Driver, body: &str, group: usize) -> Result<Measured, Failure> {
-    let before = process::cpu_micros(std::process::id())?;
-    let started = Instant::now();
-    let first: i64 = connection.query_row("SELECT coalesce(max(rid), 0) + 1 FROM written", [], |row| row.get(0))?;
-    let mut rid = first;
-    while started.elapsed() < driver.length {
-        let transaction = connection.transaction()?;
-        for _ in 0..group {
-            transaction.prepare_cached("INSERT INTO written VALUES (?1, ?2)")?.execute((rid, body))?;
-            let mut entry = transaction.prepare_cached("INSERT INTO written_entry VALUES (?1, ?2, ?3)")?;
-            for param in 0..INDEX_ROWS {
-                entry.execute((param, rid.wrapping_mul(0x09e3_779b_97f4_a7c1) ^ param, rid))?;
-            }
-            rid += 1;
-        }
-        transaction.commit()?;
-    }
-    let count = (rid - first) as f64;
-    let used = process::cpu_micros(std::process::id())? - before;
-    Ok(Measured {
-        rate: count / started.elapsed().as_secs_f64(),
-        cpu_micros: Some(used as f64 / count),
-        ..Measured::default()
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::ceiling_insert::{INSERT, INSERT_GROUPED, INSERT_OVER_HTTP};
 use super::load::Measured;
 use super::{access, ceiling, ceiling_postgres, peer, statements, workload};
 
@@ -29,7 +30,7 @@ const CEILINGS: [(&str, &[&str]); 6] = [
     (workload::SEARCH, &[ceiling::SAME_PAGE, ceiling_postgres::PAGE]),
     (access::READ, &[access::READ_BY_SYSTEM]),
     (access::SEARCH, &[access::SEARCH_BY_SYSTEM]),
-    (workload::CREATE, &[ceiling::INSERT, ceiling::INSERT_GROUPED, ceiling_postgres::INSERT]),
+    (workload::CREATE, &[INSERT_OVER_HTTP, INSERT, INSERT_GROUPED, ceiling_postgres::INSERT]),
 ];
 
 /// Names of the ceilings of a row, and of a peer's row of the same.
