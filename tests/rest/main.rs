@@ -20,6 +20,7 @@ mod response;
 mod search;
 mod search_cases;
 mod search_compartment;
+mod search_contained;
 mod search_queries;
 mod search_special;
 mod search_terminology;

@@ -15,6 +15,7 @@ use crate::query::{Aspect, ParamKind};
 use crate::registry::{Element, Kind, Parameter, Registry, registry};
 
 mod composite;
+mod contained;
 mod date;
 mod number;
 mod quantity;
@@ -96,7 +97,9 @@ pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Ex
     }
     patients.sort_unstable();
     patients.dedup();
-    Ok(Extracted { entries: entries.all, chronology, patients })
+    let mut extracted = Extracted { entries: entries.all, chronology, patients, ..Extracted::default() };
+    contained::add(registry, resource, base, &mut extracted)?;
+    Ok(extracted)
 }
 
 /// What is collected, without repetitions of a value of one parameter.

@@ -94,8 +94,8 @@ fn observation(index: i64) -> Change {
         ),
         entry(7, IndexValue::Uri(format!("http://example.org/{index}"))),
     ];
-    let extracted =
-        Extracted { entries, chronology: if index == 0 { NO_CHRONOLOGY } else { at }, patients: vec![patient.into()] };
+    let chronology = if index == 0 { NO_CHRONOLOGY } else { at };
+    let extracted = Extracted { entries, chronology, patients: vec![patient.into()], ..Extracted::default() };
     change("Observation", &format!("o{index}"), 1, extracted)
 }
 
