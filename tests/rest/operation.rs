@@ -124,7 +124,7 @@ async fn what_is_wrong_with_a_request_is_named(server: TestServer) {
         ("Patient/a/$everything?_type=Practitioner", 400, "compartment"),
         ("Patient/a/$everything?_cursor=forged", 400, "_cursor"),
         ("Patient/a/$meta-add", 405, "POST"),
-        ("Observation/$stats?subject=Patient/a&code=x&statistic=regression", 400, "average"),
+        ("Observation/$stats?subject=Patient/a&code=x&statistic=mode", 400, "regression"),
         ("Observation/$lastn?patient=a&code=x&_sort=date", 400, "_sort"),
         ("Observation/$lastn?code=x", 400, "patient"),
         ("Patient/$diff?from=Patient/a", 400, "to"),
@@ -407,6 +407,22 @@ async fn statistics_of_observations(server: TestServer) {
         assert_eq!(statistic(&answer, code), [expected], "{code}");
     }
     assert!(parameter(&answer, "source").is_empty());
+    let line = system.get(&format!("{path}&statistic=regression")).await.expect_status(200);
+    let observation = parameter(&line, "statistics")[0].get("resource").cloned().expect("an Observation");
+    // On days 0, 31 and 60: 180 / 5402 a day, from (213 - 91 * 180 / 5402) / 3.
+    for (component, (aspect, value, unit)) in observation
+        .list("component")
+        .iter()
+        .zip([("gradient", "0.03332099222510181414290", "(kg)/d"), ("intercept", "69.9892632358385783043317", "kg")])
+    {
+        assert_eq!(component.at(&["code", "text"]).and_then(Json::as_str), Some(aspect));
+        let found = component.at(&["valueQuantity", "value"]).and_then(Json::as_number).expect("a number");
+        assert_eq!(
+            (&found[..20], component.at(&["valueQuantity", "code"]).and_then(Json::as_str)),
+            (&value[..20], Some(unit))
+        );
+    }
+    assert_eq!(observation.list("component").len(), 2);
     let sources = system.get(&format!("{path}&statistic=sum&include=true&limit=2")).await.expect_status(200);
     assert_eq!(parameter(&sources, "source").len(), 2);
     let period = object! { "name": "period", "valuePeriod": object! { "start": "2024-02", "end": "2024-12" } };

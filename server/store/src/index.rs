@@ -114,7 +114,7 @@ type Rows = [Vec<Vec<Cell>>; 9];
 /// Rows that wait for [`Tx::flush`], one statement a table.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    rows: [Vec<Vec<Cell>>; 9],
+    pub(crate) rows: [Vec<Vec<Cell>>; 9],
     tokens: Vec<(i64, String, String)>,
     pub(crate) versions: Vec<Vec<Cell>>,
     pub(crate) version_patients: Vec<Vec<Cell>>,

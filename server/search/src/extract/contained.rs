@@ -5,15 +5,15 @@
 
 use fhir::json::Json;
 
-use super::{Entries, ExtractError, MOST_ENTRIES, composites, failed};
+use super::{Entries, ExtractError, MOST_ENTRIES, Wanted, composites, failed};
 use crate::contained::MOST_CONTAINED;
 use crate::entry::{Contained, Extracted, ParamId};
 use crate::query::ParamKind;
 use crate::registry::{Element, Kind, Registry};
 
-/// Adds what the contained resources of a resource say to what it says itself.
+/// Adds what the contained resources of a resource say to what it says itself, as far as it is wanted.
 pub(super) fn add(
-    registry: &Registry,
+    (registry, wanted): (&Registry, Wanted<'_>),
     resource: &Json,
     base: &str,
     extracted: &mut Extracted,
@@ -24,7 +24,7 @@ pub(super) fn add(
     let mut count = extracted.entries.len();
     for (place, (resource_type, contained)) in crate::contained::of(resource) {
         let mut entries = Entries::default();
-        read(registry, (resource_type, contained), base, &mut entries)?;
+        read((registry, wanted), (resource_type, contained), base, &mut entries)?;
         count += entries.all.len() + 1;
         if count > MOST_ENTRIES || place >= MOST_CONTAINED {
             return Err(ExtractError::Expression {
@@ -39,18 +39,18 @@ pub(super) fn add(
         let resource_type = resource_type.to_owned();
         extracted.contained.push(Contained { place, resource_type, entries: entries.all });
     }
-    extracted.inward = inward(registry, resource)?;
+    extracted.inward = inward((registry, wanted), resource)?;
     Ok(())
 }
 
 /// The values of one contained resource.
 fn read(
-    registry: &Registry,
+    (registry, wanted): (&Registry, Wanted<'_>),
     (resource_type, contained): (&str, &Json),
     base: &str,
     entries: &mut Entries,
 ) -> Result<(), ExtractError> {
-    for parameter in registry.written(resource_type) {
+    for parameter in wanted.of(registry, resource_type) {
         let Kind::Indexed(kind) = parameter.kind else { continue };
         if parameter.code == "_lastUpdated" {
             continue; // it has no time of its own
@@ -66,9 +66,9 @@ fn read(
 }
 
 /// By which parameters the resource points at which of its contained resources.
-fn inward(registry: &Registry, resource: &Json) -> Result<Vec<(ParamId, usize)>, ExtractError> {
+fn inward((registry, wanted): (&Registry, Wanted<'_>), resource: &Json) -> Result<Vec<(ParamId, usize)>, ExtractError> {
     let mut found = Vec::new();
-    for parameter in registry.written(resource.str("resourceType").unwrap_or_default()) {
+    for parameter in wanted.of(registry, resource.str("resourceType").unwrap_or_default()) {
         if parameter.kind != Kind::Indexed(ParamKind::Reference) {
             continue;
         }
