@@ -27,7 +27,8 @@ const CHRONOLOGY: Column = integer(
     "chronology",
     "When the resource happened, microseconds since 1970; the smallest integer if it does not say. Newest first is the default order.",
 );
-const RID: Column = integer("rid", "The resource that has the value; from 2^62 on a contained one, see search::contained.");
+const RID: Column =
+    integer("rid", "The resource that has the value; from 2^62 on a contained one, see search::contained.");
 const LEAD: Column = integer(
     "lead",
     "1 on one row of each value, 0 on its repetitions for further patients: scans over all patients read 1.",
