@@ -4,7 +4,7 @@
 //! say. Data types that a parameter type does not know give none. Besides its value an element gives entries of the
 //! [aspects](crate::query::Aspect) that modifiers look at, under identities of their own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use fhir::json::Json;
@@ -104,7 +104,7 @@ pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Ex
 }
 
 /// The entries of some parameters alone, by their identities: not whose the resource is, nor when it was.
-pub fn extract_some(ids: &HashSet<ParamId>, resource: &Json, base: &str) -> Result<Extracted, ExtractError> {
+pub fn extract_some(ids: &BTreeSet<ParamId>, resource: &Json, base: &str) -> Result<Extracted, ExtractError> {
     let resource_type = resource.str("resourceType").unwrap_or_default();
     let (registry, wanted) = (registry(), Wanted(Some(ids)));
     let mut entries = Entries::default();
@@ -124,7 +124,7 @@ pub fn extract_some(ids: &HashSet<ParamId>, resource: &Json, base: &str) -> Resu
 
 /// Which parameters are asked for: those with these identities, or all.
 #[derive(Clone, Copy)]
-struct Wanted<'a>(Option<&'a HashSet<ParamId>>);
+struct Wanted<'a>(Option<&'a BTreeSet<ParamId>>);
 
 impl Wanted<'_> {
     const ALL: Wanted<'static> = Wanted(None);

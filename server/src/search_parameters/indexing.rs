@@ -4,7 +4,7 @@
 //! One process does it at a time, under a lease. How far it is stands in the database, written in one transaction with
 //! the index rows themselves: a process that is killed loses nothing, and the next one goes on from there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -209,7 +209,7 @@ async fn index(app: &App, memory: &mut Memory, set: &Set) -> Result<bool, StoreE
     let definitions: Vec<Definition> = group.iter().filter_map(definition).collect();
     // The instants by which a type is ordered stand in all rows: where they change, all are made anew.
     let orders = definitions.iter().any(|definition| definition.code == "date");
-    let ids: HashSet<ParamId> = definitions.iter().flat_map(Definition::param_ids).collect();
+    let ids: BTreeSet<ParamId> = definitions.iter().flat_map(Definition::param_ids).collect();
     let ids = Some(ids).filter(|_| !orders);
     let work = move || standing.iter().filter_map(|standing| extract(ids.as_ref(), &standing.stored, &base)).collect();
     let batch: Arc<[(String, String, i64, Extracted)]> =
@@ -237,7 +237,7 @@ async fn index(app: &App, memory: &mut Memory, set: &Set) -> Result<bool, StoreE
 
 /// By the parameters with these identities alone, or by all in force.
 fn extract(
-    ids: Option<&HashSet<ParamId>>,
+    ids: Option<&BTreeSet<ParamId>>,
     stored: &store::Stored,
     base: &str,
 ) -> Option<(String, String, i64, Extracted)> {

@@ -150,8 +150,8 @@ impl<'a> Spread<'a> {
         if !self.seen.insert((table, values.clone())) {
             return;
         }
-        for (position, patient) in self.patients.iter().enumerate() {
-            let mut row = values.clone();
+        let copies = std::iter::repeat_n(values, self.patients.len());
+        for (position, (patient, mut row)) in self.patients.iter().zip(copies).enumerate() {
             row.extend([*patient, self.chronology, self.rid, i64::from(position == 0)].map(Cell::Integer));
             self.tables[table as usize].push(row);
         }

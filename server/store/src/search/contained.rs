@@ -5,6 +5,7 @@
 //! (LK-24)
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use fhir::json::Json;
 use futures::future::BoxFuture;
@@ -270,12 +271,14 @@ async fn read<S: Session>(
             matches.push(stored.clone());
             continue;
         };
-        if !parsed.contains_key(&standing) {
-            let resource = Json::parse(stored.body.as_bytes());
-            let resource = resource.map_err(|_error| StoreError::Schema(format!("resource {standing} is not JSON")))?;
-            parsed.insert(standing, resource);
-        }
-        let Some(contained) = parsed[&standing].list("contained").get(place) else { continue };
+        let resource = match parsed.entry(standing) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let resource = Json::parse(stored.body.as_bytes());
+                new.insert(resource.map_err(|_error| StoreError::Schema(format!("resource {standing} is not JSON")))?)
+            }
+        };
+        let Some(contained) = resource.list("contained").get(place) else { continue };
         containers.insert(matches.len(), format!("{}/{}", stored.resource_type, stored.id));
         let text = |name: &str| contained.str(name).unwrap_or_default().to_owned();
         matches.push(Stored {

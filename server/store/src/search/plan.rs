@@ -106,7 +106,9 @@ impl Plan {
         conditions: Vec<Condition>,
     ) -> Result<Option<Self>, StoreError> {
         let mut plan = Plan { type_id, ..Plan::of_view(session, view, "") };
-        conditions.into_iter().for_each(|condition| plan.add(condition));
+        for condition in conditions {
+            plan.add(condition);
+        }
         Ok(plan.prepare(session).await?.then_some(plan))
     }
 

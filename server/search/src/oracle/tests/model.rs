@@ -50,14 +50,9 @@ impl Index {
     fn inside<'a>(&self, rows: &'a [Row<'a>], resource_type: &str) -> Vec<(&'a Row<'a>, Row<'a>)> {
         let of_row = |row: &'a Row<'a>| {
             let inside = self.of_row(row).contained.iter().filter(|it| it.resource_type == resource_type);
-            inside.map(move |it| (row, self.inner(row, it.place))).collect::<Vec<_>>()
+            inside.map(move |it| (row, inner(row, it.place))).collect::<Vec<_>>()
         };
         rows.iter().flat_map(of_row).collect()
-    }
-
-    fn inner<'a>(&self, row: &Row<'a>, place: usize) -> Row<'a> {
-        let resource = &row.resource.list("contained")[place];
-        Row { rid: contained::row_id(row.rid, place), resource, last_updated: row.last_updated }
     }
 
     fn entries(&self, row: &Row<'_>, param: &Param) -> Vec<&IndexValue> {
@@ -209,7 +204,7 @@ impl Model<'_> {
                 let inward = self.index.of_row(row).inward.iter().filter(|(id, _)| *id == param.id.into_contained());
                 outward
                     || inward
-                        .map(|(_, place)| self.index.inner(row, *place))
+                        .map(|(_, place)| inner(row, *place))
                         .any(|inner| type_of(&inner) == target_type && self.holds_inside(target_type, filters, &inner))
             }
             Filter::Has { source_type, param, filters } => {
@@ -280,6 +275,12 @@ impl Model<'_> {
             }
         }
     }
+}
+
+/// What stands at a place in a row, as a row.
+fn inner<'a>(row: &Row<'a>, place: usize) -> Row<'a> {
+    let resource = &row.resource.list("contained")[place];
+    Row { rid: contained::row_id(row.rid, place), resource, last_updated: row.last_updated }
 }
 
 fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
