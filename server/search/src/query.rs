@@ -24,7 +24,7 @@ pub struct Query {
     /// Which elements of the resources are answered, `_summary` and `_elements`.
     pub elements: Elements,
     /// `_contained`: contained resources are asked for, too or alone.
-    pub contained: Option<Contained>,
+    pub contained: Option<Box<Contained>>,
     /// `__explain`: how the query would run is asked instead of its answer.
     pub explain: bool,
     /// The parameters that took effect, as `name=value` in the order given: the self link is made of them.

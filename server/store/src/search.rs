@@ -88,7 +88,7 @@ async fn search<S: Session>(
     view: &View,
     query: &Query,
 ) -> Result<SearchPage, StoreError> {
-    if let Some(asked) = &query.contained {
+    if let Some(asked) = query.contained.as_deref() {
         return contained::search(session, cursor, view, (query, asked)).await;
     }
     let nothing = SearchPage { total: query.total.then_some(0), ..SearchPage::default() };

@@ -51,6 +51,6 @@ pub(super) fn settle(query: &mut Query) -> Result<(), Refusal> {
              index alone",
         );
     }
-    query.contained = Some(asked);
+    query.contained = Some(Box::new(asked));
     Ok(())
 }
