@@ -24,29 +24,28 @@ tests::on_both_engines!(
     errors_are_those_of_single_requests,
     reads_of_all_kinds,
     conditional_references_stay_in_transactions,
-    conditional_references_see_what_the_transaction_writes,
     in_31_ten_thousand_entries,
     lk_28_patches_of_other_patients,
 );
 
-fn bundle(kind: &str, entries: Vec<Json>) -> Json {
+pub(crate) fn bundle(kind: &str, entries: Vec<Json>) -> Json {
     object! { "resourceType": "Bundle", "type": kind, "entry": entries }
 }
 
-fn entry(method: &str, url: &str) -> Json {
+pub(crate) fn entry(method: &str, url: &str) -> Json {
     object! { "request": object! { "method": method, "url": url } }
 }
 
-fn with(mut entry: Json, name: &str, value: impl Into<Json>) -> Json {
+pub(crate) fn with(mut entry: Json, name: &str, value: impl Into<Json>) -> Json {
     entry.as_object_mut().expect("an entry is an object").insert(name, value);
     entry
 }
 
-fn patient(value: &str) -> Json {
+pub(crate) fn patient(value: &str) -> Json {
     object! { "resourceType": "Patient", "identifier": array![object! { "system": "http://s", "value": value }] }
 }
 
-fn observation(subject: &str) -> Json {
+pub(crate) fn observation(subject: &str) -> Json {
     object! {
         "resourceType": "Observation",
         "status": "final",
@@ -475,34 +474,6 @@ async fn conditional_references_stay_in_transactions(server: TestServer) {
     assert_eq!(batch.list("entry")[0].at(&["response", "outcome"]), Some(&single.json()));
     system.post("").json(&bundle("transaction", entries)).await.expect_status(200);
     assert_eq!(system.matches("Observation?subject=Patient/p").await.len(), 1);
-}
-
-/// "Resolve any conditional references" is the last step of a transaction: they see what it writes, and not what it
-/// deletes. What looks into other resources cannot see that, so it is refused where it would matter.
-async fn conditional_references_see_what_the_transaction_writes(server: TestServer) {
-    let system = server.system();
-    system.store(&with(patient("known"), "id", "p")).await;
-    let of = |text: &str| with(entry("POST", "Observation"), "resource", observation(text));
-    let new = with(entry("POST", "Patient"), "resource", patient("new"));
-    let seen = bundle("transaction", vec![of("Patient?identifier=http://s|new"), new.clone()]);
-    system.post("").json(&seen).await.expect_status(200);
-    let twice = with(entry("POST", "Patient"), "resource", patient("known"));
-    let ambiguous = bundle("transaction", vec![of("Patient?identifier=http://s|known"), twice]);
-    system.post("").json(&ambiguous).await.expect_status(412);
-    let gone = bundle("transaction", vec![of("Patient?identifier=http://s|known"), entry("DELETE", "Patient/p")]);
-    system.post("").json(&gone).await.expect_status(412);
-    let chained = "Patient?_has:Observation:subject:_id=o&organization.name=x";
-    let refused = system.post("").json(&bundle("transaction", vec![of(chained), new])).await.expect_status(400);
-    assert!(refused.issues().iter().any(|text| text.contains("looks into other resources")), "{}", refused.text());
-    system.store(&with(observation("Patient/p"), "id", "o")).await;
-    let plain = bundle("transaction", vec![of("Patient?_has:Observation:subject:_id=o")]);
-    system.post("").json(&plain).await.expect_status(400); // an Observation is written
-    let mut basic = object! { "resourceType": "Basic", "code": object! { "text": "x" } };
-    basic.as_object_mut().unwrap().insert("subject", object! { "reference": "Patient?_has:Observation:subject:_id=o" });
-    let basic = bundle("transaction", vec![with(entry("POST", "Basic"), "resource", basic)]);
-    system.post("").json(&basic).await.expect_status(200);
-    assert_eq!(system.matches("Basic?subject=Patient/p").await.len(), 1);
-    assert_eq!(system.matches("Observation?subject=Patient/p").await, ["o"]);
 }
 
 async fn in_31_ten_thousand_entries(server: TestServer) {
