@@ -27,7 +27,8 @@ const CHRONOLOGY: Column = integer(
     "chronology",
     "When the resource happened, microseconds since 1970; the smallest integer if it does not say. Newest first is the default order.",
 );
-const RID: Column = integer("rid", "The resource that has the value.");
+const RID: Column =
+    integer("rid", "The resource that has the value; from 2^62 on a contained one, see search::contained.");
 const LEAD: Column = integer(
     "lead",
     "1 on one row of each value, 0 on its repetitions for further patients: scans over all patients read 1.",
@@ -166,7 +167,13 @@ static TABLES: &[Table] = &[
     Table {
         name: "listing",
         comment: "Current resources by type and patient, in the default order of answers.",
-        columns: &[integer("type_id", "Resource type."), PATIENT, CHRONOLOGY, RID, LEAD],
+        columns: &[
+            integer("type_id", "Resource type; of contained resources its negative."),
+            PATIENT,
+            CHRONOLOGY,
+            RID,
+            LEAD,
+        ],
         primary_key: &["type_id", "patient", "chronology", "rid"],
         clustered: true,
         indexes: &[

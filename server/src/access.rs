@@ -94,6 +94,14 @@ pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
     visible.try_for_each(|it| decide(caller, Interaction::Search, it))
 }
 
+/// The types that the caller may search and see anything of.
+pub fn searchable(caller: &Caller) -> impl Iterator<Item = &'static str> {
+    let is_searchable = |it: &&'static str| {
+        decide(caller, Interaction::Search, it).is_ok() && *caller.view.rule(it) != TypeRule::Denied
+    };
+    fhir::definitions::resource_types().iter().map(String::as_str).filter(is_searchable)
+}
+
 /// Whether a resource, before or after a write, is among those that the caller may write (LK-28, LK-29). Where only
 /// some patients' data may be written, all patients of the resource must be among them, and it must have one: what is
 /// shared by all is not theirs to change.

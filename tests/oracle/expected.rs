@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use fhir::definitions::resource_types;
 use fhir::json::Json;
-use search::compartment;
 use search::generate::{Generated, Place};
 use search::oracle::{Row, Sight, World};
 use search::parse::{self, Options};
 use search::query::Query;
 use search::view::TypeRule;
+use search::{compartment, contained};
 
 use crate::BASE;
 use crate::views::Scoped;
@@ -47,7 +48,7 @@ pub(crate) enum Expected {
     },
 }
 
-/// `Type/id` of what stands on one page.
+/// `Type/id` of what stands on one page, `Type/id#id` of contained resources.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) matches: Vec<String>,
@@ -99,8 +100,12 @@ impl<'a> Oracle<'a> {
     }
 
     fn expected(&self, generated: &Generated, token: usize, server: usize, sight: &Sight<'_, '_>) -> Expected {
-        let Some(queries) = self.queries(generated) else { return Expected::Refused };
+        let Some(mut queries) = self.queries(generated) else { return Expected::Refused };
         let view = &self.views[token].view;
+        for contained in queries.iter_mut().filter_map(|query| query.contained.as_mut()) {
+            let visible = resource_types().iter().filter(|name| *view.rule(name) != TypeRule::Denied);
+            contained.containers = visible.cloned().collect();
+        }
         let is_denied = |query: &Query| *view.rule(&query.resource_type) == TypeRule::Denied;
         let Some(first) = queries.first().filter(|_| !queries.iter().any(is_denied)) else { return Expected::Denied };
         let answer = sight.answer_types(&queries);
@@ -137,8 +142,13 @@ impl<'a> Oracle<'a> {
     }
 
     fn name(&self, server: usize, rid: i64) -> String {
-        let row = usize::try_from(rid).ok().and_then(|index| self.worlds[server].0.get(index));
-        row.map_or_else(|| "?".to_owned(), |row| name(row.resource))
+        let row = |rid: i64| usize::try_from(rid).ok().and_then(|index| self.worlds[server].0.get(index));
+        if let Some((rid, place)) = contained::container(rid) {
+            let inside = row(rid).and_then(|row| row.resource.list("contained").get(place));
+            let id = inside.and_then(|inside| inside.str("id")).unwrap_or_default();
+            return format!("{}#{id}", self.name(server, rid));
+        }
+        row(rid).map_or_else(|| "?".to_owned(), |row| name(row.resource))
     }
 }
 

@@ -157,7 +157,7 @@ fn contents(page: &Answer) -> Page {
     for entry in bundle.list("entry") {
         let Some(resource) = entry.get("resource") else { continue };
         match entry.at(&["search", "mode"]).and_then(Json::as_str) {
-            Some("match") => found.matches.push(name(resource)),
+            Some("match") => found.matches.push(named(entry, resource)),
             Some("include") => {
                 found.included.insert(name(resource));
             }
@@ -165,6 +165,15 @@ fn contents(page: &Answer) -> Page {
         }
     }
     found
+}
+
+/// As the entry says where the resource is, which must agree with the resource.
+fn named(entry: &Json, resource: &Json) -> String {
+    let url = entry.str("fullUrl").unwrap_or_default();
+    let Some((container, id)) = url.split_once('#') else { return name(resource) };
+    let mut path: Vec<&str> = container.rsplitn(3, '/').take(2).collect();
+    path.reverse();
+    if resource.str("id").unwrap_or_default() == id { format!("{}#{id}", path.join("/")) } else { url.to_owned() }
 }
 
 fn equal<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {

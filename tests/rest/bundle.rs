@@ -28,24 +28,24 @@ tests::on_both_engines!(
     lk_28_patches_of_other_patients,
 );
 
-fn bundle(kind: &str, entries: Vec<Json>) -> Json {
+pub(crate) fn bundle(kind: &str, entries: Vec<Json>) -> Json {
     object! { "resourceType": "Bundle", "type": kind, "entry": entries }
 }
 
-fn entry(method: &str, url: &str) -> Json {
+pub(crate) fn entry(method: &str, url: &str) -> Json {
     object! { "request": object! { "method": method, "url": url } }
 }
 
-fn with(mut entry: Json, name: &str, value: impl Into<Json>) -> Json {
+pub(crate) fn with(mut entry: Json, name: &str, value: impl Into<Json>) -> Json {
     entry.as_object_mut().expect("an entry is an object").insert(name, value);
     entry
 }
 
-fn patient(value: &str) -> Json {
+pub(crate) fn patient(value: &str) -> Json {
     object! { "resourceType": "Patient", "identifier": array![object! { "system": "http://s", "value": value }] }
 }
 
-fn observation(subject: &str) -> Json {
+pub(crate) fn observation(subject: &str) -> Json {
     object! {
         "resourceType": "Observation",
         "status": "final",

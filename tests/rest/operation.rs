@@ -56,7 +56,7 @@ fn observation(id: &str, patient: &str, (code, value, unit): (&str, &str, &str),
 }
 
 /// Two patients with their observations, a practitioner and an organisation; patient `b` is named by one of `a`.
-async fn clinic(server: &TestServer) {
+pub(crate) async fn clinic(server: &TestServer) {
     let system = server.system();
     system.store(&object! { "resourceType": "Organization", "id": "o", "name": "O" }).await;
     system.store(&object! { "resourceType": "Practitioner", "id": "d" }).await;
@@ -82,7 +82,7 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
     list
 }
 
-fn parameter(answer: &Answer, name: &str) -> Vec<Json> {
+pub(crate) fn parameter(answer: &Answer, name: &str) -> Vec<Json> {
     answer.json().list("parameter").iter().filter(|it| it.str("name") == Some(name)).cloned().collect()
 }
 
@@ -124,7 +124,7 @@ async fn what_is_wrong_with_a_request_is_named(server: TestServer) {
         ("Patient/a/$everything?_type=Practitioner", 400, "compartment"),
         ("Patient/a/$everything?_cursor=forged", 400, "_cursor"),
         ("Patient/a/$meta-add", 405, "POST"),
-        ("Observation/$stats?subject=Patient/a&code=x&statistic=regression", 400, "average"),
+        ("Observation/$stats?subject=Patient/a&code=x&statistic=mode", 400, "regression"),
         ("Observation/$lastn?patient=a&code=x&_sort=date", 400, "_sort"),
         ("Observation/$lastn?code=x", 400, "patient"),
         ("Patient/$diff?from=Patient/a", 400, "to"),

@@ -8,6 +8,7 @@
 //! | `4-dev` | half the distance of the quartiles |
 //! | `skew`, `kurtosis` | third and fourth standardised moment; none where all measurements are equal |
 //! | `count`, `total-count` | with a value; all. Whoever has the measurements counts them |
+//! | `regression` | least squares over time: gradient per day, and intercept where the earliest measurement stands; none unless two were made at different instants |
 //!
 //! Numbers are fractions until they are written, rounded to 24 digits then.
 
@@ -22,6 +23,9 @@ pub const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/observation-stat
 
 /// Digits of a square root beyond those that are written.
 const ROOT_DIGITS: u32 = 40;
+
+/// Microseconds.
+const DAY: i64 = 86_400_000_000;
 
 /// One of the statistics that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub enum Measured {
     Squared,
     /// Nothing: it is a number.
     Number,
+    /// The unit of the measurements a day.
+    Daily,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +65,15 @@ enum Compute {
     Deviation,
     Skew,
     Kurtosis,
+    Gradient,
+    Intercept,
 }
 
 const fn row(code: &'static str, display: &'static str, measured: Measured, compute: Compute) -> Statistic {
     Statistic { code, display, measured, compute }
 }
 
-/// All statistics but `regression`, which is no single number.
+/// All statistics; `regression` is two numbers.
 pub const STATISTICS: &[Statistic] = &[
     row("average", "Average", Measured::Same, Compute::Average),
     row("maximum", "Maximum", Measured::Same, Compute::Percentile(100)),
@@ -87,17 +95,29 @@ pub const STATISTICS: &[Statistic] = &[
     row("5-4", "4th Quintile", Measured::Same, Compute::Percentile(80)),
     row("skew", "Skew", Measured::Number, Compute::Skew),
     row("kurtosis", "Kurtosis", Measured::Number, Compute::Kurtosis),
+    row("regression", "Regression", Measured::Daily, Compute::Gradient),
+    row("regression", "Regression", Measured::Same, Compute::Intercept),
 ];
 
 impl Statistic {
-    /// The statistic with this code; `max` and `min`, which the specification also writes, are two of them.
-    pub fn of(code: &str) -> Option<Statistic> {
+    /// The statistics with this code, of which there is one, but for `regression`; none of an unknown code. `max` and
+    /// `min`, which the specification also writes, are two of them.
+    pub fn of(code: &str) -> impl Iterator<Item = Statistic> {
         let code = match code {
             "max" => "maximum",
             "min" => "minimum",
             other => other,
         };
-        STATISTICS.iter().find(|known| known.code == code).copied()
+        STATISTICS.iter().filter(move |known| known.code == code).copied()
+    }
+
+    /// What tells it apart from another one of the same code.
+    pub fn aspect(self) -> Option<&'static str> {
+        match self.compute {
+            Compute::Gradient => Some("gradient"),
+            Compute::Intercept => Some("intercept"),
+            _ => None,
+        }
     }
 }
 
@@ -105,15 +125,19 @@ impl Statistic {
 #[derive(Clone, Debug)]
 pub struct Sample {
     sorted: Vec<BigRational>,
+    /// Microseconds since 1970, and what was measured then.
+    points: Vec<(i64, BigRational)>,
     total: usize,
 }
 
 impl Sample {
-    /// Of these values; `total` is how many measurements there are, those without a value included.
-    pub fn new(values: &[Decimal], total: usize) -> Self {
-        let mut sorted: Vec<BigRational> = values.iter().map(fraction).collect();
+    /// Of these values, each with the microsecond since 1970 at which it was measured, if that is known; `total` is how
+    /// many measurements there are, those without a value included.
+    pub fn new(values: &[(Decimal, Option<i64>)], total: usize) -> Self {
+        let mut sorted: Vec<BigRational> = values.iter().map(|(value, _)| fraction(value)).collect();
         sorted.sort_unstable();
-        Sample { sorted, total }
+        let points = values.iter().filter_map(|(value, instant)| Some(((*instant)?, fraction(value)))).collect();
+        Sample { sorted, points, total }
     }
 
     /// A statistic of it, if it has one.
@@ -136,8 +160,31 @@ impl Sample {
                 let (second, fourth) = (self.moment(2)?, self.moment(4)?);
                 nonzero(&second).then(|| fourth / second.pow(2))?
             }
+            Compute::Gradient => self.line()?.0,
+            Compute::Intercept => self.line()?.1,
         };
         rounded(value.numer().clone(), value.denom(), 0)
+    }
+
+    /// Gradient a day and intercept at the earliest measurement, of the line that the measurements lie closest to.
+    fn line(&self) -> Option<(BigRational, BigRational)> {
+        let first = self.points.iter().map(|(instant, _)| *instant).min()?;
+        let count = integer(self.points.len());
+        let [mut x, mut y, mut xx, mut xy] = [(); 4].map(|()| integer(0));
+        for (instant, value) in &self.points {
+            let days = BigRational::new((i128::from(*instant) - i128::from(first)).into(), DAY.into());
+            xx += &days * &days;
+            xy += &days * value;
+            x += days;
+            y += value;
+        }
+        let spread = &count * xx - &x * &x;
+        if !nonzero(&spread) {
+            return None;
+        }
+        let gradient = (&count * xy - &x * &y) / spread;
+        let intercept = (y - &gradient * x) / count;
+        Some((gradient, intercept))
     }
 
     fn sum(&self) -> BigRational {
@@ -190,9 +237,71 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(values: &[&str], code: &str) -> Option<String> {
-        let values: Vec<Decimal> = values.iter().map(|text| Decimal::parse(text).unwrap()).collect();
-        let value = Sample::new(&values, values.len() + 1).value(Statistic::of(code).unwrap());
+        let values: Vec<_> = values.iter().map(|text| (Decimal::parse(text).unwrap(), None)).collect();
+        let value = Sample::new(&values, values.len() + 1).value(Statistic::of(code).next().unwrap());
         value.map(|value| value.to_string())
+    }
+
+    /// Gradient and intercept of values at these days.
+    fn line(points: &[(i64, &str)]) -> Option<[String; 2]> {
+        let at = |(day, text): &(i64, &str)| (Decimal::parse(text).unwrap(), Some(1_700_000_000_000_000 + day * DAY));
+        let values: Vec<_> = points.iter().map(at).collect();
+        let sample = Sample::new(&values, values.len());
+        let found: Option<Vec<_>> = Statistic::of("regression").map(|it| sample.value(it)).collect();
+        found.map(|found| [found[0].to_string(), found[1].to_string()])
+    }
+
+    #[test]
+    fn lines_through_measurements() {
+        // By numpy.polyfit(x, y, 1), where it is not plain.
+        for (points, gradient, intercept) in [
+            (vec![(0, "1"), (1, "3")], "2", "1"),
+            (vec![(3, "10"), (1, "10"), (2, "10")], "0", "10"),
+            (vec![(10, "5.5"), (0, "0.5"), (4, "2.5")], "0.5", "0.5"),
+            (
+                vec![(0, "80"), (1, "79.5"), (2, "80.5"), (7, "77"), (30, "70.5")],
+                "-0.3241324921135",
+                "80.0930599369085",
+            ),
+        ] {
+            let [found, begin] = line(&points).unwrap();
+            assert!(found.starts_with(gradient), "{points:?}: {found}");
+            assert!(begin.starts_with(intercept), "{points:?}: {begin}");
+        }
+        assert_eq!(line(&[(0, "1")]), None);
+        assert_eq!(line(&[(2, "1"), (2, "3")]), None, "at one instant there is no gradient");
+        assert_eq!(line(&[]), None);
+    }
+
+    /// By numpy.percentile (linear), statistics.variance and stdev, and the moments about the mean as scipy.stats has them.
+    #[test]
+    fn values_of_another_sample() {
+        let sample = ["98.6", "-3", "12.25", "40", "40", "7", "1000.5"];
+        for (code, expected) in [
+            ("average", "170.76428571428571"),
+            ("median", "40"),
+            ("maximum", "1000.5"),
+            ("minimum", "-3"),
+            ("sum", "1195.35"),
+            ("count", "7"),
+            ("total-count", "8"),
+            ("variance", "135001.19726190476"),
+            ("std-dev", "367.42509068095058"),
+            ("20-percent", "8.05"),
+            ("80-percent", "86.88"),
+            ("4-lower", "9.625"),
+            ("4-upper", "69.3"),
+            ("4-dev", "29.8375"),
+            ("5-1", "8.05"),
+            ("5-2", "23.35"),
+            ("5-3", "40"),
+            ("5-4", "86.88"),
+            ("skew", "2.0061411435641551"),
+            ("kurtosis", "5.0875068727351254"),
+        ] {
+            let found = of(&sample, code).unwrap();
+            assert!(found.starts_with(expected), "{code}: {found}, not {expected}");
+        }
     }
 
     #[test]
@@ -231,7 +340,7 @@ mod tests {
         assert_eq!(of(&["3"], "median").as_deref(), Some("3"));
         assert_eq!(of(&["3", "3"], "skew"), None);
         assert_eq!(of(&["3", "3"], "std-dev").as_deref(), Some("0"));
-        assert_eq!(Statistic::of("regression"), None);
+        assert_eq!(Statistic::of("nothing").next(), None);
     }
 
     #[test]
@@ -244,9 +353,10 @@ mod tests {
     proptest! {
         #[test]
         fn averages_lie_between_the_ends(values in prop::collection::vec(-10_000_i64..10_000, 1..30)) {
-            let values: Vec<Decimal> = values.into_iter().map(|value| Decimal::from_scaled(value.into(), 2)).collect();
+            let values: Vec<_> =
+                values.into_iter().map(|value| (Decimal::from_scaled(value.into(), 2), None)).collect();
             let sample = Sample::new(&values, values.len());
-            let value = |code: &str| sample.value(Statistic::of(code).unwrap());
+            let value = |code: &str| sample.value(Statistic::of(code).next().unwrap());
             let (low, high) = (value("minimum").unwrap(), value("maximum").unwrap());
             for code in ["average", "median", "4-lower", "80-percent"] {
                 let value = value(code).unwrap();

@@ -7,6 +7,22 @@ use fhir::decimal::Decimal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParamId(pub i64);
 
+impl ParamId {
+    /// The identity under which the values of contained resources stand: a search that does not ask for contained
+    /// resources names another one and cannot come upon them. (LK-24)
+    #[must_use]
+    pub fn of_contained(self) -> Self {
+        ParamId(self.0 ^ 0x2c6f_17ab_53d9_0e81)
+    }
+
+    /// Of a reference parameter: the identity under which it stands which of its own contained resources a resource
+    /// points at.
+    #[must_use]
+    pub fn into_contained(self) -> Self {
+        ParamId(self.0 ^ 0x5b07_e4d2_19c8_736a)
+    }
+}
+
 /// Chronology of a resource that does not say when it happened: sorts last, newest first.
 pub const NO_CHRONOLOGY: i64 = i64::MIN;
 
@@ -21,6 +37,22 @@ pub struct Extracted {
     /// Logical ids of the patients in whose compartment the resource lies, sorted, without repetitions. May hold
     /// [`PATIENT_ELSEWHERE`](crate::compartment::PATIENT_ELSEWHERE), the empty id that no view has.
     pub patients: Vec<String>,
+    /// What its contained resources say, of types that R4 knows.
+    pub contained: Vec<Contained>,
+    /// By which reference parameters ([`into_contained`](ParamId::into_contained)) it points at which of its contained
+    /// resources, by their place.
+    pub inward: Vec<(ParamId, usize)>,
+}
+
+/// What a contained resource says. <https://hl7.org/fhir/R4/search.html#contained>
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contained {
+    /// Its place in `contained`, from 0.
+    pub place: usize,
+    /// Its type.
+    pub resource_type: String,
+    /// Its values, each under [`of_contained`](ParamId::of_contained) of the parameter of its type.
+    pub entries: Vec<IndexEntry>,
 }
 
 /// One value of one parameter.

@@ -4,7 +4,8 @@
 //! say. Data types that a parameter type does not know give none. Besides its value an element gives entries of the
 //! [aspects](crate::query::Aspect) that modifiers look at, under identities of their own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use fhir::json::Json;
 use fhir::reference::Reference;
@@ -15,6 +16,7 @@ use crate::query::{Aspect, ParamKind};
 use crate::registry::{Element, Kind, Parameter, Registry, registry};
 
 mod composite;
+mod contained;
 mod date;
 mod number;
 mod quantity;
@@ -96,7 +98,41 @@ pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Ex
     }
     patients.sort_unstable();
     patients.dedup();
-    Ok(Extracted { entries: entries.all, chronology, patients })
+    let mut extracted = Extracted { entries: entries.all, chronology, patients, ..Extracted::default() };
+    contained::add((registry, Wanted::ALL), resource, base, &mut extracted)?;
+    Ok(extracted)
+}
+
+/// The entries of some parameters alone, by their identities: not whose the resource is, nor when it was.
+pub fn extract_some(ids: &BTreeSet<ParamId>, resource: &Json, base: &str) -> Result<Extracted, ExtractError> {
+    let resource_type = resource.str("resourceType").unwrap_or_default();
+    let (registry, wanted) = (registry(), Wanted(Some(ids)));
+    let mut entries = Entries::default();
+    for parameter in wanted.of(&registry, resource_type) {
+        let Kind::Indexed(kind) = parameter.kind else { continue };
+        if kind == ParamKind::Composite {
+            composites(parameter, resource, base, &mut entries)?;
+        } else {
+            let elements = parameter.select(resource).map_err(|message| failed(parameter, message))?;
+            entries.add_elements(parameter, kind, &elements, base);
+        }
+    }
+    let mut extracted = Extracted { entries: entries.all, ..Extracted::default() };
+    contained::add((&registry, wanted), resource, base, &mut extracted)?;
+    Ok(extracted)
+}
+
+/// Which parameters are asked for: those with these identities, or all.
+#[derive(Clone, Copy)]
+struct Wanted<'a>(Option<&'a BTreeSet<ParamId>>);
+
+impl Wanted<'_> {
+    const ALL: Wanted<'static> = Wanted(None);
+
+    fn of<'r>(&self, registry: &'r Registry, resource_type: &str) -> impl Iterator<Item = &'r Arc<Parameter>> {
+        let is_wanted = |parameter: &&Arc<Parameter>| self.0.is_none_or(|ids| ids.contains(&parameter.id));
+        registry.written(resource_type).filter(is_wanted)
+    }
 }
 
 /// What is collected, without repetitions of a value of one parameter.

@@ -13,6 +13,7 @@ pub use random::SplitMix64;
 
 mod expression;
 mod form;
+mod inside;
 mod known;
 mod link;
 mod random;
@@ -71,7 +72,7 @@ impl<'a> Generator<'a> {
     }
 
     /// One search for each type that occurs × parameter × prefix or modifier, and one for each sort key, include, chain
-    /// and `_has`.
+    /// and `_has`; the same of contained resources.
     pub fn every(&mut self) -> Vec<Generated> {
         let mut all = Vec::new();
         let (types, random) = (&self.types, &mut self.random);
@@ -92,6 +93,7 @@ impl<'a> Generator<'a> {
             }
             all.push(searched.search(vec![pair("_include", format!("{}:*", searched.name))]));
         }
+        all.extend(inside::every(types, random));
         all
     }
 
@@ -115,6 +117,7 @@ impl<'a> Generator<'a> {
         match self.random.below(40) {
             0 => Some(self.several_types()),
             1 | 2 if !self.types.owners.is_empty() => self.compartment(),
+            3 | 4 if !self.types.contained.is_empty() => inside::any(&self.types, &mut self.random),
             _ => self.one_type(),
         }
     }

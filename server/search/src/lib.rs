@@ -37,10 +37,15 @@
 //! server has no place in the order, as if it were not there; composites have none at all. **The final tie-breaker is
 //! always the row id, descending.**
 //!
+//! **Contained resources** are no matches of an ordinary search, and have no values of their container. A chain goes into
+//! those that the resource itself contains, too. `_contained` searches them as if each stood by itself, where its
+//! container stands in the order.
+//!
 //! **Includes** follow references to resources of this server, from the matches of the page: one step, and with
 //! `:iterate` from what was included too, until nothing is added. What is a match of the page is not included again.
 
 pub mod compartment;
+pub mod contained;
 pub mod entry;
 #[cfg(test)]
 mod examples;

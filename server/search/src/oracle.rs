@@ -15,6 +15,7 @@ use std::rc::Rc;
 use fhir::json::Json;
 
 use crate::compartment;
+use crate::contained;
 use crate::entry::ParamId;
 use crate::filter::select::select;
 use crate::filter::values::Value;
@@ -58,6 +59,12 @@ pub struct World<'a> {
     by_type: HashMap<&'a str, Vec<usize>>,
     by_name: HashMap<(&'a str, &'a str), usize>,
     by_rid: HashMap<i64, usize>,
+    /// Contained resources, which stand after all others, by type.
+    contained: HashMap<&'a str, Vec<usize>>,
+    /// Of contained resources: where the container is.
+    containers: HashMap<usize, usize>,
+    /// Where the contained resources of a container begin, and their places in it.
+    inside: HashMap<usize, HashMap<usize, usize>>,
     read: Vec<Read>,
 }
 
@@ -91,15 +98,31 @@ impl<'a> World<'a> {
             by_type: HashMap::new(),
             by_name: HashMap::new(),
             by_rid: HashMap::new(),
-            read: rows.iter().map(|_| Read::default()).collect(),
+            contained: HashMap::new(),
+            containers: HashMap::new(),
+            inside: HashMap::new(),
+            read: Vec::new(),
         };
         for (index, row) in rows.iter().enumerate() {
             let name = type_of(row);
             world.by_type.entry(name).or_default().push(index);
             world.by_name.insert((name, row.resource.str("id").unwrap_or_default()), index);
             world.by_rid.insert(row.rid, index);
+            world.add_contained(row, index);
         }
+        world.read = world.rows.iter().map(|_| Read::default()).collect();
         world
+    }
+
+    /// The contained resources of a row as rows of their own.
+    fn add_contained(&mut self, row: &Row<'a>, container: usize) {
+        for (place, (name, resource)) in contained::of(row.resource) {
+            let index = self.rows.len();
+            self.rows.push(Row { rid: contained::row_id(row.rid, place), resource, last_updated: row.last_updated });
+            self.contained.entry(name).or_default().push(index);
+            self.containers.insert(index, container);
+            self.inside.entry(container).or_default().insert(place, index);
+        }
     }
 
     /// The part of it that a view holds.
@@ -115,6 +138,18 @@ impl<'a> World<'a> {
     fn target(&self, reference: &Value) -> Option<usize> {
         let Value::Local(resource_type, id) = reference else { return None };
         self.find(resource_type, id)
+    }
+
+    /// Where the contained resources are that a resource points at by the parameter.
+    fn inward(&self, index: usize, param: &Param) -> Vec<usize> {
+        let resource = self.rows[index].resource;
+        let Some(inside) = self.inside.get(&index) else { return Vec::new() };
+        let registry = registry();
+        let Some(parameter) = registry.find(type_of(&self.rows[index]), &param.code) else { return Vec::new() };
+        let elements = parameter.select_plainly(resource).unwrap_or_default();
+        let fragments = elements.iter().filter_map(|element| element.json.str("reference")?.strip_prefix('#'));
+        let place = |id: &str| resource.list("contained").iter().position(|contained| contained.str("id") == Some(id));
+        fragments.filter_map(|id| inside.get(&place(id)?).copied()).collect()
     }
 
     fn find(&self, resource_type: &str, id: &str) -> Option<usize> {
@@ -182,7 +217,18 @@ impl Sight<'_, '_> {
         let links = Links::new(self);
         let holds = |index: usize| query.filters.iter().all(|filter| links.holds(filter, index));
         let candidates = self.world.of_type(&query.resource_type).iter().copied();
-        candidates.filter(|index| self.sees(*index) && holds(*index)).collect()
+        let own = || candidates.filter(|index| self.sees(*index) && holds(*index));
+        let Some(asked) = &query.contained else { return own().collect() };
+        let inside = self.world.contained.get(query.resource_type.as_str()).into_iter().flatten().copied();
+        let mut found: BTreeSet<usize> = if asked.both { own().collect() } else { BTreeSet::new() };
+        for index in inside {
+            let container = self.world.containers[&index];
+            let is_searched = asked.containers.iter().any(|name| name == type_of(&self.world.rows[container]));
+            if is_searched && self.sees(container) && holds(index) {
+                found.insert(if asked.alone { index } else { container });
+            }
+        }
+        found.into_iter().collect()
     }
 
     fn is_in_compartment(&self, index: usize) -> bool {

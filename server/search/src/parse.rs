@@ -26,6 +26,7 @@ use refusal::Refusal;
 mod chain;
 mod composite;
 mod condition;
+mod contained;
 mod control;
 mod date;
 pub(crate) mod elements;
@@ -114,6 +115,11 @@ pub fn parse(resource_type: &str, pairs: &[(String, String)], options: &Options)
 /// includes concern those types that have them. <https://hl7.org/fhir/R4/http.html#search>
 pub fn parse_types(types: &[&str], pairs: &[(String, String)], options: &Options) -> Result<ParsedTypes, Vec<Issue>> {
     let (queries, applied, warnings) = read(types, pairs, options)?;
+    if queries.iter().any(|query| query.contained.is_some()) {
+        let text = "_contained=true and both are for a search of one type, as in Medication?_contained=true: not for one of \
+                    several types or of a compartment";
+        return Err(vec![Refusal::not_supported(text.to_owned()).error()]);
+    }
     if types.len() > 1 {
         let common = |by: &SortBy| matches!(by, SortBy::LastUpdated | SortBy::Id);
         if queries.iter().any(|query| query.sort.iter().any(|key| !common(&key.by))) {
@@ -199,7 +205,9 @@ fn read(types: &[&str], pairs: &[(String, String)], options: &Options) -> Result
             Err(refusal) => errors.push(refusal.error()),
         }
     }
-    errors.extend(readers.iter().find_map(|reader| control::check(&reader.query).err()).map(Refusal::error));
+    let settle =
+        |reader: &mut Reader<'_>| control::check(&reader.query).and_then(|()| contained::settle(&mut reader.query));
+    errors.extend(readers.iter_mut().find_map(|reader| settle(reader).err()).map(Refusal::error));
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -23,6 +23,8 @@ pub struct Query {
     pub cursor: Option<String>,
     /// Which elements of the resources are answered, `_summary` and `_elements`.
     pub elements: Elements,
+    /// `_contained`: contained resources are asked for, too or alone.
+    pub contained: Option<Box<Contained>>,
     /// `__explain`: how the query would run is asked instead of its answer.
     pub explain: bool,
     /// The parameters that took effect, as `name=value` in the order given: the self link is made of them.
@@ -41,10 +43,22 @@ impl Query {
             total: false,
             cursor: None,
             elements: Elements::All,
+            contained: None,
             explain: false,
             applied: Vec::new(),
         }
     }
+}
+
+/// `_contained` and `_containedType`. <https://hl7.org/fhir/R4/search.html#contained>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contained {
+    /// Resources that are not contained are matches too (`both`).
+    pub both: bool,
+    /// The contained resource is answered (`contained`), not its container.
+    pub alone: bool,
+    /// Types of containers that are looked into; empty as it is parsed, so that whoever asks says what may be searched.
+    pub containers: Vec<String>,
 }
 
 /// Which elements of each match are answered. <https://hl7.org/fhir/R4/search.html#summary>

@@ -90,6 +90,9 @@ pub async fn prepare(
     access::decide(caller, Interaction::Search, resource_type)?;
     let mut parsed = parse(resource_type, pairs, &options(app, lenient)).map_err(Error::bad_request)?;
     access::decide_search(caller, &parsed.query)?;
+    if let Some(contained) = &mut parsed.query.contained {
+        contained.containers = access::searchable(caller).map(str::to_owned).collect();
+    }
     terminology::resolve(app, caller, &mut parsed.query).await?;
     Ok(parsed)
 }

@@ -4,12 +4,12 @@
 //! One process does it at a time, under a lease. How far it is stands in the database, written in one transaction with
 //! the index rows themselves: a process that is killed loses nothing, and the next one goes on from there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fhir::json::Json;
-use search::entry::Extracted;
+use search::entry::{Extracted, ParamId};
 use search::registry::Definition;
 use store::search_parameters::{self as kept, Kept, Set, State};
 use store::{Store, StoreError};
@@ -206,7 +206,12 @@ async fn index(app: &App, memory: &mut Memory, set: &Set) -> Result<bool, StoreE
     let is_full = standing.len() as u64 == BATCH;
     let reached = standing.last().filter(|_| is_full).map_or(last, |last| last.rid);
     let base = app.config.fhir_base();
-    let work = move || standing.iter().filter_map(|standing| extract(&standing.stored, &base)).collect();
+    let definitions: Vec<Definition> = group.iter().filter_map(definition).collect();
+    // The instants by which a type is ordered stand in all rows: where they change, all are made anew.
+    let orders = definitions.iter().any(|definition| definition.code == "date");
+    let ids: BTreeSet<ParamId> = definitions.iter().flat_map(Definition::param_ids).collect();
+    let ids = Some(ids).filter(|_| !orders);
+    let work = move || standing.iter().filter_map(|standing| extract(ids.as_ref(), &standing.stored, &base)).collect();
     let batch: Arc<[(String, String, i64, Extracted)]> =
         tokio::task::spawn_blocking(work).await.map_err(|_panicked| StoreError::Stopped)?;
     tell(memory, &group, reached);
@@ -215,7 +220,11 @@ async fn index(app: &App, memory: &mut Memory, set: &Set) -> Result<bool, StoreE
             let (group, batch) = (group.clone(), batch.clone());
             Box::pin(async move {
                 for (resource_type, id, version, extracted) in batch.iter() {
-                    tx.reindex(resource_type, id, *version, extracted).await?;
+                    if orders {
+                        tx.reindex(resource_type, id, *version, extracted).await?;
+                    } else {
+                        tx.index_some((resource_type, id, *version), extracted).await?;
+                    }
                 }
                 for kept in group.iter() {
                     kept::progress(tx, kept, reached).await?;
@@ -226,11 +235,18 @@ async fn index(app: &App, memory: &mut Memory, set: &Set) -> Result<bool, StoreE
         .await
 }
 
-/// By all parameters in force, so that the rows of the others stay.
-fn extract(stored: &store::Stored, base: &str) -> Option<(String, String, i64, Extracted)> {
+/// By the parameters with these identities alone, or by all in force.
+fn extract(
+    ids: Option<&BTreeSet<ParamId>>,
+    stored: &store::Stored,
+    base: &str,
+) -> Option<(String, String, i64, Extracted)> {
+    let read = |resource: &Json| match ids {
+        Some(ids) => search::extract::extract_some(ids, resource, base),
+        None => search::extract::extract(resource, base),
+    };
     let resource = Json::parse(stored.body.as_bytes()).map_err(|error| error.to_string());
-    let extracted =
-        resource.and_then(|resource| search::extract::extract(&resource, base).map_err(|error| error.to_string()));
+    let extracted = resource.and_then(|resource| read(&resource).map_err(|error| error.to_string()));
     match extracted {
         Ok(extracted) => Some((stored.resource_type.clone(), stored.id.clone(), stored.version, extracted)),
         Err(error) => {

@@ -266,7 +266,8 @@ impl Tx {
     pub(crate) async fn mention(&mut self, extracted: &Extracted) -> Result<Vec<i64>, StoreError> {
         let patient = self.known().types.id("Patient");
         let mut keys: Vec<ResourceKey> = extracted.patients.iter().map(|id| (patient, id.clone())).collect();
-        for entry in &extracted.entries {
+        let inside = extracted.contained.iter().flat_map(|inside| &inside.entries);
+        for entry in extracted.entries.iter().chain(inside) {
             let values = if let IndexValue::Composite { values, .. } = &entry.value {
                 values
             } else {
@@ -375,7 +376,7 @@ fn patient_rows(
 }
 
 fn tables_of(extracted: &Extracted) -> i64 {
-    use crate::index::Table;
+    use crate::index::{CONTAINED, Table};
     let table = |value: &IndexValue| match value {
         IndexValue::Token { .. } => Table::Token,
         IndexValue::String { .. } => Table::String,
@@ -386,5 +387,12 @@ fn tables_of(extracted: &Extracted) -> i64 {
         IndexValue::Uri(_) => Table::Uri,
         IndexValue::Composite { .. } => Table::Composite,
     };
-    extracted.entries.iter().fold(Table::Listing.bit(), |bits, entry| bits | table(&entry.value).bit())
+    let mut bits = extracted.entries.iter().fold(Table::Listing.bit(), |bits, entry| bits | table(&entry.value).bit());
+    if !extracted.contained.is_empty() {
+        bits |= CONTAINED;
+    }
+    if !extracted.inward.is_empty() {
+        bits |= Table::Reference.bit();
+    }
+    bits
 }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use fhir::decimal::Decimal;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, Value};
-use search::entry::{Extracted, IndexValue, Target};
+use search::contained;
+use search::entry::{Extracted, IndexEntry, IndexValue, Target};
 
 use crate::error::StoreError;
 use crate::keys;
@@ -99,10 +100,21 @@ impl Table {
     }
 }
 
+/// Bit in `resource.tables` of a resource whose contained resources have rows, in any of the tables.
+pub(crate) const CONTAINED: i64 = 1 << 32;
+
+/// The number under which contained resources of a type are listed.
+pub(crate) fn contained_type(type_id: i64) -> i64 {
+    -type_id
+}
+
+/// Rows by table.
+type Rows = [Vec<Vec<Cell>>; 9];
+
 /// Rows that wait for [`Tx::flush`], one statement a table.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    rows: [Vec<Vec<Cell>>; 9],
+    pub(crate) rows: [Vec<Vec<Cell>>; 9],
     tokens: Vec<(i64, String, String)>,
     pub(crate) versions: Vec<Vec<Cell>>,
     pub(crate) version_patients: Vec<Vec<Cell>>,
@@ -119,6 +131,33 @@ pub(crate) struct Indexed<'a> {
     pub(crate) patients: &'a [i64],
 }
 
+/// Rows of one resource, each under all of its patients.
+struct Spread<'a> {
+    tables: Rows,
+    seen: HashSet<(Table, Vec<Cell>)>,
+    rid: i64,
+    chronology: i64,
+    patients: &'a [i64],
+}
+
+impl<'a> Spread<'a> {
+    fn new(rid: i64, chronology: i64, patients: &'a [i64]) -> Self {
+        let patients: &[i64] = if patients.is_empty() { &[0] } else { patients };
+        Spread { tables: Rows::default(), seen: HashSet::new(), rid, chronology, patients }
+    }
+
+    fn add(&mut self, table: Table, values: Vec<Cell>) {
+        if !self.seen.insert((table, values.clone())) {
+            return;
+        }
+        let copies = std::iter::repeat_n(values, self.patients.len());
+        for (position, (patient, mut row)) in self.patients.iter().zip(copies).enumerate() {
+            row.extend([*patient, self.chronology, self.rid, i64::from(position == 0)].map(Cell::Integer));
+            self.tables[table as usize].push(row);
+        }
+    }
+}
+
 impl Tx {
     /// Makes the index hold exactly the rows of `indexed`; `tables` is what it held before. Returns what it holds now.
     pub(crate) async fn index(&mut self, indexed: &Indexed<'_>, tables: i64) -> Result<i64, StoreError> {
@@ -132,7 +171,26 @@ impl Tx {
             bits |= if held { table.bit() } else { 0 };
             self.pending.rows[table as usize].append(rows);
         }
+        if tables & CONTAINED != 0 {
+            self.unindex_inside(indexed.rid).await?;
+        }
+        if !indexed.extracted.contained.is_empty() {
+            bits |= CONTAINED;
+            for (pending, mut rows) in self.rows_inside(indexed).into_iter().enumerate() {
+                self.pending.rows[pending].append(&mut rows);
+            }
+        }
         Ok(bits)
+    }
+
+    /// Takes the rows of what a resource contains out of the index.
+    async fn unindex_inside(&mut self, rid: i64) -> Result<(), StoreError> {
+        let (first, last) = contained::row_ids(rid);
+        for table in TABLES {
+            let range = Expr::col("rid").gte(first).and(Expr::col("rid").lte(last));
+            self.execute(Query::delete().from_table(table.name()).and_where(range)).await?;
+        }
+        Ok(())
     }
 
     /// Takes every row of a resource out of the index.
@@ -140,6 +198,9 @@ impl Tx {
         self.flush().await?;
         for table in TABLES.into_iter().filter(|table| tables & table.bit() != 0) {
             self.execute(Query::delete().from_table(table.name()).and_where(Expr::col("rid").eq(rid))).await?;
+        }
+        if tables & CONTAINED != 0 {
+            self.unindex_inside(rid).await?;
         }
         Ok(())
     }
@@ -162,65 +223,75 @@ impl Tx {
         Ok(())
     }
 
-    pub(crate) fn rows_of(&mut self, indexed: &Indexed<'_>) -> [Vec<Vec<Cell>>; 9] {
-        let mut tables: [Vec<Vec<Cell>>; 9] = Default::default();
-        let mut seen = HashSet::new();
-        let mut add = |table: Table, values: Vec<Cell>| {
-            if !seen.insert((table, values.clone())) {
-                return;
+    pub(crate) fn rows_of(&mut self, indexed: &Indexed<'_>) -> Rows {
+        let Indexed { rid, type_id, extracted, patients } = *indexed;
+        let mut rows = Spread::new(rid, extracted.chronology, patients);
+        rows.add(Table::Listing, vec![Cell::Integer(type_id)]);
+        self.add_entries(&extracted.entries, &mut rows);
+        for (param, place) in &extracted.inward {
+            rows.add(Table::Reference, [param.0, contained::row_id(rid, *place)].map(Cell::Integer).to_vec());
+        }
+        rows.tables
+    }
+
+    /// The rows of what a resource contains: each as if it stood by itself, but for whose it is and when it was.
+    pub(crate) fn rows_inside(&mut self, indexed: &Indexed<'_>) -> Rows {
+        let mut all = Rows::default();
+        for inside in &indexed.extracted.contained {
+            let rid = contained::row_id(indexed.rid, inside.place);
+            let mut rows = Spread::new(rid, indexed.extracted.chronology, indexed.patients);
+            let type_id = contained_type(self.known().types.id(&inside.resource_type));
+            rows.add(Table::Listing, vec![Cell::Integer(type_id)]);
+            self.add_entries(&inside.entries, &mut rows);
+            for (all, rows) in all.iter_mut().zip(&mut rows.tables) {
+                all.append(rows);
             }
-            let none: &[i64] = &[0];
-            let patients = if indexed.patients.is_empty() { none } else { indexed.patients };
-            for (position, patient) in patients.iter().enumerate() {
-                let mut row = values.clone();
-                row.extend(
-                    [*patient, indexed.extracted.chronology, indexed.rid, i64::from(position == 0)].map(Cell::Integer),
-                );
-                tables[table as usize].push(row);
-            }
-        };
-        add(Table::Listing, vec![Cell::Integer(indexed.type_id)]);
-        for entry in &indexed.extracted.entries {
+        }
+        all
+    }
+
+    /// The rows of entries.
+    fn add_entries(&mut self, entries: &[IndexEntry], rows: &mut Spread<'_>) {
+        for entry in entries {
             let param = Cell::Integer(entry.param.0);
             match &entry.value {
                 IndexValue::Token { system, code } => {
                     let token = self.token_key(system, code);
-                    add(Table::Token, vec![param, Cell::Integer(token)]);
+                    rows.add(Table::Token, vec![param, Cell::Integer(token)]);
                 }
                 IndexValue::Reference(target) => {
                     if let Some(target) = self.target_key(target) {
-                        add(Table::Reference, vec![param, Cell::Integer(target)]);
+                        rows.add(Table::Reference, vec![param, Cell::Integer(target)]);
                     }
                 }
                 IndexValue::Date { low, high } => {
-                    add(Table::Date, vec![param, Cell::Integer(*low), Cell::Integer(*high)]);
+                    rows.add(Table::Date, vec![param, Cell::Integer(*low), Cell::Integer(*high)]);
                 }
                 IndexValue::String { folded, exact } => {
                     let prefix = folded.chars().take(STRING_PREFIX).collect();
                     let value = Cell::Integer(keys::hash(exact));
-                    add(
+                    rows.add(
                         Table::String,
                         vec![param, Cell::Text(prefix), Cell::Text(folded.clone()), Cell::Text(exact.clone()), value],
                     );
                 }
-                IndexValue::Number(value) => add(Table::Number, vec![param, Cell::Text(value.sort_key())]),
+                IndexValue::Number(value) => rows.add(Table::Number, vec![param, Cell::Text(value.sort_key())]),
                 IndexValue::Quantity { value, system, code, unit } => {
                     let units = [keys::token(system, code), keys::hash(code), keys::hash(unit)].map(Cell::Integer);
                     let mut row = vec![param, Cell::Text(value.sort_key())];
                     row.extend(units);
-                    add(Table::Quantity, row);
+                    rows.add(Table::Quantity, row);
                 }
                 IndexValue::Uri(value) => {
-                    add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]);
+                    rows.add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]);
                 }
                 IndexValue::Composite { values, canonical } => {
                     if let Some(row) = self.composite_row(values, canonical.as_ref()) {
-                        add(Table::Composite, [vec![param], row].concat());
+                        rows.add(Table::Composite, [vec![param], row].concat());
                     }
                 }
             }
         }
-        tables
     }
 
     /// Key of a token, which is put into the dictionary if it is not there.

@@ -130,12 +130,17 @@ impl Tx {
             return Ok(Vec::new());
         };
         let patients = self.mention(extracted).await?;
-        let wanted = self.rows_of(&Indexed { rid: standing.rid, type_id, extracted, patients: &patients });
+        let indexed = Indexed { rid: standing.rid, type_id, extracted, patients: &patients };
+        let (wanted, inside) = (self.rows_of(&indexed), self.rows_inside(&indexed));
+        let (first, last) = search::contained::row_ids(standing.rid);
         let mut differences = Vec::new();
-        for (table, rows) in TABLES.into_iter().zip(wanted) {
+        for (table, rows) in
+            TABLES.into_iter().zip(wanted.into_iter().zip(inside).map(|(own, inside)| [own, inside].concat()))
+        {
             let mut select = Query::select();
             select.columns(table.columns().iter().copied()).from(table.name());
-            select.and_where(Expr::col("rid").eq(standing.rid));
+            let is_inside = Expr::col("rid").gte(first).and(Expr::col("rid").lte(last));
+            select.and_where(Expr::col("rid").eq(standing.rid).or(is_inside));
             let there: HashSet<Vec<Cell>> = self.rows(&select).await?.into_iter().map(|row| row.cells).collect();
             let wanted: HashSet<Vec<Cell>> = rows.into_iter().collect();
             let (missing, surplus) = (wanted.difference(&there).count(), there.difference(&wanted).count());

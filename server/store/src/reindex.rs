@@ -1,10 +1,13 @@
 //! Making the index of stored resources anew.
 
+use std::collections::HashSet;
+
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 use search::entry::Extracted;
 
 use crate::body::text_of;
 use crate::error::StoreError;
+use crate::index::{Indexed, TABLES, Table};
 use crate::resources::stored;
 use crate::session::Session;
 use crate::{Store, Stored, Tx};
@@ -79,6 +82,68 @@ impl Tx {
         let rows = self.rows(&select).await?;
         let Some(row) = rows.first() else { return Ok(()) };
         self.index_again(row.i64(0)?, type_id, row.i64(1)?, extracted).await
+    }
+}
+
+impl Tx {
+    /// Adds the index rows of parameters that stood for nothing before, and leaves all others as they are; `extracted`
+    /// has their entries alone. Nothing if the resource has a newer version, which has them.
+    pub async fn index_some(
+        &mut self,
+        (resource_type, id, version): (&str, &str, i64),
+        extracted: &Extracted,
+    ) -> Result<(), StoreError> {
+        let type_id = self.known().types.id(resource_type);
+        let mut select = Query::select();
+        select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
+        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version));
+        let Some((rid, tables)) = self.rows(&select).await?.first().map(|row| (row.i64(0), row.i64(1))) else {
+            return Ok(());
+        };
+        let (rid, tables) = (rid?, tables?);
+        self.flush().await?;
+        let mut listed = Query::select();
+        listed.columns(["patient", "chronology"]).from(Table::Listing.name());
+        listed.and_where(Expr::col("rid").eq(rid)).order_by("patient", Order::Asc);
+        let listed = self.rows(&listed).await?;
+        let Some(first) = listed.first() else { return Ok(()) };
+        let extracted = Extracted { chronology: first.i64(1)?, ..extracted.clone() };
+        let patients = listed.iter().map(|row| row.i64(0)).collect::<Result<Vec<_>, _>>()?;
+        self.mention(&extracted).await?;
+        let bits = self.add_rows(&Indexed { rid, type_id, extracted: &extracted, patients: &patients }).await?;
+        if tables & bits != bits {
+            let mut update = Query::update();
+            update.table("resource").value("tables", tables | bits).and_where(Expr::col("rid").eq(rid));
+            self.execute(&update).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds the rows that do not stand yet; which tables hold rows of the resource by them.
+    async fn add_rows(&mut self, indexed: &Indexed<'_>) -> Result<i64, StoreError> {
+        let (own, inside) = (self.rows_of(indexed), self.rows_inside(indexed));
+        let (first, last) = search::contained::row_ids(indexed.rid);
+        let mut bits = 0;
+        for (table, (own, inside)) in TABLES.into_iter().zip(own.into_iter().zip(inside)) {
+            if table == Table::Listing || (own.is_empty() && inside.is_empty()) {
+                continue;
+            }
+            bits |= if own.is_empty() { 0 } else { table.bit() };
+            let mut standing = HashSet::new();
+            for (rows, (from, to)) in [(&own, (indexed.rid, indexed.rid)), (&inside, (first, last))] {
+                if rows.is_empty() {
+                    continue;
+                }
+                let mut select = Query::select();
+                select.columns(table.columns().iter().copied()).from(table.name());
+                select.and_where(Expr::col("rid").gte(from)).and_where(Expr::col("rid").lte(to));
+                standing.extend(self.rows(&select).await?.into_iter().map(|row| row.cells));
+            }
+            let mut wanted = [own, inside].concat();
+            wanted.retain(|row| !standing.contains(row));
+            self.pending.rows[table as usize].append(&mut wanted);
+        }
+        Ok(bits)
     }
 }
 

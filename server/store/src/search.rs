@@ -4,6 +4,8 @@
 //! condition is asked about the row ids found. Rows stand in the default order (newest first), so a page of
 //! `patient + code` is the beginning of one range. The planner of the engine is left no join to order.
 
+use std::collections::BTreeMap;
+
 use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql};
 use search::query::Query;
 use search::view::View;
@@ -18,6 +20,7 @@ use crate::tx::Tx;
 
 pub(crate) mod any;
 pub(crate) mod condition;
+mod contained;
 mod exact;
 mod explain;
 mod hierarchy;
@@ -46,6 +49,8 @@ pub struct SearchPage {
     pub previous: Option<String>,
     /// Number of matches over all pages, if it was asked for.
     pub total: Option<u64>,
+    /// By position among the matches, of those that are contained resources: `Type/id` of the container.
+    pub containers: BTreeMap<usize, String>,
 }
 
 impl Store {
@@ -83,6 +88,9 @@ async fn search<S: Session>(
     view: &View,
     query: &Query,
 ) -> Result<SearchPage, StoreError> {
+    if let Some(asked) = query.contained.as_deref() {
+        return contained::search(session, cursor, view, (query, asked)).await;
+    }
     let nothing = SearchPage { total: query.total.then_some(0), ..SearchPage::default() };
     let queries = std::slice::from_ref(query);
     let position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
@@ -106,7 +114,7 @@ async fn search<S: Session>(
     let stored = |row: Row| crate::resources::stored(row, &query.resource_type);
     let matches = rows.into_iter().map(stored).collect::<Result<Vec<_>, _>>()?;
     let included = include::included(session, view, &query.includes, &rids).await?;
-    Ok(SearchPage { matches, included, next, previous, total })
+    Ok(SearchPage { matches, included, next, previous, total, containers: BTreeMap::new() })
 }
 
 /// Where it goes on from a page.

@@ -44,16 +44,7 @@ impl ResolvedView {
             TypeRule::Whole => Vec::new(),
             TypeRule::Granular(alternatives) => alternatives.clone(),
         };
-        let patients = match view.compartment() {
-            Compartment::Everyone => None,
-            Compartment::Patients(ids) => {
-                let mut targets = Vec::new();
-                for id in ids {
-                    targets.extend(target(session, "Patient", id).await?);
-                }
-                Some(targets)
-            }
-        };
+        let patients = patients_of(session, view).await?;
         let unassigned = search::compartment::is_shared(resource_type);
         Ok(Some(ResolvedView { patients, unassigned, filters, base: session.known().base.clone() }))
     }
@@ -121,6 +112,14 @@ impl SearchView {
         Ok(Some(found))
     }
 
+    /// What may hold of the rows of any type, whatever the rules about it: for what is visible as far as something
+    /// else is.
+    pub(crate) async fn of_any<S: Session>(session: &mut S, view: &View) -> Result<Self, StoreError> {
+        let patients = patients_of(session, view).await?;
+        let view = ResolvedView { patients, unassigned: true, filters: Vec::new(), base: session.known().base.clone() };
+        Ok(SearchView { granular: Vec::new(), view })
+    }
+
     /// The `patient` values that an index row may have; none: any.
     pub(crate) fn patient_values(&self) -> Option<Vec<i64>> {
         self.view.patient_values()
@@ -151,6 +150,16 @@ impl SearchView {
         }
         cond
     }
+}
+
+/// Targets that are the patients whose data is visible; none: everyone's.
+async fn patients_of<S: Session>(session: &mut S, view: &View) -> Result<Option<Vec<i64>>, StoreError> {
+    let Compartment::Patients(ids) = view.compartment() else { return Ok(None) };
+    let mut targets = Vec::new();
+    for id in ids {
+        targets.extend(target(session, "Patient", id).await?);
+    }
+    Ok(Some(targets))
 }
 
 /// Number of a resource as the target of references; nothing if nobody refers to it.

@@ -49,6 +49,7 @@ fn run(address: &str) {
         assert!(store.pending_migrations().await.unwrap().is_empty());
         seed(&store).await;
         finds_by_every_kind(&store).await;
+        only_rows_of_named_parameters_are_added(&store).await;
         orders_and_pages(&store).await;
         shows_only_the_view(&store).await;
         rewrites_the_index_on_update_and_delete(&store).await;
@@ -94,8 +95,8 @@ fn observation(index: i64) -> Change {
         ),
         entry(7, IndexValue::Uri(format!("http://example.org/{index}"))),
     ];
-    let extracted =
-        Extracted { entries, chronology: if index == 0 { NO_CHRONOLOGY } else { at }, patients: vec![patient.into()] };
+    let chronology = if index == 0 { NO_CHRONOLOGY } else { at };
+    let extracted = Extracted { entries, chronology, patients: vec![patient.into()], ..Extracted::default() };
     change("Observation", &format!("o{index}"), 1, extracted)
 }
 
@@ -113,6 +114,32 @@ fn change(resource_type: &str, id: &str, version: i64, extracted: Extracted) -> 
         extracted,
         actor: "test".into(),
     }
+}
+
+/// What was said by other parameters stays, though it is not said again.
+async fn only_rows_of_named_parameters_are_added(store: &Store) {
+    let token = |code: &str| IndexValue::Token { system: "s".into(), code: code.into() };
+    let entry = |id: i64, value: IndexValue| IndexEntry { param: ParamId(id), value };
+    for (version, code) in [(1, "late"), (1, "late"), (2, "never")] {
+        let extracted = Extracted { entries: vec![entry(90, token(code))], ..Extracted::default() };
+        let added: Result<(), StoreError> = store
+            .write(move |tx| {
+                let extracted = extracted.clone();
+                Box::pin(async move { tx.index_some(("Observation", "o1", version), &extracted).await })
+            })
+            .await;
+        added.unwrap();
+    }
+    let found = async |id: i64, code: &str| {
+        let wanted = Match::Token { system: None, code: Some(code.to_owned()) };
+        let filter = Filter::Any { param: param(id, ParamKind::Token), matches: vec![wanted], negated: false };
+        let query = Query { filters: vec![filter], total: true, ..Query::of("Observation", 10) };
+        let page = store.search(&View::system(), &query).await.unwrap();
+        page.matches.iter().map(|stored| stored.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(90, "late").await, ["o1"]);
+    assert!(found(90, "never").await.is_empty(), "of a version that is not the current one");
+    assert_eq!(found(1, "c1").await, ["o7", "o4", "o1"], "in the order of their instants still");
 }
 
 async fn put(store: &Store, changes: Vec<Change>) -> Result<(), StoreError> {

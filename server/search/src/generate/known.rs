@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fhir::json::Json;
 
 use super::random::SplitMix64;
+use crate::contained;
 use crate::filter::select::select;
 use crate::filter::values::Value;
 use crate::query::{Aspect, Param, ParamKind};
@@ -24,6 +25,8 @@ pub(super) type Witness = Option<usize>;
 pub(super) struct Types<'a> {
     pub(super) base: &'a str,
     pub(super) list: Vec<Searched>,
+    /// What occurs in contained resources.
+    pub(super) contained: Vec<Searched>,
     /// Ids of List resources.
     pub(super) lists: Vec<String>,
     /// Patients, and other resources that compartments are of.
@@ -51,8 +54,8 @@ pub(super) struct Known {
 
 impl<'a> Types<'a> {
     pub(super) fn of(resources: &[&Json], base: &'a str) -> Self {
-        let mut found: BTreeMap<&str, Searched> = BTreeMap::new();
-        let mut types = Types { base, list: Vec::new(), lists: Vec::new(), owners: Vec::new() };
+        let (mut found, mut inside): (BTreeMap<&str, Searched>, BTreeMap<&str, Searched>) = Default::default();
+        let mut types = Types { base, list: Vec::new(), contained: Vec::new(), lists: Vec::new(), owners: Vec::new() };
         for resource in resources {
             let (Some(name), Some(id)) = (resource.str("resourceType"), resource.str("id")) else { continue };
             match name {
@@ -63,8 +66,13 @@ impl<'a> Types<'a> {
                 _ => {}
             }
             found.entry(name).or_insert_with(|| Searched::new(name)).look_at(resource, id, base);
+            for (_, (name, contained)) in contained::of(resource) {
+                let id = contained.str("id").unwrap_or("none");
+                inside.entry(name).or_insert_with(|| Searched::new(name)).look_at(contained, id, base);
+            }
         }
         types.list = found.into_values().collect();
+        types.contained = inside.into_values().collect();
         types
     }
 

@@ -94,7 +94,12 @@ pub(super) fn has(
 
 /// Whether its values are references to resources, in the data too; most of a search should find something.
 pub(super) fn leads_anywhere(known: &Known) -> bool {
-    can_select(&known.parameter, &["Reference"]) && known.values(Aspect::Value).any(|it| matches!(it, Value::Local(..)))
+    leads(known) && known.values(Aspect::Value).any(|it| matches!(it, Value::Local(..)))
+}
+
+/// Whether its values can be references to resources.
+pub(super) fn leads(known: &Known) -> bool {
+    can_select(&known.parameter, &["Reference"])
 }
 
 /// `_id`.

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use fhir::json::Json;
 
-use super::{Sight, World};
+use super::{Sight, World, type_of};
+use crate::contained;
 use crate::filter::values::Value;
 use crate::filter::words::WordList;
 use crate::filter::{self, Subject};
@@ -40,8 +41,14 @@ impl<'s, 'w, 'a> Links<'s, 'w, 'a> {
     fn is_linked(&self, filter: &Filter, index: usize) -> bool {
         match filter {
             Filter::Chain { param, target_type, filters } => {
-                let values = self.sight.world.values(index, param);
+                let world = self.sight.world;
+                let values = world.values(index, param);
                 values.is_some_and(|values| values.iter().any(|it| self.is_end(filter, it, target_type, filters)))
+                    || world.inward(index, param).into_iter().any(|inside| {
+                        let can_be_asked = |it: &Filter| contained::filter(target_type, it).is_some();
+                        type_of(&world.rows[inside]) == target_type
+                            && filters.iter().all(|it| can_be_asked(it) && self.holds(it, inside))
+                    })
             }
             Filter::Has { source_type, param, filters } => {
                 let known = self.pointed_at.borrow().get(&ptr::from_ref(filter)).cloned();

@@ -50,6 +50,9 @@ impl World<'_> {
 
     /// Where the earliest value of the type's `date` begins, if it says when.
     fn chronology(&self, index: usize) -> Option<i64> {
+        if let Some(container) = self.containers.get(&index) {
+            return self.chronology(*container); // where it comes in the order is up to its container
+        }
         let read = || {
             let param = registry().find(type_of(&self.rows[index]), "date")?.param()?;
             let values = self.values(index, &param).filter(|_| param.kind == ParamKind::Date)?;

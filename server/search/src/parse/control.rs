@@ -6,7 +6,7 @@
 //! | `_total` | `none`; `accurate` and `estimate` count exactly |
 //! | `_summary` | `true`, `text`, `data`: parts of the resources; `count`: as `_count=0`; `false`: the default |
 //! | `_elements` | the named elements, and the mandatory ones |
-//! | `_contained` | `false`, the default; contained resources are no matches of their own |
+//! | `_contained`, `_containedType` | whether contained resources are matches, and what is answered for them; see [`super::contained`] |
 //! | `__explain` | `true`: how the search would run, instead of its answer |
 //! | `_cursor` | where the page begins; made by the server |
 //! | `_format`, `_pretty` | kept for links, read where answers are written |
@@ -14,6 +14,7 @@
 
 use fhir::definitions::{element_of, is_resource_type, r4};
 
+use super::contained;
 use super::escape::alternatives;
 use super::refusal::{Refusal, nearest};
 use super::{MAX_ELEMENTS, Options};
@@ -23,6 +24,7 @@ use crate::query::{Elements, Query};
 pub(super) const NAMES: &[&str] = &[
     "__explain",
     "_contained",
+    "_containedType",
     "_count",
     "_cursor",
     "_elements",
@@ -37,10 +39,7 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// Names that R4 defines and that have no effect here.
-const REFUSED: &[(&str, &str)] = &[
-    ("_containedType", "contained resources are no matches of their own, so there is nothing to say about their form"),
-    ("_score", "matches have no score here"),
-];
+const REFUSED: &[(&str, &str)] = &[("_score", "matches have no score here")];
 
 /// What one search over several types knows besides the query.
 #[derive(Clone, Copy)]
@@ -70,7 +69,7 @@ pub(super) fn read(
         "_total" => query.total = total(value)? || query.total,
         "_summary" => summary(value, query)?,
         "_elements" => elements(value, query, searched)?,
-        "_contained" => contained(value)?,
+        "_contained" | "_containedType" => contained::check(name, value)?,
         "__explain" => query.explain = flag(name, value)?,
         "_cursor" => {
             if value.is_empty() {
@@ -163,16 +162,6 @@ fn shape(query: &mut Query, elements: Elements) -> Result<(), Refusal> {
     }
     query.elements = elements;
     Ok(())
-}
-
-fn contained(value: &str) -> Result<(), Refusal> {
-    match value {
-        "false" => Ok(()),
-        "true" | "both" => Err(Refusal::not_supported(format!(
-            "_contained={value} is not supported: contained resources are no matches of their own"
-        ))),
-        _ => Err(Refusal::invalid(format!("_contained is false, true or both, not {value:?}"))),
-    }
 }
 
 fn flag(name: &str, value: &str) -> Result<bool, Refusal> {

@@ -172,9 +172,6 @@ fn ids_and_missing() {
 #[test]
 fn what_is_not_done_says_so() {
     for (resource_type, name, value) in [
-        ("Patient", "_contained", "true"),
-        ("Patient", "_contained", "both"),
-        ("Patient", "_containedType", "container"),
         ("Patient", "_query", "x"),
         ("Patient", "_score", "x"),
         ("Patient", "_sort", "_score"),
@@ -185,6 +182,37 @@ fn what_is_not_done_says_so() {
         let (code, text) = refused(resource_type, name, value);
         assert_eq!(code, IssueCode::NotSupported, "{name}={value}: {text}");
     }
+}
+
+#[test]
+fn contained_resources_are_asked_for() {
+    let asked = |pairs: &[(&str, &str)]| query("Medication", pairs).contained.map(|it| (it.both, it.alone));
+    assert_eq!(asked(&[("_contained", "false")]), None);
+    assert_eq!(asked(&[("_contained", "true")]), Some((false, false)));
+    assert_eq!(asked(&[("_containedType", "contained"), ("_contained", "both")]), Some((true, true)));
+    assert_eq!(asked(&[("_contained", "true"), ("_containedType", "container")]), Some((false, false)));
+    for (name, value, code) in [
+        ("_sort", "code", IssueCode::NotSupported),
+        ("_include", "Medication:manufacturer", IssueCode::NotSupported),
+        ("_revinclude", "MedicationRequest:medication", IssueCode::NotSupported),
+        ("__explain", "true", IssueCode::NotSupported),
+        ("_has:MedicationRequest:medication:status", "active", IssueCode::NotSupported),
+        ("_list", "1", IssueCode::NotSupported),
+        ("_lastUpdated", "2020", IssueCode::NotSupported),
+        ("_text", "word", IssueCode::NotSupported),
+        ("_content", "word", IssueCode::NotSupported),
+        ("_containedType", "both", IssueCode::Invalid),
+    ] {
+        for which in ["true", "both"] {
+            let pairs = [("_contained".to_owned(), which.to_owned()), (name.to_owned(), value.to_owned())];
+            let issues = parse("Medication", &pairs, &options()).expect_err(name);
+            assert_eq!(issues[0].code, code, "{name}={value}: {issues:?}");
+        }
+    }
+    assert_eq!(refused("Medication", "_containedType", "contained").0, IssueCode::Invalid);
+    assert_eq!(refused("Medication", "_contained", "yes").0, IssueCode::Invalid);
+    let pairs = [("_contained".to_owned(), "true".to_owned())];
+    assert!(parse_types(&["Medication"], &pairs, &options()).is_err());
 }
 
 #[test]

@@ -111,7 +111,8 @@ impl Definition {
         let mut compiled = Compiled::new();
         let parameters = self.types().into_iter().filter_map(|name| Parameter::new(name, self, &mut compiled).ok());
         let aspects = [Aspect::Value, Aspect::Text, Aspect::OfType, Aspect::Identifier, Aspect::Canonical];
-        parameters.flat_map(|parameter| aspects.map(|aspect| parameter.aspect_id(aspect))).collect()
+        let own = parameters.flat_map(|parameter| aspects.map(|aspect| parameter.aspect_id(aspect)));
+        own.flat_map(|id| [id, id.of_contained(), id.into_contained()]).collect()
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote.

@@ -105,7 +105,12 @@ fn names() -> HashMap<ParamId, (String, String)> {
             for (aspect, suffix) in aspects {
                 let name = format!("{resource_type}.{}{suffix}", parameter.code);
                 // Aspects of a composite share its rows.
-                names.entry(parameter.aspect_id(aspect)).or_insert((resource_type.clone(), name));
+                let id = parameter.aspect_id(aspect);
+                for (id, suffix) in
+                    [(id, ""), (id.of_contained(), " (contained)"), (id.into_contained(), " (to contained)")]
+                {
+                    names.entry(id).or_insert((resource_type.clone(), format!("{name}{suffix}")));
+                }
             }
         }
     }

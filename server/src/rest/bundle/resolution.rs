@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use search::filter;
+use search::query::Filter;
 use store::Stored;
 
 use super::entry::{Action, Aim};
@@ -229,6 +230,18 @@ fn referred(
 ) -> Result<String, Error> {
     let query = criteria.query();
     let resource_type = query.resource_type.as_str();
+    let looked_into: Vec<&str> = query.filters.iter().flat_map(Filter::types_looked_into).collect();
+    if !looked_into.is_empty() {
+        // What such criteria find among resources that are still to be written is known to no index.
+        let is_concerned = |(name, _): &&(&str, &str)| *name == resource_type || looked_into.contains(name);
+        if let Some((name, id)) = written.iter().find(is_concerned) {
+            let text = format!(
+                "the conditional reference {text} looks into other resources, and the transaction itself writes {name}/{id}: \
+                 name what is meant without a chain or _has"
+            );
+            return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
+        }
+    }
     let stored = found.get(criteria.claim()).into_iter().flatten();
     let stored = stored.map(|stored| stored.id.as_str()).filter(|id| !written.contains(&(resource_type, id)));
     let new = steps.iter().zip(settled).filter_map(|(step, settled)| {

@@ -90,13 +90,17 @@ fn asked(app: &App, invocation: &Invocation) -> Result<Asked, Error> {
     };
     let mut statistics: Vec<Statistic> = Vec::new();
     for code in input.listed("statistic") {
-        let Some(statistic) = Statistic::of(code) else {
-            let known: Vec<&str> = STATISTICS.iter().map(|known| known.code).collect();
+        let found: Vec<Statistic> = Statistic::of(code).collect();
+        if found.is_empty() {
+            let mut known: Vec<&str> = STATISTICS.iter().map(|known| known.code).collect();
+            known.dedup();
             let text = format!("statistic {code} is not supported; there are {}", known.join(", "));
             return Err(invalid(IssueCode::NotSupported, text));
-        };
-        if !statistics.contains(&statistic) {
-            statistics.push(statistic);
+        }
+        for statistic in found {
+            if !statistics.contains(&statistic) {
+                statistics.push(statistic);
+            }
         }
     }
     let (start, end) = time(app, invocation)?;

@@ -67,14 +67,20 @@ pub fn write(searched: &Searched<'_>, page: &SearchPage) -> Result<String, Error
 fn write_entries(searched: &Searched<'_>, page: &SearchPage, out: &mut String) -> Result<(), Error> {
     let base = searched.base;
     let mut separator = ",\"entry\":[";
-    let modes = [(&page.matches, "match"), (&page.included, "include")];
-    for (stored, mode) in modes.into_iter().flat_map(|(list, mode)| list.iter().map(move |stored| (stored, mode))) {
+    let matches = page.matches.iter().enumerate().map(|(index, stored)| (stored, "match", page.containers.get(&index)));
+    let included = page.included.iter().map(|stored| (stored, "include", None));
+    for (stored, mode, container) in matches.chain(included) {
         let Stored { resource_type, id, body, .. } = stored;
+        let _ = match container {
+            None => write!(out, "{separator}{{\"fullUrl\":\"{base}/{resource_type}/{id}\","),
+            Some(container) => {
+                let _ = write!(out, "{separator}{{\"fullUrl\":");
+                write_string(&format!("{base}/{container}#{id}"), out);
+                out.write_char(',')
+            }
+        };
         let body = subset(body, searched.elements)?;
-        let _ = write!(
-            out,
-            "{separator}{{\"fullUrl\":\"{base}/{resource_type}/{id}\",\"resource\":{body},\"search\":{{\"mode\":\"{mode}\"}}}}"
-        );
+        let _ = write!(out, "\"resource\":{body},\"search\":{{\"mode\":\"{mode}\"}}}}");
         separator = ",";
     }
     if !searched.warnings.is_empty() {
@@ -135,6 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn contained_resources_are_named_by_their_container() {
+        let containers = [(1, "MedicationRequest/r".to_owned())].into();
+        let page = SearchPage { matches: vec![stored("a"), stored("m")], containers, ..SearchPage::default() };
+        let json = written("Observation", None, &[], &page);
+        let urls: Vec<_> = json.list("entry").iter().filter_map(|it| it.str("fullUrl")).collect();
+        assert_eq!(urls, ["http://s/fhir/Observation/a", "http://s/fhir/MedicationRequest/r#m"]);
+    }
+
+    #[test]
     fn bodies_stand_in_the_bundle_as_they_are() {
         let page = SearchPage {
             matches: vec![stored("a")],
@@ -142,6 +157,7 @@ mod tests {
             next: Some("N".into()),
             previous: Some("P".into()),
             total: Some(7),
+            ..SearchPage::default()
         };
         let json = written("Observation", None, &[], &page);
         let modes: Vec<_> = json.list("entry").iter().filter_map(|it| it.at(&["search", "mode"])?.as_str()).collect();

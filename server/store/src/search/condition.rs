@@ -4,6 +4,7 @@ use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Query as Sql, SelectState
 use search::query::DateMatch;
 
 use super::any::{Any, date_matches, is_one_of, rows_of};
+use super::contained::{Inside, Inward};
 use super::links::Linked;
 use crate::index::Table;
 
@@ -37,6 +38,10 @@ pub(crate) enum Condition {
         rids: Vec<i64>,
         how: &'static str,
     },
+    /// It is contained in a resource that can be seen.
+    Inside(Box<Inside>),
+    /// It points at a contained resource of its own that satisfies conditions.
+    Inward(Box<Inward>),
     /// A resource that it points at, or that points at it, satisfies conditions.
     Linked(Box<Linked>),
     All(Vec<Condition>),
@@ -95,6 +100,8 @@ impl Condition {
             Condition::Any(any) => any.predicate(place),
             Condition::Rids { rids, .. } => is_one_of(place.rid.clone(), rids),
             Condition::Linked(linked) => linked.predicate(place),
+            Condition::Inside(inside) => inside.predicate(place),
+            Condition::Inward(inward) => inward.predicate(place),
             Condition::All(all) if all.is_empty() => Expr::val(1).eq(1),
             Condition::All(all) => all.iter().fold(Cond::all(), |cond, it| cond.add(it.predicate(place))).into(),
             Condition::Or(any) if any.is_empty() => Expr::val(1).eq(0),

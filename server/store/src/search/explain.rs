@@ -107,6 +107,10 @@ fn described(condition: &Condition) -> String {
             let way = if linked.is_reverse { "is referred to through" } else { "refers through" };
             format!("{way} \"{}\" to what satisfies: {}", linked.code, list(&linked.conditions))
         }
+        Condition::Inside(_) => "it is contained in a resource that can be seen".into(),
+        Condition::Inward(inward) => {
+            format!("refers to a contained resource that satisfies: {}", list(&inward.conditions))
+        }
         Condition::All(all) => format!("all of ({})", list(all)),
         Condition::Or(any) => format!("one of ({})", list(any)),
         Condition::Not(inner) => format!("not ({})", described(inner)),

@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::view::SearchView;
 
 /// Up to this many resources at the other end are named in the statement.
-const NAMED: usize = 1000;
+pub(super) const NAMED: usize = 1000;
 
 /// A resource that it points at, or that points at it, satisfies conditions.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ pub(crate) struct Linked {
 }
 
 /// A link as it is asked for.
+#[derive(Clone, Copy)]
 pub(super) struct Link<'a> {
     pub(super) param: &'a Param,
     /// Type of the resource at the other end.

@@ -98,6 +98,20 @@ impl Plan {
         Ok(Some(plan))
     }
 
+    /// What satisfies conditions among resources that are listed under a number; nothing if there is nothing to find.
+    pub(super) async fn of_conditions<S: Session>(
+        session: &mut S,
+        view: SearchView,
+        type_id: i64,
+        conditions: Vec<Condition>,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut plan = Plan { type_id, ..Plan::of_view(session, view, "") };
+        for condition in conditions {
+            plan.add(condition);
+        }
+        Ok(plan.prepare(session).await?.then_some(plan))
+    }
+
     /// Everything of a type that a view holds.
     pub(crate) fn of_view<S: Session>(session: &S, view: SearchView, resource_type: &str) -> Self {
         Plan {

@@ -9,7 +9,7 @@ use super::any::{Alternative, Any, table_of, tokens_where};
 use super::condition::Condition;
 use super::links::{self, Link};
 use super::plan::Plan;
-use super::{exact, hierarchy};
+use super::{contained, exact, hierarchy};
 use crate::error::StoreError;
 use crate::keys;
 use crate::session::Session;
@@ -60,7 +60,13 @@ pub(crate) async fn resolve<S: Session>(
         Filter::Composite { param, alternatives } => composite(session, scope, param, alternatives).await?,
         Filter::Chain { param, target_type, filters } => {
             let link = Link { param, other_type: target_type, filters };
-            links::chain(session, passed_through(scope)?, link).await?
+            let view = passed_through(scope)?;
+            let outward = links::chain(session, view, link).await?;
+            match contained::inward(session, view, link).await? {
+                Some(inward) if matches!(outward, Condition::Nothing) => inward,
+                Some(inward) => Condition::Or(vec![outward, inward]),
+                None => outward,
+            }
         }
         Filter::Has { source_type, param, filters } => {
             let link = Link { param, other_type: source_type, filters };
@@ -111,7 +117,7 @@ fn spread(filter: &Filter) -> Option<Filter> {
 }
 
 /// Several; boxed, because filters hold filters.
-fn resolve_all<'a, S: Session>(
+pub(super) fn resolve_all<'a, S: Session>(
     session: &'a mut S,
     scope: Scope<'a>,
     filters: &'a [Filter],

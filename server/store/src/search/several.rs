@@ -61,7 +61,7 @@ pub(super) async fn search<S: Session>(
     include::load(session, view, &rids, &mut bodies).await?;
     let matches = rids.iter().filter_map(|rid| bodies.remove(rid)).collect();
     let included = include::included(session, view, &includes(queries), &rids).await?;
-    Ok(SearchPage { matches, included, next, previous, total })
+    Ok(SearchPage { matches, included, next, previous, total, containers: BTreeMap::new() })
 }
 
 /// The queries that can find anything.

@@ -169,7 +169,7 @@ pub(crate) fn change(
         last_updated: 1_000_000,
         method: Method::Put,
         body: Some(body),
-        extracted: Extracted { entries, chronology, patients },
+        extracted: Extracted { entries, chronology, patients, ..Extracted::default() },
         actor: "test".into(),
     }
 }

@@ -10,6 +10,7 @@ use fhir::json::Json;
 use super::super::{Answer, Row, type_of};
 use super::BASE;
 use crate::compartment;
+use crate::contained;
 use crate::entry::{Extracted, IndexValue, NO_CHRONOLOGY, Target};
 use crate::extract::extract;
 use crate::query::{Direction, Filter, Match, NumberMatch, Param, Prefix, Query, Sort, SortBy, StringMode, UnitMatch};
@@ -39,10 +40,29 @@ impl Index {
             .collect()
     }
 
+    /// What the index holds of the resource, or of its container.
+    fn of_row(&self, row: &Row<'_>) -> &Extracted {
+        let rid = contained::container(row.rid).map_or(row.rid, |(rid, _)| rid);
+        &self.extracted[rid as usize - 1]
+    }
+
+    /// The contained resources of a type, with their containers.
+    fn inside<'a>(&self, rows: &'a [Row<'a>], resource_type: &str) -> Vec<(&'a Row<'a>, Row<'a>)> {
+        let of_row = |row: &'a Row<'a>| {
+            let inside = self.of_row(row).contained.iter().filter(|it| it.resource_type == resource_type);
+            inside.map(move |it| (row, inner(row, it.place))).collect::<Vec<_>>()
+        };
+        rows.iter().flat_map(of_row).collect()
+    }
+
     fn entries(&self, row: &Row<'_>, param: &Param) -> Vec<&IndexValue> {
         let held = param.held_as();
-        let entries = self.extracted[row.rid as usize - 1].entries.iter();
-        entries.filter(|it| held.iter().any(|held| held.id == it.param)).map(|it| &it.value).collect()
+        let extracted = self.of_row(row);
+        let entries = match contained::container(row.rid) {
+            Some((_, place)) => &extracted.contained.iter().find(|it| it.place == place).expect("it is there").entries,
+            None => &extracted.entries,
+        };
+        entries.iter().filter(|it| held.iter().any(|held| held.id == it.param)).map(|it| &it.value).collect()
     }
 
     fn row<'a>(&self, rows: &'a [Row<'a>], target: &IndexValue) -> Option<&'a Row<'a>> {
@@ -54,11 +74,22 @@ impl Index {
     pub(super) fn answer(&self, view: &View, query: &Query) -> Answer {
         let rows = self.rows();
         let model = Model { index: self, rows: &rows, view };
-        let mut found: Vec<&Row<'_>> = rows
+        let is_plain = query.contained.as_ref().is_none_or(|asked| asked.both);
+        let mut found: Vec<Row<'_>> = rows
             .iter()
-            .filter(|row| type_of(row) == query.resource_type && model.sees(row))
+            .filter(|row| is_plain && type_of(row) == query.resource_type && model.sees(row))
             .filter(|row| query.filters.iter().all(|it| model.holds(it, row)))
+            .copied()
             .collect();
+        if let Some(asked) = &query.contained {
+            for (container, inner) in self.inside(&rows, &query.resource_type) {
+                let is_searched = asked.containers.iter().any(|it| it == type_of(container)) && model.sees(container);
+                let is_new = asked.alone || !found.iter().any(|it| it.rid == container.rid);
+                if is_searched && is_new && model.holds_inside(&query.resource_type, &query.filters, &inner) {
+                    found.push(if asked.alone { inner } else { *container });
+                }
+            }
+        }
         found.sort_by(|left, right| self.order(query, left, right));
         let matches: Vec<i64> = found.iter().map(|it| it.rid).collect();
         let included = model.included(query, &matches[..matches.len().min(query.count)]);
@@ -66,7 +97,7 @@ impl Index {
     }
 
     fn order(&self, query: &Query, left: &Row<'_>, right: &Row<'_>) -> Ordering {
-        let chronology = |row: &Row<'_>| self.extracted[row.rid as usize - 1].chronology;
+        let chronology = |row: &Row<'_>| self.of_row(row).chronology;
         if query.sort.is_empty() {
             return chronology(right).cmp(&chronology(left)).then(right.rid.cmp(&left.rid));
         }
@@ -135,6 +166,11 @@ impl Model<'_> {
             }
     }
 
+    /// Whether a contained resource satisfies all filters.
+    fn holds_inside(&self, resource_type: &str, filters: &[Filter], inner: &Row<'_>) -> bool {
+        filters.iter().all(|it| contained::filter(resource_type, it).is_some_and(|it| self.holds(&it, inner)))
+    }
+
     fn holds(&self, filter: &Filter, row: &Row<'_>) -> bool {
         let all = |filters: &[Filter], row: &Row<'_>| self.sees(row) && filters.iter().all(|it| self.holds(it, row));
         match filter {
@@ -160,10 +196,17 @@ impl Model<'_> {
                 };
                 alternatives.iter().any(fits)
             }),
-            Filter::Chain { param, target_type, filters } => self.index.entries(row, param).iter().any(|entry| {
-                let target = self.index.row(self.rows, entry).filter(|it| type_of(it) == target_type);
-                target.is_some_and(|target| all(filters, target))
-            }),
+            Filter::Chain { param, target_type, filters } => {
+                let outward = self.index.entries(row, param).iter().any(|entry| {
+                    let target = self.index.row(self.rows, entry).filter(|it| type_of(it) == target_type);
+                    target.is_some_and(|target| all(filters, target))
+                });
+                let inward = self.index.of_row(row).inward.iter().filter(|(id, _)| *id == param.id.into_contained());
+                outward
+                    || inward
+                        .map(|(_, place)| inner(row, *place))
+                        .any(|inner| type_of(&inner) == target_type && self.holds_inside(target_type, filters, &inner))
+            }
             Filter::Has { source_type, param, filters } => {
                 let (resource_type, id) =
                     (type_of(row).to_owned(), row.resource.str("id").unwrap_or_default().to_owned());
@@ -232,6 +275,12 @@ impl Model<'_> {
             }
         }
     }
+}
+
+/// What stands at a place in a row, as a row.
+fn inner<'a>(row: &Row<'a>, place: usize) -> Row<'a> {
+    let resource = &row.resource.list("contained")[place];
+    Row { rid: contained::row_id(row.rid, place), resource, last_updated: row.last_updated }
 }
 
 fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {

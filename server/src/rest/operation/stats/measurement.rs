@@ -1,5 +1,6 @@
 //! Measurements by code, and by unit within a code.
 
+use fhir::date::DateTime;
 use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::object;
@@ -79,7 +80,8 @@ pub(super) struct Group {
 /// Numbers in one unit.
 pub(super) struct Series {
     pub(super) unit: Unit,
-    pub(super) values: Vec<Decimal>,
+    /// Each with the microsecond since 1970 at which it was measured, if that is known.
+    pub(super) values: Vec<(Decimal, Option<i64>)>,
 }
 
 /// A unit as written; all empty for a number without one.
@@ -118,11 +120,12 @@ impl<'a> Measurements<'a> {
             return Vec::new();
         }
         let components = observation.list("component").iter().filter(|it| it.get("modifierExtension").is_none());
+        let instant = instant(observation);
         let is_whole = is_member || self.asked(observation.get("code")).is_some();
         if !is_whole {
             for component in components {
                 if self.asked(component.get("code")).is_some() {
-                    self.measure(component);
+                    self.measure(component, instant);
                 }
             }
             return Vec::new();
@@ -134,10 +137,10 @@ impl<'a> Measurements<'a> {
             .collect();
         let is_panel = !members.is_empty() || !observation.list("component").is_empty();
         if !is_panel || number(observation).is_some() {
-            self.measure(observation);
+            self.measure(observation, instant);
         }
         for component in components {
-            self.measure(component);
+            self.measure(component, instant);
         }
         members
     }
@@ -148,7 +151,7 @@ impl<'a> Measurements<'a> {
         self.codes.iter().position(|code| codings.iter().any(|coding| code.is(coding)))
     }
 
-    fn measure(&mut self, holder: &Json) {
+    fn measure(&mut self, holder: &Json, instant: Option<i64>) {
         let Some(concept) = holder.get("code") else { return };
         let coded = || {
             let coding = concept.list("coding").iter().find(|coding| coding.str("code").is_some())?;
@@ -166,20 +169,20 @@ impl<'a> Measurements<'a> {
         }
         group.total += 1;
         if let Some((value, unit)) = number(holder) {
-            group.take(value, unit);
+            group.take(value, unit, instant);
         }
     }
 }
 
 impl Group {
-    fn take(&mut self, value: Decimal, unit: Unit) {
+    fn take(&mut self, value: Decimal, unit: Unit, instant: Option<i64>) {
         for series in &mut self.series {
             if let Some(converted) = unit.convert(&value, &series.unit) {
-                series.values.push(converted);
+                series.values.push((converted, instant));
                 return;
             }
         }
-        self.series.push(Series { unit, values: vec![value] });
+        self.series.push(Series { unit, values: vec![(value, instant)] });
     }
 }
 
@@ -197,6 +200,14 @@ impl Unit {
         let ucum = |unit: &Unit| unit.code.clone().filter(|_| unit.system.as_deref() == Some(UCUM));
         ucum::convert(value, &ucum(self)?, &ucum(to)?).ok()
     }
+}
+
+/// When it was measured: the beginning of what is said about it.
+fn instant(observation: &Json) -> Option<i64> {
+    let start = |name: &str| observation.at(&[name, "start"]).and_then(Json::as_str);
+    let text = observation.str("effectiveDateTime").or_else(|| observation.str("effectiveInstant"));
+    let text = text.or_else(|| start("effectivePeriod"));
+    text.and_then(DateTime::parse).map(|written| written.interval().0)
 }
 
 /// The number that was measured.
@@ -226,7 +237,12 @@ mod tests {
     fn values(group: &Group) -> Vec<(String, Vec<String>)> {
         let series = group.series.iter();
         series
-            .map(|it| (it.unit.code.clone().unwrap_or_default(), it.values.iter().map(ToString::to_string).collect()))
+            .map(|it| {
+                (
+                    it.unit.code.clone().unwrap_or_default(),
+                    it.values.iter().map(|(value, _)| value.to_string()).collect(),
+                )
+            })
             .collect()
     }
 

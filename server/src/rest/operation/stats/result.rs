@@ -23,7 +23,7 @@ fn of_group(asked: &Asked, group: &Group) -> Vec<Json> {
     group.series.iter().map(|series| observation(asked, group, &series.values, &series.unit)).collect()
 }
 
-fn observation(asked: &Asked, group: &Group, values: &[Decimal], unit: &Unit) -> Json {
+fn observation(asked: &Asked, group: &Group, values: &[(Decimal, Option<i64>)], unit: &Unit) -> Json {
     let sample = Sample::new(values, group.total);
     let mut observation = Object::new();
     observation.insert("resourceType", "Observation");
@@ -47,7 +47,11 @@ fn observation(asked: &Asked, group: &Group, values: &[Decimal], unit: &Unit) ->
 fn component(statistic: Statistic, sample: &Sample, unit: &Unit) -> Json {
     let coding = object! { "system": SYSTEM, "code": statistic.code, "display": statistic.display };
     let mut component = Object::new();
-    component.insert("code", object! { "coding": vec![coding] });
+    let mut code = object! { "coding": vec![coding] };
+    if let (Some(aspect), Some(code)) = (statistic.aspect(), code.as_object_mut()) {
+        code.insert("text", aspect);
+    }
+    component.insert("code", code);
     if let Some(value) = sample.value(statistic) {
         component.insert("valueQuantity", quantity(&value, statistic.measured, unit));
     } else {
@@ -69,6 +73,16 @@ fn quantity(value: &Decimal, measured: Measured, unit: &Unit) -> Object {
             let code = code.filter(|code| ucum::validate(code).is_ok());
             let system = code.as_ref().map(|_| UCUM.to_owned());
             Unit { name: unit.name.as_ref().map(|unit| format!("({unit})²")), system, code }
+        }
+        Measured::Daily => {
+            let code = match &unit.code {
+                Some(code) if is_ucum => Some(format!("({code})/d")),
+                None if unit.name.is_none() => Some("/d".to_owned()),
+                _ => None,
+            };
+            let code = code.filter(|code| ucum::validate(code).is_ok());
+            let system = code.as_ref().map(|_| UCUM.to_owned());
+            Unit { name: Some(format!("{}/day", unit.name.as_deref().unwrap_or_default())), system, code }
         }
         Measured::Number => Unit { name: None, system: Some(UCUM.to_owned()), code: Some("1".to_owned()) },
     };
@@ -94,5 +108,9 @@ mod tests {
         let square = Json::from(quantity(&Decimal::from(3), Measured::Squared, &rate));
         assert!(square.str("code").is_none_or(|code| ucum::validate(code).is_ok()), "{square}");
         assert_eq!(of(Measured::Number).str("code"), Some("1"));
+        assert_eq!(of(Measured::Daily).str("code"), Some("(kg)/d"));
+        assert_eq!(of(Measured::Daily).str("unit"), Some("kg/day"));
+        let none = Json::from(quantity(&Decimal::from(3), Measured::Daily, &Unit::default()));
+        assert_eq!(none.str("code"), Some("/d"));
     }
 }
