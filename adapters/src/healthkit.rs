@@ -86,8 +86,8 @@ pub(crate) static ADAPTER: Adapter = Adapter {
 /// Vendor id in names.
 const VENDOR: &str = "healthkit";
 
-/// Samples of one message at most.
-const MAX_SAMPLES: usize = 10_000;
+/// Samples of one message at most: with their devices they are one transaction, which has up to 10,000 entries.
+const MAX_SAMPLES: usize = 9_900;
 
 /// Translates samples that belong to one patient.
 pub fn map_samples(samples: &[Json], context: &Context<'_>) -> Mapping {

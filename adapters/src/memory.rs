@@ -2,7 +2,7 @@
 
 use fhir::json::Json;
 
-use crate::{Publication, state};
+use crate::{Publication, bundle, state};
 
 /// Resources by the criteria that they were written under.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,24 @@ impl Memory {
             }
         }
         changed
+    }
+
+    /// The transaction of what a publication changed: its own entries, and updates of what was taken back.
+    pub fn transaction(publication: &Publication, changed: &[Json]) -> Json {
+        let identifier = |resource: &Json| resource.get("identifier").and_then(|it| it.items().first()).cloned();
+        let entries = changed.iter().filter_map(|resource| {
+            let first = identifier(resource)?;
+            let mut told = publication.bundle.list("entry").iter();
+            let entry = told.find(|entry| entry.get("resource").and_then(identifier).as_ref() == Some(&first));
+            let Some(entry) = entry else {
+                let resource_type = resource.str("resourceType")?;
+                return Some(bundle::put(resource_type, first.str("system")?, first.str("value")?, resource.clone()));
+            };
+            let mut entry = entry.clone();
+            entry.as_object_mut()?.insert("resource", resource.clone());
+            Some(entry)
+        });
+        bundle::transaction(entries.collect())
     }
 
     fn write(&mut self, entry: &Json) -> Option<Json> {

@@ -40,6 +40,8 @@ fn a_late_copy_of_a_deleted_record_revives_nothing() {
     let gone = memory.apply(&deleted);
     assert!(gone.len() == 2 && gone.iter().all(|it| it.str("status") == Some("entered-in-error")));
     assert!(gone.iter().all(|it| it.get("valueQuantity").is_some()), "the value stays");
+    let told = Memory::transaction(&deleted, &gone);
+    assert_eq!(told.list("entry")[0].at(&["request", "method"]).and_then(Json::as_str), Some("PUT"));
     assert_eq!(memory.apply(&first), [], "a late copy");
     assert_eq!(memory.apply(&deleted), [], "the deletion again");
 }
