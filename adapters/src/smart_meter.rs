@@ -105,8 +105,7 @@ fn receive(bytes: &[u8]) -> Result<Delivery, Refusal> {
 
 fn readings(json: &Json) -> Option<&[Json]> {
     match (json, json.get("readings")) {
-        (_, Some(Json::Array(readings))) => Some(readings),
-        (Json::Array(readings), None) => Some(readings),
+        (_, Some(Json::Array(readings))) | (Json::Array(readings), None) => Some(readings),
         (Json::Object(_), None) if json.get("reading_id").is_some() => Some(std::slice::from_ref(json)),
         _ => None,
     }

@@ -48,16 +48,16 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             receive: |bytes| json(bytes).map(|_| Delivery::default()),
             map: |_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
         },
-        shape("catalogue", "a manufacturer and its products", &[], catalogue::PRODUCTS),
-        shape("devices", "an organisation with its nodes and pods", &[], catalogue::DEVICES),
-        shape("patient", "a patient and the pod on them", &[], catalogue::PATIENT),
+        shape("catalogue", "a manufacturer and its products", &[], &catalogue::PRODUCTS),
+        shape("devices", "an organisation with its nodes and pods", &[], &catalogue::DEVICES),
+        shape("patient", "a patient and the pod on them", &[], &catalogue::PATIENT),
         shape(
             "alert",
             "an alert, raised or resolved",
             &["/health-data/smartz", "/health-data/smartz/alerts"],
-            events::ALERT,
+            &events::ALERT,
         ),
-        shape("status", "a status of a pod", &["/health-data/smartz", "/health-data/smartz/statuses"], events::STATUS),
+        shape("status", "a status of a pod", &["/health-data/smartz", "/health-data/smartz/statuses"], &events::STATUS),
     ],
     device_kind: |_| "pod",
 };
@@ -72,7 +72,7 @@ struct Kind {
     map: fn(&[u8], &Context<'_>) -> Mapping,
 }
 
-const fn shape(name: &'static str, about: &'static str, routes: &'static [&'static str], kind: Kind) -> Shape {
+const fn shape(name: &'static str, about: &'static str, routes: &'static [&'static str], kind: &Kind) -> Shape {
     Shape { name, about, answers: 200, routes, recognises: kind.recognises, receive: kind.receive, map: kind.map }
 }
 

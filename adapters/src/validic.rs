@@ -163,9 +163,8 @@ fn map_records(bytes: &[u8], context: &Context<'_>) -> Mapping {
 fn records(json: &Json) -> Option<&[Json]> {
     match json.get("data") {
         Some(Json::Array(records)) => Some(records),
-        Some(_) => None,
         None if json.get("metrics").is_some() => Some(std::slice::from_ref(json)),
-        None => None,
+        Some(_) | None => None,
     }
 }
 

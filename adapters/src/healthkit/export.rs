@@ -95,7 +95,7 @@ impl<R: BufRead> Samples<R> {
             }
             if self.depth == 2 {
                 let level = self.depth;
-                let sample = self.whole(element, level)?;
+                let sample = self.whole(&element, level)?;
                 if let Some(sample) = sample {
                     return Ok(Some(sample));
                 }
@@ -104,8 +104,8 @@ impl<R: BufRead> Samples<R> {
     }
 
     /// The rest of an element whose start was read; nothing if it is no sample.
-    fn whole(&mut self, element: Element, level: usize) -> Result<Option<Json>, ExportError> {
-        let mut sample = started(&element);
+    fn whole(&mut self, element: &Element, level: usize) -> Result<Option<Json>, ExportError> {
+        let mut sample = started(element);
         let mut metadata = Object::new();
         let (mut objects, mut statistics) = (Vec::new(), Vec::new());
         while self.depth >= level {
@@ -122,10 +122,11 @@ impl<R: BufRead> Samples<R> {
                 }
                 "Record" => {
                     let level = self.depth;
-                    objects.extend(self.whole(inner, level)?);
+                    objects.extend(self.whole(&inner, level)?);
                 }
                 "WorkoutStatistics" => {
-                    statistics.push(Json::from(inner.object(&["type", "sum", "average", "minimum", "maximum", "unit"])))
+                    statistics
+                        .push(Json::from(inner.object(&["type", "sum", "average", "minimum", "maximum", "unit"])));
                 }
                 _ => {}
             }

@@ -76,8 +76,7 @@ pub(super) fn identity(sample: &Json) -> String {
         return own.to_owned();
     }
     let text = |name: &str| match sample.get(name) {
-        Some(Json::String(text)) => text.to_string(),
-        Some(Json::Number(text)) => text.to_string(),
+        Some(Json::String(text) | Json::Number(text)) => text.to_string(),
         _ => String::new(),
     };
     let parts = ["type", "sourceName", "startDate", "endDate", "creationDate", "value", "unit"].map(text);

@@ -86,14 +86,14 @@ pub(super) fn all() -> &'static BTreeMap<String, Type> {
 fn read(row: Row<'_>, entry: &mut Type) {
     let notes = Notes(row.get("notes"));
     if entry.identifier.is_empty() {
-        entry.identifier = row.get("identifier").to_owned();
-        entry.kind = row.get("kind").to_owned();
-        entry.unit = row.get("unit").to_owned();
-        entry.ucum = row.get("ucum_code").to_owned();
-        entry.category = row.get("category").to_owned();
+        row.get("identifier").clone_into(&mut entry.identifier);
+        row.get("kind").clone_into(&mut entry.kind);
+        row.get("unit").clone_into(&mut entry.unit);
+        row.get("ucum_code").clone_into(&mut entry.ucum);
+        row.get("category").clone_into(&mut entry.category);
         entry.fraction = row.get("notes").contains("scale=x100");
-        entry.values = notes.get("value_type").split(' ').next().unwrap_or_default().to_owned();
-        entry.text = row.get("display").to_owned();
+        notes.get("value_type").split(' ').next().unwrap_or_default().clone_into(&mut entry.values);
+        row.get("display").clone_into(&mut entry.text);
     }
     let profile = notes.get("profile").strip_prefix("http://hl7.org/fhir/StructureDefinition/");
     if let Some(profile) = profile.filter(|_| entry.profile.is_none()) {
@@ -119,7 +119,7 @@ fn read(row: Row<'_>, entry: &mut Type) {
         entry.codings.push((when, coding));
     }
     if is_source {
-        entry.text = display.to_owned();
+        display.clone_into(&mut entry.text);
     }
 }
 

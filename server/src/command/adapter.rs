@@ -1,5 +1,6 @@
 //! `tributary adapter`: what there are adapters for, and what a message becomes, without a server or a database.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,7 @@ pub enum Action {
         /// Which of the vendor's shapes it is in; else it is recognised.
         #[arg(long)]
         shape: Option<String>,
-        /// JSON: namespace, clock, endpoint, query, device_assignments, session_patient, uid, organisation, fields, preload.
+        /// What the message alone does not say, as JSON: see the page on writing an adapter.
         #[arg(long, value_name = "FILE")]
         context: Option<PathBuf>,
     },
@@ -95,8 +96,8 @@ impl Told {
 
     fn shape(&self, adapter: &Adapter, named: Option<&str>, body: &[u8]) -> Result<&'static Shape, CommandError> {
         if let Some(name) = named {
-            let names: Vec<&str> = adapter.shapes.iter().map(|shape| shape.name).collect();
-            let unknown = || CommandError::usage(format!("there is no shape {name}; there is {}", names.join(", ")));
+            let known: Vec<&str> = adapter.shapes.iter().map(|shape| shape.name).collect();
+            let unknown = || CommandError::usage(format!("there is no shape {name}; there is {}", known.join(", ")));
             return adapter.shape(name).ok_or_else(unknown);
         }
         let path = self.text("endpoint").and_then(|endpoint| endpoint.strip_prefix("POST "));
@@ -198,8 +199,10 @@ fn answer(
     }
     made.insert("issues", fhir::outcome::outcome(issues));
     // A server draws its receipts; here the same message has the same one.
-    let digest = Sha256::digest(body);
-    let receipt: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    let receipt = Sha256::digest(body).iter().take(12).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     let one = || fhir::object! { "_id": receipt.as_str() };
     let response = delivery.items.map_or_else(one, |count| Json::Array((0..count).map(|_| one()).collect()));
     made.insert("vendor_response", response);
