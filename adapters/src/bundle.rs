@@ -12,6 +12,8 @@ pub(crate) struct Source<'a> {
     pub(crate) namespace: &'a str,
     /// Vendor id as used in those names.
     pub(crate) vendor: &'a str,
+    /// What sort of record it is, with a slash behind it, where the vendor has several; else empty.
+    pub(crate) of: &'a str,
     /// The vendor's id of the message.
     pub(crate) record: &'a str,
 }
@@ -34,7 +36,7 @@ impl Source<'_> {
 
     /// `meta.source` of everything made from this message.
     pub(crate) fn uri(&self) -> String {
-        format!("{}/{}#{}", self.namespace, self.vendor, self.record)
+        format!("{}/{}#{}{}", self.namespace, self.vendor, self.of, self.record)
     }
 }
 
@@ -73,8 +75,13 @@ pub(crate) fn full_url(system: &str, value: &str) -> String {
     format!("urn:uuid:{}", Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{system}|{value}").as_bytes()))
 }
 
+/// A reference to the only resource of a type with an identifier, wherever it is.
+pub(crate) fn conditional(resource_type: &str, system: &str, value: &str) -> String {
+    format!("{resource_type}?identifier={}|{}", encoded(system), encoded(value))
+}
+
 /// Search criteria for an identifier: FHIR's separators escaped, then percent-encoded.
-fn criteria(system: &str, value: &str) -> String {
+pub(crate) fn criteria(system: &str, value: &str) -> String {
     format!("identifier={}%7C{}", encoded(system), encoded(value))
 }
 

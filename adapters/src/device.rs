@@ -7,6 +7,8 @@ use crate::bundle::{self, Source};
 /// A device as a message describes it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Device {
+    /// Kind of identifier that `id` is; `device-id` if it is empty.
+    pub(crate) kind: String,
     /// Vendor's id of the device; empty if it has none.
     pub(crate) id: String,
     /// Serial number; the key where there is no id.
@@ -134,7 +136,8 @@ pub(crate) fn entry(device: &Device, parent: Option<&str>, source: &Source<'_>) 
     let serial_system = source.identifier_system("serial-number");
     let mut identifiers = Vec::new();
     if !device.id.is_empty() {
-        identifiers.push((source.identifier_system("device-id"), device.id.clone(), None));
+        let kind = if device.kind.is_empty() { "device-id" } else { device.kind.as_str() };
+        identifiers.push((source.identifier_system(kind), device.id.clone(), None));
     }
     if let Some(serial) = &device.serial {
         identifiers.push((serial_system, serial.clone(), Some(serial_number_type())));
@@ -188,7 +191,7 @@ fn serial_number_type() -> Json {
 }
 
 /// 15 digits; the check digit is not tested, since vendors' own examples fail it.
-fn is_imei(text: &str) -> bool {
+pub(crate) fn is_imei(text: &str) -> bool {
     text.len() == 15 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

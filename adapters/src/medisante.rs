@@ -1,8 +1,9 @@
-//! Medisanté: readings of cellular blood pressure monitors, scales, meters and gateways, pushed to a webhook as JSON.
+//! Medisanté: readings of cellular blood pressure monitors, scales, meters and gateways, pushed to a webhook.
 //!
 //! The vendor's word for a delivery is `metadata.correlationId`. What each measurement becomes is in
 //! `mappings/medisante-measurements.csv`; [`message`] reads the body, [`measurement`] applies the table, [`ecg`] is
-//! what does not fit into a table.
+//! what does not fit into a table. FHIR bodies are taken over by [`crate::external`]; the vendor's own XML is kept until
+//! its schema is known.
 
 mod ecg;
 mod measurement;
@@ -12,20 +13,61 @@ use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
 use crate::bundle::{self, Source};
-use crate::observation::{self, Circumstances};
+use crate::external;
+use crate::observation::{self, Circumstances, Effective, Write};
 use crate::time::Moment;
-use crate::{Adapter, Authentication, Context, Delivery, Mapping, Refusal, Unassigned, device, error, warning};
+use crate::{
+    Adapter, Authentication, Context, Delivery, Mapping, Publication, Refusal, Shape, device, error, first_byte, json,
+    quarantined, warning,
+};
 use message::Message;
 
 /// The adapter.
 pub(crate) static ADAPTER: Adapter = Adapter {
     vendor: VENDOR,
-    routes: &["/health-data/medisante", "/health-data/medisante/medisantestandard-json"],
+    name: "Medisanté",
+    version: "2",
     authentication: Authentication::ApiKey { header: "x-api-key" },
     // Readings are a kilobyte; an ECG report is a PDF inside the message.
     max_bytes: 10 << 20,
-    receive,
-    map,
+    shapes: &[
+        Shape {
+            name: "medisantestandard-json",
+            about: "the vendor's own JSON: metadata, device, measurements",
+            answers: 200,
+            routes: &["/health-data/medisante", "/health-data/medisante/medisantestandard-json"],
+            recognises: |bytes| json(bytes).is_ok_and(|json| json.get("resourceType").is_none()),
+            receive,
+            map,
+        },
+        Shape {
+            name: "fhir-json",
+            about: "a FHIR R4 resource or Bundle as JSON",
+            answers: 200,
+            routes: &["/health-data/medisante", "/health-data/medisante/fhir-json"],
+            recognises: |bytes| json(bytes).is_ok_and(|json| json.get("resourceType").is_some()),
+            receive: |bytes| external::receive(&json(bytes)?),
+            map: |bytes, context| fhir_body(json(bytes), context),
+        },
+        Shape {
+            name: "fhir-xml",
+            about: "a FHIR R4 resource or Bundle as XML",
+            answers: 200,
+            routes: &["/health-data/medisante", "/health-data/medisante/fhir-xml"],
+            recognises: |bytes| first_byte(bytes) == Some(b'<') && external::xml(bytes).is_ok(),
+            receive: |bytes| external::receive(&external::xml(bytes)?),
+            map: |bytes, context| fhir_body(external::xml(bytes), context),
+        },
+        Shape {
+            name: "medisantestandard-xml",
+            about: "the vendor's own XML: kept as it is until its schema is known",
+            answers: 200,
+            routes: &["/health-data/medisante", "/health-data/medisante/medisantestandard-xml"],
+            recognises: |bytes| first_byte(bytes) == Some(b'<'),
+            receive: |bytes| external::well_formed(bytes).map(|()| Delivery::default()),
+            map: |_, _| Mapping::Quarantine { issues: vec![unknown_xml()] },
+        },
+    ],
     device_kind,
 };
 
@@ -35,24 +77,32 @@ const VENDOR: &str = "medisante";
 const ALLOWED_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 
 fn receive(bytes: &[u8]) -> Result<Delivery, Refusal> {
-    let json = parse(bytes)?;
+    let json = json(bytes)?;
     let message = Message::read(&json).map_err(Refusal::Unprocessable)?;
-    Ok(Delivery { id: message.correlation_id.to_owned(), devices: message.device_keys() })
+    Ok(Delivery { id: Some(message.correlation_id.to_owned()), devices: message.device_keys(), items: None })
 }
 
 fn map(bytes: &[u8], context: &Context<'_>) -> Mapping {
-    let read = parse(bytes).map_err(|refusal| match refusal {
-        Refusal::Malformed(issue) => vec![issue],
-        Refusal::Unprocessable(issues) => issues,
-    });
-    let mapped = match &read {
-        Ok(json) => Message::read(json).and_then(|message| publish(&message, context)),
-        Err(issues) => Err(issues.clone()),
+    let read = match json(bytes) {
+        Ok(json) => json,
+        Err(refusal) => return quarantined(refusal),
     };
-    match mapped {
-        Ok((bundle, issues)) => Mapping::Publish { bundle, issues },
+    match Message::read(&read).and_then(|message| publish(&message, context)) {
+        Ok((bundle, issues)) => Mapping::Publish(Publication::of(bundle, issues)),
         Err(issues) => Mapping::Quarantine { issues },
     }
+}
+
+fn fhir_body(body: Result<Json, Refusal>, context: &Context<'_>) -> Mapping {
+    match body {
+        Ok(body) => external::map(&body, VENDOR, device_kind, context),
+        Err(refusal) => quarantined(refusal),
+    }
+}
+
+fn unknown_xml() -> Issue {
+    let text = "The schema of Medisanté's own XML is not known yet; raw data kept";
+    Issue::warning(IssueCode::NotSupported, text)
 }
 
 /// `Manufacturer:Model:Serial` is the vendor's id; models that send none are known by the serial number.
@@ -60,16 +110,10 @@ fn device_kind(identifier: &str) -> &'static str {
     if identifier.contains(':') { "device-id" } else { "serial-number" }
 }
 
-fn parse(bytes: &[u8]) -> Result<Json, Refusal> {
-    Json::parse(bytes).map_err(|cause| {
-        Refusal::Malformed(Issue::error(IssueCode::Invalid, format!("Body is not well formed JSON: {cause}")))
-    })
-}
-
 fn publish(message: &Message<'_>, context: &Context<'_>) -> Result<(Json, Vec<Issue>), Vec<Issue>> {
     let moment = moment(message)?;
     let patient = patient(message, moment, context)?;
-    let source = Source { namespace: context.namespace, vendor: VENDOR, record: message.correlation_id };
+    let source = Source { namespace: context.namespace, vendor: VENDOR, of: "", record: message.correlation_id };
     let mut issues = message.warnings.clone();
     if moment.micros > context.now + ALLOWED_SKEW_MICROS {
         let text = format!("{} is in the future; the clock of the device may be wrong", moment.text);
@@ -79,10 +123,13 @@ fn publish(message: &Message<'_>, context: &Context<'_>) -> Result<(Json, Vec<Is
     let (measured_by, mut entries) = devices(message, &source)?;
     let around = Circumstances {
         source,
-        patient,
-        effective: &moment.text,
+        subject: format!("Patient/{patient}"),
+        effective: Effective::At(&moment.text),
         issued: message.received.as_deref(),
-        device: &measured_by,
+        device: Some(&measured_by),
+        kind: "measurement",
+        also: &[],
+        write: Write::Once,
     };
     let before = entries.len();
     for reading in measurement::readings(message, &around.source, &mut issues)? {
@@ -108,17 +155,8 @@ fn moment<'a>(message: &'a Message<'_>) -> Result<&'a Moment, Vec<Issue>> {
 fn patient<'a>(message: &Message<'_>, moment: &Moment, context: &'a Context<'_>) -> Result<&'a str, Vec<Issue>> {
     let devices = message.device_keys();
     let name = devices.first().map_or("without id and serial number", String::as_str);
-    context.patient(&devices, moment.micros).map_err(|unassigned| {
-        let (who, code) = match unassigned {
-            Unassigned::None => ("No patient is", IssueCode::NotFound),
-            Unassigned::Many => ("More than one patient is", IssueCode::MultipleMatches),
-        };
-        vec![warning(
-            code,
-            format!("{who} assigned to device {name} at {}; raw data kept", moment.text),
-            "Bundle.entry",
-        )]
-    })
+    let unassigned = context.patient(&devices, moment.micros);
+    unassigned.map_err(|unassigned| vec![unassigned.issue(name, &moment.text, "Bundle.entry")])
 }
 
 /// `fullUrl` of the device that measured, and the entries of it and its gateway.

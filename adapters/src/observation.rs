@@ -11,14 +11,50 @@ use crate::table;
 pub(crate) struct Circumstances<'a> {
     /// The message.
     pub(crate) source: Source<'a>,
-    /// Logical id of the patient.
-    pub(crate) patient: &'a str,
+    /// Reference of the patient.
+    pub(crate) subject: String,
     /// When it was measured.
-    pub(crate) effective: &'a str,
+    pub(crate) effective: Effective<'a>,
     /// When the vendor received it.
     pub(crate) issued: Option<&'a str>,
-    /// `fullUrl` of the Device that measured.
-    pub(crate) device: &'a str,
+    /// Reference of the Device that measured.
+    pub(crate) device: Option<&'a str>,
+    /// Kind of identifier that names a part of the message.
+    pub(crate) kind: &'static str,
+    /// Further identifiers that all parts share.
+    pub(crate) also: &'a [Json],
+    /// Whether a part is written once or may change.
+    pub(crate) write: Write,
+}
+
+/// A moment or a period, as FHIR writes them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Effective<'a> {
+    /// At this moment.
+    At(&'a str),
+    /// From the first to the second.
+    Between(&'a str, &'a str),
+}
+
+/// How an Observation is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// An event that never changes: created unless it exists.
+    Once,
+    /// Something that the vendor may correct: created or updated.
+    State,
+}
+
+impl Effective<'_> {
+    /// Sets `effectiveDateTime` or `effectivePeriod`.
+    pub(crate) fn insert(self, resource: &mut Object) {
+        match self {
+            Effective::At(moment) => resource.insert("effectiveDateTime", moment),
+            Effective::Between(start, end) => {
+                resource.insert("effectivePeriod", fhir::object! { "start": start, "end": end });
+            }
+        }
+    }
 }
 
 impl Circumstances<'_> {
@@ -35,21 +71,25 @@ impl Circumstances<'_> {
         head
     }
 
-    /// The identifier of a part of the message: system, value, element.
+    /// The identifiers of a part of the message: system and value of the first, and the element.
     pub(crate) fn identifier(&self, suffix: &str) -> (String, String, Json) {
-        let system = self.source.identifier_system("measurement");
-        let value = format!("{}:{suffix}", self.source.record);
-        let element = fhir::array![fhir::object! { "system": system.clone(), "value": value.clone() }];
-        (system, value, element)
+        let system = self.source.identifier_system(self.kind);
+        let value = match suffix {
+            "" => self.source.record.to_owned(),
+            suffix => format!("{}:{suffix}", self.source.record),
+        };
+        let mut items = vec![fhir::object! { "system": system.clone(), "value": value.clone() }];
+        items.extend_from_slice(self.also);
+        (system, value, Json::Array(items))
     }
 
     /// The patient as a reference.
     pub(crate) fn subject(&self) -> Json {
-        fhir::object! { "reference": format!("Patient/{}", self.patient) }
+        fhir::object! { "reference": self.subject.as_str() }
     }
 }
 
-/// The entry that creates the Observation of a reading, once.
+/// The entry that writes the Observation of a reading.
 pub(crate) fn entry(reading: &Reading, around: &Circumstances<'_>, preliminary: bool) -> Json {
     let (system, value, identifier) = around.identifier(&reading.suffix);
     let mut observation = around.head("Observation", reading.profile.as_deref());
@@ -62,7 +102,7 @@ pub(crate) fn entry(reading: &Reading, around: &Circumstances<'_>, preliminary: 
         .insert("category", fhir::array![fhir::object! { "coding": fhir::array![table::category(&reading.category)] }]);
     observation.insert("code", concept(&reading.concept.codings, reading.concept.text.as_deref()));
     observation.insert("subject", around.subject());
-    observation.insert("effectiveDateTime", around.effective);
+    around.effective.insert(&mut observation);
     if let Some(issued) = around.issued {
         observation.insert("issued", issued);
     }
@@ -70,12 +110,27 @@ pub(crate) fn entry(reading: &Reading, around: &Circumstances<'_>, preliminary: 
     if let Some(value) = &reading.value {
         insert_value(value, &mut observation);
     }
-    observation.insert("device", fhir::object! { "reference": around.device });
+    if let Some(interpretation) = &reading.interpretation {
+        observation.insert("interpretation", fhir::array![interpretation.clone()]);
+    }
+    if let Some(method) = reading.method {
+        observation.insert("method", fhir::object! { "text": method });
+    }
+    if let Some(device) = around.device {
+        observation.insert("device", fhir::object! { "reference": device });
+    }
+    if !reading.members.is_empty() {
+        let members = reading.members.iter().map(|url| fhir::object! { "reference": url.as_str() });
+        observation.insert("hasMember", members.collect::<Vec<_>>());
+    }
     if !reading.components.is_empty() {
         let components: Vec<Json> = reading.components.iter().map(|part| component(part, &around.source)).collect();
         observation.insert("component", components);
     }
-    bundle::post("Observation", &system, &value, observation.into())
+    match around.write {
+        Write::Once => bundle::post("Observation", &system, &value, observation.into()),
+        Write::State => bundle::put("Observation", &system, &value, observation.into()),
+    }
 }
 
 fn component(part: &Component, source: &Source<'_>) -> Json {
@@ -102,6 +157,7 @@ fn insert_value(value: &Value, target: &mut Object) {
         Value::Quantity(quantity) => target.insert("valueQuantity", quantity_element(quantity)),
         Value::Boolean(value) => target.insert("valueBoolean", *value),
         Value::Text(text) => target.insert("valueString", text.as_str()),
+        Value::Concept(concept) => target.insert("valueCodeableConcept", concept.clone()),
         Value::Sampled(data) => target.insert("valueSampledData", data.clone()),
         Value::Unknown => target.insert("dataAbsentReason", absent("unknown", "Unknown")),
     }

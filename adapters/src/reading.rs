@@ -7,9 +7,9 @@ use fhir::outcome::{Issue, IssueCode};
 use crate::{table, warning};
 
 /// What was measured, on whom, when and with what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
-    /// What follows the message id in the identifier: `pulse`.
+    /// What follows the message id in the identifier: `pulse`; empty if the message is this one reading.
     pub(crate) suffix: String,
     /// Category code: `vital-signs`.
     pub(crate) category: String,
@@ -23,6 +23,12 @@ pub(crate) struct Reading {
     pub(crate) in_range: Option<bool>,
     /// Parts of it.
     pub(crate) components: Vec<Component>,
+    /// How it was taken, in words.
+    pub(crate) method: Option<&'static str>,
+    /// What the meter itself says of the value, such as that it is off its scale.
+    pub(crate) interpretation: Option<Json>,
+    /// `fullUrl`s of the Observations that it consists of.
+    pub(crate) members: Vec<String>,
 }
 
 /// One part of a reading.
@@ -37,7 +43,7 @@ pub(crate) struct Component {
 }
 
 /// Codings of one meaning, and its name for people.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Concept {
     /// Codings, the one a profile asks for first.
     pub(crate) codings: Vec<Json>,
@@ -54,6 +60,8 @@ pub(crate) enum Value {
     Boolean(bool),
     /// The vendor's own word.
     Text(String),
+    /// A code: a `CodeableConcept`.
+    Concept(Json),
     /// A wave, as FHIR `SampledData`.
     Sampled(Json),
     /// Not measured.

@@ -41,6 +41,24 @@ pub(crate) fn moment(text: &str, zone: Option<&str>) -> Result<Moment, Unclear> 
     Ok(Moment { text: format!("{local}{offset}"), micros: timestamp.as_microsecond() })
 }
 
+/// The same moment as clocks showed it at an offset from UTC; unchanged if the offset is no whole minute or too large.
+pub(crate) fn at_offset(moment: &Moment, seconds: i64) -> Moment {
+    let Some(offset) = i32::try_from(seconds).ok().filter(|it| it % 60 == 0 && it.abs() <= 14 * 3600) else {
+        return moment.clone();
+    };
+    let shown = Offset::from_seconds(offset).ok().and_then(|offset| {
+        Some(jiff::Timestamp::from_microsecond(moment.micros).ok()?.to_zoned(TimeZone::fixed(offset)))
+    });
+    let Some(shown) = shown else { return moment.clone() };
+    let fraction = moment.text.find('.').map_or("", |point| {
+        let digits = &moment.text[point..];
+        let end = digits[1..].find(|digit: char| !digit.is_ascii_digit()).map_or(digits.len(), |end| end + 1);
+        &digits[..end]
+    });
+    let text = format!("{}{fraction}{}", shown.strftime("%Y-%m-%dT%H:%M:%S"), offset_text(offset));
+    Moment { text, micros: moment.micros }
+}
+
 /// Date and time with `T`, and the offset as `Z` or `+hh:mm`.
 fn split(text: &str) -> Option<(String, Option<String>)> {
     let (date, rest) = (text.get(..10)?, text.get(11..)?);
@@ -94,11 +112,15 @@ fn offset_in(zone: &str, datetime: civil::DateTime) -> Result<String, Unclear> {
         jiff::tz::AmbiguousOffset::Unambiguous { offset } => offset.seconds(),
         _ => return Err(Unclear::NoOffset),
     };
-    if offset == 0 {
-        return Ok("Z".to_owned());
+    Ok(offset_text(offset))
+}
+
+fn offset_text(seconds: i32) -> String {
+    if seconds == 0 {
+        return "Z".to_owned();
     }
-    let sign = if offset < 0 { '-' } else { '+' };
-    Ok(format!("{sign}{:02}:{:02}", offset.abs() / 3600, offset.abs() % 3600 / 60))
+    let sign = if seconds < 0 { '-' } else { '+' };
+    format!("{sign}{:02}:{:02}", seconds.abs() / 3600, seconds.abs() % 3600 / 60)
 }
 
 #[cfg(test)]
@@ -150,6 +172,15 @@ mod tests {
         ] {
             assert_eq!(text(bad, None), Err(Unclear::Unreadable), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_separate_offset_shows_the_local_time() {
+        let shown = |seconds| at_offset(&moment("2024-05-10T00:20:04.858Z", None).expect("a moment"), seconds).text;
+        assert_eq!(shown(-14400), "2024-05-09T20:20:04.858-04:00");
+        assert_eq!(shown(19800), "2024-05-10T05:50:04.858+05:30");
+        assert_eq!(shown(0), "2024-05-10T00:20:04.858Z");
+        assert_eq!(shown(90), "2024-05-10T00:20:04.858Z", "no whole minute");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::config::{Config, SettingSource};
 use crate::logging;
 
+pub mod adapter;
 pub mod client;
 pub mod config;
 pub mod demo;
@@ -76,6 +77,8 @@ pub enum Command {
     Inbox(inbox::Args),
     /// Manage the vendors that may deliver, and their keys.
     Vendor(vendor::Args),
+    /// Say what vendors' messages become, without a server.
+    Adapter(adapter::Args),
     /// Evaluate a FHIRPath expression on a file.
     Fhirpath(fhirpath::Args),
     /// Check and convert units of measure.
@@ -126,6 +129,7 @@ pub async fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Pair(args) => pair::run(args, config).await,
         Command::Inbox(args) => inbox::run(args, config).await,
         Command::Vendor(args) => vendor::run(args, config).await,
+        Command::Adapter(args) => adapter::run(args, config).await,
         Command::Fhirpath(args) => fhirpath::run(args, config).await,
         Command::Ucum(args) => ucum::run(args, config).await,
     }

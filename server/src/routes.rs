@@ -154,7 +154,7 @@ routes! {
         GET  "/R4-patient-api/single/{type}" => qsmartcare::single, "one resource, as QSmartCare's clients ask";
         GET  "/R4-patient-api/multiple/api/{type}" => qsmartcare::multiple, "many resources, as QSmartCare's clients ask";
         POST "/oauth/revoke" => oauth::revoke::post, "end of a token";
-        POST "/health-data/{delivery:.*}" => devices::webhook::handler, "a vendor's message; API key";
+        POST "/health-data/{delivery:.*}" => devices::webhook::handler, "a vendor's message; API key or access token";
         POST "/devices/assign" => devices::pairing::assign, "a device gets a patient";
         POST "/devices/{id}/unassign" => devices::pairing::unassign, "a device leaves a patient";
     }

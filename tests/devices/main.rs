@@ -10,6 +10,7 @@ use tests::{Client, TestServer};
 
 mod ingest;
 mod pairing;
+mod vendors;
 mod webhook;
 
 /// The device of the first sample, and of most others.
@@ -99,7 +100,11 @@ pub fn assert_says(expected: &Json, actual: &Json, path: &str) {
             }
         }
         (Json::String(wanted), Json::String(found)) if wanted.starts_with("urn:uuid:") => {
-            assert!(found.starts_with("Device/"), "{path}: {found}");
+            assert!(found.contains('/') && !found.contains(':'), "{path}: {found}");
+        }
+        (Json::String(wanted), Json::String(found)) if wanted.contains("?identifier=") => {
+            let resource_type = wanted.split('?').next().unwrap_or_default();
+            assert!(found.starts_with(&format!("{resource_type}/")), "{path}: {found}");
         }
         _ => assert_eq!(expected, actual, "{path}"),
     }

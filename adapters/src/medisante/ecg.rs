@@ -93,7 +93,7 @@ pub(super) fn report(message: &Message<'_>, around: &Circumstances<'_>) -> Optio
     let code = table::coding("http://loinc.org", "11524-6");
     report.insert("code", fhir::object! { "coding": fhir::array![code], "text": "ECG report" });
     report.insert("subject", around.subject());
-    report.insert("effectiveDateTime", around.effective);
+    around.effective.insert(&mut report);
     if let Some(issued) = around.issued {
         report.insert("issued", issued);
     }
@@ -124,11 +124,9 @@ pub(super) fn waveform(
     Some(Reading {
         suffix: row.get("suffix").to_owned(),
         category: row.get("category").to_owned(),
-        profile: None,
         concept: measurement::concept(row, source),
-        value: None,
-        in_range: None,
         components: components.collect(),
+        ..Reading::default()
     })
 }
 

@@ -124,9 +124,8 @@ fn panel(rows: &[Row<'_>], message: &Message<'_>, source: &Source<'_>, issues: &
         category: head.get("category").to_owned(),
         profile,
         concept: concept(*head, source),
-        value: None,
-        in_range: None,
         components,
+        ..Reading::default()
     })
 }
 
@@ -141,7 +140,7 @@ fn single(rows: &[Row<'_>], measure: &Measure<'_>, source: &Source<'_>, issues: 
         concept: concept(row, source),
         value: Some(Value::Quantity(quantity)),
         in_range: measure.in_range,
-        components: Vec::new(),
+        ..Reading::default()
     }
 }
 
@@ -153,7 +152,6 @@ fn unknown(measure: &Measure<'_>, source: &Source<'_>, issues: &mut Vec<Issue>) 
     Reading {
         suffix: kebab(measure.key),
         category: "exam".to_owned(),
-        profile: None,
         concept: Concept {
             codings: vec![vendor_coding(measure.key, None, "measurement", source)],
             text: Some(measure.key.to_owned()),
@@ -164,7 +162,7 @@ fn unknown(measure: &Measure<'_>, source: &Source<'_>, issues: &mut Vec<Issue>) 
             ucum: None,
         })),
         in_range: measure.in_range,
-        components: Vec::new(),
+        ..Reading::default()
     }
 }
 

@@ -147,6 +147,7 @@ fn described(device: &Json) -> Device {
     let text = |name| device.str(name).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let version = device.at(&["additionalAttributes", "deviceVer"]).and_then(Json::as_str);
     Device {
+        kind: String::new(),
         id: text("id").unwrap_or_default(),
         serial: text("serialNumber"),
         imei: text("IMEI"),

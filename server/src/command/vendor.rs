@@ -120,8 +120,10 @@ async fn list(app: &App, json: bool) -> Result<(), CommandError> {
         return Ok(());
     }
     for adapter in adapters::ADAPTERS {
-        for route in adapter.routes {
-            println!("{}  POST {}{route}", adapter.vendor, app.config.base_url);
+        for shape in adapter.shapes {
+            for route in shape.routes {
+                println!("{}  POST {}{route}  {}", adapter.vendor, app.config.base_url, shape.name);
+            }
         }
         for sender in senders.iter().filter(|sender| sender.vendor == adapter.vendor) {
             let state = sender

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use adapters::{Adapter, Assignment, Context, Mapping, Refusal};
+use adapters::{Adapter, Assignment, Context, Mapping, Publication, Shape};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
@@ -123,17 +123,15 @@ async fn apply(app: &App, message: &Message, body: &[u8]) -> Result<(), StoreErr
         let issue = Issue::error(IssueCode::NotSupported, format!("there is no adapter for {}", message.vendor));
         return settle(app, message, (State::Quarantined, Vec::new(), vec![issue]), None).await;
     };
-    let devices = match (adapter.receive)(body) {
+    let shape = adapter.shape(&message.origin.shape).unwrap_or_else(|| adapter.shape_of(body));
+    let devices = match (shape.receive)(body) {
         Ok(delivery) => delivery.devices,
-        Err(Refusal::Malformed(issue)) => {
-            return settle(app, message, (State::Dead, Vec::new(), vec![issue]), None).await;
-        }
-        Err(Refusal::Unprocessable(issues)) => {
-            return settle(app, message, (State::Dead, Vec::new(), issues), None).await;
+        Err(refusal) => {
+            return settle(app, message, (State::Dead, Vec::new(), refusal.issues().to_vec()), None).await;
         }
     };
     let pairings = pairings::of_devices(&app.store, adapter.vendor, &devices).await?;
-    match publish(app, adapter, body, &pairings).await {
+    match publish(app, (adapter, shape), message, body, &pairings).await {
         Verdict::Settled(state, written, issues) => {
             tracing::info!(receipt = message.receipt, state = state.as_str(), written = written.len(), "applied");
             let known = (state == State::Quarantined).then_some((devices, pairings));
@@ -147,18 +145,34 @@ async fn apply(app: &App, message: &Message, body: &[u8]) -> Result<(), StoreErr
 }
 
 /// Maps and writes.
-async fn publish(app: &App, adapter: &Adapter, body: &[u8], pairings: &[Pairing]) -> Verdict {
+async fn publish(
+    app: &App,
+    (adapter, shape): (&Adapter, &Shape),
+    message: &Message,
+    body: &[u8],
+    pairings: &[Pairing],
+) -> Verdict {
     let assignments: Vec<Assignment> = pairings.iter().map(assignment).collect();
-    let context = Context { namespace: &app.config.adapter_namespace, now: app.clock.now(), assignments: &assignments };
-    let (mapped, issues) = match (adapter.map)(body, &context) {
-        Mapping::Publish { bundle, issues } => (bundle, issues),
+    let context = Context {
+        namespace: &app.config.adapter_namespace,
+        now: app.clock.now(),
+        assignments: &assignments,
+        session: message.origin.patient.as_deref(),
+        query: &message.origin.query,
+        ..Context::default()
+    };
+    let publication = match (shape.map)(body, &context) {
+        Mapping::Publish(publication) => publication,
         Mapping::Quarantine { issues } => return Verdict::Settled(State::Quarantined, Vec::new(), issues),
     };
+    let state = if publication.waits { State::Quarantined } else { State::Applied };
     let caller = Caller::server(adapter.vendor);
-    match write(app, &caller, mapped).await {
-        Ok(response) => Verdict::Settled(State::Applied, written(&response), issues),
+    match write(app, &caller, adapter, message, &publication).await {
+        Ok(response) => Verdict::Settled(state, written(&response), publication.issues),
         Err(error) => match error.kind() {
-            Kind::Conflict | Kind::PreconditionFailed | Kind::TooManyRequests | Kind::Internal | Kind::Unavailable => {
+            Kind::Conflict | Kind::PreconditionFailed | Kind::TooManyRequests | Kind::Internal | Kind::Unavailable
+                if !lacks_target(&error) =>
+            {
                 tracing::warn!(%error, "a message could not be applied now");
                 Verdict::TryAgain(error.issues().to_vec())
             }
@@ -167,9 +181,72 @@ async fn publish(app: &App, adapter: &Adapter, body: &[u8], pairings: &[Pairing]
     }
 }
 
-async fn write(app: &App, caller: &Caller, mapped: Json) -> Result<Json, Error> {
-    let settled = registry::settle(app, caller, mapped, registry::Change::default()).await?;
-    bundle::execute(app, caller, settled).await
+/// Whether what failed is a reference to something that is not there, or there more than once: trying again soon will
+/// not help.
+fn lacks_target(error: &Error) -> bool {
+    let missing = |issue: &Issue| matches!(issue.code, IssueCode::NotFound | IssueCode::MultipleMatches);
+    error.kind() == Kind::PreconditionFailed && !error.issues().is_empty() && error.issues().iter().all(missing)
+}
+
+async fn write(
+    app: &App,
+    caller: &Caller,
+    adapter: &Adapter,
+    message: &Message,
+    publication: &Publication,
+) -> Result<Json, Error> {
+    let mut settled =
+        registry::settle(app, caller, &publication.bundle, &publication.withdrawn, registry::Change::default()).await?;
+    let targets: Vec<Json> = settled.iter().filter_map(target).collect();
+    if targets.is_empty() {
+        return Ok(fhir::object! { "resourceType": "Bundle", "type": "transaction-response" });
+    }
+    settled.push(provenance(app, adapter, message, targets));
+    bundle::execute(app, caller, registry::transaction(settled)).await
+}
+
+/// What the Provenance of an entry points at.
+fn target(entry: &Json) -> Option<Json> {
+    let url = entry.get("request")?.str("url")?;
+    let stored = !url.contains('?') && url.contains('/');
+    let reference = if stored { url } else { entry.str("fullUrl")? };
+    Some(fhir::object! { "reference": reference })
+}
+
+/// Who made what a message is written as, and of which message. The receipt is its id: a message that is applied again
+/// after a crash has one Provenance. <https://hl7.org/fhir/R4/provenance.html>
+fn provenance(app: &App, adapter: &Adapter, message: &Message, targets: Vec<Json>) -> Json {
+    let now = jiff::Timestamp::from_microsecond(app.clock.now()).unwrap_or_default().to_string();
+    let namespace = &app.config.adapter_namespace;
+    let agent = |code: &str, display: &str, kind: &str, value: String, name: String| {
+        let system = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
+        let coding = fhir::object! { "system": system, "code": code, "display": display };
+        let identifier = fhir::object! { "system": format!("{namespace}/{kind}"), "value": value };
+        fhir::object! {
+            "type": fhir::object! { "coding": fhir::array![coding] },
+            "who": fhir::object! { "identifier": identifier, "display": name },
+        }
+    };
+    let version = format!("{} {}", adapter.vendor, adapter.version);
+    let raw = fhir::object! { "system": format!("{namespace}/receipt"), "value": message.receipt.as_str() };
+    let entity = fhir::object! { "role": "source", "what": fhir::object! { "identifier": raw } };
+    let resource = fhir::object! {
+        "resourceType": "Provenance",
+        "id": message.receipt.as_str(),
+        "target": targets,
+        "recorded": now,
+        "agent": fhir::array![
+            agent("author", "Author", "vendor", adapter.vendor.to_owned(), adapter.name.to_owned()),
+            agent("assembler", "Assembler", "adapter", version.clone(), format!("adapter {version}")),
+        ],
+        "entity": fhir::array![entity],
+    };
+    let url = format!("Provenance/{}", message.receipt);
+    fhir::object! {
+        "fullUrl": format!("{}/{url}", app.config.fhir_base()),
+        "resource": resource,
+        "request": fhir::object! { "method": "PUT", "url": url },
+    }
 }
 
 /// Gives a message its state. If it is quarantined but the pairings that it was mapped with are no longer what holds,

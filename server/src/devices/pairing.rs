@@ -188,8 +188,11 @@ async fn publish(
     let told = device::assignment(&app.config.adapter_namespace, &usage);
     let holder = format!("Patient/{}", pairing.patient);
     let change = Change { released_from: pairing.until.map(|_| holder.as_str()) };
-    let settled = registry::settle(app, caller, told, change).await?;
-    bundle::execute(app, caller, settled).await.map(drop)
+    let settled = registry::settle(app, caller, &told, &[], change).await?;
+    if settled.is_empty() {
+        return Ok(());
+    }
+    bundle::execute(app, caller, registry::transaction(settled)).await.map(drop)
 }
 
 /// Whoever pairs decides whose data a device makes: that takes the rights of the system level.

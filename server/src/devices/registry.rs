@@ -1,5 +1,6 @@
-//! Device resources that exist already: messages repeat their device each time, and only news about it are written.
+//! Resources that exist already: messages repeat what they told before, and only news are written.
 
+use adapters::{Withdrawal, state};
 use fhir::json::{Json, Object};
 use search::parse::{Options, parse};
 use store::Stored;
@@ -8,6 +9,9 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 
+/// Observations of one record at most.
+const MAX_WITHDRAWN: usize = 1000;
+
 /// What else is to be said about the devices of a Bundle.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Change<'a> {
@@ -15,67 +19,105 @@ pub(super) struct Change<'a> {
     pub(super) released_from: Option<&'a str>,
 }
 
-/// Replaces conditional writes of known devices by what is new about them, or by nothing, and rewrites references.
+/// Replaces conditional writes of known resources by what is new about them, or by nothing, adds what was taken back,
+/// and rewrites references.
 ///
 /// The version that was looked at goes along as `ifMatch`: if it has changed meanwhile, the Bundle fails as a whole and
 /// is tried again.
-pub(super) async fn settle(app: &App, caller: &Caller, bundle: Json, change: Change<'_>) -> Result<Json, Error> {
+pub(super) async fn settle(
+    app: &App,
+    caller: &Caller,
+    bundle: &Json,
+    withdrawn: &[Withdrawal],
+    change: Change<'_>,
+) -> Result<Vec<Json>, Error> {
     let mut entries = Vec::new();
     let mut known = Vec::new();
     for entry in bundle.list("entry") {
         let stored = match criteria(entry) {
-            Some(criteria) => find(app, caller, criteria).await?,
+            Some((resource_type, criteria)) => {
+                let mut found = find(app, caller, resource_type, criteria, 2).await?;
+                // Where there are several, the Bundle's own conditional write says so.
+                if found.len() == 1 { found.pop() } else { None }
+            }
             None => None,
         };
         let Some(stored) = stored else {
             entries.push(entry.clone());
             continue;
         };
-        let local = format!("Device/{}", stored.id);
+        let resource_type = entry.get("resource").and_then(|it| it.str("resourceType")).unwrap_or_default();
+        let local = format!("{resource_type}/{}", stored.id);
         known.push((entry.str("fullUrl").unwrap_or_default().to_owned(), local.clone()));
         if let Some(next) = next_version(&stored, entry, &known, change) {
-            entries.push(fhir::object! {
-                "fullUrl": format!("{}/{local}", app.config.fhir_base()),
-                "resource": next,
-                "request": fhir::object! {
-                    "method": "PUT",
-                    "url": local,
-                    "ifMatch": format!("W/\"{}\"", stored.version),
-                },
-            });
+            entries.push(update(app, &local, &stored, next));
+        }
+    }
+    for withdrawal in withdrawn {
+        for stored in find(app, caller, "Observation", &state::criteria(withdrawal), MAX_WITHDRAWN).await? {
+            let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
+            if let Some(next) = state::withdrawn(&body, withdrawal) {
+                entries.push(update(app, &format!("Observation/{}", stored.id), &stored, next));
+            }
         }
     }
     for entry in &mut entries {
         redirect(entry, &known);
     }
-    Ok(fhir::object! { "resourceType": "Bundle", "type": "transaction", "entry": entries })
+    Ok(entries)
 }
 
-/// The criteria of a conditional update of a device.
-fn criteria(entry: &Json) -> Option<&str> {
-    entry.get("request")?.str("url")?.strip_prefix("Device?")
+/// A transaction of entries.
+pub(super) fn transaction(entries: Vec<Json>) -> Json {
+    fhir::object! { "resourceType": "Bundle", "type": "transaction", "entry": entries }
 }
 
-/// The only device that the criteria find; where there are several, the Bundle's own conditional write says so.
-async fn find(app: &App, caller: &Caller, criteria: &str) -> Result<Option<Stored>, Error> {
+fn update(app: &App, local: &str, stored: &Stored, next: Json) -> Json {
+    fhir::object! {
+        "fullUrl": format!("{}/{local}", app.config.fhir_base()),
+        "resource": next,
+        "request": fhir::object! {
+            "method": "PUT",
+            "url": local,
+            "ifMatch": format!("W/\"{}\"", stored.version),
+        },
+    }
+}
+
+/// Type and criteria of a conditional update.
+fn criteria(entry: &Json) -> Option<(&str, &str)> {
+    entry.get("request")?.str("url")?.split_once('?')
+}
+
+async fn find(
+    app: &App,
+    caller: &Caller,
+    resource_type: &str,
+    criteria: &str,
+    count: usize,
+) -> Result<Vec<Stored>, Error> {
     let pairs = crate::rest::request::pairs(criteria)?;
-    let options =
-        Options { base: app.config.fhir_base(), default_count: 2, max_count: 2, lenient: false, now: app.clock.now() };
-    let query = parse("Device", &pairs, &options).map_err(Error::bad_request)?.query;
-    let mut matches = app.store.search(&caller.view, &query).await?.matches;
-    Ok(if matches.len() == 1 { matches.pop() } else { None })
+    let options = Options {
+        base: app.config.fhir_base(),
+        default_count: count,
+        max_count: count,
+        lenient: false,
+        now: app.clock.now(),
+    };
+    let query = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query;
+    Ok(app.store.search(&caller.view, &query).await?.matches)
 }
 
 fn next_version(stored: &Stored, entry: &Json, known: &[(String, String)], change: Change<'_>) -> Option<Json> {
     let body = Json::parse(stored.body.as_bytes()).ok()?;
     let mut told = entry.get("resource")?.clone();
     redirect(&mut told, known);
-    let merged = adapters::device::merged(&body, &told);
+    let next = state::next(&body, &told);
     let holder = body.at(&["patient", "reference"]).and_then(Json::as_str);
-    if holder.is_none() || holder != change.released_from {
-        return merged;
+    if told.str("resourceType") != Some("Device") || holder.is_none() || holder != change.released_from {
+        return next;
     }
-    let mut released = merged.unwrap_or(body);
+    let mut released = next.unwrap_or(body);
     released.as_object_mut()?.remove("patient");
     Some(released)
 }

@@ -2,56 +2,92 @@
 //!
 //! | what comes | answer | kept |
 //! |---|---|---|
-//! | no key, or one that is not this vendor's | 401 | no |
+//! | no key, or one that is not this vendor's, and no access token either | 401 | no |
+//! | a token without the rights, or of nobody's record where it takes one | 403 | no |
 //! | larger than the vendor's messages are | 413 | no |
 //! | not well formed | 400 | no |
 //! | well formed, but names or values are missing or wrong | 422 listing all of them | yes, as dead |
-//! | sound | 200 `{"_id": receipt}` after the commit | yes |
+//! | sound | 200 `{"_id": receipt}` after the commit; of a batch one for each item | yes |
 //! | the same again | 200 with the first receipt | counted |
 //! | another content under the same delivery id | 200 with a receipt of its own | yes, as duplicate |
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use adapters::{Adapter, Refusal};
+use adapters::{Adapter, Authentication, Delivery, Refusal, Shape};
+use fhir::json::Json;
 use sha2::{Digest as _, Sha256};
-use store::inbox::{self, Arrival, Receipt, State};
+use smart::scope::Level;
+use store::inbox::{self, Arrival, Origin, Receipt, State};
 
 use super::{Refused, outcome};
+use crate::access::{self, Interaction};
 use crate::app::App;
+use crate::caller::Caller;
 use crate::rest::request;
+
+/// Longest word about a message that is kept from its URL.
+const MAX_QUERY: usize = 200;
+
+/// Who sent a message.
+struct Sender {
+    name: String,
+    /// Logical id of the patient whose app it is.
+    patient: Option<String>,
+}
 
 /// Takes a message of the vendor whose path this is.
 pub async fn handler(
     app: web::Data<App>,
+    caller: Result<Caller, Refused>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refused> {
-    let adapter =
-        of_path(request.path()).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no vendor delivers here"))?;
-    let sender = authenticate(&app, adapter, &request).await?;
+    let path = request.path();
+    let adapter = adapters::at(path).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no vendor delivers here"))?;
+    let sender = authenticate(&app, adapter, &request, caller).await?;
     let limit = adapter.max_bytes.min(app.config.max_delivery);
     let body = request::body(&request, payload, limit).await?;
-    let receipt = execute(&app, adapter, body).await?;
-    tracing::info!(vendor = adapter.vendor, sender, receipt = receipt.receipt, first = receipt.first, "received");
-    let answer = fhir::object! { "_id": receipt.receipt };
-    Ok(HttpResponse::Ok().content_type("application/json").body(answer.to_string()))
+    let shape = adapter
+        .shape_at(path, &body)
+        .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no message of this vendor is taken here"))?;
+    let origin = Origin { shape: shape.name.to_owned(), patient: sender.patient, query: told(request.query_string()) };
+    let (receipt, items) = execute(&app, adapter, shape, origin, body).await?;
+    let (first, name) = (receipt.first, sender.name);
+    tracing::info!(vendor = adapter.vendor, shape = shape.name, name, receipt = receipt.receipt, first, "received");
+    let one = || fhir::object! { "_id": receipt.receipt.as_str() };
+    let answer = items.map_or_else(one, |count| Json::Array((0..count).map(|_| one()).collect()));
+    let status = StatusCode::from_u16(shape.answers).unwrap_or(StatusCode::OK);
+    Ok(HttpResponse::build(status).content_type("application/json").body(answer.to_string()))
 }
 
-/// Checks and keeps a message of a vendor that is known to be its sender.
-pub async fn execute(app: &App, adapter: &Adapter, body: Vec<u8>) -> Result<Receipt, Refused> {
-    let (delivery, devices, refused) = match (adapter.receive)(&body) {
-        Ok(delivery) => (Some(delivery.id), delivery.devices, Vec::new()),
+/// Checks and keeps a message of a vendor that is known to be its sender; says how many items a batch has.
+pub async fn execute(
+    app: &App,
+    adapter: &Adapter,
+    shape: &Shape,
+    origin: Origin,
+    body: Vec<u8>,
+) -> Result<(Receipt, Option<usize>), Refused> {
+    let (delivery, refused) = match (shape.receive)(&body) {
+        Ok(delivery) => (delivery, Vec::new()),
         Err(Refusal::Malformed(issue)) => return Err(Refused::listing(StatusCode::BAD_REQUEST, &[issue])),
-        Err(Refusal::Unprocessable(issues)) => (None, Vec::new(), issues),
+        Err(Refusal::Unprocessable(issues) | Refusal::Vendor { issues, .. }) => (Delivery::default(), issues),
     };
+    let Delivery { id, devices, items } = delivery;
     let arrival = Arc::new(Arrival {
         receipt: receipt_id(app),
         vendor: adapter.vendor.to_owned(),
-        delivery,
+        // Two patients may send the same bytes.
+        delivery: match (&origin.patient, id) {
+            (Some(patient), id) => Some(format!("{patient}:{}", id.unwrap_or_else(|| digest(&body)))),
+            (None, id) => id,
+        },
         body: body.into(),
         devices,
+        origin,
         state: if refused.is_empty() { State::Received } else { State::Dead },
         outcome: outcome(&[], &refused),
         at: app.clock.now(),
@@ -67,23 +103,57 @@ pub async fn execute(app: &App, adapter: &Adapter, body: Vec<u8>) -> Result<Rece
         return Err(Refused::listing(StatusCode::UNPROCESSABLE_ENTITY, &refused));
     }
     app.inbox_changed.notify_waiters();
-    Ok(receipt)
+    Ok((receipt, items))
 }
 
-/// The adapter that a path belongs to.
-fn of_path(path: &str) -> Option<&'static Adapter> {
-    adapters::ADAPTERS.iter().copied().find(|adapter| adapter.routes.contains(&path))
-}
-
-/// The name of the sender. Its secret is looked up by hash, so nothing is compared byte by byte with what was shown.
-async fn authenticate(app: &App, adapter: &Adapter, request: &HttpRequest) -> Result<String, Refused> {
-    let refused = || Refused::new(StatusCode::UNAUTHORIZED, "the API key is missing or not valid");
+/// Who sends, by the vendor's key or by an access token.
+///
+/// A key is looked up by its hash, so nothing is compared byte by byte with what was shown. A token for a vendor's cloud
+/// is one of a registered client with rights of the system level; a person's app has a token for one record.
+async fn authenticate(
+    app: &App,
+    adapter: &Adapter,
+    request: &HttpRequest,
+    caller: Result<Caller, Refused>,
+) -> Result<Sender, Refused> {
     let header = |name: &str| {
         let mut values = request.headers().get_all(name);
         values.next().filter(|_| values.next().is_none())?.to_str().ok()
     };
-    let secret = adapter.credential(header).ok_or_else(refused)?;
-    store::vendor_keys::sender(&app.store, hash(secret), adapter.vendor).await?.ok_or_else(refused)
+    let refused = || Refused::new(StatusCode::UNAUTHORIZED, "the API key is missing or not valid");
+    if let Some(secret) = adapter.credential(header) {
+        let known = store::vendor_keys::sender(&app.store, hash(secret), adapter.vendor).await?;
+        return known.map(|name| Sender { name, patient: None }).ok_or_else(refused);
+    }
+    let bearer = request.headers().contains_key("authorization");
+    if adapter.authentication != Authentication::Session && !bearer {
+        return Err(refused());
+    }
+    let caller = caller?;
+    access::decide(&caller, Interaction::Create, "Observation")?;
+    if adapter.authentication == Authentication::Session {
+        let text = "the access token must be for the record of one patient";
+        let patient = caller.patient.clone().ok_or_else(|| Refused::new(StatusCode::FORBIDDEN, text))?;
+        return Ok(Sender { name: caller.client_id, patient: Some(patient) });
+    }
+    if !caller.scopes.has_level(Level::System) || caller.user.is_some() {
+        let text = "delivering for a vendor needs a token with system scopes";
+        return Err(Refused::new(StatusCode::FORBIDDEN, text));
+    }
+    Ok(Sender { name: caller.client_id, patient: None })
+}
+
+/// What is kept of the query: the type of samples. Some vendors put secrets there.
+fn told(query: &str) -> String {
+    let kind = query.split('&').find(|pair| pair.starts_with("type=") && pair.len() <= MAX_QUERY);
+    kind.unwrap_or_default().to_owned()
+}
+
+fn digest(body: &[u8]) -> String {
+    Sha256::digest(body).iter().fold("sha256:".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What is kept of a vendor's secret.

@@ -33,6 +33,17 @@ pub enum State {
     Dead,
 }
 
+/// What is known of a message beside its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Which of the vendor's shapes it is in.
+    pub shape: String,
+    /// Logical id of the patient whose app sent it.
+    pub patient: Option<String>,
+    /// What the URL said of it beside the path.
+    pub query: String,
+}
+
 /// A message at the door.
 #[derive(Clone, Debug)]
 pub struct Arrival {
@@ -46,6 +57,8 @@ pub struct Arrival {
     pub body: Arc<[u8]>,
     /// Devices that may be paired, the one on the patient first.
     pub devices: Vec<String>,
+    /// What else is known of it.
+    pub origin: Origin,
     /// [`State::Received`], or [`State::Dead`] if it was refused.
     pub state: State,
     /// Outcome to keep with it, JSON.
@@ -78,6 +91,8 @@ pub struct Message {
     pub delivery: String,
     /// Device on the patient.
     pub device: Option<String>,
+    /// What else is known of it.
+    pub origin: Origin,
     /// What became of it.
     pub state: State,
     /// When it came first.
@@ -259,6 +274,9 @@ const COLUMNS: &[&str] = &[
     "attempts",
     "settled_at",
     "outcome",
+    "shape",
+    "patient",
+    "query",
 ];
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -288,6 +306,9 @@ async fn insert(
             "body",
             "device",
             "gateway",
+            "shape",
+            "patient",
+            "query",
             "state",
             "received_at",
             "delivered_at",
@@ -305,6 +326,9 @@ async fn insert(
             arrival.body.to_vec().into(),
             arrival.devices.first().cloned().into(),
             arrival.devices.get(1).cloned().into(),
+            arrival.origin.shape.as_str().into(),
+            arrival.origin.patient.clone().into(),
+            arrival.origin.query.as_str().into(),
             state.as_str().into(),
             arrival.at.into(),
             arrival.at.into(),
@@ -381,6 +405,7 @@ fn message(row: &Row) -> Result<Message, StoreError> {
         attempts: row.i64(7)?,
         settled_at: row.i64(8)?,
         outcome: row.text(9)?,
+        origin: Origin { shape: row.text(10)?, patient: row.opt_text(11)?, query: row.text(12)? },
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use store::inbox::{self, Arrival, Filter, Receipt, State};
+use store::inbox::{self, Arrival, Filter, Origin, Receipt, State};
 use store::pairings::{self, Paired, Pairing};
 use store::{Store, StoreError, vendor_keys};
 
@@ -83,6 +83,7 @@ fn arrival(receipt: &str, delivery: Option<&str>, body: &str) -> Arrival {
         delivery: delivery.map(str::to_owned),
         body: body.as_bytes().into(),
         devices: vec!["device".to_owned(), "gateway".to_owned()],
+        origin: Origin { shape: "s".to_owned(), patient: Some("p".to_owned()), query: String::new() },
         state: State::Received,
         outcome: "{}".to_owned(),
         at: 10,

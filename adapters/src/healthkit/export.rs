@@ -1,0 +1,297 @@
+//! `export.xml` of the phone, read as a stream: memory does not grow with the file.
+//!
+//! Samples have no UUID there; [`identity`] is what they are known by. Parts of a correlation stand in the file twice,
+//! once inside it and once alone: [`parts`] finds them in a first pass, so that the second can pass over the copies.
+//! The real file begins with a document type, which is passed over: entities of its own are not resolved.
+
+use std::collections::BTreeSet;
+use std::io::BufRead;
+
+use fhir::json::{Json, Object};
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+
+use super::sample;
+
+/// Deepest nesting of elements.
+const MAX_DEPTH: usize = 16;
+
+/// Parts of one sample at most: entries of metadata, parts of a correlation, statistics of a workout.
+const MAX_PARTS: usize = 10_000;
+
+/// Why an export cannot be read further.
+#[derive(Debug, thiserror::Error)]
+#[error("the export cannot be read at byte {offset}: {message}")]
+pub struct ExportError {
+    /// Offset in bytes from the start.
+    pub offset: u64,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// The samples of an export, one after the other.
+#[derive(Debug)]
+pub struct Samples<R> {
+    reader: Reader<R>,
+    buffer: Vec<u8>,
+    depth: usize,
+    over: bool,
+}
+
+impl<R: BufRead> Samples<R> {
+    /// Reads from the start of a document.
+    pub fn new(reader: R) -> Self {
+        let mut reader = Reader::from_reader(reader);
+        reader.config_mut().expand_empty_elements = true;
+        Samples { reader, buffer: Vec::new(), depth: 0, over: false }
+    }
+
+    /// How many bytes were read.
+    pub fn position(&self) -> u64 {
+        self.reader.buffer_position()
+    }
+
+    fn error(&self, message: impl Into<String>) -> ExportError {
+        ExportError { offset: self.reader.buffer_position(), message: message.into() }
+    }
+
+    /// The next start or end of an element with its attributes; nothing at the end.
+    fn step(&mut self) -> Result<Option<Step>, ExportError> {
+        loop {
+            self.buffer.clear();
+            let event = self.reader.read_event_into(&mut self.buffer);
+            let step = match event {
+                Ok(Event::Start(start)) => Step::Start(element(&start)),
+                Ok(Event::End(_)) => Step::End,
+                Ok(Event::Eof) => return Ok(None),
+                Ok(_) => continue,
+                Err(cause) => return Err(self.error(cause.to_string())),
+            };
+            return match step {
+                Step::Start(Ok(element)) => {
+                    self.depth += 1;
+                    if self.depth > MAX_DEPTH {
+                        return Err(self.error(format!("elements are nested deeper than {MAX_DEPTH}")));
+                    }
+                    Ok(Some(Step::Start(Ok(element))))
+                }
+                Step::Start(Err(message)) => Err(self.error(message)),
+                Step::End => {
+                    self.depth = self.depth.saturating_sub(1);
+                    Ok(Some(Step::End))
+                }
+            };
+        }
+    }
+
+    fn next_sample(&mut self) -> Result<Option<Json>, ExportError> {
+        loop {
+            let Some(step) = self.step()? else {
+                return if self.depth == 0 { Ok(None) } else { Err(self.error("the file ends in the middle")) };
+            };
+            let Step::Start(Ok(element)) = step else { continue };
+            if self.depth == 1 && element.name != "HealthData" {
+                return Err(self.error(format!("<{}> is not <HealthData>", element.name)));
+            }
+            if self.depth == 2 {
+                let level = self.depth;
+                let sample = self.whole(&element, level)?;
+                if let Some(sample) = sample {
+                    return Ok(Some(sample));
+                }
+            }
+        }
+    }
+
+    /// The rest of an element whose start was read; nothing if it is no sample.
+    fn whole(&mut self, element: &Element, level: usize) -> Result<Option<Json>, ExportError> {
+        let mut sample = started(element);
+        let mut metadata = Object::new();
+        let (mut objects, mut statistics) = (Vec::new(), Vec::new());
+        while self.depth >= level {
+            let Some(step) = self.step()? else { return Err(self.error("the file ends in the middle")) };
+            let Step::Start(Ok(inner)) = step else { continue };
+            if metadata.len() + objects.len() + statistics.len() > MAX_PARTS {
+                return Err(self.error("a sample has too many parts"));
+            }
+            match inner.name.as_str() {
+                "MetadataEntry" => {
+                    if let (Some(key), Some(value)) = (inner.get("key"), inner.get("value")) {
+                        metadata.insert(key, value);
+                    }
+                }
+                "Record" => {
+                    let level = self.depth;
+                    objects.extend(self.whole(&inner, level)?);
+                }
+                "WorkoutStatistics" => {
+                    statistics
+                        .push(Json::from(inner.object(&["type", "sum", "average", "minimum", "maximum", "unit"])));
+                }
+                _ => {}
+            }
+        }
+        let Some(sample) = sample.as_mut() else { return Ok(None) };
+        if !metadata.is_empty() {
+            sample.insert("metadata", metadata);
+        }
+        if element.name == "Correlation" {
+            sample.insert("objects", objects);
+        }
+        if element.name == "Workout" {
+            sample.insert("statistics", statistics);
+        }
+        Ok(Some(Json::from(std::mem::take(sample))))
+    }
+}
+
+impl<R: BufRead> Iterator for Samples<R> {
+    type Item = Result<Json, ExportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.next_sample();
+        self.over = !matches!(next, Ok(Some(_)));
+        next.transpose()
+    }
+}
+
+/// What a sample of an export is known by.
+pub fn identity(sample: &Json) -> String {
+    sample::identity(sample)
+}
+
+/// Identities of the parts of correlations: their copies elsewhere in the file are to be passed over.
+pub fn parts<R: BufRead>(reader: R) -> Result<BTreeSet<String>, ExportError> {
+    let mut found = BTreeSet::new();
+    for sample in Samples::new(reader) {
+        found.extend(sample?.list("objects").iter().map(identity));
+    }
+    Ok(found)
+}
+
+enum Step {
+    Start(Result<Element, String>),
+    End,
+}
+
+struct Element {
+    name: String,
+    attributes: Vec<(String, String)>,
+}
+
+impl Element {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn object(&self, names: &[&str]) -> Object {
+        let mut object = Object::new();
+        for (name, value) in names.iter().filter_map(|name| Some((*name, self.get(name)?))) {
+            object.insert(name, value);
+        }
+        object
+    }
+}
+
+fn element(start: &BytesStart<'_>) -> Result<Element, String> {
+    let name = start.name().as_ref().to_owned();
+    let mut attributes = Vec::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|cause| cause.to_string())?;
+        let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|cause| cause.to_string())?;
+        attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
+    }
+    Ok(Element { name, attributes })
+}
+
+/// The sample of an element, without its parts; nothing if it is none.
+fn started(element: &Element) -> Option<Object> {
+    let common = ["type", "sourceName", "unit", "creationDate", "startDate", "endDate", "value"];
+    let mut sample = match element.name.as_str() {
+        "Record" | "Correlation" => element.object(&common),
+        "Workout" => {
+            let mut sample = element.object(&[
+                "workoutActivityType",
+                "duration",
+                "durationUnit",
+                "sourceName",
+                "creationDate",
+                "startDate",
+                "endDate",
+            ]);
+            sample.insert("type", "HKWorkoutTypeIdentifier");
+            sample
+        }
+        _ => return None,
+    };
+    if let Some(device) = element.get("device") {
+        sample.insert("device", hardware(device));
+    }
+    Some(sample)
+}
+
+/// `<<HKDevice: 0x281>, name:Apple Watch, …>`: the address changes with every export, and values may hold commas.
+fn hardware(text: &str) -> Object {
+    const NAMES: [(&str, &str); 6] = [
+        ("name:", "name"),
+        ("manufacturer:", "manufacturer"),
+        ("model:", "model"),
+        ("hardware:", "hardwareVersion"),
+        ("firmware:", "firmwareVersion"),
+        ("software:", "softwareVersion"),
+    ];
+    let mut device = Object::new();
+    let mut current: Option<(&str, String)> = None;
+    for part in text.trim_end_matches('>').split(',') {
+        let trimmed = part.trim_start();
+        let known = NAMES.iter().find(|(prefix, _)| trimmed.starts_with(prefix));
+        match (known, current.as_mut()) {
+            (Some((prefix, name)), _) => {
+                if let Some((name, value)) = current.take() {
+                    device.insert(name, value);
+                }
+                current = Some((name, trimmed[prefix.len()..].to_owned()));
+            }
+            (None, Some((_, value))) => {
+                // A comma inside of a value; what other names there are is not ours.
+                if !trimmed.contains(':') {
+                    value.push(',');
+                    value.push_str(part);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+    if let Some((name, value)) = current {
+        device.insert(name, value);
+    }
+    device
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_loses_its_address_and_keeps_its_commas() {
+        let text = "<<HKDevice: 0x281>, name:Apple Watch, manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:10.5>";
+        let device = Json::from(hardware(text));
+        assert_eq!(device.str("name"), Some("Apple Watch"));
+        assert_eq!(device.str("hardwareVersion"), Some("Watch6,2"));
+        assert_eq!(device.str("softwareVersion"), Some("10.5"));
+        assert!(!device.to_string().contains("0x281"));
+    }
+
+    #[test]
+    fn a_document_type_is_passed_over_and_an_unknown_entity_is_an_error() {
+        let samples = |text: &str| Samples::new(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let good = r#"<?xml version="1.0"?><!DOCTYPE HealthData [<!ENTITY a "b">]><HealthData><Record type="x" value="1"/></HealthData>"#;
+        assert_eq!(samples(good).expect("readable").len(), 1);
+        assert!(samples(&good.replace("\"x\"", "\"&a;\"")).is_err());
+        assert!(samples("<HealthData><Record type=\"x\"/>").is_err());
+        assert!(samples("<Other/>").is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! What becomes of a resource that is stored already when a message tells of it again.
+//!
+//! The same again makes nothing; other content makes a new version, which of an Observation says that it is corrected;
+//! what the vendor took back is `entered-in-error`, keeps its value and is never deleted.
+//! <https://hl7.org/fhir/R4/valueset-observation-status.html>
+
+use fhir::json::{Json, Object};
+
+use crate::Withdrawal;
+use crate::device;
+
+/// Tag of an Observation whose record the vendor deleted: what still arrives of the record comes too late.
+const DELETED: &str = "record-deleted";
+
+/// What a stored resource becomes when `told` arrives; nothing if that says nothing new.
+pub fn next(stored: &Json, told: &Json) -> Option<Json> {
+    if told.str("resourceType") == Some("Device") {
+        return device::merged(stored, told);
+    }
+    if is_deleted(stored) {
+        return None;
+    }
+    let mut result = told.as_object()?.clone();
+    let corrected = told.str("resourceType") == Some("Observation");
+    if corrected {
+        let was = stored.str("status");
+        let same = without_status(stored) == without_status(told);
+        if same && matches!(was, Some("final" | "corrected" | "preliminary")) {
+            return None;
+        }
+        if told.str("status") == Some("final") {
+            result.insert("status", "corrected");
+        }
+    } else if content(stored) == content(told) {
+        return None;
+    }
+    if let Some(id) = stored.get("id") {
+        result.insert_at(1, "id", id.clone());
+    }
+    Some(result.into())
+}
+
+/// What a stored Observation becomes when its record, or its part of it, was taken back; nothing if it is so already.
+pub fn withdrawn(stored: &Json, withdrawal: &Withdrawal) -> Option<Json> {
+    let kept = stored.at(&["identifier", "value"]).and_then(Json::as_str)?;
+    if withdrawal.keep.iter().any(|value| value == kept) {
+        return None;
+    }
+    let over = stored.str("status") == Some("entered-in-error");
+    if over && (!withdrawal.deleted || is_deleted(stored)) {
+        return None;
+    }
+    let mut result = stored.as_object()?.clone();
+    result.insert("status", "entered-in-error");
+    let mut meta = stored.get("meta").and_then(Json::as_object).cloned().unwrap_or_default();
+    meta.remove("versionId");
+    meta.remove("lastUpdated");
+    if withdrawal.deleted {
+        let tag = fhir::object! { "system": withdrawal.system.as_str(), "code": DELETED };
+        meta.insert("tag", fhir::array![tag]);
+    }
+    if meta.is_empty() {
+        result.remove("meta");
+    } else {
+        result.insert_at(2, "meta", meta);
+    }
+    Some(result.into())
+}
+
+/// Search criteria that find what a withdrawal is about, behind `Observation?`.
+pub fn criteria(withdrawal: &Withdrawal) -> String {
+    crate::bundle::criteria(&withdrawal.system, &withdrawal.record)
+}
+
+fn is_deleted(stored: &Json) -> bool {
+    let tags = stored.get("meta").map_or(&[][..], |meta| meta.list("tag"));
+    tags.iter().any(|tag| tag.str("code") == Some(DELETED))
+}
+
+/// What the vendor told: all but what the server gives every version, and but references, which a transaction rewrites.
+fn content(resource: &Json) -> Option<Object> {
+    let mut content = resource.as_object()?.clone();
+    content.remove("id");
+    content.remove("text");
+    let meta = content.remove("meta");
+    if let Some(profile) = meta.as_ref().and_then(|meta| meta.get("profile")) {
+        content.insert("meta", profile.clone());
+    }
+    let mut names: Vec<(String, Json)> =
+        content.iter().map(|(name, value)| (name.to_owned(), without_references(value))).collect();
+    names.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let mut sorted = Object::new();
+    for (name, value) in names {
+        sorted.insert(&name, value);
+    }
+    Some(sorted)
+}
+
+fn without_status(resource: &Json) -> Option<Object> {
+    let mut content = content(resource)?;
+    content.remove("status");
+    Some(content)
+}
+
+fn without_references(value: &Json) -> Json {
+    match value {
+        Json::Object(members) => {
+            let mut rest = Object::new();
+            for (name, member) in members.iter().filter(|(name, _)| *name != "reference") {
+                rest.insert(name, without_references(member));
+            }
+            Json::Object(rest)
+        }
+        Json::Array(items) => Json::Array(items.iter().map(without_references).collect()),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observation(value: i64, status: &str) -> Json {
+        fhir::object! {
+            "resourceType": "Observation",
+            "identifier": fhir::array![fhir::object! { "system": "s", "value": "r:pulse" }],
+            "status": status,
+            "subject": fhir::object! { "reference": "Patient?identifier=a" },
+            "valueQuantity": fhir::object! { "value": value },
+        }
+    }
+
+    fn stored(value: i64, status: &str) -> Json {
+        let mut stored = observation(value, status);
+        let members = stored.as_object_mut().expect("an object");
+        members.insert("subject", fhir::object! { "reference": "Patient/1" });
+        members.insert("id", "o1");
+        members.insert("meta", fhir::object! { "versionId": "1", "lastUpdated": "2025-01-01T00:00:00Z" });
+        stored
+    }
+
+    fn withdrawal(deleted: bool, keep: &[&str]) -> Withdrawal {
+        let keep = keep.iter().map(|value| (*value).to_owned()).collect();
+        Withdrawal { system: "sys".to_owned(), record: "r".to_owned(), deleted, keep }
+    }
+
+    #[test]
+    fn the_same_again_makes_nothing_and_another_value_is_a_correction() {
+        assert_eq!(next(&stored(60, "final"), &observation(60, "final")), None);
+        assert_eq!(next(&stored(60, "corrected"), &observation(60, "final")), None);
+        let corrected = next(&stored(60, "final"), &observation(61, "final")).expect("a version");
+        assert_eq!((corrected.str("status"), corrected.str("id")), (Some("corrected"), Some("o1")));
+    }
+
+    #[test]
+    fn a_metric_that_vanished_may_come_back_but_a_deleted_record_may_not() {
+        let vanished = withdrawn(&stored(60, "final"), &withdrawal(false, &[])).expect("a version");
+        assert_eq!(vanished.str("status"), Some("entered-in-error"));
+        assert!(next(&vanished, &observation(60, "final")).is_some());
+        let deleted = withdrawn(&stored(60, "final"), &withdrawal(true, &[])).expect("a version");
+        assert_eq!(next(&deleted, &observation(61, "final")), None);
+        assert_eq!(withdrawn(&deleted, &withdrawal(true, &[])), None, "deleted once");
+        assert_eq!(withdrawn(&stored(60, "final"), &withdrawal(false, &["r:pulse"])), None, "it remains");
+    }
+}

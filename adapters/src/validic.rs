@@ -1,0 +1,185 @@
+//! Validic Inform: records of meters and apps, as answers, as an event stream or pushed; and connections of devices.
+//!
+//! A record is state: its `id` stays, its `checksum` tells a change, `deleted_at` that it is gone. Whose it is says the
+//! `uid`, which is ours. What each metric becomes is in `mappings/validic-metrics.csv`.
+
+mod answer;
+mod connection;
+mod metric;
+mod record;
+mod stream;
+
+use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
+
+use crate::bundle;
+use crate::{
+    Adapter, Authentication, Context, Delivery, Mapping, Publication, Refusal, Shape, Withdrawal, error, first_byte,
+    json, quarantined,
+};
+
+/// The adapter.
+pub(crate) static ADAPTER: Adapter = Adapter {
+    vendor: VENDOR,
+    name: "Validic Inform",
+    version: "1",
+    authentication: Authentication::ApiKey { header: "x-api-key" },
+    max_bytes: 10 << 20,
+    shapes: &[
+        Shape {
+            name: "records",
+            about: "one record, or an answer of the REST service or a push with several in data[]",
+            answers: 200,
+            routes: &["/health-data/validic", "/health-data/validic/records"],
+            recognises: |bytes| json(bytes).is_ok_and(|json| records(&json).is_some()),
+            receive: receive_records,
+            map: map_records,
+        },
+        Shape {
+            name: "stream",
+            about: "a piece of the event stream: poke, data, connection, rule",
+            answers: 200,
+            routes: &["/health-data/validic", "/health-data/validic/stream"],
+            recognises: stream::recognises,
+            receive: stream::receive,
+            map: stream::map,
+        },
+        Shape {
+            name: "connection",
+            about: "an answer of the direct connection: a device was connected or disconnected",
+            answers: 202,
+            routes: &[],
+            recognises: |bytes| json(bytes).is_ok_and(|json| connection::recognises(&json)),
+            receive: |bytes| connection::receive(&json(bytes)?),
+            map: |bytes, context| match json(bytes) {
+                Ok(json) => connection::map(&json, context),
+                Err(refusal) => quarantined(refusal),
+            },
+        },
+        Shape {
+            name: "error",
+            about: "an error that the service answered with, in any of its envelopes",
+            answers: 200,
+            routes: &[],
+            recognises: |bytes| json(bytes).is_ok_and(|json| answer::issues(&json).is_some()),
+            receive: |bytes| Err(answer::refusal(&json(bytes)?)),
+            map: |bytes, _| match json(bytes) {
+                Ok(json) => quarantined(answer::refusal(&json)),
+                Err(refusal) => quarantined(refusal),
+            },
+        },
+    ],
+    device_kind: |_| "uid",
+};
+
+/// Vendor id in names.
+const VENDOR: &str = "validic";
+
+/// Records of one message at most.
+const MAX_RECORDS: usize = 10_000;
+
+/// What a message comes to, while it is read.
+#[derive(Debug, Default)]
+struct Found {
+    entries: Vec<Json>,
+    issues: Vec<Issue>,
+    withdrawn: Vec<Withdrawal>,
+    waits: bool,
+}
+
+impl Found {
+    /// Takes an entry unless the same resource is there already: records repeat their device.
+    fn push(&mut self, entry: Json) {
+        if self.entries.iter().all(|known| known.get("fullUrl") != entry.get("fullUrl")) {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Keeps a record back, with the reason.
+    fn keep_back(&mut self, issue: Issue) {
+        self.issues.push(issue);
+        self.waits = true;
+    }
+
+    fn mapping(self) -> Mapping {
+        if self.entries.is_empty() && self.withdrawn.is_empty() && !self.issues.is_empty() {
+            return Mapping::Quarantine { issues: self.issues };
+        }
+        Mapping::Publish(Publication {
+            bundle: bundle::transaction(self.entries),
+            issues: self.issues,
+            withdrawn: self.withdrawn,
+            waits: self.waits,
+        })
+    }
+}
+
+/// System of an identifier of this vendor.
+fn system(context: &Context<'_>, kind: &str) -> String {
+    format!("{}/{VENDOR}/{kind}", context.namespace)
+}
+
+/// The patient of a user at a moment: who was paired with the uid, else whoever has it among the identifiers.
+fn subject(uid: &str, micros: Option<i64>, context: &Context<'_>) -> String {
+    let users = [uid.to_owned()];
+    let paired = context.patient(&users, micros.unwrap_or(context.now)).ok();
+    paired.map_or_else(
+        || bundle::conditional("Patient", &system(context, "uid"), uid),
+        |patient| format!("Patient/{patient}"),
+    )
+}
+
+fn receive_records(bytes: &[u8]) -> Result<Delivery, Refusal> {
+    let json = json(bytes)?;
+    if let Some(issues) = answer::issues(&json) {
+        return Err(Refusal::Vendor { status: 502, issues, retry_after: None });
+    }
+    let Some(records) = records(&json) else {
+        let text = "Body is neither a record nor an answer with records in data[]";
+        return Err(Refusal::Unprocessable(vec![error(IssueCode::Structure, text, "data")]));
+    };
+    if records.len() > MAX_RECORDS {
+        let text = format!("Body holds more than {MAX_RECORDS} records");
+        return Err(Refusal::Unprocessable(vec![error(IssueCode::TooLong, text, "data")]));
+    }
+    Ok(Delivery { id: None, devices: users(records.iter()), items: None })
+}
+
+fn map_records(bytes: &[u8], context: &Context<'_>) -> Mapping {
+    let json = match json(bytes) {
+        Ok(json) => json,
+        Err(refusal) => return quarantined(refusal),
+    };
+    let mut found = Found::default();
+    let in_list = json.get("data").is_some();
+    for (index, record) in records(&json).unwrap_or_default().iter().enumerate() {
+        let path = if in_list { format!("data[{index}].") } else { String::new() };
+        record::map(record, &path, context, &mut found);
+    }
+    found.mapping()
+}
+
+/// The records of an answer, or the one that the body is.
+fn records(json: &Json) -> Option<&[Json]> {
+    match json.get("data") {
+        Some(Json::Array(records)) => Some(records),
+        None if json.get("metrics").is_some() => Some(std::slice::from_ref(json)),
+        Some(_) | None => None,
+    }
+}
+
+/// Whose the records are, each user once.
+fn users<'a>(records: impl Iterator<Item = &'a Json>) -> Vec<String> {
+    let mut users: Vec<String> = Vec::new();
+    for uid in records.filter_map(|record| record.at(&["user", "uid"])?.as_str()) {
+        if users.iter().all(|known| known != uid) {
+            users.push(uid.to_owned());
+        }
+    }
+    users
+}
+
+/// Whether the body can be one of ours at all.
+fn looks_like_text(bytes: &[u8]) -> bool {
+    !matches!(first_byte(bytes), None | Some(b'{' | b'[' | b'<' | b'"'))
+}

@@ -1,0 +1,278 @@
+//! `tributary adapter`: what there are adapters for, and what a message becomes, without a server or a database.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use adapters::memory::Memory;
+use adapters::{Adapter, Assignment, Context, Delivery, Mapping, Publication, Refusal, Shape};
+use fhir::json::{Json, Object};
+use fhir::outcome::{Issue, Severity};
+use sha2::{Digest as _, Sha256};
+
+use super::CommandError;
+use crate::config::Config;
+
+/// Options of `adapter`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What can be done with adapters.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Action {
+    /// List the vendors and the shapes of their messages.
+    List {
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what one vendor sends, and where to.
+    Describe {
+        /// Such as `medisante`.
+        vendor: String,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a message becomes: outcome, Bundle and issues as one JSON document.
+    Translate {
+        /// Such as `medisante`.
+        vendor: String,
+        /// The message.
+        file: PathBuf,
+        /// Which of the vendor's shapes it is in; else it is recognised.
+        #[arg(long)]
+        shape: Option<String>,
+        /// What the message alone does not say, as JSON: see the page on writing an adapter.
+        #[arg(long, value_name = "FILE")]
+        context: Option<PathBuf>,
+    },
+}
+
+/// Lists, describes or translates.
+#[expect(clippy::unused_async, reason = "every command has the same shape")]
+pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
+    match args.action {
+        Action::List { json } => list(adapters::ADAPTERS, json),
+        Action::Describe { vendor, json } => list(&[find(&vendor)?], json),
+        Action::Translate { vendor, file, shape, context } => {
+            let told = match &context {
+                Some(path) => Told::read(path)?,
+                None => Told::default(),
+            };
+            let adapter = find(&vendor)?;
+            let (body, namespace) = (fs::read(&file)?, config.adapter_namespace.as_str());
+            let shape = told.shape(adapter, shape.as_deref(), &body)?;
+            println!("{}", translate(adapter, shape, &body, &told, namespace)?.to_pretty());
+        }
+    }
+    Ok(())
+}
+
+/// What a context file says.
+#[derive(Debug, Default)]
+struct Told {
+    json: Option<Json>,
+    folder: PathBuf,
+}
+
+impl Told {
+    fn read(path: &Path) -> Result<Self, CommandError> {
+        let json = Json::parse(&fs::read(path)?)?;
+        Ok(Told { json: Some(json), folder: path.parent().map(Path::to_owned).unwrap_or_default() })
+    }
+
+    fn get(&self, name: &str) -> Option<&Json> {
+        self.json.as_ref()?.get(name)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+
+    fn shape(&self, adapter: &Adapter, named: Option<&str>, body: &[u8]) -> Result<&'static Shape, CommandError> {
+        if let Some(name) = named {
+            let known: Vec<&str> = adapter.shapes.iter().map(|shape| shape.name).collect();
+            let unknown = || CommandError::usage(format!("there is no shape {name}; there is {}", known.join(", ")));
+            return adapter.shape(name).ok_or_else(unknown);
+        }
+        let path = self.text("endpoint").and_then(|endpoint| endpoint.strip_prefix("POST "));
+        let path = path.map(|path| path.split('?').next().unwrap_or(path));
+        let at = path.and_then(|path| adapter.shape_at(path, body));
+        Ok(at.unwrap_or_else(|| adapter.shape_of(body)))
+    }
+
+    fn now(&self) -> Result<i64, CommandError> {
+        match self.text("clock") {
+            Some(clock) => Ok(clock.parse::<jiff::Timestamp>()?.as_microsecond()),
+            None => Ok(i64::MAX / 2),
+        }
+    }
+
+    fn assignments(&self) -> Result<Vec<Assignment>, CommandError> {
+        let rows = self.get("device_assignments").map_or(&[][..], Json::items);
+        rows.iter().map(assignment).collect()
+    }
+
+    /// The messages that came before.
+    fn earlier(&self) -> Result<Vec<Vec<u8>>, CommandError> {
+        let files: Vec<&str> = match self.get("preload") {
+            Some(Json::String(file)) => vec![file],
+            Some(files) => files.items().iter().filter_map(Json::as_str).collect(),
+            None => Vec::new(),
+        };
+        files.into_iter().map(|file| Ok(fs::read(self.folder.join(file))?)).collect()
+    }
+}
+
+fn translate(
+    adapter: &Adapter,
+    shape: &Shape,
+    body: &[u8],
+    told: &Told,
+    namespace: &str,
+) -> Result<Json, CommandError> {
+    let (assignments, session) = (told.assignments()?, told.text("session_patient"));
+    let context = Context {
+        namespace: told.text("namespace").unwrap_or(namespace),
+        now: told.now()?,
+        assignments: &assignments,
+        session: session.map(|patient| patient.trim_start_matches("Patient/")),
+        user: told.text("uid"),
+        query: told.text("query").unwrap_or_default(),
+        organisation: told.text("organisation"),
+        fields: told.get("fields"),
+    };
+    let mut memory = Memory::default();
+    let mut before = Vec::new();
+    for earlier in told.earlier()? {
+        let shape = told.shape(adapter, None, &earlier)?;
+        if let Mapping::Publish(publication) = (shape.map)(&earlier, &context) {
+            memory.apply(&publication);
+        }
+        before.push((shape.receive)(&earlier).ok());
+    }
+    let delivery = match (shape.receive)(body) {
+        Ok(delivery) => delivery,
+        Err(refusal) => return Ok(refused(&refusal)),
+    };
+    match (shape.map)(body, &context) {
+        Mapping::Quarantine { issues } => Ok(answer("quarantined", shape.answers, None, &issues, body, &delivery)),
+        Mapping::Publish(publication) => {
+            let changed = memory.apply(&publication);
+            let again = before.iter().flatten().any(|it| it.id.is_some() && *it == delivery);
+            let outcome = outcome(&publication, again && changed.is_empty());
+            // After earlier messages only what this one changes; alone, all that it says.
+            let bundle =
+                if before.is_empty() { publication.bundle } else { Memory::transaction(&publication, &changed) };
+            Ok(answer(outcome, shape.answers, Some(bundle), &publication.issues, body, &delivery))
+        }
+    }
+}
+
+fn outcome(publication: &Publication, again: bool) -> &'static str {
+    let warned = publication.issues.iter().any(|issue| issue.severity != Severity::Information);
+    match (again, warned) {
+        (true, _) => "duplicate",
+        (false, true) => "mapped-with-warnings",
+        (false, false) => "mapped",
+    }
+}
+
+fn answer(
+    outcome: &str,
+    status: u16,
+    bundle: Option<Json>,
+    issues: &[Issue],
+    body: &[u8],
+    delivery: &Delivery,
+) -> Json {
+    let mut made = Object::new();
+    made.insert("outcome", outcome);
+    made.insert("http_status", i64::from(status));
+    if let Some(bundle) = bundle {
+        made.insert("bundle", bundle);
+    }
+    made.insert("issues", fhir::outcome::outcome(issues));
+    // A server draws its receipts; here the same message has the same one.
+    let receipt = Sha256::digest(body).iter().take(12).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let one = || fhir::object! { "_id": receipt.as_str() };
+    let response = delivery.items.map_or_else(one, |count| Json::Array((0..count).map(|_| one()).collect()));
+    made.insert("vendor_response", response);
+    made.into()
+}
+
+fn refused(refusal: &Refusal) -> Json {
+    let (status, reason) = match refusal {
+        Refusal::Malformed(_) => (400, "Bad request"),
+        Refusal::Unprocessable(_) => (422, "Unprocessable Entity"),
+        Refusal::Vendor { status: 503, .. } => (503, "Service Unavailable"),
+        Refusal::Vendor { status, .. } => (*status, "Bad Gateway"),
+    };
+    let texts: Vec<&str> = refusal.issues().iter().filter_map(|issue| issue.diagnostics.as_deref()).collect();
+    let response = fhir::object! { "statusCode": status.to_string(), "error": reason, "message": texts.join("; ") };
+    fhir::object! {
+        "outcome": "rejected",
+        "http_status": i64::from(status),
+        "issues": fhir::outcome::outcome(refusal.issues()),
+        "vendor_response": response,
+    }
+}
+
+fn list(adapters: &[&Adapter], json: bool) {
+    if json {
+        println!("{}", Json::Array(adapters.iter().map(|adapter| described(adapter)).collect()).to_pretty());
+        return;
+    }
+    for adapter in adapters {
+        println!("{}  {}, version {}", adapter.vendor, adapter.name, adapter.version);
+        for shape in adapter.shapes {
+            println!("  {}  {}", shape.name, shape.about);
+            for route in shape.routes {
+                println!("    POST {route}");
+            }
+        }
+    }
+}
+
+fn described(adapter: &Adapter) -> Json {
+    let shapes = adapter.shapes.iter().map(|shape| {
+        let routes: Vec<Json> = shape.routes.iter().map(|route| (*route).into()).collect();
+        fhir::object! { "name": shape.name, "about": shape.about, "routes": routes }
+    });
+    fhir::object! {
+        "vendor": adapter.vendor,
+        "name": adapter.name,
+        "version": adapter.version,
+        "maxBytes": adapter.max_bytes.to_string(),
+        "shapes": shapes.collect::<Vec<_>>(),
+    }
+}
+
+fn find(vendor: &str) -> Result<&'static Adapter, CommandError> {
+    adapters::find(vendor).ok_or_else(|| {
+        let known: Vec<&str> = adapters::ADAPTERS.iter().map(|adapter| adapter.vendor).collect();
+        CommandError::usage(format!("there is no adapter for {vendor}; there is {}", known.join(", ")))
+    })
+}
+
+fn assignment(json: &Json) -> Result<Assignment, CommandError> {
+    let wrong = || CommandError::usage("a device assignment needs deviceId, patient and from");
+    let instant = |name: &str| match json.str(name) {
+        Some(text) => Ok::<_, CommandError>(Some(text.parse::<jiff::Timestamp>()?.as_microsecond())),
+        None => Ok(None),
+    };
+    Ok(Assignment {
+        device: json.str("deviceId").ok_or_else(wrong)?.to_owned(),
+        patient: json.str("patient").ok_or_else(wrong)?.trim_start_matches("Patient/").to_owned(),
+        from: instant("from")?.ok_or_else(wrong)?,
+        until: instant("until")?,
+    })
+}
