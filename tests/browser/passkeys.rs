@@ -22,6 +22,7 @@ async fn oa_24_a_passkey_is_made_and_signs_in(mut server: TestServer, browser: B
     assert_eq!(browser.evaluate("return document.querySelectorAll('.codes li').length").await, 10);
     browser.go(&at("/account")).await;
     browser.click("summary[aria-label^=Change]").await;
+    look(&browser, "passkeys-change").await;
     browser.fill("#name-1", "My laptop").await;
     browser.submit("form[action$=rename] button").await;
     assert!(browser.text("section[aria-labelledby=passkeys] .rows").await.contains("My laptop"));

@@ -8,8 +8,6 @@
 //! Attestation is not asked for and not looked at: whose make an authenticator is decides nothing here. That a person
 //! was verified, by a finger or a PIN, is required in both ceremonies: a passkey stands for both factors.
 
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fhir::json::Json;
@@ -112,8 +110,7 @@ impl RelyingParty {
         let url = Url::parse(base_url).ok()?;
         let Host::Domain(host) = url.host()? else { return None };
         let is_secure = url.scheme() == "https" || host == "localhost" || host.ends_with(".localhost");
-        let is_name = host.parse::<IpAddr>().is_err();
-        (is_secure && is_name).then(|| RelyingParty { id: host.to_owned(), origin: url.origin().ascii_serialization() })
+        is_secure.then(|| RelyingParty { id: host.to_owned(), origin: url.origin().ascii_serialization() })
     }
 }
 
