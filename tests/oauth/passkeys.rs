@@ -21,6 +21,9 @@ tests::on_both_engines!(
 
 const PAGE: &str = "/account/sign-in";
 
+/// What goes wrong, and how it is made to.
+type Fault = (&'static str, fn(&mut Authenticator));
+
 /// A machine that signs with a passkey, and the account it is of.
 struct Owner {
     account: Account,
@@ -70,14 +73,14 @@ async fn oa_24_each_fault_of_a_new_passkey_is_refused(mut server: TestServer) {
     let mut browser = sign_in(&server, &account).await;
     let refused = send(&mut browser, "/account", "/account/passkeys/start", &[("password", "wrong")]).await;
     assert_eq!(value(&refused.expect_status(400))["problem"], "This is not your password.");
-    let faults: [(&str, fn(&mut Authenticator)); 11] = [
+    let faults: [Fault; 11] = [
         ("type", |it| it.said.push(("type", json!("webauthn.get")))),
         ("challenge", |it| it.said.push(("challenge", json!("dHJoX0FBQUE")))),
-        ("origin", |it| it.origin = "https://evil.example".to_owned()),
-        ("port", |it| it.origin = "http://localhost:1".to_owned()),
+        ("origin", |it| it.origin = "https://evil.example".into()),
+        ("port", |it| it.origin = "http://localhost:1".into()),
         ("frame", |it| it.said.push(("crossOrigin", json!(true)))),
         ("top origin", |it| it.said.push(("topOrigin", json!("https://evil.example")))),
-        ("site", |it| it.party = "evil.example".to_owned()),
+        ("site", |it| it.party = "evil.example".into()),
         ("not there", |it| it.flags = 0x04),
         ("not verified", |it| it.flags = 0x01),
         ("left over", |it| it.trailer = vec![0]),
@@ -99,13 +102,13 @@ async fn oa_24_each_fault_of_a_new_passkey_is_refused(mut server: TestServer) {
 }
 
 async fn oa_24_each_fault_of_a_signature_is_refused(mut server: TestServer) {
-    let faults: [(&str, fn(&mut Authenticator)); 14] = [
+    let faults: [Fault; 14] = [
         ("type", |it| it.said.push(("type", json!("webauthn.create")))),
         ("challenge", |it| it.said.push(("challenge", json!("dHJoX0FBQUE")))),
-        ("origin", |it| it.origin = "https://evil.example".to_owned()),
+        ("origin", |it| it.origin = "https://evil.example".into()),
         ("http for https", |it| it.origin = it.origin.replace("http:", "https:")),
         ("frame", |it| it.said.push(("crossOrigin", json!(true)))),
-        ("site", |it| it.party = "evil.example".to_owned()),
+        ("site", |it| it.party = "evil.example".into()),
         ("not there", |it| it.flags = 0x04),
         ("not verified", |it| it.flags = 0x01),
         ("left over", |it| it.trailer = vec![0]),

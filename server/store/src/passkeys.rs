@@ -123,7 +123,7 @@ pub async fn list(store: &Store, account_id: &str) -> Result<Vec<Passkey>, Store
 }
 
 /// Notes a signature with its counter: false if that does not go up, which says that there are two of the passkey
-/// (§7.2 of WebAuthn). Authenticators that do not count say 0 always.
+/// (§7.2 of the specification). Authenticators that do not count say 0 always.
 pub async fn count(tx: &mut Tx, id: &[u8], sign_count: u32, now: i64) -> Result<bool, StoreError> {
     let kept = Expr::col("sign_count");
     let mut goes_on = kept.clone().lt(i64::from(sign_count));
