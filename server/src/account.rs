@@ -2,9 +2,10 @@
 //! (OA-14, OA-15, OA-20 to OA-26)
 //!
 //! ```text
+//!         ┌──────────────passkey──────────────┐
 //! sign-in ──password──▶ (second factor) ──▶ signed in: portal, consent
 //!    ▲                        ▲
-//! sign-up, recovery link   one-time password or recovery code
+//! sign-up, recovery link   one-time password, passkey or recovery code
 //! ```
 //!
 //! A session is the same for portal and authorization server: whoever signed in for one is signed in for the other.
@@ -12,6 +13,7 @@
 //! change is written with its event in one transaction.
 
 pub mod new_password;
+pub mod passkeys;
 pub mod recovery;
 pub mod second_factor;
 pub mod settings;

@@ -124,6 +124,13 @@ routes! {
         GET  "/account/second-factor/setup" => account::setup::get, "page with the secret of the second factor";
         POST "/account/second-factor/setup" => account::setup::post, "switches the second factor on";
         POST "/account/second-factor/remove" => account::setup::remove, "switches the second factor off";
+        GET  "/account/passkeys.js" => account::passkeys::script, "script of the pages that ask for a passkey";
+        POST "/account/passkeys/options" => account::passkeys::sign_in::options, "what to ask of a passkey";
+        POST "/account/passkeys/sign-in" => account::passkeys::sign_in::post, "sign-in with a passkey";
+        POST "/account/passkeys/start" => account::passkeys::keep::start, "what to ask of a new passkey";
+        POST "/account/passkeys" => account::passkeys::keep::add, "new passkey";
+        POST "/account/passkeys/rename" => account::passkeys::keep::rename, "another name of a passkey";
+        POST "/account/passkeys/remove" => account::passkeys::keep::remove, "end of a passkey";
         POST "/account/password" => account::settings::password, "new password";
         POST "/account/sessions" => account::settings::end_session, "ends sessions";
         POST "/account/developer" => account::settings::developer, "an account becomes a developer's";

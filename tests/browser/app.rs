@@ -66,6 +66,16 @@ impl App {
         }
     }
 
+    /// An app that was registered elsewhere.
+    pub(crate) fn known(server: &TestServer, id: &str, redirect_uri: &str) -> Self {
+        App {
+            id: id.to_owned(),
+            redirect_uri: redirect_uri.to_owned(),
+            authorize: format!("{}/oauth/authorize", server.origin()),
+            audience: server.fhir_base(),
+        }
+    }
+
     /// Where a person is sent to be asked.
     pub(crate) fn request(&self, scope: &str) -> Url {
         let parameters = [

@@ -1,11 +1,12 @@
 //! How pages look: at each size and in each colour scheme they fit, are readable and say what each field is.
 
+use fhir::object;
 use tests::TestServer;
 use tests::browser::{Browser, DESKTOP, PHONE, Screen};
 
 use crate::app::{self, App, add_account, seed};
 
-tests::in_a_browser!(every_page_fits_and_is_readable, a_long_list_of_patients_fits);
+tests::in_a_browser!(every_page_fits_and_is_readable, a_long_list_of_patients_fits, the_ehr_fits_and_is_readable);
 
 /// The narrowest that has to work (WCAG 2.2, 1.4.10).
 const NARROW: Screen = Screen { width: 320, height: 640 };
@@ -108,6 +109,38 @@ async fn a_long_list_of_patients_fits(server: TestServer, browser: Browser) {
     browser.submit("button[value=allow]").await;
     let granted = app.exchange(&server, &app.answer(&browser).await).await;
     assert_eq!(granted.str("patient"), Some("p2"));
+}
+
+async fn the_ehr_fits_and_is_readable(server: TestServer, browser: Browser) {
+    seed(&server).await;
+    add_account(&server, "grace", "Dr Grace Hopper", "Practitioner/d1");
+    let subject = object! { "reference": "Patient/p1" };
+    for (id, day, class) in [("e1", "2026-03-04", "ambulatory"), ("e2", "2026-05-06", "emergency")] {
+        let class = object! { "code": "X", "display": class };
+        let encounter = object! {
+            "resourceType": "Encounter", "id": id, "status": "finished", "class": class, "subject": subject.clone(),
+            "period": object! { "start": format!("{day}T10:00:00Z") },
+        };
+        server.system().store(&encounter).await;
+    }
+    let app = App::register(&server, "Heart Watch").await;
+    browser.go(&format!("{}/ehr", server.origin())).await;
+    app::sign_in(&browser, "grace").await;
+    look(&browser, "ehr-patients").await;
+    browser.go(&format!("{}/ehr/p1", server.origin())).await;
+    look(&browser, "ehr-patient-without-apps").await;
+    for name in ["Growth Chart", "Cardiac Risk"] {
+        let uri = ["--redirect-uri", "https://app.example/callback", "--launch-uri", "https://app.example/launch"];
+        server.command(&[&["client", "add", "--name", name], &uri[..]].concat());
+    }
+    browser.go(&format!("{}/ehr?find=nobody", server.origin())).await;
+    look(&browser, "ehr-patients-none").await;
+    browser.go(&format!("{}/ehr/p1", server.origin())).await;
+    look(&browser, "ehr-patient").await;
+    app.ask(&browser, "launch/patient launch/encounter patient/*.rs user/Patient.rs").await;
+    browser.click("input[value=p1]").await;
+    browser.submit("button[value=allow]").await;
+    look(&browser, "consent-visit").await;
 }
 
 /// Looks at the page at all sizes, light and dark.

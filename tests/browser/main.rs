@@ -2,7 +2,9 @@
 
 mod app;
 mod look;
+mod passkeys;
 mod portal;
+mod smart_js;
 
 use app::{App, PASSWORD, add_account, seed};
 use tests::TestServer;

@@ -5,7 +5,7 @@ use tests::TestServer;
 use tests::browser::{Browser, Key};
 use tests::totp::code;
 
-use crate::app::{PASSWORD, add_account, seed, tab_to};
+use crate::app::{App, PASSWORD, add_account, seed, tab_to};
 use crate::look::look;
 
 tests::in_a_browser!(
@@ -51,6 +51,10 @@ async fn every_page_of_the_portal_fits_and_is_readable(server: TestServer, brows
     browser.click("input[value=p1]").await;
     browser.submit("button.main").await;
     look(&browser, "portal-app-patients").await;
+    App::known(&server, &app, "https://board.example/callback").ask(&browser, SCOPES).await;
+    assert_eq!(browser.text(".reached li").await, "Ada Lovelace\nborn 10 December 1815");
+    assert_eq!(browser.evaluate("return document.querySelectorAll('.reached li, [name=patient]').length").await, 2);
+    look(&browser, "consent-limited").await;
     use_app(&server, &app, &secret).await;
     browser.go(&at(&format!("/portal/apps/{app}"))).await;
     look(&browser, "portal-app-used").await;

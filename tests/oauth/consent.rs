@@ -3,11 +3,14 @@
 use fhir::{array, object};
 use tests::TestServer;
 
+use crate::ehr_launch;
 use crate::launch::{
-    Browser, SCOPE, add_account, add_app, exchange, fields, location, parameter, read, request, seed, tokens,
+    App, Browser, SCOPE, add_account, add_app, exchange, fields, location, parameter, read, request, seed, tokens,
 };
+use crate::portal::{SCOPES, administrator, decide, developer, make_app, send};
 
 tests::on_both_engines!(
+    lk_40_a_limited_app_is_offered_its_patients_only,
     sm_28_what_is_unticked_is_not_granted,
     denied_is_said_to_the_app,
     an_answer_is_given_once,
@@ -360,4 +363,27 @@ async fn sm_37_sm_39_a_visit_is_chosen_of_the_chosen_patient(server: TestServer)
     let answer = exchange(&server, &clinic.app, &code, &[]).await.expect_status(200).json();
     assert_eq!(answer.str("scope"), Some("launch/patient patient/Observation.rs"));
     assert!(answer.get("encounter").is_none());
+}
+
+async fn lk_40_a_limited_app_is_offered_its_patients_only(server: TestServer) {
+    let clinic = ehr_launch::clinic(&server).await;
+    let mut developer = developer(&server, "maker", "Practitioner/d1", "work").await;
+    let id = make_app(&mut developer, "confidential", SCOPES).await;
+    decide(&mut administrator(&server).await, &id, "approve").await.expect_status(303);
+    let patients = format!("/portal/apps/{id}/patients");
+    let chosen = [("limit", "chosen"), ("shown", "p1"), ("shown", "p2"), ("patient", "p1")];
+    send(&mut developer, &patients, &patients, &chosen).await.expect_status(303);
+    let app = App { id, secret: None };
+    let mut browser = Browser::new(&server);
+    let login = browser.ask(&request(&server, &app, "launch/patient patient/*.rs user/*.rs")).await.expect_status(200);
+    let consent = browser.sign_in(&login, &clinic.doctor).await.expect_status(200);
+    let page = consent.text();
+    assert!(page.contains("Whom it reaches") && page.contains("Lovelace"), "{page}");
+    assert!(page.contains("in the records of these patients") && !page.contains("every record"), "{page}");
+    assert!(!page.contains("Babbage") && !page.contains("value=\"p2\""), "{page}");
+    let mut form: Vec<_> = fields(&page).into_iter().filter(|(name, _)| name != "patient").collect();
+    form.extend([("patient", "p2"), ("decision", "allow")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let again = browser.post("/oauth/consent", &form).await.expect_status(200).text();
+    assert!(again.contains("You cannot share this patient&#39;s record."), "{again}");
+    browser.decide(&consent, "allow").await.expect_status(303);
 }

@@ -3,6 +3,7 @@
 mod account;
 mod assertion;
 mod authorize;
+mod clients;
 mod consent;
 mod ehr_launch;
 mod external;
@@ -14,6 +15,7 @@ mod login;
 mod metadata;
 mod openid;
 mod par;
+mod passkeys;
 mod portal;
 mod portal_admin;
 mod portal_apps;

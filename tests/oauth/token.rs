@@ -19,6 +19,7 @@ tests::on_both_engines!(
     oa_11_grant_types_are_those_of_the_client,
     sm_48_sm_49_what_the_resource_server_refuses,
     oa_06_no_artefact_passes_for_another,
+    sm_53_a_public_app_may_refresh_without_its_name,
 );
 
 fn assert_uncached(answer: &Answer) {
@@ -163,6 +164,24 @@ async fn sm_48_sm_49_what_the_resource_server_refuses(server: TestServer) {
     let none = server.anonymous().get("Patient/p1").await.expect_status(401);
     assert!(none.header("www-authenticate").unwrap_or_default().starts_with("Bearer"));
     server.anonymous().get(&format!("Patient/p1?access_token={}", granted.access)).await.expect_status(401);
+}
+
+/// As the SMART JavaScript client does: RFC 6749 §6 asks for no `client_id`.
+async fn sm_53_a_public_app_may_refresh_without_its_name(server: TestServer) {
+    let account = seed(&server).await;
+    let renew = async |token: &str| {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        server.anonymous().post("/oauth/token").form(&form).await
+    };
+    let granted = tokens(&server, &add_app(&server, "public"), &account, SCOPE).await;
+    let renewed = read(&renew(&granted.refresh).await.expect_status(200));
+    assert_eq!(renewed.scope, granted.scope);
+    server.anonymous().with_token(&renewed.access).get("Patient/p1").await.expect_status(200);
+    for wrong in [&renewed.access, "trr_nonsense", ""] {
+        renew(wrong).await.expect_status(400);
+    }
+    let granted = tokens(&server, &add_app(&server, "confidential"), &account, SCOPE).await;
+    assert_eq!(error(&renew(&granted.refresh).await.expect_status(401)), "invalid_client");
 }
 
 async fn oa_06_no_artefact_passes_for_another(server: TestServer) {

@@ -242,6 +242,16 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &features).await;
     }
 
+    /// Gives it an authenticator for passkeys, whose person is verified at once, or never.
+    /// <https://www.w3.org/TR/webauthn-3/#sctn-automation>
+    pub async fn add_authenticator(&self, is_verified: bool) {
+        let options = json!({
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserVerified": is_verified,
+        });
+        self.post("/webauthn/authenticator", &options).await;
+    }
+
     /// Lets pages run no script of their own.
     pub async fn disable_scripts(&self) {
         self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true })).await;

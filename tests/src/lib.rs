@@ -14,10 +14,13 @@
 //! PostgreSQL is used where `TRIBUTARY_TEST_POSTGRES` names one (`tests/run` starts it); where not, that half is
 //! [skipped] and counted.
 
+pub mod authenticator;
 pub mod browser;
 pub mod client;
+pub mod clients;
 pub mod data;
 pub mod database;
+pub mod file_server;
 pub mod openid_provider;
 pub mod program;
 pub mod random;

@@ -53,6 +53,12 @@ impl TestServer {
         server
     }
 
+    /// Starts the process again under another name of this machine, such as `localhost`.
+    pub async fn move_to(&mut self, host: &str) {
+        self.origin = format!("http://{host}:{}", self.port);
+        self.restart().await;
+    }
+
     /// Starts the process again on the same database and address; kills the old one if it still runs.
     pub async fn restart(&mut self) {
         self.kill();

@@ -11,6 +11,7 @@ pub mod id_token;
 pub mod jwk;
 pub mod launch;
 pub mod metadata;
+pub mod passkey;
 pub mod pkce;
 pub mod redirect_uri;
 pub mod scope;

@@ -34,6 +34,8 @@ pub enum Kind {
     PushedRequest,
     /// Initial access token, with which one client can be registered.
     Invitation,
+    /// Challenge that a passkey has to answer.
+    PasskeyChallenge,
 }
 
 /// A secret in clear; exists only between making and handing out, or between reading and hashing.
@@ -46,7 +48,7 @@ pub struct Hash([u8; 32]);
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Access,
         Kind::Refresh,
         Kind::Code,
@@ -58,6 +60,7 @@ impl Kind {
         Kind::Recovery,
         Kind::PushedRequest,
         Kind::Invitation,
+        Kind::PasskeyChallenge,
     ];
 
     fn prefix(self) -> &'static str {
@@ -73,6 +76,7 @@ impl Kind {
             Kind::Recovery => "trv_",
             Kind::PushedRequest => "trp_",
             Kind::Invitation => "tri_",
+            Kind::PasskeyChallenge => "trh_",
         }
     }
 }

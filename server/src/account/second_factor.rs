@@ -1,4 +1,5 @@
-//! `GET|POST /account/second-factor`: the one-time password of somebody whose password was right. (OA-24)
+//! `GET|POST /account/second-factor`: the second factor of somebody whose password was right: a one-time password, a
+//! recovery code, or a passkey, which goes its own way (`passkeys/sign_in.rs`). (OA-24)
 //!
 //! Until it is given nobody is signed in: the session is half open, and nothing but this page looks at it.
 
@@ -10,11 +11,12 @@ use sha2::Sha256;
 use smart::token::{Kind as SecretKind, Secret};
 use store::events::{self, Kind};
 use store::users::{self, Account};
-use store::{StoreError, second_factors, sessions, signed_in};
+use store::{StoreError, passkeys, second_factors, sessions, signed_in};
 
+use super::passkeys::{Offer, offer, show};
 use super::sign_in::{Next, enter};
 use super::totp::TotpSecret;
-use super::visitor::{Refused, State, address, event, form_token, own_path, sent_by_anybody, show};
+use super::visitor::{Refused, State, address, event, form_token, own_path, sent_by_anybody};
 use crate::app::App;
 use crate::oauth::form::Parameters;
 use crate::oauth::session::{self, Browser};
@@ -30,6 +32,8 @@ struct QuestionPage<'a> {
     form_token: String,
     request: &'a str,
     to: &'a str,
+    has_one_time_passwords: bool,
+    passkey: Option<Offer>,
     problem: Option<&'a str>,
 }
 
@@ -41,9 +45,18 @@ enum Proof {
     Code([u8; 32]),
 }
 
-/// Whether an account has a second factor that is asked for.
+/// Whether an account has a second factor that is asked for: one-time passwords, or a passkey.
 pub async fn is_on(app: &App, account_id: &str) -> Result<bool, StoreError> {
+    Ok(has_one_time_passwords(app, account_id).await? || has_passkey(app, account_id).await?)
+}
+
+/// Whether an account has one-time passwords.
+pub async fn has_one_time_passwords(app: &App, account_id: &str) -> Result<bool, StoreError> {
     Ok(second_factors::find(&app.store, account_id).await?.is_some_and(|factor| factor.confirmed_at.is_some()))
+}
+
+async fn has_passkey(app: &App, account_id: &str) -> Result<bool, StoreError> {
+    Ok(!passkeys::list(&app.store, account_id).await?.is_empty())
 }
 
 /// The way to the question, where the account has a second factor: the password was right, and nobody is signed in
@@ -90,7 +103,7 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
     let browser = Browser::of(&app, &request).await?;
     let browser = browser.filter(|browser| browser.session.half_account_id.is_some());
     let browser = browser.ok_or_else(|| Refused::SignIn("/portal".to_owned()))?;
-    Ok(question(&browser, &parameters, StatusCode::OK, None))
+    Ok(question(&app, &browser, &parameters, StatusCode::OK, None).await?)
 }
 
 /// The code.
@@ -106,29 +119,20 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         vec![(format!("code:{account_id}"), MAX_FAILURES), (format!("code-address:{address}"), 4 * MAX_FAILURES)];
     let Some(noted) = login::note_attempt(&app, subjects).await? else {
         let problem = "Too many attempts. Wait a minute and try again.";
-        return Ok(question(&browser, &form, StatusCode::TOO_MANY_REQUESTS, Some(problem)));
+        return Ok(question(&app, &browser, &form, StatusCode::TOO_MANY_REQUESTS, Some(problem)).await?);
     };
     if !spend(&app, &request, &account_id, form.get("code").unwrap_or_default()).await? {
-        return Ok(question(
-            &browser,
-            &form,
-            StatusCode::UNAUTHORIZED,
-            Some("This code is not right, or was used before."),
-        ));
+        let problem = "This code is not right, or was used before.";
+        return Ok(question(&app, &browser, &form, StatusCode::UNAUTHORIZED, Some(problem)).await?);
     }
-    let handle = form.get("request").and_then(|text| Secret::parse(SecretKind::Request, text));
-    let next = match handle {
-        Some(handle) => Next::Request(handle),
-        None => Next::Page(form.get("to").and_then(own_path).unwrap_or("/portal").to_owned()),
-    };
-    enter(&app, &request, &browser, &account, &next, &noted).await
+    enter(&app, &request, &browser, &account, &next(&form), &noted).await
 }
 
 /// Spends a code of an account, a one-time password or a recovery code: neither is good a second time.
 pub async fn spend(app: &App, request: &HttpRequest, account_id: &str, code: &str) -> Result<bool, Refused> {
-    let Some(factor) = second_factors::find(&app.store, account_id).await? else { return Ok(false) };
+    let factor = second_factors::find(&app.store, account_id).await?.filter(|factor| factor.confirmed_at.is_some());
     let now = app.clock.now();
-    let step = secret(app, account_id, &factor.salt).step_of(code, now);
+    let step = factor.and_then(|factor| secret(app, account_id, &factor.salt).step_of(code, now));
     let proof = step.map_or_else(|| Proof::Code(mac_of_code(app, account_id, code)), Proof::Step);
     let proof = std::sync::Arc::new(proof);
     let (id, used) = (account_id.to_owned(), event(request, Kind::RecoveryCodeUsed, account_id, None));
@@ -166,13 +170,32 @@ pub fn mac_of_code(app: &App, account_id: &str, code: &str) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn question(browser: &Browser, parameters: &Parameters, status: StatusCode, problem: Option<&str>) -> HttpResponse {
+/// What the person came for.
+fn next(parameters: &Parameters) -> Next {
+    let handle = parameters.get("request").and_then(|text| Secret::parse(SecretKind::Request, text));
+    match handle {
+        Some(handle) => Next::Request(handle),
+        None => Next::Page(parameters.get("to").and_then(own_path).unwrap_or("/portal").to_owned()),
+    }
+}
+
+async fn question(
+    app: &App,
+    browser: &Browser,
+    parameters: &Parameters,
+    status: StatusCode,
+    problem: Option<&str>,
+) -> Result<HttpResponse, StoreError> {
+    let account_id = browser.session.half_account_id.as_deref().unwrap_or_default();
+    let has_passkey = has_passkey(app, account_id).await?;
     let page = QuestionPage {
         style: page::STYLE,
         form_token: form_token(browser),
         request: parameters.get("request").unwrap_or_default(),
         to: parameters.get("to").and_then(own_path).unwrap_or("/portal"),
+        has_one_time_passwords: has_one_time_passwords(app, account_id).await?,
+        passkey: offer(app, browser, &next(parameters)).filter(|_| has_passkey),
         problem,
     };
-    show(&page, status, None)
+    Ok(show(app, &page, status, None))
 }

@@ -6,11 +6,13 @@ use askama::Template;
 use store::apps::Purpose;
 use store::events::{self, Kind};
 use store::users::{self, Change};
-use store::{StoreError, second_factors, sharing, signed_in};
+use store::{StoreError, passkeys, second_factors, sharing, signed_in};
 
 use super::new_password::{self, is_own};
+use super::passkeys::keep::PasskeyLine;
+use super::passkeys::{party, show};
 use super::second_factor;
-use super::visitor::{Refused, State, Visitor, event, go, show};
+use super::visitor::{Refused, State, Visitor, event, go};
 use crate::app::App;
 use crate::oauth::page;
 use crate::portal::frame::Frame;
@@ -22,7 +24,10 @@ struct AccountPage<'a> {
     style: &'a str,
     frame: Frame<'a>,
     record: String,
-    has_second_factor: bool,
+    has_one_time_passwords: bool,
+    /// None where browsers make no passkeys for this server.
+    passkeys: Option<Vec<PasskeyLine>>,
+    passkey_problem: Option<&'a str>,
     codes_left: i64,
     sessions: Vec<SessionLine>,
     password_problem: Option<&'a str>,
@@ -46,6 +51,8 @@ pub enum Problem<'a> {
     Password(&'a str),
     /// With the second factor.
     SecondFactor(&'a str),
+    /// With a passkey.
+    Passkey(&'a str),
 }
 
 /// The page.
@@ -57,7 +64,7 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
 /// The page with what could not be done.
 pub async fn page(app: &App, visitor: &Visitor, problem: Problem<'_>) -> Result<HttpResponse, Refused> {
     let account = &visitor.account;
-    let has_second_factor = second_factor::is_on(app, &account.id).await?;
+    let known = passkeys::list(&app.store, &account.id).await?;
     let this = visitor.browser.secret.hash();
     let line = |session: signed_in::SignedIn| SessionLine {
         key: hexadecimal(session.hash),
@@ -67,22 +74,21 @@ pub async fn page(app: &App, visitor: &Visitor, problem: Problem<'_>) -> Result<
         is_this: session.hash == this,
     };
     let sessions = signed_in::list(&app.store, &account.id, app.clock.now()).await?;
-    let (status, password_problem, second_factor_problem) = match problem {
-        Problem::None => (StatusCode::OK, None, None),
-        Problem::Password(text) => (StatusCode::BAD_REQUEST, Some(text), None),
-        Problem::SecondFactor(text) => (StatusCode::BAD_REQUEST, None, Some(text)),
-    };
+    let text_of = |wanted: fn(Problem<'_>) -> Option<&str>| wanted(problem);
+    let status = if matches!(problem, Problem::None) { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let page = AccountPage {
         style: page::STYLE,
         frame: Frame::of(visitor, "account"),
         record: account.fhir_user.as_ref().map(ToString::to_string).unwrap_or_default(),
-        has_second_factor,
+        has_one_time_passwords: second_factor::has_one_time_passwords(app, &account.id).await?,
+        passkeys: party(app).map(|_| known.into_iter().map(PasskeyLine::of).collect()),
+        passkey_problem: text_of(|it| if let Problem::Passkey(text) = it { Some(text) } else { None }),
         codes_left: second_factors::codes_left(&app.store, &account.id).await?,
         sessions: sessions.into_iter().map(line).collect(),
-        password_problem,
-        second_factor_problem,
+        password_problem: text_of(|it| if let Problem::Password(text) = it { Some(text) } else { None }),
+        second_factor_problem: text_of(|it| if let Problem::SecondFactor(text) = it { Some(text) } else { None }),
     };
-    Ok(show(&page, status, None))
+    Ok(show(app, &page, status, None))
 }
 
 /// A new password: other sessions end, and all that apps were allowed to see (OA-09).
@@ -150,7 +156,7 @@ pub async fn developer(app: State, request: HttpRequest, body: web::Bytes) -> Re
 }
 
 /// What people call the browser of a `User-Agent`.
-fn browser_name(agent: &str) -> String {
+pub fn browser_name(agent: &str) -> String {
     let first =
         |names: &[(&str, &'static str)]| names.iter().find(|(sign, _)| agent.contains(sign)).map(|(_, name)| *name);
     let browsers =

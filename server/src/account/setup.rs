@@ -78,7 +78,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         let problem = "This code is not right. Does the clock of your device go right?";
         return offer(&app, &visitor, StatusCode::BAD_REQUEST, Some(problem)).await;
     };
-    let codes: Vec<String> = (0..CODES).map(|_| base32(&app.random.bytes::<10>())).collect();
+    let codes = new_codes(&app);
     let macs: Vec<[u8; 32]> = codes.iter().map(|code| mac_of_code(&app, id, code)).collect();
     let (account_id, session) = (id.clone(), visitor.browser.secret.hash());
     let event = event(&request, Kind::SecondFactorOn, id, None);
@@ -93,10 +93,18 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
             })
         })
         .await?;
+    Ok(show_codes(&visitor, &codes))
+}
+
+/// Recovery codes for somebody who has a second factor from now on.
+pub fn new_codes(app: &App) -> Vec<String> {
+    (0..CODES).map(|_| base32(&app.random.bytes::<10>())).collect()
+}
+
+/// The page with them. They are shown once, so there is nothing that a redirect could lead to.
+pub fn show_codes(visitor: &Visitor, codes: &[String]) -> HttpResponse {
     let codes = codes.iter().map(|code| [&code[..4], &code[4..8], &code[8..12], &code[12..]].join("-")).collect();
-    // Shown once, so there is nothing that a redirect could lead to.
-    let page = CodesPage { style: page::STYLE, frame: Frame::of(&visitor, "account"), codes };
-    Ok(show(&page, StatusCode::OK, None))
+    show(&CodesPage { style: page::STYLE, frame: Frame::of(visitor, "account"), codes }, StatusCode::OK, None)
 }
 
 /// Switches it off.

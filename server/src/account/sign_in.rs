@@ -8,9 +8,10 @@ use store::events::{self, Kind};
 use store::users::{self, Account};
 use store::{StoreError, sessions, signed_in};
 
+use super::passkeys::{Offer, offer, show};
 use super::second_factor;
 use super::visitor::{
-    Refused, State, Visitor, address, agent, anybody, event, form_token, go, own_path, sent_by_anybody, show,
+    Refused, State, Visitor, address, agent, anybody, event, form_token, go, own_path, sent_by_anybody,
 };
 use crate::app::App;
 use crate::oauth::form::Parameters;
@@ -27,6 +28,7 @@ struct SignInPage<'a> {
     problem: Option<&'a str>,
     /// What people call the other OpenID provider at which they may sign in.
     provider: Option<&'a str>,
+    passkey: Option<Offer>,
 }
 
 /// What follows once somebody is signed in.
@@ -53,8 +55,9 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
         username: "",
         problem: None,
         provider: external::name(&app),
+        passkey: offer(&app, &browser, &Next::Page(to.to_owned())),
     };
-    Ok(show(&page, StatusCode::OK, cookie.as_ref()))
+    Ok(show(&app, &page, StatusCode::OK, cookie.as_ref()))
 }
 
 /// Name and password.
@@ -65,11 +68,10 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
     let again = |status, problem| {
         let form_token = form_token(&browser);
         let provider = external::name(&app);
-        show(
-            &SignInPage { style: page::STYLE, form_token, to, username, problem: Some(problem), provider },
-            status,
-            None,
-        )
+        let passkey = offer(&app, &browser, &Next::Page(to.to_owned()));
+        let page =
+            SignInPage { style: page::STYLE, form_token, to, username, problem: Some(problem), provider, passkey };
+        show(&app, &page, status, None)
     };
     let Some(noted) = login::note_attempt(&app, login::subjects(&request, username)).await? else {
         return Ok(again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute and try again."));

@@ -9,7 +9,7 @@ use smart::grant::FhirUser;
 use smart::token::{Kind, Secret};
 use store::apps::Purpose;
 use store::users::{self, Account, Change, insert};
-use store::{StoreError, recoveries, second_factors, signed_in};
+use store::{StoreError, passkeys, recoveries, second_factors, signed_in};
 
 use super::CommandError;
 use crate::app::App;
@@ -63,7 +63,7 @@ pub enum Action {
 pub struct Recover {
     /// Name to sign in with.
     pub username: String,
-    /// Take the second factor away too, for somebody who lost it with all recovery codes.
+    /// Take the second factor and all passkeys away too, for somebody who lost them with all recovery codes.
     #[arg(long)]
     pub drop_second_factor: bool,
 }
@@ -181,6 +181,7 @@ async fn recover(app: &App, recover: Recover, json: bool) -> Result<(), CommandE
         let id = id.clone();
         Box::pin(async move {
             if recover.drop_second_factor {
+                passkeys::remove_all(tx, &id).await?;
                 second_factors::remove(tx, &id).await?;
             }
             recoveries::insert(tx, hash, &id, now).await

@@ -9,7 +9,7 @@ use smart::assertion::{self, AssertionError, Proven};
 use smart::client::{Client, ClientAuthentication, Credentials};
 use smart::error::{ErrorCode, OAuthError};
 use smart::token::{Hash, Kind, Secret};
-use store::{StoreError, assertions, clients};
+use store::{StoreError, assertions, clients, tokens};
 
 use super::client_keys;
 use super::error::Failure;
@@ -47,6 +47,24 @@ pub(super) async fn client(app: &App, request: &HttpRequest, form: &Parameters) 
         _ => false,
     };
     if proven { Ok(client) } else { Err(refused()) }
+}
+
+/// Whether a request says nothing about the client that it comes from.
+pub(super) fn is_unnamed(request: &HttpRequest, form: &Parameters) -> bool {
+    let names = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+    !request.headers().contains_key(header::AUTHORIZATION) && names.iter().all(|name| form.get(name).is_none())
+}
+
+/// The public app whose refresh token comes without its name, as RFC 6749 §6 lets it and the SMART JavaScript client
+/// does: the token says whose it is. Apps that can authenticate have to (SM-53).
+pub(super) async fn holder(app: &App, form: &Parameters) -> Result<Client, Failure> {
+    let unknown = || OAuthError::invalid_grant("the refresh token is not valid");
+    let token = Secret::parse(Kind::Refresh, form.required("refresh_token")?).ok_or_else(unknown)?;
+    let client_id = tokens::client_of_refresh(&app.store, token.hash()).await?.ok_or_else(unknown)?;
+    let now = app.clock.now();
+    let client = clients::find(&app.store, &client_id).await?;
+    let public = client.filter(|it| it.is_active(now) && it.authentication == ClientAuthentication::None);
+    public.ok_or_else(|| invalid_client().into())
 }
 
 /// Spends the name of an assertion: true for exactly one request with it, whatever comes in parallel or after a restart.

@@ -168,7 +168,7 @@ async fn context(app: &App, account: &Account, body: &Json) -> Result<LaunchCont
     let (patient, encounter) = (text(body, "patient")?, text(body, "encounter")?);
     if let Some(patient) = &patient {
         let found = match &account.fhir_user {
-            Some(user) => patients::patient(app, user, patient).await?,
+            Some(user) => patients::patient(app, user, None, patient).await?,
             None => None,
         };
         found.ok_or_else(|| OAuthError::invalid_request("patient: there is none of this id whom the user may see"))?;

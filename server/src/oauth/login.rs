@@ -12,6 +12,7 @@ use super::error::server_error;
 use super::form::Parameters;
 use super::session::Browser;
 use super::{external, page, password};
+use crate::account::passkeys::{self, Offer};
 use crate::account::second_factor;
 use crate::account::sign_in::{self, Next};
 use crate::account::visitor::{Refused, address};
@@ -38,6 +39,7 @@ struct LoginPage<'a> {
     problem: Option<&'a str>,
     /// What people call the other OpenID provider at which they may sign in.
     provider: Option<&'a str>,
+    passkey: Option<Offer>,
 }
 
 /// A browser with a request that it may answer.
@@ -160,8 +162,9 @@ fn show(app: &App, waiting: &Waiting, status: StatusCode, username: &str, proble
         username,
         problem,
         provider: external::name(app),
+        passkey: passkeys::offer(app, &waiting.browser, &Next::Request(waiting.handle.clone())),
     };
-    page::html(status, &login, None)
+    passkeys::show(app, &login, status, None)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header};
 use askama::Template;
 use smart::error::OAuthError;
 
-pub use crate::portal::page::{STYLE, html};
+pub use crate::portal::page::{STYLE, html, html_with_passkeys};
 
 #[derive(Template)]
 #[template(path = "error.html")]

@@ -43,8 +43,14 @@ pub struct Choices {
 }
 
 /// The patients of a person by name; of those that fit, where words are given: beginnings of names, and birth dates.
-pub async fn patients(app: &App, user: &FhirUser, words: &str) -> Result<Choices, OAuthError> {
-    let allowed = access::patients_of(app, user).await.map_err(|error| server_error(&error))?;
+/// `limit` names the only ones that matter, where there is one.
+pub async fn patients(
+    app: &App,
+    user: &FhirUser,
+    limit: Option<&[String]>,
+    words: &str,
+) -> Result<Choices, OAuthError> {
+    let allowed = allowed(app, user, limit).await?;
     let mut pairs = vec![pair("_sort", "family,given,_id")];
     for word in words.split_whitespace() {
         let name = if DateTime::parse(word).is_some() { "birthdate" } else { "name" };
@@ -53,9 +59,14 @@ pub async fn patients(app: &App, user: &FhirUser, words: &str) -> Result<Choices
     find(app, allowed, "Patient", pairs, words::of_patient).await
 }
 
-/// One patient of a person; none if there is no such patient, or not for this person.
-pub async fn patient(app: &App, user: &FhirUser, id: &str) -> Result<Option<Choice>, OAuthError> {
-    let allowed = access::patients_of(app, user).await.map_err(|error| server_error(&error))?;
+/// One patient of a person; none if there is no such patient, or not for this person, or not within the limit.
+pub async fn patient(
+    app: &App,
+    user: &FhirUser,
+    limit: Option<&[String]>,
+    id: &str,
+) -> Result<Option<Choice>, OAuthError> {
+    let allowed = allowed(app, user, limit).await?;
     if !allowed.iter().any(|patient| patient == id) {
         return Ok(None);
     }
@@ -72,6 +83,12 @@ pub async fn visits(app: &App, patient: &str) -> Result<Choices, OAuthError> {
 pub async fn visit(app: &App, patient: &str, id: &str) -> Result<Option<Choice>, OAuthError> {
     let found = read(app, patient, "Encounter", id).await?;
     Ok(found.map(|visit| words::of_visit(id, &visit)))
+}
+
+async fn allowed(app: &App, user: &FhirUser, limit: Option<&[String]>) -> Result<Vec<String>, OAuthError> {
+    let mut allowed = access::patients_of(app, user).await.map_err(|error| server_error(&error))?;
+    allowed.retain(|patient| limit.is_none_or(|limit| limit.contains(patient)));
+    Ok(allowed)
 }
 
 /// All that one view of these patients holds of a type.

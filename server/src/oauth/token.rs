@@ -29,7 +29,12 @@ type Decision = Result<Result<Issued, OAuthError>, StoreError>;
 pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Failure> {
     let form = Parameters::of_form(&request, &body)?.each_once()?;
     let grant_type = GrantType::parse(form.required("grant_type")?)?;
-    let client = authenticate::client(&app, &request, &form).await?;
+    let client = match grant_type {
+        GrantType::RefreshToken if authenticate::is_unnamed(&request, &form) => {
+            authenticate::holder(&app, &form).await?
+        }
+        _ => authenticate::client(&app, &request, &form).await?,
+    };
     client.check_grant_type(grant_type)?;
     match grant_type {
         GrantType::AuthorizationCode => redeem(&app, client, &form).await,

@@ -1,4 +1,5 @@
-//! How every page is sent: one style sheet, no script, and headers that keep pages from being framed or cached.
+//! How every page is sent: one style sheet, no script but that of passkeys on pages that ask for one, and headers that
+//! keep pages from being framed or cached.
 //! (OA-17, IN-04)
 
 use std::sync::LazyLock;
@@ -18,6 +19,17 @@ static STYLE_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Sha256::d
 
 /// A page. `form_target` is where its form may lead besides this server: browsers hold redirects to it.
 pub fn html(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> HttpResponse {
+    let target = form_target.and_then(source).map(|source| format!(" {source}")).unwrap_or_default();
+    send(status, page, &target, "")
+}
+
+/// A page that may ask for a passkey: one script of this server may run, and call what it needs.
+pub fn html_with_passkeys(base_url: &str, status: StatusCode, page: &impl Template) -> HttpResponse {
+    let script = format!("; script-src {base_url}/account/passkeys.js; connect-src {base_url}/account/passkeys/");
+    send(status, page, "", &script)
+}
+
+fn send(status: StatusCode, page: &impl Template, target: &str, script: &str) -> HttpResponse {
     let body = match page.render() {
         Ok(body) => body,
         Err(error) => {
@@ -25,9 +37,8 @@ pub fn html(status: StatusCode, page: &impl Template, form_target: Option<&str>)
             return HttpResponse::InternalServerError().finish();
         }
     };
-    let target = form_target.and_then(source).map(|source| format!(" {source}")).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'{target}; frame-ancestors 'none'; base-uri 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'{target}; frame-ancestors 'none'; base-uri 'none'{script}",
         *STYLE_HASH
     );
     HttpResponse::build(status)

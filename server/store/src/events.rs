@@ -51,6 +51,10 @@ kinds! {
     SecondFactorOff => "second-factor-off", "switched the second factor off";
     /// A recovery code was used.
     RecoveryCodeUsed => "recovery-code-used", "used a recovery code";
+    /// A new passkey.
+    PasskeyAdded => "passkey-added", "added a passkey";
+    /// A passkey was removed.
+    PasskeyRemoved => "passkey-removed", "removed a passkey";
     /// An app was made.
     AppRequested => "app-requested", "asked for an app";
     /// An app was changed by its developer.

@@ -89,6 +89,7 @@ pub mod jobs;
 mod keys;
 pub mod launches;
 pub mod pairings;
+pub mod passkeys;
 mod postgres;
 pub mod pushed_requests;
 pub mod recoveries;

@@ -50,7 +50,7 @@ pub async fn spend_step(tx: &mut Tx, account_id: &str, step: i64) -> Result<bool
     Ok(tx.rows(&statement).await?.len() == 1)
 }
 
-/// The person has shown a first code, and keeps these recovery codes.
+/// The person has shown a first code, and keeps these recovery codes instead of those from before.
 pub async fn confirm(tx: &mut Tx, account_id: &str, codes: &[[u8; 32]], now: i64) -> Result<(), StoreError> {
     let statement = Query::update()
         .table("second_factor")
@@ -59,6 +59,11 @@ pub async fn confirm(tx: &mut Tx, account_id: &str, codes: &[[u8; 32]], now: i64
         .and_where(Expr::col("confirmed_at").is_null())
         .to_owned();
     tx.execute(&statement).await?;
+    replace_codes(tx, account_id, codes, now).await
+}
+
+/// Keeps these recovery codes of an account instead of those from before.
+pub async fn replace_codes(tx: &mut Tx, account_id: &str, codes: &[[u8; 32]], now: i64) -> Result<(), StoreError> {
     forget_codes(tx, account_id).await?;
     let mut insert =
         Query::insert().into_table("recovery_code").columns(["mac", "account_id", "created_at"]).to_owned();
@@ -68,11 +73,24 @@ pub async fn confirm(tx: &mut Tx, account_id: &str, codes: &[[u8; 32]], now: i64
     tx.execute(&insert).await.map(drop)
 }
 
-/// Takes the second factor away, with its recovery codes.
+/// Takes the one-time passwords away, with the recovery codes unless passkeys are left.
 pub async fn remove(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
-    forget_codes(tx, account_id).await?;
     let own = Expr::col("account_id").eq(account_id);
-    tx.execute(&Query::delete().from_table("second_factor").and_where(own).to_owned()).await.map(drop)
+    tx.execute(&Query::delete().from_table("second_factor").and_where(own).to_owned()).await?;
+    forget_needless_codes(tx, account_id).await
+}
+
+/// Recovery codes stand in for one-time passwords or passkeys; where an account has neither, they go.
+pub async fn forget_needless_codes(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
+    let of = |table: &'static str| {
+        let own = Expr::col("account_id").eq(account_id);
+        Query::select().column("account_id").from(table).and_where(own).limit(1).to_owned()
+    };
+    let confirmed = of("second_factor").and_where(Expr::col("confirmed_at").is_not_null()).to_owned();
+    if tx.rows(&confirmed).await?.is_empty() && tx.rows(&of("passkey")).await?.is_empty() {
+        forget_codes(tx, account_id).await?;
+    }
+    Ok(())
 }
 
 /// Spends a recovery code: true for exactly one caller.

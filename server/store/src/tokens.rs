@@ -148,6 +148,17 @@ pub async fn lock_refresh(tx: &mut Tx, hash: Hash) -> Result<(), StoreError> {
     tx.execute(&statement).await.map(drop)
 }
 
+/// The client that a refresh token was given to, spent or not.
+pub async fn client_of_refresh(store: &Store, hash: Hash) -> Result<Option<String>, StoreError> {
+    let statement = Query::select()
+        .column(("app_grant", "client_id"))
+        .from("refresh_token")
+        .inner_join("app_grant", Expr::col(("app_grant", "id")).equals(("refresh_token", "grant_id")))
+        .and_where(Expr::col(("refresh_token", "hash")).eq(bytes(hash)))
+        .to_owned();
+    store.rows(&statement).await?.first().map(|row| row.text(0)).transpose()
+}
+
 /// A refresh token, spent or not, if its grant lives.
 pub async fn find_refresh(tx: &mut Tx, hash: Hash, now: i64) -> Result<Option<Renewal>, StoreError> {
     let statement = with_grant("refresh_token")

@@ -81,7 +81,7 @@ async fn patient(
     let Some(user) = &asked.person.fhir_user else { return Ok(Err("Your account is not linked to a record.")) };
     let only = match (open, form.get("patient")) {
         (None, None) => {
-            let mut all = patients::patients(app, user, "").await?;
+            let mut all = patients::patients(app, user, asked.limit(), "").await?;
             if all.shown.len() == 1 { all.shown.pop().map(|choice| choice.id) } else { None }
         }
         _ => None,
@@ -89,11 +89,11 @@ async fn patient(
     let Some(wanted) = open.or(form.get("patient")).or(only.as_deref()) else {
         return Ok(Err("Choose the patient whose record the app may use."));
     };
-    match (patients::patient(app, user, wanted).await?, open) {
+    match (patients::patient(app, user, asked.limit(), wanted).await?, open) {
         (Some(patient), _) => Ok(Ok(patient.id)),
         (None, None) => Ok(Err("You cannot share this patient's record.")),
         (None, Some(_)) => {
-            let text = "the record that was open is none that you may see any more";
+            let text = "the record that was open is none that you and this app may see";
             Err(OAuthError::new(ErrorCode::AccessDenied, text))
         }
     }

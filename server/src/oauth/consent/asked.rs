@@ -6,7 +6,7 @@ use smart::grant::{Authorization, Person, Request};
 use smart::launch::Launched;
 use smart::scope::{Level, Scope, ScopeSet};
 use smart::token::{Kind, Secret};
-use store::sessions;
+use store::{apps, sessions};
 
 use crate::app::App;
 use crate::oauth::error::server_error;
@@ -21,6 +21,7 @@ pub(super) struct Asked {
     pub(super) person: Person,
     /// What this person can give at all.
     pub(super) scopes: ScopeSet,
+    limit: Option<Vec<String>>,
 }
 
 /// Why there is nothing to answer.
@@ -57,13 +58,19 @@ impl Asked {
             let text = "the app was launched by another person; sign in as the one who launched it";
             return Err(OAuthError::new(ErrorCode::AccessDenied, text).into()); // SM-35
         }
+        let limit = apps::patients(&app.store, &request.client_id).await.map_err(|error| server_error(&error))?;
         let scopes = request.scopes.filtered(|scope| can_give(&person, scope));
-        Ok(Asked { browser, handle, authorization, person, scopes })
+        Ok(Asked { browser, handle, authorization, person, scopes, limit })
     }
 
     /// What is asked.
     pub(super) fn request(&self) -> &Request {
         self.authorization.request()
+    }
+
+    /// The only patients that the app can reach, by logical id; none: whomever the person may see.
+    pub(super) fn limit(&self) -> Option<&[String]> {
+        self.limit.as_deref()
     }
 
     /// What the EHR handed over, if it launched the app.

@@ -6,7 +6,7 @@ use askama::Template;
 use smart::error::OAuthError;
 use smart::grant::FhirUser;
 use smart::launch;
-use smart::scope::{Scope, ScopeSet};
+use smart::scope::{Level, Scope, ScopeSet};
 use store::{StoreError, clients, users};
 
 use super::asked::Asked;
@@ -38,6 +38,8 @@ struct ConsentPage<'a> {
     fixed_patient: Option<Choice>,
     fixed_visit: Option<Choice>,
     is_own_record: bool,
+    /// The only patients whom the app reaches with what it may do in every record; none: all of the person.
+    reached: Option<Choices>,
     patients: Choices,
     only_patient: bool,
     find: &'a str,
@@ -82,9 +84,12 @@ pub(super) async fn page(
     let needs_patient = launch::needs_patient(&asked.scopes);
     let fixed_patient = fixed_patient(app, asked).await?;
     let patients = match &asked.person.fhir_user {
-        Some(user) if needs_patient && fixed_patient.is_none() => patients::patients(app, user, find).await?,
+        Some(user) if needs_patient && fixed_patient.is_none() => {
+            patients::patients(app, user, asked.limit(), find).await?
+        }
         _ => Choices::default(),
     };
+    let reached = reached(app, asked).await?;
     let only_patient = patients.shown.len() == 1 && patients.more == 0 && find.is_empty();
     let visits_of = visits_of(asked, fixed_patient.as_ref(), &patients, only_patient, field("patient"));
     let visits = match visits_of {
@@ -104,7 +109,7 @@ pub(super) async fn page(
         handle,
         form_token: asked.browser.form_token(handle),
         headings: if asked.scopes.gives_anything() {
-            wording::headings(&asked.scopes, ticked.as_ref(), is_own_record)
+            wording::headings(&asked.scopes, ticked.as_ref(), is_own_record, reached.is_some())
         } else {
             Vec::new()
         },
@@ -112,6 +117,7 @@ pub(super) async fn page(
         needs_patient,
         fixed_visit: fixed_visit(app, asked).await?,
         is_own_record,
+        reached,
         only_patient,
         find,
         chosen_patient: field("patient"),
@@ -146,7 +152,18 @@ async fn fixed_patient(app: &App, asked: &Asked) -> Result<Option<Choice>, OAuth
         (None, FhirUser::Patient(own)) if launch::needs_patient(&asked.scopes) => own,
         _ => return Ok(None),
     };
-    patients::patient(app, user, id).await
+    patients::patient(app, user, asked.limit(), id).await
+}
+
+/// Where an app is limited to a list of patients, and asks for more than one record: those of the list who are in the
+/// person's care.
+async fn reached(app: &App, asked: &Asked) -> Result<Option<Choices>, OAuthError> {
+    match &asked.person.fhir_user {
+        Some(user) if asked.limit().is_some() && asked.scopes.has_level(Level::User) => {
+            patients::patients(app, user, asked.limit(), "").await.map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 async fn fixed_visit(app: &App, asked: &Asked) -> Result<Option<Choice>, OAuthError> {

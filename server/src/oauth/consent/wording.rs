@@ -61,14 +61,19 @@ impl Line {
     }
 }
 
-/// The scopes in the order in which they matter. Once the person has ticked something, that stays ticked alone.
-pub(super) fn headings(scopes: &ScopeSet, ticked: Option<&ScopeSet>, is_own_record: bool) -> Vec<Heading> {
+/// The scopes in the order in which they matter; `is_limited` where the app reaches a list of patients only. Once the person has ticked something, that stays ticked alone.
+pub(super) fn headings(
+    scopes: &ScopeSet,
+    ticked: Option<&ScopeSet>,
+    is_own_record: bool,
+    is_limited: bool,
+) -> Vec<Heading> {
     let mut groups: BTreeMap<Group, Vec<Line>> = BTreeMap::new();
     for scope in scopes.iter() {
         let line = Line::of(scope, ticked);
         groups.entry(line.words.group).or_default().push(line);
     }
-    groups.into_iter().map(|(group, lines)| Heading { title: title(group, is_own_record), lines }).collect()
+    groups.into_iter().map(|(group, lines)| Heading { title: title(group, is_own_record, is_limited), lines }).collect()
 }
 
 /// What the app will not do, should all that it asks for be allowed; each completes "The app will not …".
@@ -117,13 +122,15 @@ fn unseen(scopes: &ScopeSet) -> Option<String> {
     })
 }
 
-fn title(group: Group, is_own_record: bool) -> &'static str {
+fn title(group: Group, is_own_record: bool, is_limited: bool) -> &'static str {
     match (group, is_own_record) {
         (Group::See(Level::Patient), true) => "It wants to see in your record",
         (Group::See(Level::Patient), false) => "It wants to see in the patient's record",
+        (Group::See(_), _) if is_limited => "It wants to see in the records of these patients",
         (Group::See(_), _) => "It wants to see in every record that you may see",
         (Group::Change(Level::Patient), true) => "It wants to change your record",
         (Group::Change(Level::Patient), false) => "It wants to change the patient's record",
+        (Group::Change(_), _) if is_limited => "It wants to change the records of these patients",
         (Group::Change(_), _) => "It wants to change every record that you may see",
         (Group::Context, _) => "It wants to know",
         (Group::Duration, _) => "It wants to stay connected",
@@ -142,7 +149,7 @@ mod tests {
     fn oa_18_scopes_stand_under_headings() {
         let asked = scopes("offline_access patient/Observation.rs launch/patient patient/Condition.cud patient/Goal.r");
         let ticked = scopes("patient/Goal.r");
-        let headings = headings(&asked, Some(&ticked), true);
+        let headings = headings(&asked, Some(&ticked), true, false);
         let titles: Vec<_> = headings.iter().map(|heading| (heading.title, heading.lines.len())).collect();
         let expected = [
             ("It wants to see in your record", 2),

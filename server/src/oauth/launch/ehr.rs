@@ -63,7 +63,7 @@ pub async fn patients_page(app: web::Data<App>, request: HttpRequest) -> Result<
     let parameters = Parameters::parse(request.query_string().as_bytes())?;
     let find = parameters.get("find").filter(|find| find.len() <= MAX_FIND).unwrap_or_default().trim();
     let patients = match &visitor.account.fhir_user {
-        Some(user) => patients::patients(&app, user, find).await?,
+        Some(user) => patients::patients(&app, user, None, find).await?,
         None => Choices::default(),
     };
     let page = PatientsPage {
@@ -129,7 +129,7 @@ pub async fn launch(
 
 async fn patient(app: &App, visitor: &Visitor, id: &str) -> Result<Choice, Refused> {
     let user: &FhirUser = visitor.account.fhir_user.as_ref().ok_or(Refused::NotFound)?;
-    patients::patient(app, user, id).await?.ok_or(Refused::NotFound)
+    patients::patient(app, user, None, id).await?.ok_or(Refused::NotFound)
 }
 
 async fn show(app: &App, visitor: &Visitor, patient: Choice, problem: Option<&str>) -> Result<HttpResponse, Refused> {
