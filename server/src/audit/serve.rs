@@ -47,8 +47,9 @@ pub fn search<'a>(
         let pairs = crate::rest::request::without_general(pairs.to_vec());
         let sizes = (app.config.page_size as usize, app.config.max_page_size as usize);
         let query = parameters::read(&pairs, &base, sizes)?;
-        let shape: Vec<_> =
-            pairs.iter().filter(|(name, _)| matches!(name.as_str(), "_summary" | "_elements")).cloned().collect();
+        let shape =
+            pairs.iter().filter(|(name, value)| name == "_elements" || (name == "_summary" && value != "count"));
+        let shape: Vec<_> = shape.cloned().collect();
         let elements = elements_of(Some(TYPE), &shape).map_err(Error::bad_request)?;
         let page = app.store.trail(&caller.view, &query).await?;
         for patient in page.events.iter().flat_map(|event| &event.patients) {

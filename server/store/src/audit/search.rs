@@ -90,10 +90,7 @@ impl Store {
             start_of(&place).ok_or(StoreError::Cursor)
         });
         let start = start.transpose()?;
-        let mut condition = query.filters.iter().fold(Cond::all(), |all, filter| all.add(filter.condition()));
-        if let Compartment::Patients(patients) = view.compartment() {
-            condition = condition.add(Filter::Patients(patients.clone()).condition());
-        }
+        let condition = condition(&query.filters, view.compartment());
         let total = if query.total { Some(self.count_events(&condition).await?) } else { None };
         if query.count == 0 {
             return Ok(TrailPage { total, ..TrailPage::default() });
@@ -152,6 +149,31 @@ impl Store {
         }
         Ok(rows)
     }
+}
+
+/// What must hold. Who sees some patients only cannot ask for others either: an event about several is found by what is
+/// shown of it, so not by what it touched.
+fn condition(filters: &[Filter], compartment: &Compartment) -> Cond {
+    let Compartment::Patients(seen) = compartment else {
+        return filters.iter().fold(Cond::all(), |all, filter| all.add(filter.condition()));
+    };
+    let mut all = Cond::all().add(Filter::Patients(seen.clone()).condition());
+    for filter in filters {
+        all = match filter {
+            Filter::Patients(asked) => {
+                let own = asked.iter().filter(|patient| seen.contains(patient)).cloned().collect();
+                all.add(Filter::Patients(own).condition())
+            }
+            Filter::Entity(_) => {
+                let mut others = Query::select();
+                others.column("id").from("audit_patient");
+                others.and_where(is_one_of("patient", seen).not());
+                all.add(filter.condition()).add(Expr::col("id").in_subquery(others).not())
+            }
+            _ => all.add(filter.condition()),
+        };
+    }
+    all
 }
 
 fn page_of(condition: Cond, start: Option<&Start>, ascending: bool, limit: u64) -> SelectStatement {
