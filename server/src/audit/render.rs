@@ -58,13 +58,13 @@ pub(super) fn statuses_of(outcome: &str) -> Option<(i64, i64)> {
     }
 }
 
-/// The resource. Who sees some patients only, `seen`, learns nothing of others: what an event about several was about
-/// is left out, but for those who may be seen.
+/// The resource. Who sees some patients only, `seen`, learns nothing of others: searches are left out, and so is what
+/// was touched, unless it is one thing that is theirs alone. That depends on nothing that they may not see.
 pub(super) fn render(event: &Event, base: &str, seen: Option<&[String]>) -> Json {
     let recorded = format_instant(instant_of(&event.id));
     let patients: Vec<&String> =
         event.patients.iter().filter(|patient| seen.is_none_or(|seen| seen.contains(patient))).collect();
-    let is_shown = patients.len() == event.patients.len();
+    let is_shown = seen.is_none() || (patients.len() == event.patients.len() && event.touched().count() == 1);
     let mut meta = Object::new();
     meta.insert("versionId", "1");
     meta.insert("lastUpdated", recorded.as_str());
@@ -101,7 +101,8 @@ pub(super) fn render(event: &Event, base: &str, seen: Option<&[String]>) -> Json
             "type": array![coding(SOURCES, "4", "Application Server")],
         },
     );
-    let entities = entities(event, &patients, is_shown);
+    let query = event.query.as_deref().filter(|_| seen.is_none());
+    let entities = entities(event, &patients, is_shown, query);
     if !entities.is_empty() {
         resource.insert("entity", entities);
     }
@@ -192,7 +193,7 @@ fn agents(event: &Event, base: &str) -> Vec<Json> {
     agents
 }
 
-fn entities(event: &Event, patients: &[&String], is_shown: bool) -> Vec<Json> {
+fn entities(event: &Event, patients: &[&String], is_shown: bool, query: Option<&str>) -> Vec<Json> {
     let mut entities = Vec::new();
     if let Some(request) = &event.request {
         entities.push(object! {
@@ -230,7 +231,7 @@ fn entities(event: &Event, patients: &[&String], is_shown: bool) -> Vec<Json> {
         }
         entities.push(Json::Object(entity));
     }
-    if let Some(query) = &event.query {
+    if let Some(query) = query {
         entities.push(object! {
             "type": coding(ENTITY_TYPES, "2", "System Object"),
             "role": coding(ROLES, "24", "Query"),

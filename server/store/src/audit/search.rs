@@ -152,7 +152,7 @@ impl Store {
 }
 
 /// What must hold. Who sees some patients only cannot ask for others either: an event about several is found by what is
-/// shown of it, so not by what it touched.
+/// shown of it, so not by what it touched; nor is one that touched several things.
 fn condition(filters: &[Filter], compartment: &Compartment) -> Cond {
     let Compartment::Patients(seen) = compartment else {
         return filters.iter().fold(Cond::all(), |all, filter| all.add(filter.condition()));
@@ -164,12 +164,10 @@ fn condition(filters: &[Filter], compartment: &Compartment) -> Cond {
                 let own = asked.iter().filter(|patient| seen.contains(patient)).cloned().collect();
                 all.add(Filter::Patients(own).condition())
             }
-            Filter::Entity(_) => {
-                let mut others = Query::select();
-                others.column("id").from("audit_patient");
-                others.and_where(is_one_of("patient", seen).not());
-                all.add(filter.condition()).add(Expr::col("id").in_subquery(others).not())
-            }
+            Filter::Entity(_) => all
+                .add(filter.condition())
+                .add(is_one_of("patients", seen))
+                .add(Expr::col("entities").not_like("%\n%\n%")),
             _ => all.add(filter.condition()),
         };
     }
