@@ -8,6 +8,7 @@ use tests::{Answer, Client, Engine, TestServer};
 
 tests::on_both_engines!(
     co_01_every_interaction_is_an_event_of_its_request,
+    a_batch_is_an_event_beside_those_of_its_writes,
     co_02_events_say_who_what_and_when,
     co_05_a_write_and_its_event_stand_or_fall_together,
     co_08_no_secret_and_no_content_stands_in_the_trail,
@@ -53,14 +54,6 @@ async fn of_request(client: &Client, request: &str) -> Vec<Json> {
 async fn co_01_every_interaction_is_an_event_of_its_request(server: TestServer) {
     let system = server.system();
     system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
-    let patient = |id: &str| object! { "resourceType": "Patient", "id": id, "active": true };
-    let bundle = |kind: &str| {
-        let entry = |method: &str, url: &str| object! { "request": object! { "method": method, "url": url } };
-        object! { "resourceType": "Bundle", "type": kind, "entry": array![
-            object! { "request": object! { "method": "PUT", "url": format!("Patient/{kind}") }, "resource": patient(kind) },
-            entry("GET", "Patient/a"), entry("GET", "Patient?active=true"),
-        ] }
-    };
     let patch = "[{\"op\":\"add\",\"path\":\"/gender\",\"value\":\"other\"}]";
     let form = [("name", "x")];
     let nobody = server.anonymous();
@@ -115,6 +108,25 @@ async fn co_01_every_interaction_is_an_event_of_its_request(server: TestServer) 
         assert_eq!(event.str("outcome"), Some(outcome), "{code} {status}");
         assert!(validation_is_happy(event), "{event}");
     }
+}
+
+/// An active patient.
+fn patient(id: &str) -> Json {
+    object! { "resourceType": "Patient", "id": id, "active": true }
+}
+
+/// A Bundle of a write, a read and a search.
+fn bundle(kind: &str) -> Json {
+    let entry = |method: &str, url: &str| object! { "request": object! { "method": method, "url": url } };
+    object! { "resourceType": "Bundle", "type": kind, "entry": array![
+        object! { "request": object! { "method": "PUT", "url": format!("Patient/{kind}") }, "resource": patient(kind) },
+        entry("GET", "Patient/a"), entry("GET", "Patient?active=true"),
+    ] }
+}
+
+async fn a_batch_is_an_event_beside_those_of_its_writes(server: TestServer) {
+    let system = server.system();
+    system.store(&patient("a")).await;
     let batch = system.post("").json(&bundle("batch")).await.expect_status(200);
     let events = of_request(&system, &request_of(&batch)).await;
     let codes: Vec<&str> = events.iter().map(subtype).collect();

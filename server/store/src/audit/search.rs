@@ -113,7 +113,7 @@ impl Store {
         let (before, after) = if back { (more, true) } else { (start.is_some(), more) };
         let next = if after { seal(events.last(), false) } else { None };
         let previous = if before { seal(events.first(), true) } else { None };
-        Ok(TrailPage { next, previous, total, events })
+        Ok(TrailPage { events, next, previous, total })
     }
 
     async fn count_events(&self, condition: &Cond) -> Result<u64, StoreError> {
@@ -187,9 +187,7 @@ fn page_of(condition: Cond, start: Option<&Start>, ascending: bool, limit: u64) 
 
 impl Filter {
     fn condition(&self) -> Cond {
-        let any = |expressions: Vec<Expr>| {
-            expressions.into_iter().fold(Cond::any().add(Expr::val(1).eq(0)), |any, one| any.add(one))
-        };
+        let any = |expressions: Vec<Expr>| expressions.into_iter().fold(Cond::any().add(Expr::val(1).eq(0)), Cond::add);
         let one_of = |column, values: &[String]| any(vec![is_one_of(column, values)]);
         match self {
             Filter::Ids(ids) => any(vec![Expr::col("id").is_in(ids.iter().map(|id| id.to_vec()))]),
