@@ -1,4 +1,4 @@
-//! An event as an AuditEvent, by the profiles of IHE where they apply. <https://profiles.ihe.net/ITI/BALP/>
+//! An event as an `AuditEvent`, by the profiles of IHE where they apply. <https://profiles.ihe.net/ITI/BALP/>
 
 use std::borrow::Cow;
 

@@ -61,13 +61,13 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
             Some(id) => clients::find(&app.store, id).await?.map_or_else(|| id.clone(), |client| client.name),
             None => "this server's pages".to_owned(),
         };
-        lines.push(line(event, client, &visitor.account.id));
+        lines.push(line(event, &client, &visitor.account.id));
     }
     let frame = Frame::of(&visitor, "record");
     Ok(show(&RecordPage { style: page::STYLE, frame, has_record: true, lines, next: found.next }, StatusCode::OK, None))
 }
 
-fn line(event: &Event, client: String, own: &str) -> Line {
+fn line(event: &Event, client: &str, own: &str) -> Line {
     let person = match (&event.account, &event.fhir_user) {
         (Some(account), _) if account == own => "you, ".to_owned(),
         (_, Some(record)) => format!("{record}, "),

@@ -10,6 +10,9 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::response::Answer;
 
+/// How such a type is searched: one page for the parameters.
+pub type Search = for<'a> fn(&'a App, &'a Caller, &'a [(String, String)]) -> BoxFuture<'a, Result<Answer, Error>>;
+
 /// One such type.
 #[derive(Debug)]
 pub struct Projected {
@@ -22,7 +25,7 @@ pub struct Projected {
     /// Reads one.
     pub read: for<'a> fn(&'a App, &'a Caller, &'a str) -> BoxFuture<'a, Result<Answer, Error>>,
     /// Searches one page.
-    pub search: for<'a> fn(&'a App, &'a Caller, &'a [(String, String)]) -> BoxFuture<'a, Result<Answer, Error>>,
+    pub search: Search,
 }
 
 /// All of them.
