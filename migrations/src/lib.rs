@@ -16,6 +16,7 @@ mod m20261122_000005_search_parameters;
 mod m20261122_000006_keys;
 mod m20261122_000007_launches;
 mod m20261122_000008_portal;
+mod m20261122_000009_audit;
 mod m20261122_000010_passkeys;
 pub mod table;
 
@@ -35,7 +36,19 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_keys::Migration),
             Box::new(m20261122_000007_launches::Migration),
             Box::new(m20261122_000008_portal::Migration),
+            Box::new(m20261122_000009_audit::Migration),
             Box::new(m20261122_000010_passkeys::Migration),
         ]
+    }
+}
+
+/// Migrations of the file beside an SQLite database that holds the audit trail of everything but writes.
+#[derive(Debug)]
+pub struct TrailMigrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for TrailMigrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000009_audit::Migration)]
     }
 }

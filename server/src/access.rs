@@ -26,6 +26,7 @@ use smart::scope::{Level, ResourceScope, ResourceTypes, Right, Rights, ScopeSet}
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::projected;
 
 mod care;
 
@@ -71,7 +72,8 @@ impl Interaction {
 pub fn decide(caller: &Caller, interaction: Interaction, resource_type: &str) -> Result<(), Error> {
     let right = interaction.right();
     if caller.scopes.allows(right, resource_type) {
-        return Ok(());
+        let reads = matches!(interaction, Interaction::Read | Interaction::Search);
+        return if reads { Ok(()) } else { projected::refuse_change(resource_type) };
     }
     let text = format!(
         "the access token has no scope for this: {resource_type}.{} is needed, granted is \"{}\"",
@@ -87,6 +89,12 @@ pub fn decide(caller: &Caller, interaction: Interaction, resource_type: &str) ->
 /// So are conditions on other resources: chains, `_has` and `_list`.
 pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
     decide(caller, Interaction::Search, &query.resource_type)?;
+    projected::refuse_among_others(&query.resource_type)?;
+    for include in &query.includes {
+        projected::refuse_among_others(include.target_type.as_deref().unwrap_or(&include.source_type))?;
+        projected::refuse_among_others(&include.source_type)?;
+    }
+    query.filters.iter().flat_map(Filter::types_looked_into).try_for_each(projected::refuse_among_others)?;
     let sources = query.includes.iter().filter(|include| include.reverse).map(|include| &include.source_type);
     let looked_into = query.filters.iter().flat_map(Filter::types_looked_into);
     let mut visible =

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
@@ -10,9 +11,12 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use search::view::View;
 use smart::scope::{Level, Right, ScopeSet};
 use smart::token::{Hash, Kind, Secret};
+use store::audit::Event;
+use store::{SearchPage, Stored};
 
 use crate::access;
 use crate::app::App;
+use crate::audit::{self, Trail};
 use crate::error::Error;
 use crate::usage::Whose;
 
@@ -33,6 +37,8 @@ pub struct Caller {
     pub scopes: ScopeSet,
     /// What can be seen.
     pub view: View,
+    /// What the audit trail learns of the request.
+    pub trail: Arc<Trail>,
     /// The FHIR base that the token is for; empty for the server itself, whose scopes have no conditions.
     pub base: String,
     actor: String,
@@ -49,14 +55,50 @@ impl Caller {
             grant_id: None,
             scopes: ScopeSet::parse("system/*.cruds").unwrap_or_default(),
             view: View::system(),
+            trail: Arc::default(),
             base: String::new(),
             actor: actor.to_owned(),
         }
     }
 
+    /// The beginning of an event of what this caller does outside of a request.
+    pub fn event(&self, app: &App) -> Event {
+        self.trail.event(self, &app.clock, &app.random)
+    }
+
     /// Who stands in the audit trail: client and, if there is one, account.
     pub fn actor(&self) -> &str {
         &self.actor
+    }
+
+    /// The same for this request: its audit event tells who asked.
+    #[must_use]
+    pub fn attached(mut self, request: &HttpRequest) -> Self {
+        if let Some(trail) = audit::of(request) {
+            trail.identify(&self);
+            self.trail = trail;
+        }
+        self
+    }
+
+    /// Notes that a text of a resource is handed out.
+    pub fn saw(&self, body: &str) {
+        self.trail.saw(self, body);
+    }
+
+    /// The same of a resource that is asked for by itself.
+    pub fn saw_one(&self, stored: Option<&Stored>) {
+        if let Some(stored) = stored {
+            self.saw(&stored.body);
+            self.trail.note(|noted| noted.version = Some(stored.version));
+        }
+    }
+
+    /// The same of a page.
+    pub fn saw_page(&self, page: &SearchPage) {
+        for stored in page.matches.iter().chain(&page.included) {
+            self.saw(&stored.body);
+        }
     }
 
     /// The scope that is missing for a right, at the level of the token.
@@ -77,7 +119,7 @@ impl FromRequest for Caller {
         let request = request.clone();
         Box::pin(async move {
             let app = app.ok_or_else(|| Error::internal("the application state is not registered"))?;
-            let caller = authenticate(&app, token?).await?;
+            let caller = authenticate(&app, token?).await?.attached(&request);
             let whose = Whose { client_id: caller.client_id.clone(), grant_id: caller.grant_id.clone() };
             request.extensions_mut().insert(whose);
             Ok(caller)
@@ -114,6 +156,7 @@ pub async fn of_hash(app: &App, token: Hash, instant: i64) -> Result<Caller, Err
         fhir_user: person.and_then(|person| person.fhir_user.as_ref()).map(ToString::to_string),
         scopes: access.terms.scopes().clone(),
         view,
+        trail: Arc::default(),
         grant_id: Some(access.grant_id),
         client_id: access.client_id,
         base,

@@ -33,7 +33,7 @@ pub mod vendor;
 
 /// A FHIR R4 server into which devices, phones, insurers and apps flow. Without a command it serves.
 #[derive(Parser)]
-#[command(name = "tributary", version, about, max_term_width = 110)]
+#[command(name = "tributary", bin_name = "tributary", version, about, max_term_width = 110)]
 pub struct CommandLine {
     /// Settings of the server: each also as variable and as key of the TOML file.
     #[command(flatten)]

@@ -102,6 +102,10 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_ASYNC_KEEP_SECONDS", global = true, value_name = "SECONDS", default_value_t = 3600)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=604_800))]
     pub async_keep_seconds: u32,
+    /// Days that events of the audit trail are kept; the default is six years, as HIPAA has it (45 CFR 164.316(b)(2)).
+    #[arg(long, env = "TRIBUTARY_AUDIT_RETENTION", global = true, value_name = "DAYS", default_value_t = 2192)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub audit_retention: u32,
     /// Threads that answer requests; 0 is one a processor.
     #[arg(long, env = "TRIBUTARY_WORKERS", global = true, value_name = "COUNT", default_value_t = 0)]
     pub workers: usize,

@@ -194,6 +194,11 @@ impl From<StoreError> for Error {
                 Error::bad_request(Issue::error(IssueCode::Value, "_cursor does not belong to this search; start anew"))
             }
             StoreError::TooCostly(text) => Error::bad_request(Issue::error(IssueCode::TooCostly, text)),
+            StoreError::Audit(cause) => {
+                tracing::error!(cause, "refused, because the audit trail cannot be written");
+                Error::unavailable("the audit trail cannot be written, so nothing is answered; try again")
+                    .with_header("Retry-After", "1")
+            }
             StoreError::Stopped => {
                 Error::unavailable("the write was not carried out; try again").with_header("Retry-After", "1")
             }

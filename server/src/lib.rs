@@ -6,6 +6,7 @@
 pub mod access;
 pub mod account;
 pub mod app;
+pub mod audit;
 pub mod caller;
 pub mod clock;
 pub mod command;

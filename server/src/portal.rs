@@ -22,6 +22,7 @@ pub mod own_access;
 pub mod page;
 pub mod patients;
 pub mod plot;
+pub mod record;
 pub mod sharing;
 pub mod start;
 pub mod words;

@@ -202,7 +202,8 @@ async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, Error> {
     let no_session =
         || Error::unauthorized(NO_SESSION).with_header("WWW-Authenticate", "Bearer error=\"invalid_token\"");
     let token = caller::bearer(request).map_err(|_| no_session())?;
-    caller::authenticate(app, token).await.map_err(|error| if error.status() == 401 { no_session() } else { error })
+    let caller = caller::authenticate(app, token).await.map(|caller| caller.attached(request));
+    caller.map_err(|error| if error.status() == 401 { no_session() } else { error })
 }
 
 /// `Patient`, `patient`, `patient.php`: the resource type.

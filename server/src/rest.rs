@@ -15,6 +15,7 @@ use ::search::entry::Extracted;
 use fhir::date::format_instant;
 use fhir::json::{Json, Object, write_string};
 use fhir::outcome::{Issue, IssueCode, Severity};
+use store::audit::Event;
 use store::{Change, Method, Tx};
 
 use crate::access;
@@ -35,6 +36,7 @@ pub mod elements;
 pub mod history;
 pub mod operation;
 pub mod patch;
+pub mod projected;
 pub mod read;
 pub mod request;
 pub mod response;
@@ -53,6 +55,9 @@ pub struct Context {
     pub clock: Clock,
     /// Where logical ids come from.
     pub random: Random,
+    /// Whether what is written is all that a request does, which the event of the write tells then, or an entry of a
+    /// batch.
+    pub is_part: bool,
 }
 
 impl Context {
@@ -105,7 +110,15 @@ impl Context {
             base: app.config.fhir_base().into(),
             clock: app.clock.clone(),
             random: app.random.clone(),
+            is_part: false,
         }
+    }
+
+    /// The event of a write, which the write completes.
+    pub fn event(&self) -> Event {
+        let trail = &self.caller.trail;
+        let event = trail.event(&self.caller, &self.clock, &self.random);
+        Event { written: (!self.is_part).then(|| trail.written()), ..event }
     }
 
     /// Whether the caller may give a new resource an id of its own: only if nothing of the type is hidden from it,
@@ -189,6 +202,7 @@ impl Prepared {
             body: Some(text),
             extracted: anew.unwrap_or_else(|| self.extracted.clone()),
             actor: context.caller.actor().to_owned(),
+            event: context.event(),
         })
         .await?;
         search_parameters::written(tx, context, (&self.resource_type, &self.id), Some(&self.resource)).await?;

@@ -151,6 +151,7 @@ routes! {
         POST "/portal/console" => portal::console::post, "calls the API for a developer";
         GET  "/portal/sharing" => portal::sharing::get, "what apps may see";
         POST "/portal/sharing" => portal::sharing::revoke, "takes back what an app may see";
+        GET  "/portal/record" => portal::record::get, "who has looked at one's own record";
         GET  "/portal/admin" => portal::admin::apps, "all apps, for administrators";
         POST "/portal/admin/apps/{app}" => portal::admin::decide, "approves, refuses, stops an app";
         GET  "/portal/admin/accounts" => portal::admin::accounts, "all accounts, for administrators";

@@ -176,6 +176,12 @@ async fn sweep(app: &App) {
     if let Err(error) = swept {
         tracing::error!(%error, "cannot remove old events");
     }
+    let kept = i64::from(app.config.audit_retention) * 24 * 3_600_000_000;
+    match app.store.forget_events(now - kept).await {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "events of the audit trail were old enough to be removed"),
+        Err(error) => tracing::error!(%error, "cannot remove old events of the audit trail"),
+    }
 }
 
 /// Method and path with the names of what stands in it instead of ids: nothing here tells about a patient.

@@ -68,6 +68,8 @@ async fn every_page_of_the_portal_fits_and_is_readable(server: TestServer, brows
     browser.submit("button.main").await;
     assert_eq!(browser.text("#answer").await, "200 OK");
     look(&browser, "portal-console").await;
+    browser.go(&at("/portal/record")).await;
+    look(&browser, "portal-record").await;
     browser.go(&at("/portal/sharing")).await;
     look(&browser, "portal-sharing").await;
     browser.go(&at("/account")).await;

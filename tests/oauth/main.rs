@@ -2,6 +2,7 @@
 
 mod account;
 mod assertion;
+mod audit;
 mod authorize;
 mod clients;
 mod consent;

@@ -60,7 +60,9 @@ fn engines_and_oracle_agree_on_the_official_examples() {
     // Without an id they cannot be put; every type is there without them.
     let is_accepted = |example: &Json| {
         let path = example.str("resourceType").zip(example.str("id")).map(|(name, id)| format!("{name}/{id}"));
-        path.is_some_and(|path| !data::REFUSED_EXAMPLES.iter().any(|(refused, _)| *refused == path))
+        // The server writes AuditEvents itself.
+        let is_written = example.str("resourceType") != Some("AuditEvent");
+        is_written && path.is_some_and(|path| !data::REFUSED_EXAMPLES.iter().any(|(refused, _)| *refused == path))
     };
     let resources: Vec<_> = examples.into_iter().filter(is_accepted).collect();
     let references: Vec<_> = resources.iter().collect();
@@ -91,16 +93,19 @@ fn share(percent: usize) -> usize {
 /// Asks all engines that are there all queries; fails with the first failures.
 fn compare(name: &str, resources: &[Json], patients: &[&str], queries: &[Generated]) {
     let started = std::time::Instant::now();
+    // The trail has a search of its own, see tests/rest/audit.rs.
+    let queries: Vec<Generated> =
+        queries.iter().filter(|query| !format!("{query:?}").contains("AuditEvent")).cloned().collect();
     let views = views::of(resources, patients, &mut Random::seeded(seed(8)));
     let servers = server::block_on(start(name, resources, &views));
     println!("{name}: {} resources are loaded after {:?}", resources.len(), started.elapsed());
     let outcome = std::thread::scope(|scope| {
         let (sender, receiver) = tokio::sync::mpsc::channel(AT_ONCE * 4);
-        let (views, servers) = (&views, &servers);
+        let (views, servers, queries_asked) = (&views, &servers, &queries);
         scope.spawn(move || {
             let stored: Vec<_> = servers.iter().map(|server| server.rows()).collect();
             let oracle = Oracle::new(&stored, views);
-            for question in oracle.questions(queries) {
+            for question in oracle.questions(queries_asked) {
                 if sender.blocking_send(question).is_err() {
                     return;
                 }

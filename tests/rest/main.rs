@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod asynchronous;
+mod audit;
 mod bad_input;
 mod bundle;
 mod bundle_narrative;

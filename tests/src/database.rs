@@ -75,6 +75,24 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Runs a statement where the audit trail is: on SQLite in the file beside the database.
+    pub fn execute_on_trail(&self, statement: &str) {
+        let output = match self.engine {
+            Engine::Sqlite => Command::new("sqlite3")
+                .arg(self.folder.join(format!("{SQLITE_FILE}-audit.db")))
+                .arg(format!("PRAGMA busy_timeout = 5000; {statement}"))
+                .output()
+                .expect("sqlite3 can be started"),
+            Engine::Postgres => Command::new("psql")
+                .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", statement, &self.url])
+                .output()
+                .expect("psql can be started"),
+        };
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if self.engine == Engine::Postgres && !std::thread::panicking() {

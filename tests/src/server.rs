@@ -121,6 +121,16 @@ impl TestServer {
         program::run(self.database.folder(), &arguments)
     }
 
+    /// From now on nothing can be written into the audit trail.
+    pub fn break_trail(&self) {
+        self.database.execute_on_trail("ALTER TABLE audit_event RENAME TO audit_event_away");
+    }
+
+    /// The audit trail can be written again.
+    pub fn mend_trail(&self) {
+        self.database.execute_on_trail("ALTER TABLE audit_event_away RENAME TO audit_event");
+    }
+
     /// Scheme, host and port: `http://127.0.0.1:49152`.
     pub fn origin(&self) -> &str {
         &self.origin

@@ -14,6 +14,7 @@ use super::visitor::{
     Refused, State, Visitor, address, agent, anybody, event, form_token, go, own_path, sent_by_anybody,
 };
 use crate::app::App;
+use crate::audit;
 use crate::oauth::form::Parameters;
 use crate::oauth::session::{self, Browser};
 use crate::oauth::{external, login, page};
@@ -89,7 +90,9 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         return Ok(again(StatusCode::UNAUTHORIZED, "This name and password do not belong together."));
     };
     let next = Next::Page(to.to_owned());
+    tell(&request, &account);
     if let Some(asked) = second_factor::ask(&app, &browser, &account, &next, &noted).await? {
+        audit::note(&request, |noted| noted.subtype = Some("password-accepted"));
         return Ok(asked);
     }
     enter(&app, &request, &browser, &account, &next, &noted).await
@@ -112,6 +115,14 @@ pub async fn sign_out(app: State, request: HttpRequest, body: web::Bytes) -> Res
     Ok(go(&app, "/account/sign-in"))
 }
 
+/// Tells the audit trail whose account it is.
+pub fn tell(request: &HttpRequest, account: &Account) {
+    audit::note(request, |noted| {
+        noted.account = Some(account.id.clone());
+        noted.fhir_user = account.fhir_user.as_ref().map(ToString::to_string);
+    });
+}
+
 /// Signs somebody in who proved who they are: the session that was ends, theirs begins, and what they came for goes
 /// on. (OA-15, OA-16)
 pub async fn enter(
@@ -122,6 +133,7 @@ pub async fn enter(
     next: &Next,
     noted: &[i64],
 ) -> Result<HttpResponse, Refused> {
+    tell(request, account);
     let secret = session::new_secret(app);
     let (old, new, now) = (before.secret.hash(), secret.hash(), app.clock.now());
     let handle = if let Next::Request(handle) = next { Some(handle.hash()) } else { None };

@@ -61,6 +61,7 @@ impl Visitor {
         let browser = Browser::of(app, request).await?.ok_or_else(sign_in)?;
         let account_id = browser.session.account_id.clone().ok_or_else(sign_in)?;
         let account = users::find(&app.store, &account_id).await?.ok_or_else(sign_in)?;
+        super::sign_in::tell(request, &account);
         Ok(Visitor { browser, account })
     }
 

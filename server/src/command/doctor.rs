@@ -208,6 +208,7 @@ async fn database(config: &Config) -> Vec<Finding> {
     let pending = app.store.pending_migrations().await;
     if pending.as_ref().is_ok_and(Vec::is_empty) {
         findings.extend(search_parameters(&app).await);
+        findings.push(trail(&app).await);
     }
     findings.push(match pending {
         Ok(pending) if pending.is_empty() => good("tables", "up to date"),
@@ -224,6 +225,19 @@ async fn search_parameters(app: &App) -> Option<Finding> {
         Ok(set) if set.kept.is_empty() => None,
         Ok(set) => Some(good(CHECK, &crate::search_parameters::status(&set.kept).join("; "))),
         Err(error) => Some(problem(CHECK, &error.to_string(), "see the database's own log")),
+    }
+}
+
+/// How long the audit trail is, and how far back it goes.
+async fn trail(app: &App) -> Finding {
+    const CHECK: &str = "audit trail";
+    match app.store.trail_standing().await {
+        Ok(standing) => {
+            let since = standing.oldest.map(|oldest| format!(", the oldest of {}", fhir::date::format_instant(oldest)));
+            let days = app.config.audit_retention;
+            good(CHECK, &format!("{} events{}, kept {days} days", standing.events, since.unwrap_or_default()))
+        }
+        Err(error) => problem(CHECK, &error.to_string(), "without it nothing is answered: see the database's own log"),
     }
 }
 

@@ -11,7 +11,7 @@ use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
 use crate::devices::ingest;
-use crate::{cors, jobs, logging, routes, search_parameters, usage};
+use crate::{audit, cors, jobs, logging, routes, search_parameters, usage};
 
 /// Options of `serve`; everything else is a setting.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -58,6 +58,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     let server = HttpServer::new(move || {
         WebApp::new()
             .app_data(shared.clone())
+            .wrap(middleware::from_fn(audit::record))
             .wrap(middleware::from_fn(cors::answer))
             .wrap(middleware::from_fn(logging::requests))
             .configure(routes::configure)

@@ -7,12 +7,14 @@ use std::time::Duration;
 use smart::grant::{Holder, Terms};
 use smart::launch::LaunchContext;
 use smart::scope::ScopeSet;
+use store::audit::{Event, Kind};
 use store::grants::{self, NewGrant};
 use store::{StoreError, tokens, users};
 
 use super::CommandError;
 use crate::access;
 use crate::app::App;
+use crate::caller::Caller;
 use crate::config::Config;
 use crate::oauth::issue::Issue;
 use crate::oauth::login::fold_username;
@@ -60,9 +62,17 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     };
     let (written, scope, patient) =
         (issue.clone(), grant.terms.scopes().to_string(), grant.terms.context().patient.clone());
+    let event = Event {
+        kind: Kind::Authentication,
+        subtype: "token-by-operator".into(),
+        action: 'E',
+        status: 200,
+        ..Caller::server(tokens::OPERATOR).event(&app)
+    };
     let minted = app.store.write(move |tx| {
-        let (issue, grant) = (written.clone(), grant.clone());
+        let (issue, grant, event) = (written.clone(), grant.clone(), event.clone());
         Box::pin(async move {
+            tx.record(event);
             grants::insert(tx, &grant, issue.now).await?;
             issue.write(tx, (&grant.id, grant.expires_at), grant.terms.clone(), false).await.map(drop)
         })

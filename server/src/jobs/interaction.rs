@@ -106,8 +106,14 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
     Box::pin(async move {
         let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
         let caller = caller::of_hash(app, token, job.created_at).await?;
-        let answer = carry_out(app, &caller, Interaction::from_json(&job.request)?).await?;
-        Ok(kept(&caller.view, answer))
+        caller.trail.identify(&caller);
+        let asked = Interaction::from_json(&job.request)?;
+        let (method, url) = (asked.method.clone(), asked.url.clone());
+        let answer = carry_out(app, &caller, asked).await;
+        let status = answer.as_ref().map_or_else(|error| error.status().as_u16(), |_| 200);
+        let event = caller.trail.of_job(&caller, app, (&method, &url, &job.id), status);
+        app.store.audit(event).await?;
+        Ok(kept(&caller.view, answer?))
     })
 }
 

@@ -15,6 +15,7 @@ use super::client_keys;
 use super::error::Failure;
 use super::form::Parameters;
 use crate::app::App;
+use crate::audit;
 
 /// The client that a request proves to come from.
 pub(super) async fn client(app: &App, request: &HttpRequest, form: &Parameters) -> Result<Client, Failure> {
@@ -25,6 +26,9 @@ pub(super) async fn client(app: &App, request: &HttpRequest, form: &Parameters) 
     let audiences = [endpoint.as_str(), app.config.base_url.as_str()];
     let credentials = credentials(request, form, &audiences, now)?;
     let client = clients::find(&app.store, credentials.client_id()).await?;
+    if let Some(client) = &client {
+        audit::note(request, |noted| noted.client = Some(client.id.clone()));
+    }
     let client = client.filter(|client| client.is_active(now)).ok_or_else(refused)?;
     let proven = match (&credentials, client.authentication) {
         (Credentials::Named(_), ClientAuthentication::None) => true,

@@ -19,6 +19,7 @@ use super::form::Parameters;
 use super::page;
 use super::session;
 use crate::app::App;
+use crate::audit;
 
 mod allow;
 mod asked;
@@ -46,6 +47,16 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
             let text = "the form has expired; start again from the app";
             return Err(OAuthError::new(ErrorCode::AccessDenied, text).into());
         }
+        audit::note(&request, |noted| {
+            noted.client = Some(asked.authorization.request().client_id.clone());
+            noted.account = Some(asked.person.user_id.clone());
+            noted.fhir_user = asked.person.fhir_user.as_ref().map(ToString::to_string);
+            noted.subtype = Some(match form.get("decision") {
+                Some("allow") => "consent-given",
+                Some("switch") => "logout",
+                _ => "consent-refused",
+            });
+        });
         match form.get("decision") {
             Some("allow") => allow::allow(&app, asked, &form).await,
             Some("switch") => switch(&app, asked).await,

@@ -17,6 +17,7 @@ use crate::account::second_factor;
 use crate::account::sign_in::{self, Next};
 use crate::account::visitor::{Refused, address};
 use crate::app::App;
+use crate::audit;
 
 /// Failures are counted over this many microseconds …
 const WINDOW: i64 = 60_000_000;
@@ -77,7 +78,9 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
         return Ok(show(&app, &waiting, StatusCode::UNAUTHORIZED, typed, problem));
     };
     let next = Next::Request(waiting.handle.clone());
+    sign_in::tell(&request, &account);
     if let Some(asked) = second_factor::ask(&app, &waiting.browser, &account, &next, &noted).await? {
+        audit::note(&request, |noted| noted.subtype = Some("password-accepted"));
         return Ok(asked);
     }
     sign_in::enter(&app, &request, &waiting.browser, &account, &next, &noted).await // OA-15, OA-16

@@ -21,6 +21,7 @@ use super::form::Parameters;
 use super::issue::{Issue, Issued};
 use crate::access;
 use crate::app::App;
+use crate::audit;
 
 /// What a transaction decided.
 type Decision = Result<Result<Issued, OAuthError>, StoreError>;
@@ -36,6 +37,13 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
         _ => authenticate::client(&app, &request, &form).await?,
     };
     client.check_grant_type(grant_type)?;
+    audit::note(&request, |noted| {
+        noted.subtype = Some(match grant_type {
+            GrantType::AuthorizationCode => "token-by-code",
+            GrantType::RefreshToken => "token-by-refresh",
+            GrantType::ClientCredentials => "token-by-credentials",
+        });
+    });
     match grant_type {
         GrantType::AuthorizationCode => redeem(&app, client, &form).await,
         GrantType::RefreshToken => renew(&app, client, &form).await,

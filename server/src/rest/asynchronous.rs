@@ -97,7 +97,7 @@ async fn accept(request: &HttpRequest, payload: web::Payload) -> Result<HttpResp
     let app = request.app_data::<web::Data<App>>();
     let app = app.ok_or_else(|| Error::internal("the application state is not registered"))?.clone();
     let token = caller::bearer(request)?.hash();
-    let caller = caller::of_hash(&app, token, app.clock.now()).await?;
+    let caller = caller::of_hash(&app, token, app.clock.now()).await?.attached(request);
     let presentation = Presentation::of(request)?;
     let asked = read(request, payload, app.config.max_body).await?;
     let id = app.random.uuid();

@@ -28,6 +28,7 @@ mod entry;
 mod links;
 mod narrative;
 mod resolution;
+mod touched;
 mod transaction;
 
 /// `POST` on the base.
@@ -55,8 +56,14 @@ pub async fn execute(app: &App, caller: &Caller, bundle: Json) -> Result<Json, E
 pub async fn run(app: &App, caller: &Caller, bundle: Json, returned: Return) -> Result<String, Error> {
     let context = Context::new(app, caller);
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
+    caller.trail.note(|noted| noted.subtype = Some(kind.interaction()));
     let answers = match kind {
-        Kind::Batch => batch::run(app, &context, entries, returned).await,
+        Kind::Batch => {
+            let asked: Vec<_> = entries.iter().map(|entry| touched::asked(entry, &context.base)).collect();
+            let answers = batch::run(app, &context, entries, returned).await;
+            caller.trail.note(|noted| touched::note(noted, &asked, &answers, &context.base));
+            answers
+        }
         Kind::Transaction => transaction::run(app, &context, entries, returned).await?,
     };
     let mut out = String::with_capacity(answers.len() * 200 + 100);
@@ -76,6 +83,14 @@ enum Kind {
 }
 
 impl Kind {
+    /// Code of the interaction.
+    fn interaction(self) -> &'static str {
+        match self {
+            Kind::Batch => "batch",
+            Kind::Transaction => "transaction",
+        }
+    }
+
     fn response(self) -> &'static str {
         match self {
             Kind::Batch => "batch-response",

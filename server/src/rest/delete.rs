@@ -189,6 +189,7 @@ pub async fn one(
         body: None,
         extracted: Extracted::default(),
         actor: context.caller.actor().to_owned(),
+        event: context.event(),
     })
     .await?;
     crate::search_parameters::written(tx, context, (resource_type, id), None).await?;

@@ -90,6 +90,9 @@ pub async fn execute(app: &App, caller: &Caller, of: Of<'_>, pairs: &[(String, S
             return Err(Error::unknown(resource_type, id));
         }
     }
+    for version in page.versions.iter().filter(|version| !version.stored.deleted) {
+        caller.saw(&version.stored.body);
+    }
     for stored in page.versions.iter_mut().map(|version| &mut version.stored).filter(|stored| !stored.deleted) {
         if elements != Elements::All {
             stored.body = subset(&stored.body, &elements)?.into_owned().into();

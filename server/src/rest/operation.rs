@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::conditional::Preconditions;
+use crate::rest::projected;
 use crate::rest::request::{self, MAX_RESOURCE};
 use crate::rest::response::{Answer, Presentation};
 
@@ -175,6 +176,9 @@ pub fn prepare(
 ) -> Result<Invocation, Error> {
     let target = target.checked()?;
     let operation = table::find(name, &target)?;
+    if operation.code != "validate" {
+        projected::refuse_among_others(&target.resource_type)?;
+    }
     if operation.changes && !is_post {
         let text = format!("{name} changes something; use POST");
         return Err(Error::method_not_allowed(text).with_header("Allow", "POST, OPTIONS"));

@@ -18,8 +18,8 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::conditional::is_not_modified;
-use crate::rest::request;
 use crate::rest::response::{Answer, Presentation, etag};
+use crate::rest::{projected, request};
 
 /// What is read, and which version the client has.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +56,12 @@ pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) 
 
 /// Reads the current version.
 pub async fn execute(app: &App, caller: &Caller, read: Read<'_>) -> Result<Answer, Error> {
+    if let Some(projected) = projected::of(read.resource_type) {
+        return (projected.read)(app, caller, read.id).await;
+    }
     access::decide(caller, Interaction::Read, read.resource_type)?;
     let stored = app.store.read(&caller.view, read.resource_type, read.id).await?;
+    caller.saw_one(stored.as_ref());
     answer(stored, read)
 }
 

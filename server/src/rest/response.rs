@@ -235,7 +235,7 @@ pub async fn finish(
 }
 
 /// An error in the format that the client accepts; where it accepts none, in JSON.
-fn rendered(request: &HttpRequest, error: &Error) -> HttpResponse {
+pub fn rendered(request: &HttpRequest, error: &Error) -> HttpResponse {
     let presentation = Presentation::of(request).unwrap_or(Presentation::STORED);
     match presentation.render(error.outcome().to_string().into()) {
         Ok(body) => error.respond(presentation.content_type, body),

@@ -19,8 +19,10 @@ use store::SearchPage;
 
 use crate::access::{self, Interaction};
 use crate::app::App;
+use crate::audit;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::projected;
 use crate::rest::request::{self, Pairs};
 use crate::rest::response::{Answer, Presentation};
 
@@ -53,6 +55,10 @@ pub async fn form_handler(
 async fn form_pairs(request: &HttpRequest, payload: web::Payload) -> Result<Pairs, Error> {
     let mut pairs = request::pairs(request.query_string())?;
     pairs.extend(request::form(request, payload).await?);
+    audit::note(request, |noted| {
+        let sent = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+        noted.query = Some(sent);
+    });
     Ok(pairs)
 }
 
@@ -71,11 +77,15 @@ pub async fn execute(
     pairs: &[(String, String)],
     lenient: bool,
 ) -> Result<Answer, Error> {
+    if let Some(projected) = projected::of(resource_type) {
+        return (projected.search)(app, caller, pairs).await;
+    }
     let parsed = prepare(app, caller, resource_type, pairs, lenient).await?;
     if parsed.query.explain {
         return explain::answer(app, caller, &[parsed.query]).await;
     }
     let page = app.store.search(&caller.view, &parsed.query).await?;
+    caller.saw_page(&page);
     bundle(&app.config.fhir_base(), &parsed, &page).map(Answer::resource)
 }
 

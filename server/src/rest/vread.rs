@@ -33,6 +33,7 @@ pub async fn execute(app: &App, caller: &Caller, read: Read<'_>, version: &str) 
     access::decide(caller, Interaction::Vread, read.resource_type)?;
     let number = number(read, version)?;
     let stored = app.store.vread(&caller.view, read.resource_type, read.id, number).await?;
+    caller.saw_one(stored.as_ref());
     answer(stored, read, version)
 }
 
@@ -40,6 +41,7 @@ pub async fn execute(app: &App, caller: &Caller, read: Read<'_>, version: &str) 
 pub async fn execute_in(tx: &mut Tx, caller: &Caller, read: Read<'_>, version: &str) -> Result<Answer, Error> {
     let number = number(read, version)?;
     let stored = tx.vread(&caller.view, read.resource_type, read.id, number).await?;
+    caller.saw_one(stored.as_ref());
     answer(stored, read, version)
 }
 

@@ -7,6 +7,7 @@ use sea_orm::{DbBackend, JoinType};
 use search::entry::{Extracted, IndexValue, Target};
 use search::view::View;
 
+use crate::audit::{self, Event};
 use crate::body::text_of;
 use crate::error::StoreError;
 use crate::index::Indexed;
@@ -44,8 +45,10 @@ pub struct Change {
     pub body: Option<String>,
     /// Index entries of the body.
     pub extracted: Extracted,
-    /// Who acts, for the audit trail.
+    /// Who acts, as the version says it.
     pub actor: String,
+    /// Who acts, as the audit trail says it: the event of this change, which is written with it.
+    pub event: Event,
 }
 
 impl Tx {
@@ -135,6 +138,7 @@ impl Tx {
             return Err(StoreError::Schema(format!("{} is not a resource type", change.resource_type)));
         }
         let standing = if change.version == 1 { None } else { self.head(&change.resource_type, &change.id).await? };
+        self.record_change(&mut change);
         let standing = match standing {
             Some(head) if head.stored.version != change.version - 1 => return Err(self.note(StoreError::Conflict)),
             standing => standing,
@@ -159,10 +163,39 @@ impl Tx {
         Ok(())
     }
 
+    /// Every change has its event.
+    fn record_change(&mut self, change: &mut Change) {
+        let mut event = std::mem::take(&mut change.event);
+        let reference = format!("{}/{}", change.resource_type, change.id);
+        audit::of_change(&mut event, change.method, (&reference, change.version));
+        for patient in &change.extracted.patients {
+            event.concern(patient);
+        }
+        self.record(event);
+    }
+
+    /// Tells the event of this work whose data it was about, as a version lists them.
+    async fn concern(&mut self, patients: &str) -> Result<(), StoreError> {
+        let numbers: Vec<i64> = patients.split(',').filter_map(|number| number.parse().ok()).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut select = Query::select();
+        select.column("id").from("target").and_where(Expr::col("target").is_in(numbers));
+        for row in self.rows(&select).await? {
+            let patient = row.text(0)?;
+            if let Some(event) = &mut self.event {
+                event.concern(&patient);
+            }
+        }
+        Ok(())
+    }
+
     async fn put_deletion(&mut self, standing: Option<Head>, change: &Change) -> Result<(), StoreError> {
         let Some(Head { rid, tables, .. }) = standing else { return Err(self.note(StoreError::Conflict)) };
         self.unindex(rid, tables).await?;
         let patients = self.patients_of(rid, change.version - 1).await?;
+        self.concern(&patients).await?;
         self.update_row(rid, change, None).await?;
         self.put_version((self.known().types.id(&change.resource_type), rid), change, patients, Cell::Null);
         Ok(())

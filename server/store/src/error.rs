@@ -34,6 +34,9 @@ pub enum StoreError {
     /// More would have to be looked at than the bounds allow.
     #[error("{0}")]
     TooCostly(String),
+    /// The audit trail cannot be written, so what it would tell of was not done.
+    #[error("the audit trail cannot be written: {0}")]
+    Audit(String),
     /// The writer stopped: the process is shutting down, or a write panicked.
     #[error("the write was not carried out")]
     Stopped,

@@ -8,6 +8,7 @@
 //! statement with sea-query; address columns by their position in the select list; return `Option` for look-ups.
 //! Preconditions stand in the statement (`UPDATE … WHERE used_at IS NULL RETURNING …`), never before it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ macro_rules! within_limit {
 
 pub mod apps;
 pub mod assertions;
+pub mod audit;
 mod body;
 mod change;
 pub mod clients;
@@ -123,6 +125,7 @@ pub use row::Row;
 pub use search::{ExplainedStep, SearchPage};
 pub use tx::{Tx, Work};
 
+use audit::log::{Log, Remote};
 use cursor::Cursor;
 use keys::Known;
 use session::Session;
@@ -148,8 +151,16 @@ struct Inner {
 /// Where statements run.
 #[derive(Debug)]
 enum EngineKind {
-    Sqlite { path: String, readers: Readers, writer: Writer },
-    Postgres { address: String, pool: DatabaseConnection },
+    Sqlite { path: String, readers: Readers, writer: Writer, trail: Trail },
+    Postgres { address: String, pool: DatabaseConnection, trail: Remote },
+}
+
+/// The file beside an SQLite database that holds the audit trail of everything but writes.
+#[derive(Debug)]
+struct Trail {
+    path: PathBuf,
+    readers: Readers,
+    log: Log,
 }
 
 /// Which database holds the data.
@@ -159,6 +170,13 @@ pub enum Engine {
     Sqlite,
     /// A server.
     Postgres,
+}
+
+impl Trail {
+    fn beside(database: &str) -> std::io::Result<Self> {
+        let path = PathBuf::from(format!("{database}-audit.db"));
+        Ok(Trail { readers: Readers::new(&path.to_string_lossy()), log: Log::start(&path)?, path })
+    }
 }
 
 impl Store {
@@ -182,10 +200,13 @@ impl Store {
             let (connection, shared) = (sqlite::open(&path, false)?, known.clone());
             let writer = Writer::start(connection, move |connection| Tx::sqlite(connection, shared));
             let writer = writer.map_err(|error| StoreError::Schema(format!("cannot start the writer: {error}")))?;
-            EngineKind::Sqlite { readers: Readers::new(&path), path, writer }
+            let trail =
+                Trail::beside(&path).map_err(|error| StoreError::Schema(format!("cannot start the audit: {error}")))?;
+            EngineKind::Sqlite { readers: Readers::new(&path), path, writer, trail }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
             EngineKind::Postgres {
                 pool: postgres::connect(database, Some(search_limit)).await?,
+                trail: Remote::start(database),
                 address: database.into(),
             }
         } else {
@@ -206,6 +227,9 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let connection = self.schema_connection().await?;
         migrations::Migrator::up(&connection, None).await?;
+        if let Some(trail) = self.trail_connection().await? {
+            migrations::TrailMigrator::up(&trail, None).await?;
+        }
         self.number_types().await
     }
 
@@ -213,7 +237,18 @@ impl Store {
     pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
         let connection = self.schema_connection().await?;
         let pending = migrations::Migrator::get_pending_migrations(&connection).await?;
-        Ok(pending.iter().map(|migration| migration.name().to_owned()).collect())
+        let mut names: Vec<String> = pending.iter().map(|migration| migration.name().to_owned()).collect();
+        let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(names) };
+        // looking makes no file
+        let beside = if trail.path.exists() { self.trail_connection().await? } else { None };
+        let beside = match beside {
+            Some(connection) => migrations::TrailMigrator::get_pending_migrations(&connection).await?.len(),
+            None => migrations::TrailMigrator::migrations().len(),
+        };
+        if beside > 0 {
+            names.push(format!("{beside} of the audit trail"));
+        }
+        Ok(names)
     }
 
     /// Rows of a statement that reads.
@@ -231,6 +266,13 @@ impl Store {
 
     pub(crate) fn cursor(&self) -> &Cursor {
         &self.inner.cursor
+    }
+
+    /// The file of the audit trail, on SQLite.
+    async fn trail_connection(&self) -> Result<Option<DatabaseConnection>, StoreError> {
+        let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(None) };
+        let address = format!("sqlite://{}?mode=rwc", trail.path.display());
+        Ok(Some(Database::connect(postgres::lasting(&address)).await?))
     }
 
     /// Migrations speak sea-orm on both engines.

@@ -27,6 +27,20 @@ pub(crate) async fn connect(address: &str, limit: Option<Duration>) -> Result<Da
     Ok(Database::connect(options).await?)
 }
 
+/// Opens a pool of one connection, which waits no longer than `patience` for the server.
+pub(crate) async fn connect_one(address: &str, patience: Duration) -> Result<DatabaseConnection, StoreError> {
+    let mut options = lasting(address);
+    options
+        .max_connections(1)
+        .min_connections(0)
+        .connect_timeout(patience)
+        .acquire_timeout(patience)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .statement_timeout(patience);
+    Ok(Database::connect(options).await?)
+}
+
 /// Options of a pool whose connections stay. The task of sqlx that ends old ones reads how many are idle; between two
 /// steps of handing one out that number lies below zero, which is read as the largest of all, and the task then looks
 /// through as many connections without ever giving its thread back.

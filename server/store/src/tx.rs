@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use rusqlite::Connection;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, StatementBuilder};
 
+use crate::audit::Event;
 use crate::error::StoreError;
 use crate::index::Pending;
 use crate::keys::{Known, ResourceKey};
@@ -37,6 +38,8 @@ pub struct Tx {
     /// The instant of its versions, once it was asked for, on PostgreSQL.
     pub(crate) instant: Option<i64>,
     crossed: bool,
+    /// What the present work tells the audit trail.
+    pub(crate) event: Option<Event>,
     /// What is to be called after the commit: of the present work, and of earlier ones that share it.
     calls: Vec<Call>,
     kept_calls: Vec<Call>,
@@ -108,6 +111,7 @@ impl Tx {
             pending: Pending::default(),
             instant: None,
             crossed: false,
+            event: None,
             calls: Vec::new(),
             kept_calls: Vec::new(),
         }
@@ -145,6 +149,7 @@ impl Tx {
     /// The present work is over: what it found stays known if its changes stay.
     pub(crate) fn end_work(&mut self, keep: bool) {
         self.pending = Pending::default();
+        self.event = None;
         if keep {
             self.kept.extend(self.found.drain());
             self.kept_tokens.append(&mut self.found_tokens);

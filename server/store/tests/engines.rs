@@ -113,6 +113,7 @@ fn change(resource_type: &str, id: &str, version: i64, extracted: Extracted) -> 
         body,
         extracted,
         actor: "test".into(),
+        event: event(),
     }
 }
 
@@ -413,4 +414,11 @@ async fn one_of_many_conditional_creates_wins(store: &Store) {
     };
     let made = futures::future::join_all((0..64).map(create)).await;
     assert_eq!(made.into_iter().filter(|made| *made).count(), 1);
+}
+
+/// An event of its own for each change.
+fn event() -> store::audit::Event {
+    static COUNTER: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1);
+    let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    store::audit::Event { id: store::audit::id_at(number, [0; 8]), ..Default::default() }
 }

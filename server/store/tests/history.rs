@@ -61,6 +61,7 @@ async fn write(tx: &mut Tx, id: &str, version: i64, patients: &[&str], last_upda
         body: Some(format!("{{\"resourceType\":\"Observation\",\"id\":\"{id}\"}}")),
         extracted: Extracted { chronology: NO_CHRONOLOGY, patients, ..Extracted::default() },
         actor: "test".into(),
+        event: event(),
     })
     .await?;
     Ok(last_updated)
@@ -253,4 +254,11 @@ async fn judged(store: Store) {
     ] {
         assert!(matches!(store.history(&view, &query).await, Err(StoreError::Cursor)));
     }
+}
+
+/// An event of its own for each change.
+fn event() -> store::audit::Event {
+    static COUNTER: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1);
+    let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    store::audit::Event { id: store::audit::id_at(number, [0; 8]), ..Default::default() }
 }

@@ -16,6 +16,7 @@ const AT_ONCE: usize = 64;
 
 /// Carries out the entries; answers come in their order.
 pub(super) async fn run(app: &App, context: &Context, entries: Vec<Json>, returned: Return) -> Vec<Answer> {
+    let context = &Context { is_part: true, ..context.clone() };
     let answers = entries.into_iter().map(|entry| async move {
         match one(app, context, entry, returned).await {
             Ok(answer) => answer,

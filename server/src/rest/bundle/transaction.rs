@@ -14,6 +14,7 @@ use std::sync::Arc;
 use ::search::parse::Parsed;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
+use store::audit::{Entity, Event};
 use store::{SearchPage, Store, Stored, Tx};
 
 use super::entry::{Action, Aim, Entry, Get};
@@ -21,13 +22,14 @@ use super::links::{self, conditional_references};
 use super::resolution::{Found, Patched, Resolution, Settled, Step, place, resolve};
 use crate::access::{self, Interaction};
 use crate::app::App;
+use crate::audit::{masked, patients_in};
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
 use crate::rest::create::Create;
 use crate::rest::read;
 use crate::rest::request::Return;
 use crate::rest::response::Answer;
-use crate::rest::{Context, Prepared, Written, capabilities, create, delete, patch, search, update, vread};
+use crate::rest::{Context, Prepared, Written, capabilities, create, delete, patch, projected, search, update, vread};
 
 /// A transaction that is ready to be carried out.
 struct Plan {
@@ -190,7 +192,8 @@ fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
             return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
         }
     };
-    access::decide(&context.caller, interaction, resource_type)
+    access::decide(&context.caller, interaction, resource_type)?;
+    projected::refuse_among_others(resource_type)
 }
 
 fn collect_references(context: &Context, step: &Step, references: &mut Vec<(String, Criteria)>) -> Result<(), Error> {
@@ -237,6 +240,7 @@ fn prepared(context: &Context, steps: &[Step], resolution: &Resolution) -> Resul
 }
 
 async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) -> Result<Vec<Answer>, Error> {
+    tx.record(Event { subtype: "transaction".into(), action: 'E', status: 200, ..context.event() });
     let found = ask(tx, context, plan).await?;
     // Without criteria nothing can have changed.
     let again = |steps| resolve(steps, &plan.references, &found, &context.base);
@@ -430,10 +434,28 @@ impl Work<'_> {
             }
             (Action::Get { get, head }, _, _) => {
                 let answer = self.got(index, get).await?;
+                self.tell(get, &answer);
                 Ok(if *head { Answer { body: None, ..answer } } else { answer })
             }
             _ => Err(Error::internal("an entry is not settled")),
         }
+    }
+
+    /// Tells the event of the transaction what it has read.
+    fn tell(&mut self, get: &Get, answer: &Answer) {
+        let caller = &self.context.caller;
+        let reference = match get {
+            Get::Read(it) | Get::Vread(it, _) => format!("{}/{}", it.resource_type, it.id),
+            Get::Search { resource_type, pairs } => {
+                let sent = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+                masked(&format!("{resource_type}?{sent}"))
+            }
+            _ => return,
+        };
+        let mut patients = Vec::new();
+        patients_in(answer.body.as_deref().unwrap_or_default(), &caller.base, &mut patients);
+        let action = if matches!(get, Get::Search { .. }) { 'E' } else { 'R' };
+        self.tx.touch(Entity { action, status: answer.status.as_u16(), reference: &reference }, &patients);
     }
 
     fn written(&self, written: &Written) -> Answer {

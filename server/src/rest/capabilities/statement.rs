@@ -13,6 +13,7 @@ use smart::metadata::Metadata;
 
 use crate::config::ConditionalDelete;
 use crate::rest::operation;
+use crate::rest::projected::{self, Projected};
 use crate::routes::{FHIR, FHIR_ROUTES};
 
 /// Interactions on every type: code in the statement, and the route that carries it out.
@@ -126,7 +127,7 @@ fn interactions(table: &[(&str, &str, &str)]) -> Vec<Json> {
 fn pointing() -> BTreeMap<String, Vec<String>> {
     let registry = registry();
     let mut pointing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for name in resource_types() {
+    for name in resource_types().iter().filter(|name| projected::of(name).is_none()) {
         for parameter in registry.parameters(name).filter(|it| it.kind == Kind::Indexed(ParamKind::Reference)) {
             for target in &parameter.targets {
                 pointing.entry(target.clone()).or_default().push(format!("{name}:{}", parameter.code));
@@ -137,6 +138,9 @@ fn pointing() -> BTreeMap<String, Vec<String>> {
 }
 
 fn resource(name: &str, base: &str, pointing: &BTreeMap<String, Vec<String>>) -> Json {
+    if let Some(projected) = projected::of(name) {
+        return of_projected(projected);
+    }
     let mut resource = Object::new();
     resource.insert("type", name);
     resource.insert("profile", format!("http://hl7.org/fhir/StructureDefinition/{name}"));
@@ -163,6 +167,28 @@ fn resource(name: &str, base: &str, pointing: &BTreeMap<String, Vec<String>>) ->
     resource.insert("searchParam", search_parameters(&parameters));
     resource.insert("operation", operation::of_type(name, base));
     Json::Object(resource)
+}
+
+/// A type that the server itself makes.
+fn of_projected(projected: &Projected) -> Json {
+    let name = projected.resource_type;
+    let parameter = |(code, kind, documentation): &(&str, &str, &str)| {
+        let mut stated = Object::new();
+        stated.insert("name", *code);
+        stated.insert("type", *kind);
+        if !documentation.is_empty() {
+            stated.insert("documentation", *documentation);
+        }
+        Json::Object(stated)
+    };
+    object! {
+        "type": name,
+        "profile": format!("http://hl7.org/fhir/StructureDefinition/{name}"),
+        "documentation": projected.why,
+        "interaction": array![object! { "code": "read" }, object! { "code": "search-type" }],
+        "versioning": "no-version",
+        "searchParam": projected.parameters.iter().map(parameter).collect::<Vec<Json>>(),
+    }
 }
 
 fn search_parameters(parameters: &[&Arc<Parameter>]) -> Vec<Json> {

@@ -74,7 +74,10 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
     let options = options(app, false);
     let types = members(subjects.root).filter(|it| match &asked {
         Some(asked) => asked.contains(*it),
-        None => may_find(caller, it) || (*it == subjects.root && may_read(caller, it)),
+        None => {
+            (crate::rest::projected::of(it).is_none() && may_find(caller, it))
+                || (*it == subjects.root && may_read(caller, it))
+        }
     });
     let queries = types.filter_map(|it| query(&subjects, invocation, it, &options).transpose());
     let queries = queries.collect::<Result<Vec<Query>, Error>>()?;
@@ -88,6 +91,7 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
         several => app.store.search_types(&caller.view, several).await?,
     };
     page.included = included(app, caller, &subjects, asked.as_ref(), &page.matches).await?;
+    caller.saw_page(&page);
     let applied: Vec<_> = invocation.input.pairs().filter(|(name, _)| name != "_cursor").collect();
     let searched = Searched {
         base: &app.config.fhir_base(),
@@ -133,6 +137,7 @@ fn types(caller: &Caller, invocation: &Invocation) -> Result<Option<BTreeSet<Str
             return Err(invalid(IssueCode::Value, format!("_type: {name} is not a resource type of FHIR R4")));
         }
         access::decide(caller, Interaction::Search, name)?;
+        crate::rest::projected::refuse_among_others(name)?;
         types.insert(name.to_owned());
     }
     Ok((!types.is_empty()).then_some(types))

@@ -65,6 +65,7 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
     collect(app, caller, parsed.query, &mut groups).await?;
     let matches = groups.into_list();
     let page = SearchPage { total: Some(matches.len() as u64), matches, ..SearchPage::default() };
+    caller.saw_page(&page);
     let mut applied: Vec<_> = invocation.input.pairs().collect();
     applied.extend(pairs.iter().cloned());
     let searched = Searched {

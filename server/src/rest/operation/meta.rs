@@ -69,7 +69,9 @@ pub(super) async fn change(
     let context = Context::new(app, caller);
     let wanted = &invocation.preconditions;
     let read = Read { resource_type, id, if_none_match: None, if_modified_since: None };
-    let current = read::answer(app.store.read(&caller.view, resource_type, id).await?, read)?;
+    let current = app.store.read(&caller.view, resource_type, id).await?;
+    caller.saw_one(current.as_ref());
+    let current = read::answer(current, read)?;
     let written = if *wanted == Preconditions::default() {
         let mut resource = parsed(&current.body.unwrap_or_default())?;
         apply(&mut resource, labels, change);

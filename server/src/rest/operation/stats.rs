@@ -165,6 +165,7 @@ async fn observations(app: &App, caller: &Caller, asked: &Asked) -> Result<Vec<S
     let mut found = Vec::new();
     loop {
         let page = app.store.search(&caller.view, &query).await?;
+        caller.saw_page(&page);
         found.extend(page.matches);
         if found.len() > MAX_OBSERVATIONS {
             let text = format!("there are more than {MAX_OBSERVATIONS} observations; ask for a shorter period");
@@ -204,7 +205,9 @@ async fn members_of(
         let mut query = prepare(app, caller, "Observation", &within(asked), false).await?.query;
         query.filters.push(Filter::Id(some.to_vec()));
         query.count = some.len();
-        found.extend(app.store.search(&caller.view, &query).await?.matches);
+        let page = app.store.search(&caller.view, &query).await?;
+        caller.saw_page(&page);
+        found.extend(page.matches);
     }
     Ok(found)
 }

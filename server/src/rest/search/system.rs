@@ -15,6 +15,7 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::projected;
 use crate::rest::request::{self, Pairs};
 use crate::rest::response::{Answer, Presentation};
 
@@ -82,6 +83,7 @@ pub(super) async fn execute_types(
         [only] => app.store.search(&caller.view, only).await?,
         several => app.store.search_types(&caller.view, several).await?,
     };
+    caller.saw_page(&page);
     let Query { cursor, elements, .. } = first;
     let (base, cursor) = (app.config.fhir_base(), cursor.as_deref());
     let searched =
@@ -97,8 +99,9 @@ pub(super) fn types(
 ) -> Result<Vec<&'static str>, Error> {
     let Some((_, named)) = pairs.iter().find(|(name, _)| name == "_type") else {
         let is_visible = |it: &&'static str| *caller.view.rule(it) != TypeRule::Denied;
-        let types: Vec<&'static str> =
-            all.filter(|it| access::decide(caller, Interaction::Search, it).is_ok()).filter(is_visible).collect();
+        let types =
+            all.filter(|it| projected::of(it).is_none() && access::decide(caller, Interaction::Search, it).is_ok());
+        let types: Vec<&'static str> = types.filter(is_visible).collect();
         return if types.is_empty() {
             Err(Error::forbidden("the access token allows to search no type"))
         } else {
@@ -114,6 +117,7 @@ pub(super) fn types(
             return Err(Error::bad_request(issue));
         };
         access::decide(caller, Interaction::Search, name)?;
+        projected::refuse_among_others(name)?;
         if !types.contains(&name) {
             types.push(name);
         }

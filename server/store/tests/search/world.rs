@@ -171,6 +171,7 @@ pub(crate) fn change(
         body: Some(body),
         extracted: Extracted { entries, chronology, patients, ..Extracted::default() },
         actor: "test".into(),
+        event: event(),
     }
 }
 
@@ -237,4 +238,11 @@ pub(crate) fn observation(patient: usize, number: usize) -> Change {
     ];
     let (id, patient) = (format!("{patient}-{number}"), patient.to_string());
     change("Observation", &id, entries, Some(&patient), (number / 2) as i64)
+}
+
+/// An event of its own for each change.
+fn event() -> store::audit::Event {
+    static COUNTER: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1);
+    let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    store::audit::Event { id: store::audit::id_at(number, [0; 8]), ..Default::default() }
 }

@@ -1,0 +1,327 @@
+//! The audit trail: a row for each access and each authentication event. Append-only. (CO-01 … CO-08; decision 14)
+//!
+//! ```text
+//! write        ─▶ Tx::put ─▶ Tx::record ─▶ row in the transaction of the write
+//! all the rest ─▶ Store::audit ─▶ writer: what waits is one commit ─▶ answered
+//! ```
+//!
+//! On SQLite the writer has a file of its own beside the database, so that no read waits for the commits of writes.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sea_orm::sea_query::{Expr, ExprTrait as _, InsertStatement, Query, Value};
+
+use crate::error::StoreError;
+use crate::resources::Method;
+use crate::row::Row;
+use crate::tx::Tx;
+use crate::{EngineKind, Store};
+
+pub(crate) mod log;
+mod retention;
+mod search;
+
+pub use retention::Standing;
+pub use search::{Filter, TrailPage, TrailQuery};
+
+/// Columns of an event, in the order in which rows are written and read.
+const COLUMNS: [&str; 13] = [
+    "id",
+    "kind",
+    "subtype",
+    "action",
+    "status",
+    "client",
+    "account",
+    "fhir_user",
+    "address",
+    "request",
+    "patients",
+    "entities",
+    "query",
+];
+
+/// Most bytes of references that one event keeps; of a larger Bundle the rest is counted.
+const MAX_ENTITIES: usize = 1 << 20;
+
+/// What kind of event it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// An interaction with FHIR data.
+    #[default]
+    Rest,
+    /// Who somebody is, and what an app may do.
+    Authentication,
+    /// Accounts, apps and devices.
+    Administration,
+}
+
+impl Kind {
+    /// All kinds, in the order of their numbers in the database.
+    pub const ALL: [Kind; 3] = [Kind::Rest, Kind::Authentication, Kind::Administration];
+}
+
+/// What happened, by whom, to what.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    /// A UUID of version 7 that holds the instant to the microsecond, see [`id_at`].
+    pub id: [u8; 16],
+    /// What kind it is.
+    pub kind: Kind,
+    /// Code of the interaction, or what happened.
+    pub subtype: Cow<'static, str>,
+    /// `C`, `R`, `U`, `D` or `E`.
+    pub action: char,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// `client_id` of the app.
+    pub client: Option<String>,
+    /// Key of the account.
+    pub account: Option<String>,
+    /// The record that the person is.
+    pub fhir_user: Option<String>,
+    /// IP address.
+    pub address: Option<String>,
+    /// Id of the request.
+    pub request: Option<String>,
+    /// Logical ids of the patients whose data it was about.
+    pub patients: Vec<String>,
+    /// What was touched, a line each: see [`Entity`].
+    pub entities: String,
+    /// What was searched.
+    pub query: Option<String>,
+    /// Becomes true when the event is on disk, of one that is written with a change.
+    pub written: Option<Arc<AtomicBool>>,
+}
+
+/// One thing that was touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entity<'a> {
+    /// `C`, `R`, `U`, `D` or `E`.
+    pub action: char,
+    /// HTTP status.
+    pub status: u16,
+    /// `Type/id`, `Type/id/_history/version`, or a search.
+    pub reference: &'a str,
+}
+
+/// The id of an event at an instant (microseconds since 1970): milliseconds and microseconds of it stand first, so
+/// that ids are in the order of time. <https://www.rfc-editor.org/rfc/rfc9562#section-6.2>
+pub fn id_at(micros: i64, random: [u8; 8]) -> [u8; 16] {
+    let micros = u64::try_from(micros).unwrap_or(0);
+    let mut id = [0; 16];
+    id[..6].copy_from_slice(&(micros / 1000).to_be_bytes()[2..]);
+    let within = (micros % 1000) as u16 | 0x7000;
+    id[6..8].copy_from_slice(&within.to_be_bytes());
+    id[8..].copy_from_slice(&random);
+    id[8] = id[8] & 0x3f | 0x80;
+    id
+}
+
+/// The instant of an event, microseconds since 1970.
+pub fn instant_of(id: &[u8; 16]) -> i64 {
+    let mut milliseconds = [0; 8];
+    milliseconds[2..].copy_from_slice(&id[..6]);
+    let within = u16::from_be_bytes([id[6] & 0x0f, id[7]]);
+    i64::try_from(u64::from_be_bytes(milliseconds)).unwrap_or(0) * 1000 + i64::from(within)
+}
+
+impl Event {
+    /// Adds what was touched.
+    pub fn touch(&mut self, entity: Entity<'_>) {
+        if self.entities.len() < MAX_ENTITIES {
+            let Entity { action, status, reference } = entity;
+            let _infallible = writeln!(self.entities, "{action}{status:03} {reference}");
+        }
+    }
+
+    /// Adds a patient whose data it was about.
+    pub fn concern(&mut self, patient: &str) {
+        if !self.patients.iter().any(|known| known == patient) {
+            self.patients.push(patient.to_owned());
+        }
+    }
+
+    /// What was touched.
+    pub fn touched(&self) -> impl Iterator<Item = Entity<'_>> {
+        self.entities.lines().filter_map(|line| {
+            let (head, reference) = line.split_once(' ')?;
+            let action = head.chars().next()?;
+            Some(Entity { action, status: head.get(1..)?.parse().ok()?, reference })
+        })
+    }
+
+    /// Takes over what another event of the same transaction touched.
+    fn absorb(&mut self, other: &Event) {
+        if self.entities.len() < MAX_ENTITIES {
+            self.entities.push_str(&other.entities);
+        }
+        for patient in &other.patients {
+            self.concern(patient);
+        }
+        if self.action != other.action {
+            self.action = 'E';
+        }
+        if self.status != other.status {
+            self.status = 200;
+        }
+    }
+
+    fn cells(&self) -> [Value; 13] {
+        let kind = Kind::ALL.iter().position(|kind| *kind == self.kind).unwrap_or(0) as i64;
+        [
+            self.id.to_vec().into(),
+            kind.into(),
+            self.subtype.as_ref().into(),
+            self.action.to_string().into(),
+            i64::from(self.status).into(),
+            self.client.clone().into(),
+            self.account.clone().into(),
+            self.fhir_user.clone().into(),
+            self.address.clone().into(),
+            self.request.clone().into(),
+            self.patients.join(" ").into(),
+            self.entities.as_str().into(),
+            self.query.clone().into(),
+        ]
+    }
+
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let id: [u8; 16] = row.bytes(0)?.try_into().map_err(|_| StoreError::Column { column: 0 })?;
+        let kind = usize::try_from(row.i64(1)?).ok().and_then(|kind| Kind::ALL.get(kind).copied());
+        Ok(Event {
+            id,
+            kind: kind.ok_or(StoreError::Column { column: 1 })?,
+            subtype: row.text(2)?.into(),
+            action: row.text(3)?.chars().next().unwrap_or('E'),
+            status: u16::try_from(row.i64(4)?).unwrap_or(0),
+            client: row.opt_text(5)?,
+            account: row.opt_text(6)?,
+            fhir_user: row.opt_text(7)?,
+            address: row.opt_text(8)?,
+            request: row.opt_text(9)?,
+            patients: row.text(10)?.split(' ').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
+            entities: row.text(11)?,
+            query: row.opt_text(12)?,
+            written: None,
+        })
+    }
+}
+
+/// What a change of a resource does, as its event says it.
+pub(crate) fn of_change(event: &mut Event, method: Method, (reference, version): (&str, i64)) {
+    let created = version == 1;
+    let (subtype, action, status) = match method {
+        Method::Delete => ("delete", 'D', 204),
+        _ if created => ("create", 'C', 201),
+        Method::Patch => ("patch", 'U', 200),
+        Method::Post | Method::Put => ("update", 'U', 200),
+    };
+    if event.subtype.is_empty() {
+        (event.subtype, event.action, event.status) = (subtype.into(), action, status);
+    }
+    event.touch(Entity { action, status, reference: &format!("{reference}/_history/{version}") });
+}
+
+impl Tx {
+    /// Has an event written with this transaction; further ones of the same work become part of it.
+    pub fn record(&mut self, event: Event) {
+        match &mut self.event {
+            None => self.event = Some(event),
+            Some(standing) => standing.absorb(&event),
+        }
+    }
+
+    /// Adds to the event of this work what it touched without changing it; nothing if it has no event.
+    pub fn touch(&mut self, entity: Entity<'_>, patients: &[String]) {
+        let Some(event) = &mut self.event else { return };
+        event.touch(entity);
+        for patient in patients {
+            event.concern(patient);
+        }
+    }
+
+    /// Writes the event of this work.
+    pub(crate) async fn write_event(&mut self) -> Result<(), StoreError> {
+        let Some(event) = self.event.take() else { return Ok(()) };
+        let failed = |error: StoreError| {
+            if error.is_serialization_failure() { error } else { StoreError::Audit(error.to_string()) }
+        };
+        if let Some(connection) = self.sqlite_connection() {
+            log::insert(connection, &event).map_err(failed)?;
+        } else {
+            for statement in inserts(std::slice::from_ref(&event)) {
+                self.execute(&statement).await.map_err(failed)?;
+            }
+        }
+        if let Some(written) = event.written {
+            self.on_commit(move || written.store(true, Ordering::Release));
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Writes an event that no change comes with; answered when it outlives this process.
+    pub async fn audit(&self, event: Event) -> Result<(), StoreError> {
+        match self.engine() {
+            EngineKind::Sqlite { trail, .. } => trail.log.write(event).await,
+            EngineKind::Postgres { trail, .. } => trail.write(event).await,
+        }
+    }
+}
+
+/// Statements that write events, for PostgreSQL.
+fn inserts(events: &[Event]) -> Vec<InsertStatement> {
+    let mut insert = Query::insert();
+    insert.into_table("audit_event").columns(COLUMNS);
+    let mut found = Query::insert();
+    found.into_table("audit_patient").columns(["patient", "id"]);
+    for event in events {
+        insert.values_panic(event.cells().map(Expr::val));
+        for patient in &event.patients {
+            found.values_panic([patient.as_str().into(), event.id.to_vec().into()]);
+        }
+    }
+    let mut statements = vec![insert];
+    if events.iter().any(|event| !event.patients.is_empty()) {
+        statements.push(found);
+    }
+    statements
+}
+
+/// Whether a column has one of these values.
+fn is_one_of(column: &'static str, values: &[String]) -> Expr {
+    Expr::col(column).is_in(values.iter().map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_hold_the_instant_and_are_in_its_order() {
+        let mut before = id_at(0, [0xff; 8]);
+        for micros in [1, 999, 1000, 1_795_356_180_123_456, 1_795_356_180_123_457] {
+            let id = id_at(micros, [0; 8]);
+            assert_eq!(instant_of(&id), micros);
+            assert!(id > before);
+            assert_eq!((id[6] >> 4, id[8] >> 6), (7, 2), "version and variant");
+            before = id_at(micros, [0xff; 8]);
+        }
+    }
+
+    #[test]
+    fn what_was_touched_is_read_back() {
+        let mut event = Event::default();
+        of_change(&mut event, Method::Put, ("Patient/a", 1));
+        event.touch(Entity { action: 'R', status: 404, reference: "Patient/b" });
+        assert_eq!((event.subtype.as_ref(), event.action, event.status), ("create", 'C', 201));
+        let touched: Vec<_> = event.touched().collect();
+        assert_eq!(touched[0], Entity { action: 'C', status: 201, reference: "Patient/a/_history/1" });
+        assert_eq!(touched[1], Entity { action: 'R', status: 404, reference: "Patient/b" });
+    }
+}

@@ -1,0 +1,69 @@
+//! Tests of `server/src/audit.rs` where people and apps prove who they are.
+
+use fhir::json::Json;
+use tests::{Client, TestServer};
+
+use crate::launch::{SCOPE, add_app, refresh, seed, tokens};
+use crate::portal::{send, sign_in};
+
+tests::on_both_engines!(co_04_authentication_is_in_the_trail, co_09_patients_see_who_looked);
+
+/// All events of a kind, as subtype, outcome and text.
+async fn events(client: &Client) -> Vec<(String, String, Json)> {
+    let page = client.get("AuditEvent?_sort=date&_count=500").await.expect_status(200);
+    let told = |event: Json| {
+        let subtype = event.list("subtype").first().and_then(|it| it.str("code")).unwrap_or_default().to_owned();
+        (subtype, event.str("outcome").unwrap_or_default().to_owned(), event)
+    };
+    page.entries("match").into_iter().map(told).collect()
+}
+
+async fn co_04_authentication_is_in_the_trail(server: TestServer) {
+    let account = seed(&server).await;
+    let app = add_app(&server, "public");
+    let granted = tokens(&server, &app, &account, SCOPE).await;
+    refresh(&server, &app, &granted.refresh, None).await.expect_status(200);
+    refresh(&server, &app, "nonsense", None).await.expect_status(400);
+    let wrong = [("grant_type", "authorization_code"), ("client_id", "nobody"), ("code", "x")];
+    server.anonymous().post("/oauth/token").form(&wrong).await;
+    let mut browser = sign_in(&server, &account).await;
+    browser.get("/portal/sharing").await.expect_status(200);
+    send(&mut browser, "/portal/sharing", "/account/sign-out", &[]).await.expect_status(303);
+    let system = server.system();
+    let events = events(&system).await;
+    for (subtype, outcome) in [
+        ("110122", "0"),
+        ("110123", "0"),
+        ("consent-given", "0"),
+        ("token-by-code", "0"),
+        ("token-by-refresh", "0"),
+        ("token-by-refresh", "4"),
+        ("token", "4"),
+        ("token-by-operator", "0"),
+    ] {
+        let found = events.iter().any(|(known, ended, _)| known == subtype && ended == outcome);
+        let all: Vec<_> = events.iter().map(|(subtype, outcome, _)| (subtype, outcome)).collect();
+        assert!(found, "{subtype} {outcome} of {all:?}");
+    }
+    for (subtype, _, event) in &events {
+        let text = event.to_string();
+        for secret in [granted.access.as_str(), granted.refresh.as_str()] {
+            assert!(!text.contains(secret), "{subtype}: {text}");
+        }
+        if subtype == "consent-given" {
+            assert!(text.contains("Patient/p1"), "whose consent it is: {text}");
+        }
+    }
+}
+
+async fn co_09_patients_see_who_looked(server: TestServer) {
+    let account = seed(&server).await;
+    let app = add_app(&server, "public");
+    let granted = tokens(&server, &app, &account, SCOPE).await;
+    server.anonymous().with_token(&granted.access).get("Patient/p1").await.expect_status(200);
+    server.system().get("Patient/p1").await.expect_status(200);
+    let mut browser = sign_in(&server, &account).await;
+    let page = browser.get("/portal/record").await.expect_status(200).text();
+    assert!(page.contains("you, Heart Watch") && page.contains("read Patient"), "{page}");
+    assert!(page.contains("<bdi>operator</bdi>"), "{page}");
+}
