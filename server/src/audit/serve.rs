@@ -1,6 +1,7 @@
 //! The trail as resources: `GET [base]/AuditEvent/[id]`, `GET [base]/AuditEvent?…`.
 //! <https://hl7.org/fhir/R4/auditevent.html>, LK-36
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -60,8 +61,14 @@ pub fn search<'a>(
             });
         }
         let matches = page.events.iter().map(|event| stored(event, app, caller)).collect();
-        let shown =
-            SearchPage { matches, included: Vec::new(), next: page.next, previous: page.previous, total: page.total };
+        let shown = SearchPage {
+            matches,
+            containers: BTreeMap::new(),
+            included: Vec::new(),
+            next: page.next,
+            previous: page.previous,
+            total: page.total,
+        };
         let searched = Searched {
             base: &base,
             path: TYPE,
