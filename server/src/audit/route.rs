@@ -25,7 +25,7 @@ impl Asked {
 }
 
 /// What everybody may see: no events. (Addresses that end in a slash: all below.)
-const PUBLIC: [&str; 12] = [
+const PUBLIC: [&str; 13] = [
     "/",
     "/health",
     "/.well-known/",
@@ -33,6 +33,7 @@ const PUBLIC: [&str; 12] = [
     "/oauth/style/",
     "/oauth/login",
     "/account/sign-in",
+    "/account/passkeys.js",
     "/account/sign-up",
     "/account/recover",
     "/account/second-factor",
@@ -63,6 +64,9 @@ const OTHERS: &[(&str, &str, Kind, &str, char)] = &[
     ("GET", "/ehr/", Kind::Rest, "read", 'R'),
     ("POST", "/ehr/", Kind::Authentication, "launch", 'E'),
     ("POST", "/account/sign-in", Kind::Authentication, "login", 'E'),
+    ("POST", "/account/passkeys/options", Kind::Authentication, "challenge", 'E'),
+    ("POST", "/account/passkeys/sign-in", Kind::Authentication, "login", 'E'),
+    ("POST", "/account/passkeys/start", Kind::Authentication, "challenge", 'E'),
     ("POST", "/account/sign-out", Kind::Authentication, "logout", 'E'),
     ("POST", "/account/second-factor", Kind::Authentication, "second-factor", 'E'),
     ("POST", "/account/", Kind::Administration, "account", 'U'),
