@@ -74,14 +74,21 @@ BEGIN SELECT RAISE(ABORT, 'audit events do not change'); END;
 CREATE TRIGGER audit_event_is_kept BEFORE DELETE ON audit_event
 WHEN NOT EXISTS (SELECT 1 FROM audit_retention WHERE OLD.id < upto)
 BEGIN SELECT RAISE(ABORT, 'audit events are kept'); END;
+CREATE TRIGGER audit_event_is_new BEFORE INSERT ON audit_event
+WHEN EXISTS (SELECT 1 FROM audit_event WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'audit events do not change'); END;
 ";
 
 const POSTGRES_RULES: &str = "
 CREATE FUNCTION audit_event_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'DELETE' AND EXISTS (SELECT 1 FROM audit_retention WHERE OLD.id < upto) THEN RETURN OLD; END IF;
+    IF TG_OP = 'DELETE' THEN
+        IF EXISTS (SELECT 1 FROM audit_retention WHERE OLD.id < upto) THEN RETURN OLD; END IF;
+    END IF;
     RAISE EXCEPTION 'audit events do not change';
 END $$;
 CREATE TRIGGER audit_event_is_kept BEFORE UPDATE OR DELETE ON audit_event
 FOR EACH ROW EXECUTE FUNCTION audit_event_is_kept();
+CREATE TRIGGER audit_event_is_not_emptied BEFORE TRUNCATE ON audit_event
+FOR EACH STATEMENT EXECUTE FUNCTION audit_event_is_kept();
 ";

@@ -1,14 +1,27 @@
 //! How long events are kept, and how many there are.
 
-use rusqlite::params;
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use super::{id_at, instant_of};
+use sea_orm::sea_query::{
+    DeleteStatement, Expr, ExprTrait as _, InsertStatement, OnConflict, Order, Query, SelectStatement,
+};
+
+use super::{id_at, instant_of, is_one_of};
 use crate::error::StoreError;
-use crate::{EngineKind, Store};
+use crate::row::Row;
+use crate::{EngineKind, Store, sqlite};
 
-/// Events that one statement removes: others wait for it.
-const AT_ONCE: u64 = 10_000;
+/// Most events that one transaction removes: others wait for it …
+const AT_ONCE: u64 = 200;
+
+/// … and most entries of the index of patients, unless one event has more.
+const MOST_KEYS: usize = 10_000;
+
+/// How long others come first between two transactions on the file beside an SQLite database.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,32 +54,25 @@ impl Store {
         let upto = id_at(before, [0; 8]).to_vec();
         let mut removed = 0;
         loop {
+            let old = taken(self.rows(&old(&upto)).await?)?;
+            if old.is_empty() {
+                break;
+            }
+            let statements = std::sync::Arc::new(removals(&old)?);
             let bound = upto.clone();
-            let some = self
+            removed += self
                 .write(move |tx| {
-                    let bound = bound.clone();
+                    let (bound, statements) = (bound.clone(), statements.clone());
                     Box::pin(async move {
-                        let mut say = Query::insert();
-                        say.into_table("audit_retention").columns(["one", "upto"]);
-                        say.values_panic([1_i64.into(), bound.clone().into()]);
-                        say.on_conflict(OnConflict::column("one").update_column("upto").to_owned());
-                        tx.execute(&say).await?;
-                        let mut old = Query::select();
-                        old.column("id").from("audit_event").and_where(Expr::col("id").lt(bound.clone()));
-                        old.order_by("id", Order::Asc).limit(AT_ONCE);
-                        let mut found = Query::delete();
-                        found.from_table("audit_patient").and_where(Expr::col("id").in_subquery(old.clone()));
-                        tx.execute(&found).await?;
-                        let mut events = Query::delete();
-                        events.from_table("audit_event").and_where(Expr::col("id").in_subquery(old));
-                        tx.execute(&events).await
+                        tx.execute(&say(&bound)).await?;
+                        let mut events = 0;
+                        for statement in statements.iter() {
+                            events = tx.execute(statement).await?;
+                        }
+                        Ok::<_, StoreError>(events)
                     })
                 })
                 .await?;
-            removed += some;
-            if some < AT_ONCE {
-                break;
-            }
         }
         Ok(removed + self.forget_beside(upto).await?)
     }
@@ -75,26 +81,116 @@ impl Store {
     async fn forget_beside(&self, upto: Vec<u8>) -> Result<u64, StoreError> {
         let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(0) };
         let path = trail.path.clone();
-        let work = move || {
-            if !path.exists() {
-                return Ok(0);
-            }
-            let connection = super::log::open(&path)?;
-            connection.execute("INSERT OR REPLACE INTO audit_retention VALUES (1, ?1)", params![upto])?;
-            let mut removed = 0;
-            loop {
-                let old = "SELECT id FROM audit_event WHERE id < ?1 ORDER BY id LIMIT 10000";
-                connection.execute_batch("BEGIN IMMEDIATE")?;
-                connection.execute(&format!("DELETE FROM audit_patient WHERE id IN ({old})"), params![upto])?;
-                let some =
-                    connection.execute(&format!("DELETE FROM audit_event WHERE id IN ({old})"), params![upto])?;
-                connection.execute_batch("COMMIT")?;
-                removed += some as u64;
-                if (some as u64) < AT_ONCE {
-                    return Ok(removed);
-                }
-            }
-        };
+        let work = move || if path.exists() { forget_in(&path, &upto) } else { Ok(0) };
         tokio::task::spawn_blocking(work).await.map_err(|_panicked| StoreError::Stopped)?
+    }
+}
+
+fn forget_in(path: &Path, upto: &[u8]) -> Result<u64, StoreError> {
+    let mut connection = super::log::open(path)?;
+    let mut removed = 0;
+    loop {
+        let old = taken(sqlite::rows(&connection, &old(upto))?)?;
+        if old.is_empty() {
+            return Ok(removed);
+        }
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        sqlite::execute(&transaction, &say(upto))?;
+        let mut events = 0;
+        for statement in removals(&old)? {
+            events = sqlite::execute(&transaction, &statement)?;
+        }
+        transaction.commit()?;
+        removed += events;
+        thread::sleep(PAUSE);
+    }
+}
+
+/// The oldest events, if they are old enough: with nothing to remove, one look at the first.
+fn old(upto: &[u8]) -> SelectStatement {
+    let mut old = Query::select();
+    old.columns(["id", "patients"]).from("audit_event").and_where(Expr::col("id").lt(upto.to_vec()));
+    old.order_by("id", Order::Asc).limit(AT_ONCE).take()
+}
+
+/// The first of them that one transaction removes.
+fn taken(mut rows: Vec<Row>) -> Result<Vec<Row>, StoreError> {
+    let mut keys = 0;
+    for at in 0..rows.len() {
+        keys += rows[at].text(1)?.split(' ').count();
+        if keys > MOST_KEYS {
+            rows.truncate(at.max(1));
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// Says up to where events go, without which the database keeps them.
+fn say(upto: &[u8]) -> InsertStatement {
+    let mut say = Query::insert();
+    say.into_table("audit_retention").columns(["one", "upto"]);
+    say.values_panic([1_i64.into(), upto.to_vec().into()]);
+    say.on_conflict(OnConflict::column("one").update_column("upto").to_owned()).take()
+}
+
+/// Removes events by their keys alone: what each has in the index of patients, its row names. The last statement is
+/// that of the events.
+fn removals(old: &[Row]) -> Result<Vec<DeleteStatement>, StoreError> {
+    let mut alike: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut ids = Vec::with_capacity(old.len());
+    for row in old {
+        let id = row.bytes(0)?;
+        alike.entry(row.text(1)?).or_default().push(id.clone());
+        ids.push(id);
+    }
+    let by_id = |ids: Vec<Vec<u8>>| Expr::col("id").is_in(ids);
+    let mut statements = Vec::with_capacity(alike.len() + 1);
+    for (patients, ids) in alike.into_iter().filter(|(patients, _)| !patients.is_empty()) {
+        let patients: Vec<String> = patients.split(' ').map(str::to_owned).collect();
+        let mut found = Query::delete();
+        found.from_table("audit_patient").and_where(is_one_of("patient", &patients)).and_where(by_id(ids));
+        statements.push(found);
+    }
+    let mut events = Query::delete();
+    events.from_table("audit_event").and_where(by_id(ids));
+    statements.push(events);
+    Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::row::Cell;
+
+    use super::*;
+
+    fn row(id: u8, patients: &str) -> Row {
+        Row { cells: vec![Cell::Bytes(vec![id; 16]), Cell::Text(patients.to_owned())] }
+    }
+
+    #[test]
+    fn co_09_nothing_is_looked_for_in_the_whole_table() {
+        let connection = rusqlite::Connection::open_in_memory().expect("a database");
+        let tables = "CREATE TABLE audit_event (id BLOB PRIMARY KEY, patients TEXT) WITHOUT ROWID; CREATE TABLE \
+                      audit_patient (patient TEXT, id BLOB, PRIMARY KEY (patient, id)) WITHOUT ROWID;";
+        connection.execute_batch(tables).expect("tables");
+        let statements = removals(&[row(1, "a b"), row(2, ""), row(3, "a b"), row(4, "c")]).expect("statements");
+        assert_eq!(statements.len(), 3, "those alike together, the events at last");
+        for statement in statements.iter().map(|it| it.to_string(sea_orm::sea_query::SqliteQueryBuilder)) {
+            let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).expect("a plan");
+            let steps = explained.query_map([], |row| row.get::<_, String>(3)).expect("steps");
+            let steps: Vec<String> = steps.collect::<Result<_, _>>().expect("steps");
+            assert!(steps.iter().any(|it| it.starts_with("SEARCH")), "{statement}: {steps:?}");
+            assert!(!steps.iter().any(|it| it.starts_with("SCAN")), "{statement}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn one_transaction_removes_few() {
+        let many = (0..500).map(|at| format!("p{at}")).collect::<Vec<_>>().join(" ");
+        let rows: Vec<Row> = (0..200).map(|id| row(id, &many)).collect();
+        assert_eq!(taken(rows).expect("taken").len(), 20);
+        let huge = (0..20_000).map(|at| format!("p{at}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(taken(vec![row(1, &huge), row(2, "a")]).expect("taken").len(), 1);
     }
 }
