@@ -71,7 +71,7 @@ impl Interaction {
 /// Whether the caller may do that with resources of a type at all; which of them is up to the view.
 pub fn decide(caller: &Caller, interaction: Interaction, resource_type: &str) -> Result<(), Error> {
     let right = interaction.right();
-    if caller.scopes.allows(right, resource_type) {
+    if allows(&caller.scopes, right, resource_type) {
         let reads = matches!(interaction, Interaction::Read | Interaction::Search);
         return if reads { Ok(()) } else { projected::refuse_change(resource_type) };
     }
@@ -82,6 +82,18 @@ pub fn decide(caller: &Caller, interaction: Interaction, resource_type: &str) ->
     );
     let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", caller.wanting(right, resource_type));
     Err(Error::forbidden(text).with_header("WWW-Authenticate", challenge))
+}
+
+/// Whether any scope gives a right on a type.
+pub fn allows(scopes: &ScopeSet, right: Right, resource_type: &str) -> bool {
+    scopes.resources().any(|scope| scope.rights.contains(right) && speaks_of(scope, resource_type))
+}
+
+/// Whether a scope is about a type. All types are those that people write down: of what the server itself tells, below
+/// `system/`, nobody is shown anything that was not asked for, and consented to, by name.
+fn speaks_of(scope: &ResourceScope, resource_type: &str) -> bool {
+    let by_name = scope.types != ResourceTypes::All || scope.level == Level::System;
+    scope.types.contains(resource_type) && (by_name || projected::of(resource_type).is_none())
 }
 
 /// Whether the caller may ask that at all. `_revinclude` is a search of the type that points here: where the token
@@ -230,8 +242,7 @@ fn rule(scopes: &ScopeSet, rights: &[Right], resource_type: &str, base: &str) ->
 
 fn rule_of_right(scopes: &ScopeSet, right: Right, resource_type: &str, base: &str) -> TypeRule {
     let mut alternatives = Vec::new();
-    for scope in scopes.resources().filter(|scope| scope.rights.contains(right) && scope.types.contains(resource_type))
-    {
+    for scope in scopes.resources().filter(|scope| scope.rights.contains(right) && speaks_of(scope, resource_type)) {
         if scope.constraint.is_empty() {
             return TypeRule::Whole;
         }

@@ -66,7 +66,7 @@ impl Asker {
     /// The token, minted in one world.
     pub(crate) fn client(self, server: &TestServer) -> Client {
         match self {
-            Asker::Patient => server.patient(PATIENT),
+            Asker::Patient => server.with_scope("patient/*.cruds patient/AuditEvent.rs", Some(PATIENT)),
             Asker::Parts => {
                 let scope = format!(
                     "patient/Observation.cruds?category={OBSERVATION}|vital-signs \
@@ -77,7 +77,8 @@ impl Asker {
             }
             Asker::Practitioner => {
                 server.command(&["user", "add", "house", "--fhir-user", DOCTOR]);
-                let token = server.command(&["token", "--scope", "user/*.cruds", "--user", "house", "--ttl", "1h"]);
+                let scope = "user/*.cruds user/AuditEvent.rs";
+                let token = server.command(&["token", "--scope", scope, "--user", "house", "--ttl", "1h"]);
                 server.anonymous().with_token(token.trim())
             }
         }

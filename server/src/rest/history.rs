@@ -124,7 +124,7 @@ fn decide(caller: &Caller, of: Of<'_>) -> Result<HistoryOf, Error> {
         }
         Of::System => {
             let right = Interaction::TypeHistory.right();
-            let types = resource_types().iter().filter(|name| caller.scopes.allows(right, name));
+            let types = resource_types().iter().filter(|name| access::allows(&caller.scopes, right, name));
             let types: Vec<String> = types.cloned().collect();
             if types.is_empty() {
                 return Err(Error::forbidden("the access token has no scope to search any type"));
