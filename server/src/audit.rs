@@ -5,6 +5,7 @@
 //! interactions whose data they hand out. The event of a write is written by the transaction of the write, see
 //! [`Tx::put`](store::Tx::put); then nothing is left to do here.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,8 @@ const MAX_REQUEST_ID: usize = 64;
 pub struct Trail {
     request: Option<String>,
     address: Option<IpAddr>,
+    /// The path by which requests find their handlers: what was escaped without need is not.
+    path: String,
     noted: Mutex<Noted>,
     written: Arc<AtomicBool>,
 }
@@ -62,9 +65,11 @@ pub struct Noted {
     /// The record that the person is.
     pub fhir_user: Option<String>,
     /// Patients whose data was handed out.
-    pub patients: Vec<String>,
+    pub patients: BTreeSet<String>,
     /// The version that was handed out.
     pub version: Option<i64>,
+    /// What was handed out where the address does not name it.
+    pub found: Option<String>,
     /// What was searched with a form.
     pub query: Option<String>,
     /// Entries of a Bundle.
@@ -81,7 +86,12 @@ impl Trail {
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         });
         let name = named.map_or_else(|| uuid::Uuid::from_bytes(id).to_string(), str::to_owned);
-        Trail { request: Some(name), address: request.peer_addr().map(|address| address.ip()), ..Trail::default() }
+        Trail {
+            request: Some(name),
+            address: request.peer_addr().map(|address| address.ip()),
+            path: request.match_info().as_str().to_owned(),
+            ..Trail::default()
+        }
     }
 
     /// Adds what is known.
@@ -99,7 +109,7 @@ impl Trail {
         if let Compartment::Patients(patients) = caller.view.compartment()
             && let [patient] = patients.as_slice()
         {
-            noted.patients = vec![patient.clone()];
+            noted.patients = BTreeSet::from([patient.clone()]);
             noted.confined = true;
         }
     }
@@ -171,18 +181,22 @@ impl Trail {
             // What somebody unknown asks for may hold anything, and finds nothing.
             if noted.client.is_some() {
                 let query = noted.query.or_else(|| Some(request.query_string().to_owned()));
-                let path = request.path().strip_prefix(FHIR).unwrap_or(request.path()).trim_start_matches('/');
+                let path = self.path.strip_prefix(FHIR).unwrap_or(&self.path).trim_start_matches('/');
+                let path = path.replace(char::is_control, "");
                 let query = query.filter(|query| !query.is_empty() || asked.is_search());
                 event.query = query.map(|query| masked(&format!("{path}?{query}")));
             }
-            if let Some((resource_type, id, version)) = route::instance(request.path()) {
+            let mut touch = |reference: &str| event.touch(Entity { action: asked.action, status, reference });
+            if let Some((resource_type, id, version)) = route::instance(&self.path) {
                 let version = noted.version.map(|version| version.to_string()).or(version.map(str::to_owned));
                 let version = version.map(|version| format!("/_history/{version}")).unwrap_or_default();
-                let reference = format!("{resource_type}/{id}{version}");
-                event.touch(Entity { action: asked.action, status, reference: &reference });
-                if resource_type == "Patient" {
+                touch(&format!("{resource_type}/{id}{version}"));
+                // What was refused is in nobody's trail but one's own: it says nothing of them, only of who asked.
+                if resource_type == "Patient" && noted.client.is_some() && status < 400 {
                     event.concern(id);
                 }
+            } else if let Some(reference) = &noted.found {
+                touch(reference);
             }
         }
         (event.client, event.account, event.fhir_user) = (noted.client, noted.account, noted.fhir_user);
@@ -211,9 +225,9 @@ pub async fn record<B: MessageBody + 'static>(
     let Some(app) = request.app_data::<web::Data<App>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
-    let asked = route::of(request.method(), request.path());
     let id = store::audit::id_at(app.clock.now(), app.random.bytes());
     let trail = Arc::new(Trail::of(&request, id));
+    let asked = route::of(request.method(), &trail.path);
     request.extensions_mut().insert(trail.clone());
     let response = next.call(request).await?;
     let mut written = Ok(());
@@ -225,7 +239,7 @@ pub async fn record<B: MessageBody + 'static>(
         Ok(()) => response.map_into_left_body(),
         Err(error) => {
             let error = Error::from(error);
-            let is_fhir = response.request().path().starts_with(FHIR);
+            let is_fhir = trail.path.starts_with(FHIR);
             let refused = if is_fhir { response::rendered(response.request(), &error) } else { error.error_response() };
             response.into_response(refused).map_into_right_body()
         }

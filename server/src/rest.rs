@@ -90,6 +90,8 @@ pub struct Prepared {
 pub struct Written {
     /// Whether the resource did not exist before.
     pub created: bool,
+    /// Whether anything was written: if not, the audit trail has no event of a write.
+    pub changed: bool,
     /// Resource type.
     pub resource_type: String,
     /// Logical id.
@@ -100,6 +102,25 @@ pub struct Written {
     pub last_updated: i64,
     /// What is served from now on.
     pub body: Arc<str>,
+}
+
+impl Written {
+    /// Tells the audit trail of what was there already and is handed out.
+    pub fn tell(&self, context: &Context) {
+        if self.changed {
+            return;
+        }
+        context.caller.saw(&self.body);
+        if !context.is_part {
+            let found = self.reference();
+            context.caller.trail.note(|noted| (noted.version, noted.found) = (Some(self.version), Some(found)));
+        }
+    }
+
+    /// Where this version is.
+    pub fn reference(&self) -> String {
+        format!("{}/{}/_history/{}", self.resource_type, self.id, self.version)
+    }
 }
 
 impl Context {
@@ -207,7 +228,7 @@ impl Prepared {
         .await?;
         search_parameters::written(tx, context, (&self.resource_type, &self.id), Some(&self.resource)).await?;
         let (resource_type, id) = (self.resource_type.clone(), self.id.clone());
-        Ok(Written { created: version == 1, resource_type, id, version, last_updated, body })
+        Ok(Written { created: version == 1, changed: true, resource_type, id, version, last_updated, body })
     }
 }
 

@@ -19,12 +19,12 @@ tests::on_both_engines!(
 );
 
 /// The name of the request.
-fn request_of(answer: &Answer) -> String {
+pub(crate) fn request_of(answer: &Answer) -> String {
     answer.header("x-request-id").expect("every answer names its request").to_owned()
 }
 
 /// All events, oldest first.
-async fn trail(client: &Client) -> Vec<Json> {
+pub(crate) async fn trail(client: &Client) -> Vec<Json> {
     let mut events = Vec::new();
     let mut page = client.get("AuditEvent?_sort=date&_count=200").await.expect_status(200);
     loop {
@@ -35,19 +35,19 @@ async fn trail(client: &Client) -> Vec<Json> {
 }
 
 /// The name of the request that an event is of.
-fn named(event: &Json) -> Option<&str> {
+pub(crate) fn named(event: &Json) -> Option<&str> {
     event.list("entity").iter().find_map(|entity| entity.at(&["what", "identifier", "value"])?.as_str())
 }
 
-fn subtype(event: &Json) -> &str {
+pub(crate) fn subtype(event: &Json) -> &str {
     event.list("subtype").first().and_then(|subtype| subtype.str("code")).unwrap_or_default()
 }
 
-fn references(event: &Json) -> Vec<&str> {
+pub(crate) fn references(event: &Json) -> Vec<&str> {
     event.list("entity").iter().filter_map(|entity| entity.at(&["what", "reference"])?.as_str()).collect()
 }
 
-async fn of_request(client: &Client, request: &str) -> Vec<Json> {
+pub(crate) async fn of_request(client: &Client, request: &str) -> Vec<Json> {
     trail(client).await.into_iter().filter(|event| named(event) == Some(request)).collect()
 }
 
@@ -247,7 +247,7 @@ async fn co_08_no_secret_and_no_content_stands_in_the_trail(server: TestServer) 
     }
 }
 
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     use base64::Engine as _;
     String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text).unwrap()).unwrap()
 }
@@ -259,7 +259,7 @@ async fn lk_36_a_patient_sees_events_about_themselves_only(server: TestServer) {
         system.get(&format!("Patient/{id}")).await.expect_status(200);
     }
     let both = system.get("Patient?active=true").await.expect_status(200);
-    let own = server.patient("a");
+    let own = server.with_scope("patient/*.cruds patient/AuditEvent.rs", Some("a"));
     own.get("Patient/b").await.expect_status(404);
     let events = trail(&own).await;
     assert!(events.len() >= 4, "{}", events.len());
@@ -278,7 +278,12 @@ async fn lk_36_a_patient_sees_events_about_themselves_only(server: TestServer) {
     system.get(&format!("AuditEvent/{id}")).await.expect_status(200);
     assert!(own.matches(&format!("AuditEvent?_id={id}")).await.is_empty());
     assert!(own.matches("AuditEvent?patient=b").await.is_empty());
-    server.with_scope("patient/Observation.rs", Some("a")).get("AuditEvent").await.expect_status(403);
+    for unnamed in ["patient/Observation.rs", "patient/*.rs"] {
+        server.with_scope(unnamed, Some("a")).get("AuditEvent").await.expect_status(403);
+    }
+    let other = server.with_scope("patient/AuditEvent.rs", Some("b"));
+    server.anonymous().get("Patient/b").await.expect_status(401);
+    assert!(trail(&other).await.iter().all(|event| event.str("outcome") == Some("0")), "refused is not of b's trail");
     let some = server.with_scope("patient/AuditEvent.rs?action=R", Some("a")).get("AuditEvent").await;
     assert!(matches!(some.status, 401 | 403), "{}", some.describe());
 }

@@ -1,9 +1,8 @@
 //! Patients that a text is about, and what of a query may be kept.
 
-use memchr::memmem;
+use std::collections::BTreeSet;
 
-/// Most patients that one event names.
-const MOST: usize = 1000;
+use memchr::memmem;
 
 /// Longest query that is kept, bytes.
 const MAX_QUERY: usize = 8_192;
@@ -12,11 +11,11 @@ const MAX_QUERY: usize = 8_192;
 const SECRET: [&str; 5] = ["token", "secret", "password", "assertion", "verifier"];
 
 /// Adds the patients that a resource is or refers to: relatively, or below `base`.
-pub fn patients_in(body: &str, base: &str, found: &mut Vec<String>) {
+pub fn patients_in(body: &str, base: &str, found: &mut BTreeSet<String>) {
     const OWN: &str = "{\"resourceType\":\"Patient\",\"id\":\"";
     let mut add = |id: &str| {
-        if fhir::id::is_valid(id) && found.len() < MOST && !found.iter().any(|known| known == id) {
-            found.push(id.to_owned());
+        if !found.contains(id) && fhir::id::is_valid(id) {
+            found.insert(id.to_owned());
         }
     };
     if let Some((id, _)) = body.strip_prefix(OWN).and_then(|rest| rest.split_once('"')) {
@@ -61,9 +60,9 @@ mod tests {
     #[test]
     fn patients_are_found_however_they_are_named() {
         let of = |body: &str| {
-            let mut found = Vec::new();
+            let mut found = BTreeSet::new();
             patients_in(body, "http://s/fhir", &mut found);
-            found
+            found.into_iter().collect::<Vec<_>>()
         };
         assert_eq!(of(r#"{"resourceType":"Patient","id":"a","meta":{}}"#), ["a"]);
         assert_eq!(of(r#"{"subject":{"reference":"Patient/b"},"x":{"reference":"Patient/b"}}"#), ["b"]);
@@ -73,6 +72,14 @@ mod tests {
         {
             assert!(of(other).is_empty(), "{other}");
         }
+    }
+
+    #[test]
+    fn co_01_no_patient_of_many_is_left_out() {
+        let body = (0..3000).map(|number| format!("\"Patient/p{number}\"")).collect::<Vec<_>>().join(",");
+        let mut found = BTreeSet::new();
+        patients_in(&body, "", &mut found);
+        assert_eq!(found.len(), 3000);
     }
 
     #[test]

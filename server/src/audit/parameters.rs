@@ -25,6 +25,9 @@ pub const PARAMETERS: &[(&str, &str, &str)] = &[
 /// Parameters that shape the answer.
 const SHAPE: [&str; 6] = ["_count", "_sort", "_total", "_cursor", "_summary", "_elements"];
 
+/// Most values of one parameter, and most parameters: each is a condition of one statement.
+const MOST: usize = 100;
+
 /// The latest instant that a date can name, microseconds since 1970.
 const END: i64 = 253_402_300_799_999_999;
 
@@ -38,6 +41,9 @@ pub(super) fn read(pairs: &[(String, String)], base: &str, sizes: (usize, usize)
         cursor: None,
         total: false,
     };
+    if pairs.len() > MOST {
+        return Err(issue(IssueCode::TooCostly, format!("{} parameters; at most {MOST} are accepted", pairs.len())));
+    }
     for (name, value) in pairs {
         let invalid = |wanted: &str| issue(IssueCode::Value, format!("{name}={value}: {wanted}"));
         match name.as_str() {
@@ -74,6 +80,10 @@ pub(super) fn read(pairs: &[(String, String)], base: &str, sizes: (usize, usize)
 fn filter(name: &str, value: &str, base: &str) -> Result<Filter, Error> {
     let invalid = |wanted: &str| issue(IssueCode::Value, format!("{name}={value}: {wanted}"));
     let values: Vec<String> = value.split(',').map(str::to_owned).collect();
+    if values.len() > MOST {
+        let text = format!("{name} has {} values; at most {MOST} are accepted", values.len());
+        return Err(issue(IssueCode::TooCostly, text));
+    }
     let codes = || values.iter().map(|value| value.rsplit('|').next().unwrap_or_default().to_owned());
     let references = |implied: &str| {
         let one = |value: &String| {
@@ -168,6 +178,16 @@ mod tests {
         assert_eq!(filter_of("subtype", "110122"), Filter::Subtype(vec!["login".to_owned()]));
         assert_eq!(of("_sort", "date").map(|query| query.oldest_first), Ok(true));
         assert_eq!(of("_count", "0").map(|query| (query.count, query.total)), Ok((0, true)));
+    }
+
+    #[test]
+    fn only_so_many_values_become_one_statement() {
+        for name in ["entity", "agent", "patient", "_id"] {
+            assert!(of(name, &["Patient/a"; 100].join(",")).is_ok(), "{name}");
+            assert_eq!(of(name, &["Patient/a"; 101].join(",")).map(drop), Err(400), "{name}");
+        }
+        let many = vec![("entity".to_owned(), "Patient/a".to_owned()); 101];
+        assert!(read(&many, "http://s/fhir", (50, 1000)).is_err());
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub(super) fn render(event: &Event, base: &str, seen: Option<&[String]>) -> Json
         },
     );
     resource.insert("outcomeDesc", format!("HTTP {}", event.status));
-    resource.insert("agent", agents(event, base));
+    resource.insert("agent", agents(event, base, seen));
     resource.insert(
         "source",
         object! {
@@ -151,7 +151,11 @@ fn subtype(event: &Event, base: &str) -> Json {
     object! { "system": system.as_ref(), "code": code }
 }
 
-fn agents(event: &Event, base: &str) -> Vec<Json> {
+/// Who did it. Of another patient those who see some patients only learn no more than the app: neither who it was nor
+/// from where.
+fn agents(event: &Event, base: &str, seen: Option<&[String]>) -> Vec<Json> {
+    let patient = event.fhir_user.as_deref().and_then(|record| record.strip_prefix("Patient/"));
+    let is_told = seen.is_none_or(|seen| patient.is_none_or(|id| seen.iter().any(|own| own == id)));
     let (source, destination) =
         (concept(DCM, "110153", "Source Role ID"), concept(DCM, "110152", "Destination Role ID"));
     let (client_type, server_type) = match event.subtype.as_ref() {
@@ -166,7 +170,7 @@ fn agents(event: &Event, base: &str) -> Vec<Json> {
         client.insert("who", object! { "identifier": object! { "value": client_id.as_str() } });
     }
     client.insert("requestor", !has_person);
-    if let Some(address) = &event.address {
+    if let Some(address) = event.address.as_ref().filter(|_| is_told) {
         client.insert("network", object! { "address": address.as_str(), "type": "2" });
     }
     let server = object! {
@@ -176,7 +180,7 @@ fn agents(event: &Event, base: &str) -> Vec<Json> {
         "network": object! { "address": base, "type": "5" },
     };
     let mut agents = vec![Json::Object(client), server];
-    if has_person {
+    if has_person && is_told {
         let role = match event.subtype.as_ref() {
             "create" | "update" | "delete" => concept(PARTICIPATION, "AUT", "author (originator)"),
             _ => concept(PARTICIPATION, "IRCP", "information recipient"),
@@ -254,7 +258,7 @@ mod tests {
             client: Some("app".to_owned()),
             address: Some("192.0.2.1".to_owned()),
             request: Some("r-1".to_owned()),
-            patients: vec!["a".to_owned()],
+            patients: ["a".to_owned()].into(),
             entities: "R200 Observation/o/_history/1\n".to_owned(),
             ..Event::default()
         }
@@ -271,8 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn co_08_of_another_patient_only_the_app_is_told() {
+        let by = |record: &str| Event { fhir_user: Some(record.into()), account: Some("u-1".into()), ..event() };
+        let shown = |event: &Event, seen| agents(event, "http://s/fhir", seen).iter().map(Json::to_string).collect();
+        let seen = ["a".to_owned()];
+        let told: String = shown(&by("Patient/z"), Some(&seen));
+        assert!(told.contains("\"app\"") && !["Patient/z", "u-1", "192.0.2.1"].iter().any(|it| told.contains(it)));
+        for (record, seen) in [("Patient/z", None), ("Patient/a", Some(&seen[..])), ("Practitioner/z", Some(&seen))] {
+            let told: String = shown(&by(record), seen);
+            assert!([record, "u-1", "192.0.2.1"].iter().all(|it| told.contains(it)), "{told}");
+        }
+    }
+
+    #[test]
     fn co_08_of_events_about_several_only_ones_own_part_is_told() {
-        let both = Event { patients: vec!["a".to_owned(), "b".to_owned()], query: Some("x?y".to_owned()), ..event() };
+        let both =
+            Event { patients: ["a".to_owned(), "b".to_owned()].into(), query: Some("x?y".to_owned()), ..event() };
         let seen = render(&both, "http://s/fhir", Some(&["a".to_owned()])).to_string();
         assert!(seen.contains("Patient/a") && !seen.contains("Patient/b"), "{seen}");
         assert!(!seen.contains("Observation/o") && !seen.contains("\"query\""), "{seen}");

@@ -53,12 +53,9 @@ pub fn search<'a>(
         let shape: Vec<_> = shape.cloned().collect();
         let elements = elements_of(Some(TYPE), &shape).map_err(Error::bad_request)?;
         let page = app.store.trail(&caller.view, &query).await?;
-        for patient in page.events.iter().flat_map(|event| &event.patients) {
-            caller.trail.note(|noted| {
-                if caller.view.is_unrestricted() && !noted.patients.contains(patient) {
-                    noted.patients.push(patient.clone());
-                }
-            });
+        if caller.view.is_unrestricted() {
+            let patients = page.events.iter().flat_map(|event| &event.patients).cloned();
+            caller.trail.note(|noted| noted.patients.extend(patients));
         }
         let matches = page.events.iter().map(|event| stored(event, app, caller)).collect();
         let shown = SearchPage {

@@ -70,7 +70,8 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
 fn line(event: &Event, client: &str, own: &str) -> Line {
     let person = match (&event.account, &event.fhir_user) {
         (Some(account), _) if account == own => "you, ".to_owned(),
-        (_, Some(record)) => format!("{record}, "),
+        // Of another patient only the app is told. (CO-08)
+        (_, Some(record)) if !record.starts_with("Patient/") => format!("{record}, "),
         _ => String::new(),
     };
     let did = match event.action {

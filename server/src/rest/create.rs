@@ -68,13 +68,16 @@ pub fn prepare(
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, create: Create) -> Result<Written, Error> {
-    let (context, create) = (context.clone(), Arc::new(create));
-    app.store
+    let (shared, create) = (context.clone(), Arc::new(create));
+    let written = app
+        .store
         .write(move |tx| {
-            let (context, create) = (context.clone(), create.clone());
+            let (context, create) = (shared.clone(), create.clone());
             Box::pin(async move { execute(tx, &context, &create).await })
         })
-        .await
+        .await?;
+    written.tell(context);
+    Ok(written)
 }
 
 /// The only way a resource gets an id from the server.
@@ -92,5 +95,5 @@ pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<
 /// What is there already, unchanged.
 pub fn existing(stored: Stored) -> Written {
     let Stored { resource_type, id, version, last_updated, body, .. } = stored;
-    Written { created: false, resource_type, id, version, last_updated, body }
+    Written { created: false, changed: false, resource_type, id, version, last_updated, body }
 }

@@ -205,13 +205,16 @@ pub async fn prepare(
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, patching: Patching) -> Result<Written, Error> {
-    let (context, patching) = (context.clone(), Arc::new(patching));
-    app.store
+    let (shared, patching) = (context.clone(), Arc::new(patching));
+    let written = app
+        .store
         .write(move |tx| {
-            let (context, patching) = (context.clone(), patching.clone());
+            let (context, patching) = (shared.clone(), patching.clone());
             Box::pin(async move { execute(tx, &context, &patching).await })
         })
-        .await
+        .await?;
+    written.tell(context);
+    Ok(written)
 }
 
 /// The only way a resource is patched, but for those of a transaction Bundle, which end in [`write()`] too.

@@ -279,6 +279,7 @@ mod tests {
     fn entries_of_answers() {
         let mut out = String::new();
         let written = Written {
+            changed: true,
             created: true,
             resource_type: "Patient".into(),
             id: "a".into(),

@@ -153,13 +153,16 @@ pub fn aimed<'a>(
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, update: Update) -> Result<Written, Error> {
-    let (context, update) = (context.clone(), Arc::new(update));
-    app.store
+    let (shared, update) = (context.clone(), Arc::new(update));
+    let written = app
+        .store
         .write(move |tx| {
-            let (context, update) = (context.clone(), update.clone());
+            let (context, update) = (shared.clone(), update.clone());
             Box::pin(async move { execute(tx, &context, &update).await })
         })
-        .await
+        .await?;
+    written.tell(context);
+    Ok(written)
 }
 
 /// The only way a resource changes, or comes to be under an id that the client chose.

@@ -8,6 +8,7 @@
 //! On SQLite the writer has a file of its own beside the database, so that no read waits for the commits of writes.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use crate::tx::Tx;
 use crate::{EngineKind, Store};
 
 pub(crate) mod log;
+mod parts;
 mod retention;
 mod search;
 
@@ -44,8 +46,8 @@ const COLUMNS: [&str; 13] = [
     "query",
 ];
 
-/// Most bytes of references that one event keeps; of a larger Bundle the rest is counted.
-const MAX_ENTITIES: usize = 1 << 20;
+/// Most rows that one statement adds to the index of patients: PostgreSQL binds at most 65,535 values.
+const AT_ONCE: usize = 1_000;
 
 /// What kind of event it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +90,7 @@ pub struct Event {
     /// Id of the request.
     pub request: Option<String>,
     /// Logical ids of the patients whose data it was about.
-    pub patients: Vec<String>,
+    pub patients: BTreeSet<String>,
     /// What was touched, a line each: see [`Entity`].
     pub entities: String,
     /// What was searched.
@@ -132,16 +134,14 @@ pub fn instant_of(id: &[u8; 16]) -> i64 {
 impl Event {
     /// Adds what was touched.
     pub fn touch(&mut self, entity: Entity<'_>) {
-        if self.entities.len() < MAX_ENTITIES {
-            let Entity { action, status, reference } = entity;
-            let _infallible = writeln!(self.entities, "{action}{status:03} {reference}");
-        }
+        let Entity { action, status, reference } = entity;
+        let _infallible = writeln!(self.entities, "{action}{status:03} {reference}");
     }
 
     /// Adds a patient whose data it was about.
     pub fn concern(&mut self, patient: &str) {
-        if !self.patients.iter().any(|known| known == patient) {
-            self.patients.push(patient.to_owned());
+        if !self.patients.contains(patient) {
+            self.patients.insert(patient.to_owned());
         }
     }
 
@@ -156,9 +156,7 @@ impl Event {
 
     /// Takes over what another event of the same transaction touched.
     fn absorb(&mut self, other: &Event) {
-        if self.entities.len() < MAX_ENTITIES {
-            self.entities.push_str(&other.entities);
-        }
+        self.entities.push_str(&other.entities);
         for patient in &other.patients {
             self.concern(patient);
         }
@@ -168,6 +166,18 @@ impl Event {
         if self.status != other.status {
             self.status = 200;
         }
+    }
+
+    /// The patients as the row has them.
+    fn joined_patients(&self) -> String {
+        let mut joined = String::new();
+        for patient in &self.patients {
+            if !joined.is_empty() {
+                joined.push(' ');
+            }
+            joined.push_str(patient);
+        }
+        joined
     }
 
     fn cells(&self) -> [Value; 13] {
@@ -183,7 +193,7 @@ impl Event {
             self.fhir_user.clone().into(),
             self.address.clone().into(),
             self.request.clone().into(),
-            self.patients.join(" ").into(),
+            self.joined_patients().into(),
             self.entities.as_str().into(),
             self.query.clone().into(),
         ]
@@ -236,28 +246,28 @@ impl Tx {
     }
 
     /// Adds to the event of this work what it touched without changing it; nothing if it has no event.
-    pub fn touch(&mut self, entity: Entity<'_>, patients: &[String]) {
+    pub fn touch(&mut self, entity: Entity<'_>, patients: BTreeSet<String>) {
         let Some(event) = &mut self.event else { return };
         event.touch(entity);
-        for patient in patients {
-            event.concern(patient);
-        }
+        event.patients.extend(patients);
     }
 
     /// Writes the event of this work.
     pub(crate) async fn write_event(&mut self) -> Result<(), StoreError> {
-        let Some(event) = self.event.take() else { return Ok(()) };
+        let Some(mut event) = self.event.take() else { return Ok(()) };
+        let written = event.written.take();
+        let parts = event.parts();
         let failed = |error: StoreError| {
             if error.is_serialization_failure() { error } else { StoreError::Audit(error.to_string()) }
         };
         if let Some(connection) = self.sqlite_connection() {
-            log::insert(connection, &event).map_err(failed)?;
+            parts.iter().try_for_each(|part| log::insert(connection, part)).map_err(failed)?;
         } else {
-            for statement in inserts(std::slice::from_ref(&event)) {
+            for statement in parts.iter().flat_map(|part| inserts(std::slice::from_ref(part))) {
                 self.execute(&statement).await.map_err(failed)?;
             }
         }
-        if let Some(written) = event.written {
+        if let Some(written) = written {
             self.on_commit(move || written.store(true, Ordering::Release));
         }
         Ok(())
@@ -267,10 +277,13 @@ impl Tx {
 impl Store {
     /// Writes an event that no change comes with; answered when it outlives this process.
     pub async fn audit(&self, event: Event) -> Result<(), StoreError> {
-        match self.engine() {
-            EngineKind::Sqlite { trail, .. } => trail.log.write(event).await,
-            EngineKind::Postgres { trail, .. } => trail.write(event).await,
+        for part in event.parts() {
+            match self.engine() {
+                EngineKind::Sqlite { trail, .. } => trail.log.write(part).await?,
+                EngineKind::Postgres { trail, .. } => trail.write(part).await?,
+            }
         }
+        Ok(())
     }
 }
 
@@ -278,16 +291,18 @@ impl Store {
 fn inserts(events: &[Event]) -> Vec<InsertStatement> {
     let mut insert = Query::insert();
     insert.into_table("audit_event").columns(COLUMNS);
-    let mut found = Query::insert();
-    found.into_table("audit_patient").columns(["patient", "id"]);
     for event in events {
         insert.values_panic(event.cells().map(Expr::val));
-        for patient in &event.patients {
-            found.values_panic([patient.as_str().into(), event.id.to_vec().into()]);
-        }
     }
     let mut statements = vec![insert];
-    if events.iter().any(|event| !event.patients.is_empty()) {
+    let keys: Vec<_> =
+        events.iter().flat_map(|event| event.patients.iter().map(|patient| (patient, event.id))).collect();
+    for some in keys.chunks(AT_ONCE) {
+        let mut found = Query::insert();
+        found.into_table("audit_patient").columns(["patient", "id"]);
+        for (patient, id) in some {
+            found.values_panic([patient.as_str().into(), id.to_vec().into()]);
+        }
         statements.push(found);
     }
     statements
@@ -312,6 +327,17 @@ mod tests {
             assert_eq!((id[6] >> 4, id[8] >> 6), (7, 2), "version and variant");
             before = id_at(micros, [0xff; 8]);
         }
+    }
+
+    #[test]
+    fn statements_of_many_patients_stay_below_what_can_be_bound() {
+        use sea_orm::sea_query::PostgresQueryBuilder;
+        let patients: BTreeSet<String> = (0..500).map(|number| format!("p{number}")).collect();
+        let events: Vec<Event> =
+            (0..64).map(|at| Event { id: id_at(at, [0; 8]), patients: patients.clone(), ..Event::default() }).collect();
+        let bound = inserts(&events).iter().map(|it| it.build(PostgresQueryBuilder).1.0.len()).collect::<Vec<_>>();
+        assert_eq!(bound.iter().sum::<usize>(), 64 * 13 + 64 * 500 * 2);
+        assert!(bound.iter().all(|count| *count <= 2_000), "{bound:?}");
     }
 
     #[test]

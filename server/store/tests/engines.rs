@@ -56,6 +56,7 @@ fn run(address: &str) {
         undoes_a_failed_write_alone(&store).await;
         undoes_failed_writes_among_many(&store).await;
         one_of_many_conditional_creates_wins(&store).await;
+        keeps_and_forgets_events(&store, address).await;
     });
 }
 
@@ -414,6 +415,44 @@ async fn one_of_many_conditional_creates_wins(store: &Store) {
     };
     let made = futures::future::join_all((0..64).map(create)).await;
     assert_eq!(made.into_iter().filter(|made| *made).count(), 1);
+}
+
+/// Nothing of a large event is left out, nothing is changed, and what is old enough goes with all that finds it.
+async fn keeps_and_forgets_events(store: &Store, address: &str) {
+    use sea_orm::ConnectionTrait;
+    use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+    let day = 86_400 * SECOND;
+    let mut large = store::audit::Event { id: store::audit::id_at(day, [9; 8]), ..Default::default() };
+    (0..1_300).for_each(|number| large.concern(&format!("large{number}")));
+    let recent = store::audit::Event { id: store::audit::id_at(3 * day, [1; 8]), ..large.clone() };
+    store.audit(large.clone()).await.unwrap();
+    store.audit(recent).await.unwrap();
+    let patient = ("patient".to_owned(), "large1299".to_owned());
+    let query = store::audit::TrailQuery {
+        filters: vec![store::audit::Filter::Patients(vec![patient.1.clone()])],
+        applied: vec![patient],
+        oldest_first: true,
+        count: 10,
+        cursor: None,
+        total: false,
+    };
+    assert_eq!(store.trail(&View::system(), &query).await.unwrap().events.len(), 2, "CO-01: all patients have it");
+    let connection = sea_orm::Database::connect(address).await.unwrap();
+    let postgres = address.starts_with("postgres");
+    let beside = format!("{address}-audit.db");
+    let place = if postgres { connection } else { sea_orm::Database::connect(beside).await.unwrap() };
+    let id = large.id.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let replaced = format!("INSERT OR REPLACE INTO audit_event SELECT * FROM audit_event WHERE id = x'{id}'");
+    let wrong = if postgres { "TRUNCATE audit_event" } else { &replaced };
+    let refused = place.execute_unprepared(wrong).await.unwrap_err().to_string();
+    assert!(refused.contains("audit events do not change"), "{refused}");
+    assert!(store.forget_events(2 * day).await.unwrap() >= 3);
+    assert_eq!(store.forget_events(2 * day).await.unwrap(), 0);
+    assert_eq!(store.trail(&View::system(), &query).await.unwrap().events.len(), 1);
+    let mut count = Query::select();
+    count.expr(Expr::col("id").count()).from("audit_patient").and_where(Expr::col("patient").like("large%"));
+    let row = place.query_one(&count).await.unwrap().unwrap();
+    assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 1_300, "those of the event that is kept");
 }
 
 /// An event of its own for each change.

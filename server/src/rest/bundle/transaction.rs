@@ -8,7 +8,7 @@
 //! What is asked again inside nearly always says the same, so the writer does not wait for validation; where it does
 //! not, what depends on it is done again there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ::search::parse::Parsed;
@@ -409,7 +409,7 @@ impl Work<'_> {
                 let claim = step.criteria.as_ref().map_or("", Criteria::claim);
                 let stored = self.found.get(claim).into_iter().flatten().find(|stored| stored.id == *id);
                 let stored = stored.cloned().ok_or_else(|| Error::internal("criteria lost their match"))?;
-                Ok(self.written(&create::existing(stored)))
+                Ok(self.written('C', &create::existing(stored)))
             }
             (Action::Create { .. }, Settled::SameAs(earlier), _) => {
                 let first = self.answers[*earlier].clone();
@@ -420,17 +420,17 @@ impl Work<'_> {
                 // The criteria have been asked for all entries at once.
                 let create = Create { prepared: prepared.clone(), if_none_exist: None };
                 let written = create::execute(self.tx, context, &create).await?;
-                Ok(self.written(&written))
+                Ok(self.written('C', &written))
             }
             (Action::Update { preconditions, .. }, Settled::Update(_, origin), Some(prepared)) => {
                 let written = update::execute_prepared(self.tx, context, prepared, preconditions, *origin).await?;
-                Ok(self.written(&written))
+                Ok(self.written('U', &written))
             }
             (Action::Patch { resource_type, aim, .. }, Settled::Patch(id), Some(prepared)) => {
                 let current = self.tx.current(&context.caller.view, resource_type, id).await?;
                 let stored = patch::living(current, resource_type, aim.borrowed())?;
                 let written = patch::write(self.tx, context, prepared, stored).await?;
-                Ok(self.written(&written))
+                Ok(self.written('U', &written))
             }
             (Action::Get { get, head }, _, _) => {
                 let answer = self.got(index, get).await?;
@@ -452,13 +452,19 @@ impl Work<'_> {
             }
             _ => return,
         };
-        let mut patients = Vec::new();
+        let mut patients = BTreeSet::new();
         patients_in(answer.body.as_deref().unwrap_or_default(), &caller.base, &mut patients);
         let action = if matches!(get, Get::Search { .. }) { 'E' } else { 'R' };
-        self.tx.touch(Entity { action, status: answer.status.as_u16(), reference: &reference }, &patients);
+        self.tx.touch(Entity { action, status: answer.status.as_u16(), reference: &reference }, patients);
     }
 
-    fn written(&self, written: &Written) -> Answer {
+    /// The answer to a write. Of what was there already the event of the transaction knows nothing yet.
+    fn written(&mut self, action: char, written: &Written) -> Answer {
+        if !written.changed {
+            let mut patients = BTreeSet::new();
+            patients_in(&written.body, &self.context.caller.base, &mut patients);
+            self.tx.touch(Entity { action, status: 200, reference: &written.reference() }, patients);
+        }
         Answer::written(written, &self.context.base, self.returned)
     }
 

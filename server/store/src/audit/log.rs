@@ -84,14 +84,6 @@ impl Remote {
 pub(crate) fn insert(connection: &Connection, event: &Event) -> Result<(), StoreError> {
     let mut written =
         connection.prepare_cached("INSERT INTO audit_event VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")?;
-    let patients: String;
-    let joined = match event.patients.as_slice() {
-        [one] => one,
-        several => {
-            patients = several.join(" ");
-            &patients
-        }
-    };
     written.execute(params![
         event.id,
         Kind::ALL.iter().position(|kind| *kind == event.kind).unwrap_or(0) as i64,
@@ -103,7 +95,7 @@ pub(crate) fn insert(connection: &Connection, event: &Event) -> Result<(), Store
         event.fhir_user,
         event.address,
         event.request,
-        joined,
+        event.joined_patients(),
         event.entities,
         event.query,
     ])?;
@@ -134,7 +126,14 @@ fn write_all(path: &Path, queue: &Receiver<Waiting>, rung: &SyncSender<()>) {
             let Ok(next) = queue.try_recv() else { break };
             batch.push(next);
         }
-        let written = write_batch(&mut connection, path, &batch);
+        let written = match begin(&mut connection, path) {
+            Ok(open) => write_batch(open, &batch),
+            Err(error) => {
+                // What has waited meanwhile does not wait as long again, batch after batch.
+                batch.extend(queue.try_iter());
+                Err(error)
+            }
+        };
         if let Err(error) = &written {
             tracing::error!(%error, "cannot write the audit trail: accesses are refused");
             connection = None; // what is wrong with it may be over when it is opened again
@@ -153,12 +152,16 @@ fn write_all(path: &Path, queue: &Receiver<Waiting>, rung: &SyncSender<()>) {
     }
 }
 
-fn write_batch(standing: &mut Option<Connection>, path: &Path, batch: &[Waiting]) -> Result<(), StoreError> {
+fn begin<'a>(standing: &'a mut Option<Connection>, path: &Path) -> Result<&'a mut Connection, StoreError> {
     let connection = match standing {
         Some(connection) => connection,
         None => standing.insert(open(path)?),
     };
     connection.execute_batch("BEGIN IMMEDIATE")?;
+    Ok(connection)
+}
+
+fn write_batch(connection: &mut Connection, batch: &[Waiting]) -> Result<(), StoreError> {
     let written = batch.iter().try_for_each(|waiting| insert(connection, &waiting.event));
     let committed = written.and_then(|()| Ok(connection.execute_batch("COMMIT")?));
     if committed.is_err() && !connection.is_autocommit() {
@@ -188,7 +191,16 @@ async fn write_remotely(address: String, mut queue: mpsc::UnboundedReceiver<Wait
     let mut pool = None;
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let written = write_remote_batch(&mut pool, &address, &batch).await;
+        let work = write_remote_batch(&mut pool, &address, &batch);
+        let written = tokio::time::timeout(PATIENCE, work)
+            .await
+            .unwrap_or_else(|elapsed| Err(StoreError::Audit(format!("the database does not answer: {elapsed}"))));
+        if written.as_ref().is_err_and(|error| matches!(error, StoreError::Audit(_))) {
+            pool = None; // its connection may never answer again
+            while let Ok(next) = queue.try_recv() {
+                batch.push(next);
+            }
+        }
         if let Err(error) = &written {
             tracing::error!(%error, "cannot write the audit trail: accesses are refused");
         }
@@ -221,4 +233,37 @@ async fn write_remote_batch(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn re_06_a_busy_file_refuses_all_that_waits_at_once() {
+        let folder = std::env::temp_dir().join(format!("tributary-busy-trail-{}", std::process::id()));
+        let path = folder.join("trail.db");
+        let other = open(&path).expect("a file");
+        other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        let log = Log::start(&path).expect("a thread");
+        let begun = Instant::now();
+        let refused = futures::future::join_all((0..3 * BATCH).map(|_| log.write(Event::default()))).await;
+        assert!(refused.iter().all(Result::is_err));
+        assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", begun.elapsed());
+        std::fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn re_06_a_database_that_does_not_answer_refuses_in_time() {
+        // It accepts connections and says nothing.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let remote = Remote::start(&format!("postgres://nobody@127.0.0.1:{port}/none"));
+        let begun = Instant::now();
+        let refused = futures::future::join_all((0..3 * BATCH).map(|_| remote.write(Event::default()))).await;
+        assert!(refused.iter().all(Result::is_err));
+        assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", begun.elapsed());
+    }
 }

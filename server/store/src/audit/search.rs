@@ -168,10 +168,24 @@ fn condition(filters: &[Filter], compartment: &Compartment) -> Cond {
                 .add(filter.condition())
                 .add(is_one_of("patients", seen))
                 .add(Expr::col("entities").not_like("%\n%\n%")),
+            // Which other patient it was, and from where, is not told, so it cannot be tried out either.
+            Filter::User(_) | Filter::Address(_) => all.add(filter.condition()).add(is_told(seen)),
+            Filter::Agent(agents) => all.add(
+                Cond::any()
+                    .add(is_one_of("client", agents))
+                    .add(Cond::all().add(Filter::User(agents.clone()).condition()).add(is_told(seen))),
+            ),
             _ => all.add(filter.condition()),
         };
     }
     all
+}
+
+/// Whether the person is no patient, or one of these.
+fn is_told(seen: &[String]) -> Cond {
+    let own: Vec<String> = seen.iter().map(|patient| format!("Patient/{patient}")).collect();
+    let person = || Expr::col("fhir_user");
+    Cond::any().add(person().is_null()).add(person().not_like("Patient/%")).add(is_one_of("fhir_user", &own))
 }
 
 fn page_of(condition: Cond, start: Option<&Start>, ascending: bool, limit: u64) -> SelectStatement {
