@@ -96,7 +96,10 @@ impl Caller {
 
     /// The same of a page.
     pub fn saw_page(&self, page: &SearchPage) {
-        for stored in page.matches.iter().chain(&page.included) {
+        // A contained resource is its container's patient's.
+        let matches =
+            page.matches.iter().enumerate().map(|(index, stored)| page.containers.get(&index).unwrap_or(stored));
+        for stored in matches.chain(&page.included) {
             self.saw(&stored.body);
         }
     }

@@ -244,10 +244,10 @@ async fn oa_23_recovery_leaves_passkeys_unless_an_operator_takes_them(mut server
 async fn there_are_no_passkeys_at_an_address_of_numbers(server: TestServer) {
     let account = seed(&server).await;
     let mut browser = Browser::new(&server);
-    assert!(!browser.get(PAGE).await.text().contains("passkey"));
+    assert!(!browser.get(PAGE).await.text().contains("/account/passkeys"));
     send(&mut browser, PAGE, "/account/passkeys/options", &[]).await.expect_status(404);
     let mut browser = sign_in(&server, &account).await;
-    assert!(!browser.get("/account").await.text().contains("passkey"));
+    assert!(!browser.get("/account").await.text().contains("/account/passkeys"));
 }
 
 /// Ada with a passkey, on a server that has a name.

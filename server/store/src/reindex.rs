@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query, SelectStatement};
 use search::entry::Extracted;
 
 use crate::body::text_of;
 use crate::error::StoreError;
-use crate::index::{Indexed, TABLES, Table};
+use crate::index::{CONTAINED, Indexed, TABLES, Table};
 use crate::resources::stored;
 use crate::session::Session;
 use crate::{Store, Stored, Tx};
@@ -44,7 +44,10 @@ impl Store {
     ) -> Result<Vec<Standing>, StoreError> {
         let numbers: Vec<i64> = types.iter().map(|name| self.known().types.id(name)).collect();
         let mut select = each(rid, limit);
-        select.and_where(Expr::col("rid").lte(last)).and_where(Expr::col("type_id").is_in(numbers));
+        // What others contain may be of these types too.
+        let holds_some = Expr::col("tables").bit_and(CONTAINED).ne(0);
+        select.and_where(Expr::col("rid").lte(last));
+        select.cond_where(Cond::any().add(Expr::col("type_id").is_in(numbers)).add(holds_some));
         let rows = with_session!(self, session => session.rows(&select).await)?;
         rows.into_iter().map(|row| self.standing(row)).collect()
     }
@@ -129,6 +132,7 @@ impl Tx {
                 continue;
             }
             bits |= if own.is_empty() { 0 } else { table.bit() };
+            bits |= if inside.is_empty() { 0 } else { CONTAINED };
             let mut standing = HashSet::new();
             for (rows, (from, to)) in [(&own, (indexed.rid, indexed.rid)), (&inside, (first, last))] {
                 if rows.is_empty() {

@@ -49,8 +49,8 @@ pub struct SearchPage {
     pub previous: Option<String>,
     /// Number of matches over all pages, if it was asked for.
     pub total: Option<u64>,
-    /// By position among the matches, of those that are contained resources: `Type/id` of the container.
-    pub containers: BTreeMap<usize, String>,
+    /// By position among the matches, of those that are contained resources: the container.
+    pub containers: BTreeMap<usize, Stored>,
 }
 
 impl Store {

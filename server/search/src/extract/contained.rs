@@ -3,6 +3,8 @@
 //!
 //! A contained resource is read by itself: what it refers to by `#id` leads nowhere.
 
+use std::collections::HashMap;
+
 use fhir::json::Json;
 
 use super::{Entries, ExtractError, MOST_ENTRIES, Wanted, composites, failed};
@@ -68,12 +70,16 @@ fn read(
 /// By which parameters the resource points at which of its contained resources.
 fn inward((registry, wanted): (&Registry, Wanted<'_>), resource: &Json) -> Result<Vec<(ParamId, usize)>, ExtractError> {
     let mut found = Vec::new();
+    let mut standing = HashMap::new();
+    for (place, (_, contained)) in crate::contained::of(resource) {
+        standing.entry(contained.str("id").unwrap_or_default()).or_insert(place);
+    }
     for parameter in wanted.of(registry, resource.str("resourceType").unwrap_or_default()) {
         if parameter.kind != Kind::Indexed(ParamKind::Reference) {
             continue;
         }
         let elements = parameter.select(resource).map_err(|message| failed(parameter, message))?;
-        let places = elements.iter().filter_map(|element| place(resource, element));
+        let places = elements.iter().filter_map(|element| place(&standing, element));
         found.extend(places.map(|place| (parameter.id.into_contained(), place)));
     }
     found.sort_unstable();
@@ -81,7 +87,7 @@ fn inward((registry, wanted): (&Registry, Wanted<'_>), resource: &Json) -> Resul
     Ok(found)
 }
 
-fn place(resource: &Json, element: &Element<'_>) -> Option<usize> {
+fn place(standing: &HashMap<&str, usize>, element: &Element<'_>) -> Option<usize> {
     let id = element.json.str("reference").filter(|_| element.type_name == "Reference")?.strip_prefix('#')?;
-    crate::contained::of(resource).find(|(_, (_, contained))| contained.str("id") == Some(id)).map(|(place, _)| place)
+    standing.get(id).copied()
 }

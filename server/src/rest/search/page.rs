@@ -75,7 +75,7 @@ fn write_entries(searched: &Searched<'_>, page: &SearchPage, out: &mut String) -
             None => write!(out, "{separator}{{\"fullUrl\":\"{base}/{resource_type}/{id}\","),
             Some(container) => {
                 let _ = write!(out, "{separator}{{\"fullUrl\":");
-                write_string(&format!("{base}/{container}#{id}"), out);
+                write_string(&format!("{base}/{}/{}#{id}", container.resource_type, container.id), out);
                 out.write_char(',')
             }
         };
@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn contained_resources_are_named_by_their_container() {
-        let containers = [(1, "MedicationRequest/r".to_owned())].into();
+        let container = Stored { resource_type: "MedicationRequest".into(), ..stored("r") };
+        let containers = [(1, container)].into();
         let page = SearchPage { matches: vec![stored("a"), stored("m")], containers, ..SearchPage::default() };
         let json = written("Observation", None, &[], &page);
         let urls: Vec<_> = json.list("entry").iter().filter_map(|it| it.str("fullUrl")).collect();

@@ -178,6 +178,11 @@ pub(crate) fn is_one_of(column: Expr, numbers: &[i64]) -> Expr {
     }
 }
 
+/// That a column is 1. Not bound: only a condition that stands in the statement leads to an index of such rows alone.
+pub(super) fn is_set(column: Expr) -> Expr {
+    column.eq(Expr::Constant(Value::BigInt(Some(1))))
+}
+
 impl Alternative {
     /// Whether rows are found by it as by a key.
     fn is_key(&self) -> bool {

@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Query as Sql, SelectStatement};
 use search::query::DateMatch;
 
-use super::any::{Any, date_matches, is_one_of, rows_of};
+use super::any::{Any, date_matches, is_one_of, is_set, rows_of};
 use super::contained::{Inside, Inward};
 use super::links::Linked;
 use crate::index::Table;
@@ -159,7 +159,7 @@ impl Condition {
                 select.and_where(Expr::col("id").is_in(ids.iter().map(String::as_str)));
             }
             Condition::LastUpdated { type_id, dates } => {
-                select.and_where(Expr::col("type_id").eq(*type_id)).and_where(Expr::col("live").eq(1));
+                select.and_where(Expr::col("type_id").eq(*type_id)).and_where(is_set(Expr::col("live")));
                 select.cond_where(updated("resource", dates));
             }
             _ => return None,

@@ -255,7 +255,7 @@ async fn read<S: Session>(
     session: &mut S,
     view: &View,
     rids: &[i64],
-) -> Result<(Vec<Stored>, BTreeMap<usize, String>), StoreError> {
+) -> Result<(Vec<Stored>, BTreeMap<usize, Stored>), StoreError> {
     let mut standing: Vec<i64> = rids.iter().map(|rid| container(*rid).map_or(*rid, |(rid, _)| rid)).collect();
     standing.sort_unstable();
     standing.dedup();
@@ -279,7 +279,7 @@ async fn read<S: Session>(
             }
         };
         let Some(contained) = resource.list("contained").get(place) else { continue };
-        containers.insert(matches.len(), format!("{}/{}", stored.resource_type, stored.id));
+        containers.insert(matches.len(), stored.clone());
         let text = |name: &str| contained.str(name).unwrap_or_default().to_owned();
         matches.push(Stored {
             resource_type: text("resourceType"),

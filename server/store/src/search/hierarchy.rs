@@ -10,7 +10,7 @@ use search::entry::Target;
 use search::query::{Direction, Param};
 use search::view::View;
 
-use super::any::{Alternative, is_one_of};
+use super::any::{Alternative, is_one_of, is_set};
 use super::condition::Place;
 use crate::error::StoreError;
 use crate::keys;
@@ -113,7 +113,7 @@ async fn step<S: Session>(
         }
     }
     select.and_where(Expr::col(("p", "param")).eq(parent.id.0)).and_where(Expr::col(("r", "type_id")).eq(type_id));
-    select.and_where(Expr::col(("r", "live")).eq(1));
+    select.and_where(is_set(Expr::col(("r", "live"))));
     select.cond_where(view.condition(&Place::of(Expr::col(("r", "rid")))));
     session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
 }

@@ -7,7 +7,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Order, Query as Sql};
 use search::query::Include;
 use search::view::View;
 
-use super::any::is_one_of;
+use super::any::{is_one_of, is_set};
 use super::condition::Place;
 use crate::body::text_of;
 use crate::error::StoreError;
@@ -124,7 +124,7 @@ async fn load_some<S: Session>(
 ) -> Result<(), StoreError> {
     let mut types = Sql::select();
     types.distinct().column("type_id").from("resource").and_where(is_one_of(Expr::col("rid"), rids));
-    types.and_where(Expr::col("live").eq(1)).order_by("type_id", Order::Asc);
+    types.and_where(is_set(Expr::col("live"))).order_by("type_id", Order::Asc);
     for row in session.rows(&types).await? {
         let type_id = row.i64(0)?;
         let resource_type = session.known().types.name(type_id)?;
@@ -138,7 +138,7 @@ async fn load_some<S: Session>(
         select.from_as("resource", "r").and_where(is_one_of(Expr::col(("r", "rid")), rids));
         // Added to nothing, so that no index on the type is taken: the row ids find the rows.
         let of_type = Expr::col(("r", "type_id")).add(0).eq(type_id);
-        select.and_where(of_type).and_where(Expr::col(("r", "live")).eq(1));
+        select.and_where(of_type).and_where(is_set(Expr::col(("r", "live"))));
         select.cond_where(view.condition(&Place::of(Expr::col(("r", "rid")))));
         for row in session.rows(&select).await? {
             let rid = row.i64(5)?;

@@ -11,7 +11,7 @@ use sea_orm::sea_query::{Alias, DynIden, Expr, ExprTrait, IntoIden, Query as Sql
 use search::query::{Filter, Param, ParamKind};
 use search::view::View;
 
-use super::any::{Alternative, Any, is_one_of};
+use super::any::{Alternative, Any, is_one_of, is_set};
 use super::condition::{Condition, Place};
 use super::plan::Plan;
 use crate::error::StoreError;
@@ -62,7 +62,7 @@ impl Linked {
             select.and_where(Expr::col((x, "rid")).eq(place.rid.clone()));
             select
                 .and_where(Expr::col((r.clone(), "type_id")).eq(self.type_id))
-                .and_where(Expr::col((r, "live")).eq(1));
+                .and_where(is_set(Expr::col((r, "live"))));
             place.linked("r")
         };
         select.cond_where(self.view.condition(&other));
@@ -159,7 +159,7 @@ pub(super) async fn pointed_at<S: Session>(
     select
         .and_where(is_one_of(Expr::col(("x", "rid")), sources))
         .and_where(is_one_of(Expr::col(("x", "param")), params));
-    select.and_where(Expr::col(("r", "live")).eq(1));
+    select.and_where(is_set(Expr::col(("r", "live"))));
     if let Some(type_id) = type_id {
         select.and_where(Expr::col(("t", "type_id")).eq(type_id));
     }

@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Query as Sql, SelectState
 use search::query::{Filter, Sort, SortBy};
 use search::view::View;
 
-use super::any::{Any, is_one_of};
+use super::any::{Any, is_one_of, is_set};
 use super::condition::{Condition, MERGED, Place};
 use super::order::{self, Key, Position};
 use super::resolve::{Scope, looks_at_resources, resolve};
@@ -371,7 +371,7 @@ impl Plan {
     /// The view's compartment, as a condition on the scanned row. Without one, each resource is seen once.
     fn patient_column(&self) -> Cond {
         match self.patients.as_deref() {
-            None => Cond::all().add(Expr::col(("d", "lead")).eq(1)),
+            None => Cond::all().add(is_set(Expr::col(("d", "lead")))),
             Some(patients) => Cond::all().add(is_one_of(Expr::col(("d", "patient")), patients)),
         }
     }

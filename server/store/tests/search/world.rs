@@ -114,7 +114,7 @@ impl World {
             let changes = changes.clone();
             Box::pin(async move {
                 for change in changes {
-                    tx.put(change).await?;
+                    tx.put(Change { event: event(), ..change }).await?;
                 }
                 Ok(())
             })
