@@ -63,7 +63,7 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             answers: 200,
             routes: &["/health-data/healthkit", "/health-data/healthkit/fhir-json"],
             recognises: |bytes| json(bytes).is_ok_and(|json| json.get("resourceType").is_some()),
-            receive: |bytes| external::receive(&json(bytes)?),
+            receive: |bytes| external::receive(&json(bytes)?, VENDOR),
             map: |bytes, context| match (json(bytes), context.session) {
                 (Ok(json), Some(_)) => external::map(&json, VENDOR, |_| "source", context),
                 (Ok(_), None) => nobody(),
@@ -137,7 +137,8 @@ fn nobody() -> Mapping {
 fn receive(bytes: &[u8]) -> Result<Delivery, Refusal> {
     match json(bytes)? {
         Json::Array(items) if items.len() <= MAX_SAMPLES => {
-            Ok(Delivery { items: Some(items.len()), ..Delivery::default() })
+            let types = items.iter().filter_map(sample::handed_on).flat_map(|it| external::types(it, VENDOR)).collect();
+            Ok(Delivery { items: Some(items.len()), types, ..Delivery::default() })
         }
         Json::Array(_) => {
             let text = format!("Body holds more than {MAX_SAMPLES} samples");

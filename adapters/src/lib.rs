@@ -16,6 +16,8 @@ mod table;
 mod time;
 mod validic;
 
+use std::collections::BTreeSet;
+
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
@@ -82,6 +84,8 @@ pub struct Delivery {
     pub devices: Vec<String>,
     /// How many items a batch holds; nothing if it is no batch.
     pub items: Option<usize>,
+    /// Types of the FHIR resources in it that are taken over: whoever sends it must be allowed to write each of them.
+    pub types: BTreeSet<String>,
 }
 
 /// Why a message is not accepted.
@@ -215,9 +219,9 @@ impl Refusal {
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// The patient that the first of `devices` with an assignment at that moment belonged to.
-    fn patient(&self, devices: &[String], micros: i64) -> Result<&str, Unassigned> {
+    fn patient(&self, devices: &[String], micros: i64) -> Result<&'a str, Unassigned> {
         for device in devices {
             let mut holders = self.assignments.iter().filter(|assignment| {
                 assignment.device == *device

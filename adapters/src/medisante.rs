@@ -46,7 +46,7 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             answers: 200,
             routes: &["/health-data/medisante", "/health-data/medisante/fhir-json"],
             recognises: |bytes| json(bytes).is_ok_and(|json| json.get("resourceType").is_some()),
-            receive: |bytes| external::receive(&json(bytes)?),
+            receive: |bytes| external::receive(&json(bytes)?, VENDOR),
             map: |bytes, context| fhir_body(json(bytes), context),
         },
         Shape {
@@ -55,7 +55,7 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             answers: 200,
             routes: &["/health-data/medisante", "/health-data/medisante/fhir-xml"],
             recognises: |bytes| first_byte(bytes) == Some(b'<') && external::xml(bytes).is_ok(),
-            receive: |bytes| external::receive(&external::xml(bytes)?),
+            receive: |bytes| external::receive(&external::xml(bytes)?, VENDOR),
             map: |bytes, context| fhir_body(external::xml(bytes), context),
         },
         Shape {
@@ -79,7 +79,8 @@ const ALLOWED_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 fn receive(bytes: &[u8]) -> Result<Delivery, Refusal> {
     let json = json(bytes)?;
     let message = Message::read(&json).map_err(Refusal::Unprocessable)?;
-    Ok(Delivery { id: Some(message.correlation_id.to_owned()), devices: message.device_keys(), items: None })
+    let id = Some(message.correlation_id.to_owned());
+    Ok(Delivery { id, devices: message.device_keys(), ..Delivery::default() })
 }
 
 fn map(bytes: &[u8], context: &Context<'_>) -> Mapping {

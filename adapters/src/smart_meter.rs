@@ -3,6 +3,7 @@
 //! Times have no offset: they are UTC and shown at `time_zone_offset` hours. What each field becomes is in
 //! `mappings/smart-meter-readings.csv`. Late and repeated readings are common, so an Observation is state.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use fhir::decimal::Decimal;
@@ -94,13 +95,10 @@ fn receive(bytes: &[u8]) -> Result<Delivery, Refusal> {
         let text = format!("Body holds more than {MAX_READINGS} readings");
         return Err(Refusal::Unprocessable(vec![error(IssueCode::TooLong, text, "readings")]));
     }
-    let mut devices: Vec<String> = Vec::new();
-    for device in readings.iter().filter_map(|reading| text(reading, "device_id")) {
-        if !devices.contains(&device) {
-            devices.push(device);
-        }
-    }
-    Ok(Delivery { id: None, devices, items: None })
+    let mut known = BTreeSet::new();
+    let devices = readings.iter().filter_map(|reading| text(reading, "device_id"));
+    let devices = devices.filter(|device| known.insert(device.clone())).collect();
+    Ok(Delivery { devices, ..Delivery::default() })
 }
 
 fn readings(json: &Json) -> Option<&[Json]> {
@@ -304,9 +302,8 @@ fn offset_seconds(item: &Json) -> i64 {
     let hours = hours.map(|text| text.trim_start_matches('+'));
     hours
         .and_then(|text| number::shifted(text, 2))
-        .and_then(|text| text.split('.').next()?.parse::<i64>().ok())
+        .and_then(|text| text.split('.').next()?.parse::<i64>().ok()?.checked_mul(36))
         .unwrap_or(0)
-        * 36
 }
 
 /// A text or number as text; nothing if it is empty.

@@ -4,20 +4,27 @@
 //! what the vendor took back is `entered-in-error`, keeps its value and is never deleted.
 //! <https://hl7.org/fhir/R4/valueset-observation-status.html>
 
+use std::collections::BTreeSet;
+
 use fhir::json::{Json, Object};
 
-use crate::Withdrawal;
 use crate::device;
+use crate::{Publication, Withdrawal};
 
 /// Tag of an Observation whose record the vendor deleted: what still arrives of the record comes too late.
 const DELETED: &str = "record-deleted";
+
+/// Tag of an Observation that the vendor's record no longer tells: it may come back. What a person found to be an error
+/// has no such tag, and stays one.
+const WITHDRAWN: &str = "record-changed";
 
 /// What a stored resource becomes when `told` arrives; nothing if that says nothing new.
 pub fn next(stored: &Json, told: &Json) -> Option<Json> {
     if told.str("resourceType") == Some("Device") {
         return device::merged(stored, told);
     }
-    if is_deleted(stored) {
+    let in_error = stored.str("status") == Some("entered-in-error");
+    if is_tagged(stored, DELETED) || (in_error && !is_tagged(stored, WITHDRAWN)) {
         return None;
     }
     let mut result = told.as_object()?.clone();
@@ -47,7 +54,7 @@ pub fn withdrawn(stored: &Json, withdrawal: &Withdrawal) -> Option<Json> {
         return None;
     }
     let over = stored.str("status") == Some("entered-in-error");
-    if over && (!withdrawal.deleted || is_deleted(stored)) {
+    if over && (!withdrawal.deleted || is_tagged(stored, DELETED)) {
         return None;
     }
     let mut result = stored.as_object()?.clone();
@@ -55,16 +62,33 @@ pub fn withdrawn(stored: &Json, withdrawal: &Withdrawal) -> Option<Json> {
     let mut meta = stored.get("meta").and_then(Json::as_object).cloned().unwrap_or_default();
     meta.remove("versionId");
     meta.remove("lastUpdated");
-    if withdrawal.deleted {
-        let tag = fhir::object! { "system": withdrawal.system.as_str(), "code": DELETED };
-        meta.insert("tag", fhir::array![tag]);
-    }
-    if meta.is_empty() {
-        result.remove("meta");
-    } else {
-        result.insert_at(2, "meta", meta);
-    }
+    let code = if withdrawal.deleted { DELETED } else { WITHDRAWN };
+    let tag = fhir::object! { "system": withdrawal.system.as_str(), "code": code };
+    meta.insert("tag", fhir::array![tag]);
+    result.insert_at(2, "meta", meta);
     Some(result.into())
+}
+
+/// Makes of a publication what is left of it when some records are known to be deleted: what it tells of them comes too
+/// late, and what is stored of them is taken back.
+pub fn without_deleted(publication: &mut Publication, is_deleted: impl Fn(&Withdrawal) -> bool) {
+    let mut late: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for withdrawal in &mut publication.withdrawn {
+        if !withdrawal.deleted && is_deleted(withdrawal) {
+            withdrawal.deleted = true;
+            withdrawal.keep.clear();
+            late.insert((&withdrawal.system, &withdrawal.record));
+        }
+    }
+    if late.is_empty() {
+        return;
+    }
+    let is_late = |entry: &&Json| {
+        let identifiers = entry.get("resource").map_or(&[][..], |resource| resource.list("identifier"));
+        identifiers.iter().any(|it| it.str("system").zip(it.str("value")).is_some_and(|name| late.contains(&name)))
+    };
+    let left = publication.bundle.list("entry").iter().filter(|entry| !is_late(entry)).cloned().collect();
+    publication.bundle = crate::bundle::transaction(left);
 }
 
 /// Search criteria that find what a withdrawal is about, behind `Observation?`.
@@ -72,9 +96,9 @@ pub fn criteria(withdrawal: &Withdrawal) -> String {
     crate::bundle::criteria(&withdrawal.system, &withdrawal.record)
 }
 
-fn is_deleted(stored: &Json) -> bool {
+fn is_tagged(stored: &Json, code: &str) -> bool {
     let tags = stored.get("meta").map_or(&[][..], |meta| meta.list("tag"));
-    tags.iter().any(|tag| tag.str("code") == Some(DELETED))
+    tags.iter().any(|tag| tag.str("code") == Some(code))
 }
 
 /// What the vendor told: all but what the server gives every version, and but references, which a transaction rewrites.
@@ -150,6 +174,14 @@ mod tests {
         assert_eq!(next(&stored(60, "corrected"), &observation(60, "final")), None);
         let corrected = next(&stored(60, "final"), &observation(61, "final")).expect("a version");
         assert_eq!((corrected.str("status"), corrected.str("id")), (Some("corrected"), Some("o1")));
+    }
+
+    #[test]
+    fn what_a_person_found_to_be_an_error_is_not_revived_by_the_same_again() {
+        let in_error = stored(60, "entered-in-error");
+        assert_eq!(next(&in_error, &observation(60, "final")), None);
+        assert_eq!(next(&in_error, &observation(61, "final")), None);
+        assert_eq!(withdrawn(&in_error, &withdrawal(false, &[])), None, "it is not made the vendor's error either");
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod metric;
 mod record;
 mod stream;
 
+use std::collections::BTreeSet;
+
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
@@ -82,6 +84,7 @@ const MAX_RECORDS: usize = 10_000;
 #[derive(Debug, Default)]
 struct Found {
     entries: Vec<Json>,
+    urls: BTreeSet<String>,
     issues: Vec<Issue>,
     withdrawn: Vec<Withdrawal>,
     waits: bool,
@@ -90,7 +93,7 @@ struct Found {
 impl Found {
     /// Takes an entry unless the same resource is there already: records repeat their device.
     fn push(&mut self, entry: Json) {
-        if self.entries.iter().all(|known| known.get("fullUrl") != entry.get("fullUrl")) {
+        if entry.str("fullUrl").is_some_and(|url| self.urls.insert(url.to_owned())) {
             self.entries.push(entry);
         }
     }
@@ -142,7 +145,7 @@ fn receive_records(bytes: &[u8]) -> Result<Delivery, Refusal> {
         let text = format!("Body holds more than {MAX_RECORDS} records");
         return Err(Refusal::Unprocessable(vec![error(IssueCode::TooLong, text, "data")]));
     }
-    Ok(Delivery { id: None, devices: users(records.iter()), items: None })
+    Ok(Delivery { devices: users(records.iter()), ..Delivery::default() })
 }
 
 fn map_records(bytes: &[u8], context: &Context<'_>) -> Mapping {
@@ -152,7 +155,9 @@ fn map_records(bytes: &[u8], context: &Context<'_>) -> Mapping {
     };
     let mut found = Found::default();
     let in_list = json.get("data").is_some();
-    for (index, record) in records(&json).unwrap_or_default().iter().enumerate() {
+    let records = records(&json).unwrap_or_default();
+    let last = record::last_states(records.iter());
+    for (index, record) in records.iter().enumerate().filter(|(index, record)| last.is(*index, record)) {
         let path = if in_list { format!("data[{index}].") } else { String::new() };
         record::map(record, &path, context, &mut found);
     }
@@ -170,13 +175,9 @@ fn records(json: &Json) -> Option<&[Json]> {
 
 /// Whose the records are, each user once.
 fn users<'a>(records: impl Iterator<Item = &'a Json>) -> Vec<String> {
-    let mut users: Vec<String> = Vec::new();
-    for uid in records.filter_map(|record| record.at(&["user", "uid"])?.as_str()) {
-        if users.iter().all(|known| known != uid) {
-            users.push(uid.to_owned());
-        }
-    }
-    users
+    let mut known = BTreeSet::new();
+    let users = records.filter_map(|record| record.at(&["user", "uid"])?.as_str());
+    users.filter(|uid| known.insert(*uid)).map(str::to_owned).collect()
 }
 
 /// Whether the body can be one of ours at all.

@@ -61,7 +61,7 @@ fn sample(name: &str, unit: Option<&str>, item: &Json) -> Option<Json> {
     if let Some(value) = at("qty").or_else(|| at("Avg")).or_else(|| at("avg")).or_else(|| at("value")) {
         sample.insert("value", value);
     }
-    if let Some(unit) = unit.filter(|_| !pressure) {
+    if let Some(unit) = unit {
         sample.insert("unit", unit);
     }
     let start = at("startDate").or_else(|| at("date"))?;

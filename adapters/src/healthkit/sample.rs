@@ -17,6 +17,9 @@ use crate::{Context, Mapping, error, warning};
 /// Metadata that only one type carries.
 const TELLING: &[(&str, &str)] = &[("HKMetadataKeyHeartRateMotionContext", "HKQuantityTypeIdentifierHeartRate")];
 
+/// Enumerations of samples that say by being there what their only, or first, value says.
+const PRESENT: &[&str] = &["HKCategoryValueNotApplicable", "HKCategoryValuePresence"];
+
 /// Translates a sample, with the other half of a blood pressure if there is one.
 ///
 /// An error is an item that is wrong; a warning is one that waits for a mapping or for a person.
@@ -64,9 +67,21 @@ pub(super) fn map(
     let mut reading = Reading { method: entered.then_some("Entered by the user"), members, ..reading };
     reading.components.extend(values::metadata(metadata, &around.source));
     let implausible = reading.implausible();
-    found.push(observation::entry(&reading, &around, !implausible.is_empty()));
+    found.push(of_patient(observation::entry(&reading, &around, !implausible.is_empty()), patient));
     found.issues.extend(implausible);
     Ok(())
+}
+
+/// The same entry, but what another patient's phone sent under this name is no reason to leave it out: only this
+/// patient's own sample is.
+fn of_patient(mut entry: Json, patient: &str) -> Json {
+    if let Some(request) = entry.as_object_mut().and_then(|entry| entry.get_mut("request")?.as_object_mut())
+        && let Some(criteria) = request.get("ifNoneExist").and_then(Json::as_str)
+    {
+        let criteria = format!("{criteria}&subject=Patient/{patient}");
+        request.insert("ifNoneExist", criteria);
+    }
+    entry
 }
 
 /// The name of a sample: its UUID, else what is left to tell it from others.
@@ -135,6 +150,12 @@ fn aside(
     })
 }
 
+/// The FHIR resource that a sample carries.
+pub(super) fn handed_on(sample: &Json) -> Option<&Json> {
+    let resource = ["fhirData", "fhirResource", "resource"].into_iter().find_map(|name| sample.get(name));
+    resource.filter(|resource| resource.str("resourceType").is_some())
+}
+
 /// A record of another hospital: FHIR R4 is handed on, older versions are kept raw.
 fn clinical(
     kind: &Type,
@@ -143,8 +164,7 @@ fn clinical(
     context: &Context<'_>,
     found: &mut Found,
 ) -> Result<(), Box<Issue>> {
-    let resource = ["fhirData", "fhirResource", "resource"].into_iter().find_map(|name| sample.get(name));
-    let Some(resource) = resource.filter(|resource| resource.str("resourceType").is_some()) else {
+    let Some(resource) = handed_on(sample) else {
         let text = format!("{} carries no FHIR resource; raw data kept", kind.identifier);
         return Err(Box::new(warning(IssueCode::Required, text, path)));
     };
@@ -190,15 +210,8 @@ fn reading(
     path: &str,
     source: &Source<'_>,
 ) -> Result<Reading, Box<Issue>> {
-    if let Some(values) = panel::pressures(sample, partner) {
-        let number = |json: &Json| number(json).ok_or(());
-        let read = [values[0].map(number).transpose(), values[1].map(number).transpose()];
-        return match read {
-            [Ok(None), Ok(None)] | [Err(()), _] | [_, Err(())] => {
-                Err(Box::new(error(IssueCode::Value, "The blood pressure is not a number", &format!("{path}.value"))))
-            }
-            [Ok(systolic), Ok(diastolic)] => Ok(panel::reading([systolic.as_deref(), diastolic.as_deref()])),
-        };
+    if let Some(halves) = panel::pressures(sample, partner) {
+        return panel::measured(halves, path).map(panel::reading);
     }
     match kind.kind.as_str() {
         "category" => category(sample, kind, path, source),
@@ -265,8 +278,9 @@ pub(super) fn measured(
 fn category(sample: &Json, kind: &Type, path: &str, source: &Source<'_>) -> Result<Reading, Box<Issue>> {
     let value = match sample.get("value") {
         Some(Json::Number(value) | Json::String(value)) if !value.is_empty() => value.to_string(),
-        None | Some(Json::Null) => "0".to_owned(),
-        Some(_) => {
+        // These say all by being there; of others the value must be told, since 0 means something.
+        None | Some(Json::Null) if PRESENT.contains(&kind.values.as_str()) => "0".to_owned(),
+        _ => {
             let text = format!("The value of {} is neither a number nor a symbol", kind.identifier);
             return Err(Box::new(error(IssueCode::Value, text, &format!("{path}.value"))));
         }

@@ -29,7 +29,8 @@ fn receive(bytes: &[u8]) -> Result<Delivery, Refusal> {
         let text = "Body must be an object";
         return Err(Refusal::Unprocessable(vec![error(IssueCode::Structure, text, "")]));
     }
-    Ok(Delivery { id: None, devices: json.str("podId").map(str::to_owned).into_iter().collect(), items: None })
+    let devices = json.str("podId").map(str::to_owned).into_iter().collect();
+    Ok(Delivery { devices, ..Delivery::default() })
 }
 
 fn status(payload: &Payload<'_>) -> Result<Publication, Vec<Issue>> {

@@ -21,7 +21,7 @@ pub(super) fn receive(json: &Json) -> Result<Delivery, Refusal> {
         return Err(Refusal::Unprocessable(vec![error(IssueCode::Structure, text, "credentials")]));
     }
     let ids = connections(json).iter().filter_map(|it| it.at(&["credentials", "device_id"])?.as_str());
-    Ok(Delivery { id: None, devices: ids.map(str::to_owned).collect(), items: None })
+    Ok(Delivery { devices: ids.map(str::to_owned).collect(), ..Delivery::default() })
 }
 
 /// A use of a device for each connection.

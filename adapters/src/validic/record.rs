@@ -1,5 +1,7 @@
 //! One record: measurement, summary, sleep, nutrition, workout, or the log of a sensor under the skin.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
@@ -15,15 +17,49 @@ use crate::{Context, Withdrawal, error, table};
 /// Longest id that is taken.
 const MAX_ID: usize = 128;
 
+/// Which of the messages about each record counts.
+pub(super) struct LastStates<'a>(BTreeMap<&'a str, usize>);
+
+impl LastStates<'_> {
+    /// Whether the record at this place is what its message says last of it.
+    pub(super) fn is(&self, index: usize, record: &Json) -> bool {
+        id(record).and_then(|id| self.0.get(id)).is_none_or(|last| *last == index)
+    }
+}
+
+/// The last state of each record of one message. A deletion is the last, wherever it stands: what else the message says
+/// of that record came too late.
+pub(super) fn last_states<'a>(records: impl Iterator<Item = &'a Json>) -> LastStates<'a> {
+    let (mut last, mut gone) = (BTreeMap::new(), BTreeSet::new());
+    for (index, record) in records.enumerate() {
+        let Some(id) = id(record) else { continue };
+        if is_deletion(record) {
+            gone.insert(id);
+            last.insert(id, index);
+        } else if !gone.contains(id) {
+            last.insert(id, index);
+        }
+    }
+    LastStates(last)
+}
+
+fn id(record: &Json) -> Option<&str> {
+    record.str("id").filter(|id| !id.is_empty() && id.len() <= MAX_ID)
+}
+
+fn is_deletion(record: &Json) -> bool {
+    record.get("deleted_at").is_some_and(|at| *at != Json::Null)
+}
+
 /// Translates a record; what is wrong with it joins the issues, and the record waits.
 pub(super) fn map(record: &Json, path: &str, context: &Context<'_>, found: &mut Found) {
-    let Some(id) = record.str("id").filter(|id| !id.is_empty() && id.len() <= MAX_ID) else {
+    let Some(id) = id(record) else {
         return found.keep_back(error(IssueCode::Required, "record id is required", &format!("{path}id")));
     };
     let source = Source { namespace: context.namespace, vendor: VENDOR, of: "", record: id };
     let withdrawal =
         |deleted, keep| Withdrawal { system: system(context, "record"), record: id.to_owned(), deleted, keep };
-    if record.get("deleted_at").is_some_and(|at| *at != Json::Null) {
+    if is_deletion(record) {
         return found.withdrawn.push(withdrawal(true, Vec::new()));
     }
     let Some(uid) = record.at(&["user", "uid"]).and_then(Json::as_str).or(context.user) else {

@@ -43,23 +43,31 @@ pub(super) fn receive(bytes: &[u8]) -> Result<Delivery, Refusal> {
             .map_err(|cause| malformed(format!("The data of an event is not well formed JSON: {cause}")))?;
         records.extend((event.name == "data").then_some(json));
     }
-    Ok(Delivery { id: None, devices: users(records.iter()), items: None })
+    Ok(Delivery { devices: users(records.iter()), ..Delivery::default() })
 }
 
 /// Translates the events one after the other.
 pub(super) fn map(bytes: &[u8], context: &Context<'_>) -> Mapping {
     let mut found = Found::default();
     let mut known = Known::default();
-    for event in events(&String::from_utf8_lossy(bytes)) {
-        let Ok(json) = Json::parse(event.data.as_bytes()) else {
-            found.keep_back(error(IssueCode::Invalid, "The data of an event is not well formed JSON", "data"));
-            continue;
-        };
-        known.hear(&json);
+    let events: Vec<(Event, Json)> = events(&String::from_utf8_lossy(bytes))
+        .into_iter()
+        .map(|event| {
+            // Bytes that `receive` took are well formed.
+            let json = Json::parse(event.data.as_bytes()).unwrap_or(Json::Null);
+            (event, json)
+        })
+        .collect();
+    let nothing = &Json::Null;
+    let last = events.iter().map(|(event, json)| if event.name == "data" { json } else { nothing });
+    let last = record::last_states(last);
+    for (index, (event, json)) in events.iter().enumerate() {
+        known.hear(json);
         match event.name.as_str() {
-            "data" => record::map(&json, "", context, &mut found),
-            "connection" => connection(&json, &known, context, &mut found),
-            "rule" => rule(&json, &known, context, &mut found),
+            "data" if !last.is(index, json) => {}
+            "data" => record::map(json, "", context, &mut found),
+            "connection" => connection(json, &known, context, &mut found),
+            "rule" => rule(json, &known, context, &mut found),
             "poke" => {}
             other => {
                 let text = format!("Events of the name {other} are not known");

@@ -147,3 +147,75 @@ fn a_meal_has_its_parts_as_members() {
     let meal = resources(&publication.bundle).into_iter().find(|it| it.get("hasMember").is_some()).expect("a meal");
     assert_eq!(meal.at(&["hasMember", "reference"]).and_then(Json::as_str), member.str("fullUrl"));
 }
+
+#[test]
+fn names_of_one_phone_mean_nothing_on_another_nor_for_another_type() {
+    let body = br#"{"resourceType":"Bundle","type":"collection","entry":[
+        {"resource":{"resourceType":"Condition","id":"1","code":{"text":"Asthma"}}},
+        {"resource":{"resourceType":"AllergyIntolerance","id":"1","code":{"text":"Nuts"}}},
+        {"resource":{"resourceType":"Coverage","id":"1","status":"active","subject":{"reference":"Patient/x"}}}]}"#;
+    let urls = |patient: &'static str| {
+        let phone = Context { session: Some(patient), ..context(&[]) };
+        let published = publication("healthkit", "fhir-json", body, &phone);
+        let of = |entry: &Json| entry.at(&["request", "url"]).and_then(Json::as_str).map(str::to_owned);
+        let told = published.bundle.list("entry").iter().map(|entry| of(entry).expect("a url")).collect::<Vec<_>>();
+        (told, published)
+    };
+    let ((first, published), (second, _)) = (urls("p"), urls("q"));
+    let criteria = |url: &String| url.split_once('?').map(|(_, criteria)| criteria.to_owned());
+    let mut all: Vec<_> = first.iter().chain(&second).map(criteria).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 6, "{all:?}");
+    let coverage = resources(&published.bundle)[2];
+    assert!(coverage.get("subject").is_none(), "Coverage has no such element");
+    assert_eq!(coverage.at(&["beneficiary", "reference"]).and_then(Json::as_str), Some("Patient/p"));
+}
+
+#[test]
+fn what_a_sample_carries_is_told_at_the_door() {
+    let shape = adapters::find("healthkit").and_then(|it| it.shape("healthkitstandard-json")).expect("a shape");
+    let rest = r#","fhirData":{"resourceType":"Condition","id":"c"}"#;
+    let items = format!("[{}]", item("1", "HKClinicalTypeIdentifierConditionRecord", rest));
+    let delivery = (shape.receive)(items.as_bytes()).expect("sound");
+    assert_eq!(delivery.types.into_iter().collect::<Vec<_>>(), ["Condition"]);
+}
+
+#[test]
+fn a_sample_of_one_patient_does_not_hide_that_of_another() {
+    let items = format!("[{}]", item("1", "HKQuantityTypeIdentifierStepCount", r#","value":7"#));
+    let of = |patient: &'static str| {
+        let phone = Context { session: Some(patient), ..context(&[]) };
+        publication("healthkit", "healthkitstandard-json", items.as_bytes(), &phone)
+    };
+    let mut memory = adapters::memory::Memory::default();
+    let count = |changed: Vec<Json>| changed.iter().filter(|it| it.str("resourceType") == Some("Observation")).count();
+    assert_eq!(
+        (count(memory.apply(&of("p"))), count(memory.apply(&of("q"))), count(memory.apply(&of("q")))),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn a_pressure_in_another_unit_is_not_taken_for_mmhg() {
+    let beside = item("2", "HKQuantityTypeIdentifierStepCount", r#","value":7"#);
+    let pressure = r#","bloodPressureSystolicValue":16,"bloodPressureDiastolicValue":11,"unit":"kPa""#;
+    let half = item("1", "HKQuantityTypeIdentifierBloodPressureSystolic", r#","value":16,"unit":"kPa""#);
+    for wrong in [item("1", "HKCorrelationTypeIdentifierBloodPressure", pressure), half] {
+        let published = published(&format!("[{wrong},{beside}]"));
+        assert_eq!(codes(&published.issues), ["value"], "{wrong}");
+    }
+    let body = br#"{"data":{"metrics":[{"name":"blood_pressure","units":"kPa","data":[
+        {"date":"2024-07-24 08:00:00 +0200","systolic":16,"diastolic":11}]}]}}"#;
+    let shape = adapters::find("healthkit").and_then(|it| it.shape("health-auto-export-json")).expect("a shape");
+    assert!(matches!((shape.map)(body, &phone()), Mapping::Quarantine { .. }));
+}
+
+#[test]
+fn sleep_without_a_value_is_not_being_in_bed() {
+    let sleep = item("1", "HKCategoryTypeIdentifierSleepAnalysis", "");
+    let beside = item("2", "HKCategoryTypeIdentifierMindfulSession", "");
+    let published = published(&format!("[{sleep},{beside}]"));
+    assert_eq!(codes(&published.issues), ["value"]);
+    assert_eq!(resources(&published.bundle).len(), 2, "a device, and what says all by being there");
+}

@@ -148,6 +148,72 @@ fn fhir_of_the_vendor_is_known_by_our_names_and_belongs_to_our_patient() {
     assert!(matches!((shape.map)(body, &nobody), Mapping::Quarantine { .. }));
 }
 
+/// A document with entries.
+fn bundle(entries: &[String]) -> Vec<u8> {
+    format!(r#"{{"resourceType":"Bundle","type":"collection","entry":[{}]}}"#, entries.join(",")).into_bytes()
+}
+
+fn device(name: &str) -> String {
+    format!(r#"{{"resource":{{"resourceType":"Device","id":"{name}","identifier":[{{"value":"X:Y:{name}"}}]}}}}"#)
+}
+
+fn pulse(id: &str, rest: &str) -> String {
+    format!(
+        r#"{{"resource":{{"resourceType":"Observation","id":"{id}","status":"final","code":{{"text":"Pulse"}},
+        "effectiveDateTime":"2024-05-21T17:45:12+02:00","valueInteger":67{rest}}}}}"#
+    )
+}
+
+fn two_patients() -> [Assignment; 2] {
+    let b = Assignment { patient: "q".to_owned(), ..everywhere("X:Y:b") };
+    [everywhere("X:Y:a"), b]
+}
+
+#[test]
+fn each_resource_of_a_document_belongs_to_whoever_had_its_own_device() {
+    let of = |name: &str| format!(r#","device":{{"reference":"Device/{name}"}}"#);
+    let entries = [device("a"), device("b"), pulse("1", &of("a")), pulse("2", &of("b")), pulse("3", "")];
+    let devices = two_patients();
+    let published = publication("medisante", "fhir-json", &bundle(&entries), &context(&devices));
+    let whose = |id: &str| {
+        let found = resource_with(&published.bundle, &format!("id|{id}"));
+        found.at(&["subject", "reference"]).and_then(Json::as_str).map(str::to_owned)
+    };
+    assert_eq!((whose("1").as_deref(), whose("2").as_deref()), (Some("Patient/p"), Some("Patient/q")));
+    assert_eq!(resources(&published.bundle).len(), 4, "of two devices neither is taken for the third");
+    assert!(published.waits && codes(&published.issues) == ["required"], "{:?}", published.issues);
+
+    let named = pulse("4", r#","device":{"identifier":{"value":"X:Y:b"}}"#);
+    let published = publication("medisante", "fhir-json", &bundle(&[device("a"), named]), &context(&devices));
+    let subject = resource_with(&published.bundle, "id|4").at(&["subject", "reference"]).and_then(Json::as_str);
+    assert_eq!(subject, Some("Patient/q"));
+}
+
+#[test]
+fn names_of_other_things_are_no_names_of_a_device() {
+    let other = r#"{"resource":{"resourceType":"Device","id":"a","identifier":[
+        {"system":"https://example.org/fhir/adapters/medisante/measurement","value":"X:Y:b"},
+        {"type":{"coding":[{"code":"MR"}]},"value":"X:Y:b"},{"value":"X:Y:a"}]}}"#;
+    let devices = two_patients();
+    let body = bundle(&[other.to_owned(), pulse("1", "")]);
+    let published = publication("medisante", "fhir-json", &body, &context(&devices));
+    let subject = resource_with(&published.bundle, "id|1").at(&["subject", "reference"]).and_then(Json::as_str);
+    assert_eq!(subject, Some("Patient/p"));
+}
+
+#[test]
+fn documents_of_too_many_resources_or_devices_are_refused_at_once() {
+    let shape = adapters::find("medisante").and_then(|it| it.shape("fhir-json")).expect("a shape");
+    let many = |count: usize, make: &dyn Fn(usize) -> String| bundle(&(0..count).map(make).collect::<Vec<_>>());
+    let devices = many(9_000, &|index| device(&index.to_string()));
+    let resources = many(10_001, &|index| pulse(&index.to_string(), ""));
+    for body in [devices, resources] {
+        assert!(matches!((shape.receive)(&body), Err(Refusal::Unprocessable(_))));
+    }
+    let condition = br#"{"resourceType":"Condition","id":"1","code":{"text":"Asthma"}}"#;
+    assert!((shape.receive)(condition).is_err(), "a vendor of devices hands on nothing clinical");
+}
+
 #[test]
 fn the_vendors_own_xml_is_kept_and_other_things_are_refused() {
     let adapter = adapters::find("medisante").expect("an adapter");

@@ -41,3 +41,13 @@ fn what_nobody_has_waits_and_the_rest_is_published() {
     assert_eq!(codes(&publication.issues), ["not-found", "not-found", "not-found"]);
     assert_eq!(resources(&publication.bundle).len(), 3);
 }
+
+#[test]
+fn an_offset_beyond_all_zones_is_passed_over() {
+    let device = [everywhere("860000000000029")];
+    let body = String::from_utf8(sample("smart_meter", "01-readings-all-types.json")).expect("text");
+    let changed = body.replace("\"-4\"", "\"1e16\"");
+    assert_ne!(body, changed);
+    let publication = publication("smart_meter", "readings", changed.as_bytes(), &context(&device));
+    assert!(!resources(&publication.bundle).is_empty());
+}

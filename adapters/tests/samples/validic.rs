@@ -124,3 +124,29 @@ fn disconnected_devices_are_no_longer_used() {
         assert_eq!(usage.at(&["note", "text"]).and_then(Json::as_str), Some("User disconnected from Direct Endpoint"));
     }
 }
+
+#[test]
+fn the_last_state_of_a_record_wins_and_a_deletion_is_the_last() {
+    let pulse = |value: u32| record(&format!(r#"{{"type":"pulse","value":{value},"unit":"bpm"}}"#), "");
+    let deleted = r#"{"id":"r1","deleted_at":"2024-05-11T00:00:00Z","metrics":[]}"#.to_owned();
+    let of = |records: &[String]| published(&format!(r#"{{"data":[{}]}}"#, records.join(",")));
+    let updated = of(&[pulse(60), pulse(61)]);
+    assert_eq!(updated.withdrawn.len(), 1);
+    let value = resource_with(&updated.bundle, ":pulse").at(&["valueQuantity", "value"]).and_then(Json::as_number);
+    assert_eq!(value, Some("61"));
+    for order in [[pulse(60), deleted.clone()], [deleted, pulse(60)]] {
+        let gone = of(&order);
+        assert_eq!(resources(&gone.bundle).len(), 0, "{}", gone.bundle);
+        assert!(gone.withdrawn.len() == 1 && gone.withdrawn[0].deleted);
+    }
+}
+
+#[test]
+fn what_comes_after_the_deletion_of_its_record_is_not_published() {
+    let mut late = published(&record(r#"{"type":"pulse","value":60,"unit":"bpm"}"#, ""));
+    adapters::state::without_deleted(&mut late, |withdrawal| withdrawal.record == "other");
+    assert_eq!(resources(&late.bundle).len(), 1);
+    adapters::state::without_deleted(&mut late, |withdrawal| withdrawal.record == "r1");
+    assert_eq!(resources(&late.bundle).len(), 0);
+    assert!(late.withdrawn[0].deleted && late.withdrawn[0].keep.is_empty());
+}
