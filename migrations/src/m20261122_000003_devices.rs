@@ -63,6 +63,18 @@ static TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "tombstone",
+        comment: "Records that a vendor deleted: what still arrives of them is not published.",
+        columns: &[
+            VENDOR,
+            text("record", "The vendor's id of the record."),
+            integer("at", "When the deletion was read, microseconds since 1970."),
+        ],
+        primary_key: &["vendor", "record"],
+        clustered: true,
+        indexes: &[],
+    },
+    Table {
         name: "pairing",
         comment: "Which device was with which patient, and when. Device data gets its patient from here only.",
         columns: &[

@@ -5,9 +5,10 @@
 //! identifiers, so the second time writes nothing twice.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::{Adapter, Assignment, Context, Mapping, Publication, Shape};
+use adapters::{Adapter, Assignment, Context, Mapping, Publication, Shape, state};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
@@ -75,9 +76,9 @@ pub async fn drain(app: &App) -> Result<usize, StoreError> {
         }
         count += leased.len();
         // One device's messages one after the other, in the order they came; different devices at the same time.
-        let mut devices: BTreeMap<Option<String>, Vec<(Message, Vec<u8>)>> = BTreeMap::new();
+        let mut devices: BTreeMap<Option<String>, Vec<(Message, Arc<[u8]>)>> = BTreeMap::new();
         for (message, body) in leased {
-            devices.entry(message.device.clone()).or_default().push((message, body));
+            devices.entry(message.device.clone()).or_default().push((message, body.into()));
         }
         let results = futures::stream::iter(devices.into_values().map(|messages| apply_all(app, messages)))
             .buffer_unordered(DEVICES_AT_ONCE)
@@ -110,7 +111,7 @@ async fn run(app: &App) {
     }
 }
 
-async fn apply_all(app: &App, messages: Vec<(Message, Vec<u8>)>) -> Result<(), StoreError> {
+async fn apply_all(app: &App, messages: Vec<(Message, Arc<[u8]>)>) -> Result<(), StoreError> {
     for (message, body) in messages {
         apply(app, &message, &body).await?;
     }
@@ -118,15 +119,22 @@ async fn apply_all(app: &App, messages: Vec<(Message, Vec<u8>)>) -> Result<(), S
 }
 
 /// Applies one leased message and keeps what became of it.
-async fn apply(app: &App, message: &Message, body: &[u8]) -> Result<(), StoreError> {
+async fn apply(app: &App, message: &Message, body: &Arc<[u8]>) -> Result<(), StoreError> {
+    if message.attempts > ATTEMPTS {
+        // Nothing could even be said of the attempts before: the process died, or the database refused.
+        let issue = Issue::error(IssueCode::Exception, format!("given up after {ATTEMPTS} attempts; raw data kept"));
+        return settle(app, message, (State::Dead, Vec::new(), vec![issue]), None).await;
+    }
     let Some(adapter) = adapters::find(&message.vendor) else {
         let issue = Issue::error(IssueCode::NotSupported, format!("there is no adapter for {}", message.vendor));
         return settle(app, message, (State::Quarantined, Vec::new(), vec![issue]), None).await;
     };
     let shape = adapter.shape(&message.origin.shape).unwrap_or_else(|| adapter.shape_of(body));
-    let devices = match (shape.receive)(body) {
-        Ok(delivery) => delivery.devices,
-        Err(refusal) => {
+    let receive = shape.receive;
+    let devices = match alone(body, move |body| receive(body)).await {
+        None => return settle(app, message, (State::Dead, Vec::new(), vec![broken()]), None).await,
+        Some(Ok(delivery)) => delivery.devices,
+        Some(Err(refusal)) => {
             return settle(app, message, (State::Dead, Vec::new(), refusal.issues().to_vec()), None).await;
         }
     };
@@ -144,31 +152,49 @@ async fn apply(app: &App, message: &Message, body: &[u8]) -> Result<(), StoreErr
     }
 }
 
+/// What an adapter makes of a message, on a thread of its own: nothing if it panics, which is that message's end only.
+async fn alone<T: Send + 'static>(body: &Arc<[u8]>, read: impl FnOnce(&[u8]) -> T + Send + 'static) -> Option<T> {
+    let body = body.clone();
+    let read = tokio::task::spawn_blocking(move || read(&body)).await;
+    read.inspect_err(|error| tracing::error!(%error, "an adapter failed")).ok()
+}
+
+fn broken() -> Issue {
+    Issue::error(IssueCode::Exception, "the adapter failed on this message; raw data kept")
+}
+
 /// Maps and writes.
 async fn publish(
     app: &App,
     (adapter, shape): (&Adapter, &Shape),
     message: &Message,
-    body: &[u8],
+    body: &Arc<[u8]>,
     pairings: &[Pairing],
 ) -> Verdict {
     let assignments: Vec<Assignment> = pairings.iter().map(assignment).collect();
-    let context = Context {
-        namespace: &app.config.adapter_namespace,
-        now: app.clock.now(),
-        assignments: &assignments,
-        session: message.origin.patient.as_deref(),
-        query: &message.origin.query,
-        ..Context::default()
-    };
-    let publication = match (shape.map)(body, &context) {
-        Mapping::Publish(publication) => publication,
-        Mapping::Quarantine { issues } => return Verdict::Settled(State::Quarantined, Vec::new(), issues),
+    let (namespace, now, origin) = (app.config.adapter_namespace.clone(), app.clock.now(), message.origin.clone());
+    let map = shape.map;
+    let mapped = alone(body, move |body| {
+        let context = Context {
+            namespace: &namespace,
+            now,
+            assignments: &assignments,
+            session: origin.patient.as_deref(),
+            query: &origin.query,
+            ..Context::default()
+        };
+        map(body, &context)
+    });
+    let publication = match mapped.await {
+        None => return Verdict::Settled(State::Dead, Vec::new(), vec![broken()]),
+        Some(Mapping::Publish(publication)) => publication,
+        Some(Mapping::Quarantine { issues }) => return Verdict::Settled(State::Quarantined, Vec::new(), issues),
     };
     let state = if publication.waits { State::Quarantined } else { State::Applied };
     let caller = Caller::server(adapter.vendor);
-    match write(app, &caller, adapter, message, &publication).await {
-        Ok(response) => Verdict::Settled(state, written(&response), publication.issues),
+    let issues = publication.issues.clone();
+    match write_living(app, &caller, adapter, message, publication).await {
+        Ok(response) => Verdict::Settled(state, written(&response), issues),
         Err(error) => match error.kind() {
             Kind::Conflict | Kind::PreconditionFailed | Kind::TooManyRequests | Kind::Internal | Kind::Unavailable
                 if !lacks_target(&error) =>
@@ -186,6 +212,43 @@ async fn publish(
 fn lacks_target(error: &Error) -> bool {
     let missing = |issue: &Issue| matches!(issue.code, IssueCode::NotFound | IssueCode::MultipleMatches);
     error.kind() == Kind::PreconditionFailed && !error.issues().is_empty() && error.issues().iter().all(missing)
+}
+
+/// Writes what is not of records that the vendor deleted, before this message or in it.
+///
+/// A deletion is remembered before what is stored of its record is looked for, and asked for again after such a record
+/// was written: whichever comes first, one of the two sees the other.
+async fn write_living(
+    app: &App,
+    caller: &Caller,
+    adapter: &Adapter,
+    message: &Message,
+    mut publication: Publication,
+) -> Result<Json, Error> {
+    let of = |publication: &Publication, deleted: bool| -> Vec<String> {
+        let records = publication.withdrawn.iter().filter(|withdrawal| withdrawal.deleted == deleted);
+        records.map(|withdrawal| withdrawal.record.clone()).collect()
+    };
+    let gone = of(&publication, true);
+    if !gone.is_empty() {
+        let (vendor, now) = (adapter.vendor, app.clock.now());
+        app.store
+            .write(move |tx| {
+                let gone = gone.clone();
+                Box::pin(async move { inbox::bury(tx, vendor, &gone, now).await })
+            })
+            .await?;
+    }
+    let living = of(&publication, false);
+    let buried = inbox::buried(&app.store, adapter.vendor, &living).await?;
+    state::without_deleted(&mut publication, |withdrawal| buried.contains(&withdrawal.record));
+    let response = write(app, caller, adapter, message, &publication).await?;
+    let since = inbox::buried(&app.store, adapter.vendor, &of(&publication, false)).await?;
+    if !since.is_empty() {
+        state::without_deleted(&mut publication, |withdrawal| since.contains(&withdrawal.record));
+        write(app, caller, adapter, message, &publication).await?;
+    }
+    Ok(response)
 }
 
 async fn write(

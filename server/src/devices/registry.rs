@@ -1,7 +1,10 @@
 //! Resources that exist already: messages repeat what they told before, and only news are written.
 
+use std::collections::BTreeMap;
+
 use adapters::{Withdrawal, state};
 use fhir::json::{Json, Object};
+use fhir::outcome::{Issue, IssueCode};
 use search::parse::{Options, parse};
 use store::Stored;
 
@@ -9,8 +12,11 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 
-/// Observations of one record at most.
-const MAX_WITHDRAWN: usize = 1000;
+/// Observations of one record at most: what one transaction can hold.
+const MAX_WITHDRAWN: usize = 10_000;
+
+/// Where those resources are that exist already, by `fullUrl`.
+type Known = BTreeMap<String, String>;
 
 /// What else is to be said about the devices of a Bundle.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +38,7 @@ pub(super) async fn settle(
     change: Change<'_>,
 ) -> Result<Vec<Json>, Error> {
     let mut entries = Vec::new();
-    let mut known = Vec::new();
+    let mut known = Known::new();
     for entry in bundle.list("entry") {
         let stored = match criteria(entry) {
             Some((resource_type, criteria)) => {
@@ -48,13 +54,20 @@ pub(super) async fn settle(
         };
         let resource_type = entry.get("resource").and_then(|it| it.str("resourceType")).unwrap_or_default();
         let local = format!("{resource_type}/{}", stored.id);
-        known.push((entry.str("fullUrl").unwrap_or_default().to_owned(), local.clone()));
-        if let Some(next) = next_version(&stored, entry, &known, change) {
+        known.insert(entry.str("fullUrl").unwrap_or_default().to_owned(), local.clone());
+        let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
+        same_patient(app, caller, &body, entry.get("resource").unwrap_or(&Json::Null), &local).await?;
+        if let Some(next) = next_version(body, entry, &known, change) {
             entries.push(update(app, &local, &stored, next));
         }
     }
     for withdrawal in withdrawn {
-        for stored in find(app, caller, "Observation", &state::criteria(withdrawal), MAX_WITHDRAWN).await? {
+        let found = find(app, caller, "Observation", &state::criteria(withdrawal), MAX_WITHDRAWN + 1).await?;
+        if found.len() > MAX_WITHDRAWN {
+            let text = format!("record {} has more than {MAX_WITHDRAWN} Observations", withdrawal.record);
+            return Err(Error::unprocessable(Issue::error(IssueCode::TooCostly, text)));
+        }
+        for stored in found {
             let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
             if let Some(next) = state::withdrawn(&body, withdrawal) {
                 entries.push(update(app, &format!("Observation/{}", stored.id), &stored, next));
@@ -108,8 +121,36 @@ async fn find(
     Ok(app.store.search(&caller.view, &query).await?.matches)
 }
 
-fn next_version(stored: &Stored, entry: &Json, known: &[(String, String)], change: Change<'_>) -> Option<Json> {
-    let body = Json::parse(stored.body.as_bytes()).ok()?;
+/// Refuses to make what is one patient's another's: names of a sender may meet by chance, or on purpose.
+async fn same_patient(app: &App, caller: &Caller, stored: &Json, told: &Json, local: &str) -> Result<(), Error> {
+    if told.str("resourceType") == Some("Device") {
+        return Ok(()); // devices go from one patient to the next
+    }
+    let (Some(was), Some(is)) = (subject(stored), subject(told)) else { return Ok(()) };
+    let found = match is.split_once('?') {
+        Some((resource_type, criteria)) => find(app, caller, resource_type, criteria, 2).await?,
+        None => Vec::new(),
+    };
+    // A condition that finds nobody, or several, is for the Bundle to fail on.
+    let same = if is.contains('?') {
+        found.len() != 1 || found.iter().all(|patient| was == format!("Patient/{}", patient.id))
+    } else {
+        was == is
+    };
+    if same {
+        return Ok(());
+    }
+    let text = format!("{local} is about another patient and stays as it is; raw data kept");
+    Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text)))
+}
+
+/// The reference of the patient whom a resource is about.
+fn subject(resource: &Json) -> Option<&str> {
+    let mut names = ["subject", "patient", "beneficiary"].into_iter();
+    names.find_map(|name| resource.at(&[name, "reference"])?.as_str())
+}
+
+fn next_version(body: Json, entry: &Json, known: &Known, change: Change<'_>) -> Option<Json> {
     let mut told = entry.get("resource")?.clone();
     redirect(&mut told, known);
     let next = state::next(&body, &told);
@@ -122,11 +163,11 @@ fn next_version(stored: &Stored, entry: &Json, known: &[(String, String)], chang
     Some(released)
 }
 
-fn redirect(value: &mut Json, known: &[(String, String)]) {
+fn redirect(value: &mut Json, known: &Known) {
     match value {
         Json::Object(members) => {
-            let target = reference(members).and_then(|url| known.iter().find(|(known, _)| known == url));
-            if let Some((_, local)) = target {
+            let target = reference(members).and_then(|url| known.get(url));
+            if let Some(local) = target {
                 members.insert("reference", local.as_str());
             }
             members.iter_mut().for_each(|(_, member)| redirect(member, known));

@@ -19,13 +19,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use adapters::{Adapter, Authentication, Delivery, Refusal, Shape};
 use fhir::json::Json;
 use sha2::{Digest as _, Sha256};
-use smart::scope::Level;
+use smart::scope::{Level, Right, Scope};
 use store::inbox::{self, Arrival, Origin, Receipt, State};
 
 use super::{Refused, outcome};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
+use crate::error::Error;
 use crate::rest::request;
 
 /// Longest word about a message that is kept from its URL.
@@ -34,6 +35,8 @@ const MAX_QUERY: usize = 200;
 /// Who sent a message.
 struct Sender {
     name: String,
+    /// Whose token it came with; a vendor's key may deliver whatever its vendor's messages are.
+    caller: Option<Caller>,
     /// Logical id of the patient whose app it is.
     patient: Option<String>,
 }
@@ -54,7 +57,7 @@ pub async fn handler(
         .shape_at(path, &body)
         .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no message of this vendor is taken here"))?;
     let origin = Origin { shape: shape.name.to_owned(), patient: sender.patient, query: told(request.query_string()) };
-    let (receipt, items) = execute(&app, adapter, shape, origin, body).await?;
+    let (receipt, items) = execute(&app, adapter, shape, (origin, sender.caller.as_ref()), body).await?;
     let (first, name) = (receipt.first, sender.name);
     tracing::info!(vendor = adapter.vendor, shape = shape.name, name, receipt = receipt.receipt, first, "received");
     let one = || fhir::object! { "_id": receipt.receipt.as_str() };
@@ -63,12 +66,13 @@ pub async fn handler(
     Ok(HttpResponse::build(status).content_type("application/json").body(answer.to_string()))
 }
 
-/// Checks and keeps a message of a vendor that is known to be its sender; says how many items a batch has.
+/// Checks and keeps a message of a vendor that is known to be its sender; says how many items a batch has. With a token
+/// it must be allowed to write all that the message holds as FHIR.
 pub async fn execute(
     app: &App,
     adapter: &Adapter,
     shape: &Shape,
-    origin: Origin,
+    (origin, sender): (Origin, Option<&Caller>),
     body: Vec<u8>,
 ) -> Result<(Receipt, Option<usize>), Refused> {
     let (delivery, refused) = match (shape.receive)(&body) {
@@ -76,15 +80,16 @@ pub async fn execute(
         Err(Refusal::Malformed(issue)) => return Err(Refused::listing(StatusCode::BAD_REQUEST, &[issue])),
         Err(Refusal::Unprocessable(issues) | Refusal::Vendor { issues, .. }) => (Delivery::default(), issues),
     };
-    let Delivery { id, devices, items } = delivery;
+    let Delivery { id, devices, items, types } = delivery;
+    if let Some(sender) = sender {
+        types.iter().try_for_each(|resource_type| decide(sender, resource_type))?;
+    }
+    let id = id.unwrap_or_else(|| digest(&origin, &body));
     let arrival = Arc::new(Arrival {
         receipt: receipt_id(app),
         vendor: adapter.vendor.to_owned(),
         // Two patients may send the same bytes.
-        delivery: match (&origin.patient, id) {
-            (Some(patient), id) => Some(format!("{patient}:{}", id.unwrap_or_else(|| digest(&body)))),
-            (None, id) => id,
-        },
+        delivery: Some(origin.patient.as_ref().map(|patient| format!("{patient}:{id}")).unwrap_or(id)),
         body: body.into(),
         devices,
         origin,
@@ -123,7 +128,7 @@ async fn authenticate(
     let refused = || Refused::new(StatusCode::UNAUTHORIZED, "the API key is missing or not valid");
     if let Some(secret) = adapter.credential(header) {
         let known = store::vendor_keys::sender(&app.store, hash(secret), adapter.vendor).await?;
-        return known.map(|name| Sender { name, patient: None }).ok_or_else(refused);
+        return known.map(|name| Sender { name, caller: None, patient: None }).ok_or_else(refused);
     }
     let bearer = request.headers().contains_key("authorization");
     if adapter.authentication != Authentication::Session && !bearer {
@@ -134,13 +139,29 @@ async fn authenticate(
     if adapter.authentication == Authentication::Session {
         let text = "the access token must be for the record of one patient";
         let patient = caller.patient.clone().ok_or_else(|| Refused::new(StatusCode::FORBIDDEN, text))?;
-        return Ok(Sender { name: caller.client_id, patient: Some(patient) });
+        return Ok(Sender { name: caller.client_id.clone(), caller: Some(caller), patient: Some(patient) });
     }
     if !caller.scopes.has_level(Level::System) || caller.user.is_some() {
         let text = "delivering for a vendor needs a token with system scopes";
         return Err(Refused::new(StatusCode::FORBIDDEN, text));
     }
-    Ok(Sender { name: caller.client_id, patient: None })
+    Ok(Sender { name: caller.client_id.clone(), caller: Some(caller), patient: None })
+}
+
+/// Whether a sender may write resources of a type: the message creates them, or updates what it told before. What is
+/// written is made later and by the server, so conditions of a granular scope cannot be held against it.
+fn decide(sender: &Caller, resource_type: &str) -> Result<(), Error> {
+    for interaction in [Interaction::Create, Interaction::Update] {
+        access::decide(sender, interaction, resource_type)?;
+    }
+    let whole = sender.scopes.filtered(|scope| match scope {
+        Scope::Resource(scope) => scope.constraint.is_empty(),
+        _ => true,
+    });
+    if [Right::Create, Right::Update].into_iter().all(|right| whole.allows(right, resource_type)) {
+        return Ok(());
+    }
+    Err(Error::forbidden(format!("delivering {resource_type} needs a scope for all resources of that type")))
 }
 
 /// What is kept of the query: the type of samples. Some vendors put secrets there.
@@ -149,8 +170,12 @@ fn told(query: &str) -> String {
     kind.unwrap_or_default().to_owned()
 }
 
-fn digest(body: &[u8]) -> String {
-    Sha256::digest(body).iter().fold("sha256:".to_owned(), |mut text, byte| {
+/// The identity of a message without an id of its own: the same bytes mean something else in another shape, or with
+/// another type in the URL.
+fn digest(origin: &Origin, body: &[u8]) -> String {
+    let parts = [origin.shape.as_bytes(), b"\0", origin.query.as_bytes(), b"\0", body];
+    let digest = parts.into_iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize();
+    digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -10,6 +10,7 @@
 //! The queue is the rows in state `received`. A worker takes them with a lease (`due_at` in the future), so a worker
 //! that was killed loses nothing: the lease runs out.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -248,6 +249,40 @@ pub async fn replay(tx: &mut Tx, filter: &Filter) -> Result<u64, StoreError> {
         .to_owned();
     tx.execute(&statement).await
 }
+
+/// Remembers that a vendor deleted these records.
+pub async fn bury(tx: &mut Tx, vendor: &str, records: &[String], at: i64) -> Result<(), StoreError> {
+    for record in records {
+        let statement = Query::insert()
+            .into_table("tombstone")
+            .columns(["vendor", "record", "at"])
+            .values_panic([vendor.into(), record.as_str().into(), at.into()])
+            .on_conflict(OnConflict::columns(["vendor", "record"]).do_nothing().to_owned())
+            .to_owned();
+        tx.execute(&statement).await?;
+    }
+    Ok(())
+}
+
+/// Which of these records the vendor is known to have deleted.
+pub async fn buried(store: &Store, vendor: &str, records: &[String]) -> Result<BTreeSet<String>, StoreError> {
+    let mut found = BTreeSet::new();
+    for some in records.chunks(RECORDS_AT_ONCE) {
+        let statement = Query::select()
+            .column("record")
+            .from("tombstone")
+            .and_where(Expr::col("vendor").eq(vendor))
+            .and_where(Expr::col("record").is_in(some.iter().map(String::as_str)))
+            .to_owned();
+        for row in store.rows(&statement).await? {
+            found.insert(row.text(0)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Records that are asked for in one statement.
+const RECORDS_AT_ONCE: usize = 500;
 
 /// Messages that fit the filter, newest first, without their bytes.
 pub async fn list(store: &Store, filter: &Filter, limit: u64) -> Result<Vec<Message>, StoreError> {
