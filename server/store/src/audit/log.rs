@@ -192,11 +192,15 @@ async fn write_remotely(address: String, mut queue: mpsc::UnboundedReceiver<Wait
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let work = write_remote_batch(&mut pool, &address, &batch);
-        let written = tokio::time::timeout(PATIENCE, work)
-            .await
-            .unwrap_or_else(|elapsed| Err(StoreError::Audit(format!("the database does not answer: {elapsed}"))));
-        if written.as_ref().is_err_and(|error| matches!(error, StoreError::Audit(_))) {
-            pool = None; // its connection may never answer again
+        let written = match tokio::time::timeout(PATIENCE, work).await {
+            Ok(written) => written,
+            Err(elapsed) => {
+                pool = None; // its connection may never answer again
+                Err(StoreError::Audit(format!("the database does not answer: {elapsed}")))
+            }
+        };
+        if written.is_err() && pool.is_none() {
+            // What has waited meanwhile does not wait as long again, batch after batch.
             while let Ok(next) = queue.try_recv() {
                 batch.push(next);
             }
