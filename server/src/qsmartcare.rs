@@ -30,6 +30,7 @@ use store::{StoreError, clients, sharing};
 
 use crate::account::visitor::Refused;
 use crate::app::App;
+use crate::audit;
 use crate::caller::{self, Caller};
 use crate::error::Error;
 use crate::oauth::error::{json, server_error};
@@ -90,7 +91,7 @@ async fn answer_token(app: &App, request: &HttpRequest, body: &[u8]) -> Result<H
             return Err(OAuthError::new(ErrorCode::UnsupportedGrantType, text));
         }
     }
-    let (client, registration, owner) = authenticated(app, client_id, secret).await?;
+    let (client, registration, owner) = authenticated(app, request, client_id, secret).await?;
     let issue = Issue::new(app, lifetime::ACCESS);
     let grant = own_access::grant(app, &client, &registration, &owner, issue.now).await;
     let grant = grant.map_err(|error: Refused| server_error(&error))?;
@@ -115,6 +116,7 @@ async fn answer_token(app: &App, request: &HttpRequest, body: &[u8]) -> Result<H
 /// The app of a key, and its developer; one answer for all that can be wrong.
 async fn authenticated(
     app: &App,
+    request: &HttpRequest,
     client_id: &str,
     secret: &str,
 ) -> Result<(Client, Registration, Account), OAuthError> {
@@ -122,6 +124,9 @@ async fn authenticated(
     let broken = |error: StoreError| server_error(&error);
     let (store, now) = (&app.store, app.clock.now());
     let client = clients::find(store, client_id).await.map_err(broken)?;
+    if let Some(client) = &client {
+        audit::note(request, |noted| noted.client = Some(client.id.clone()));
+    }
     let client = client.filter(|client| client.is_active(now) && client.has_secret()).ok_or_else(wrong)?;
     let secret = Secret::parse(Kind::ClientSecret, secret).ok_or_else(wrong)?;
     if !clients::has_secret(store, &client.id, secret.hash(), now).await.map_err(broken)? {

@@ -24,6 +24,7 @@ async fn co_04_authentication_is_in_the_trail(server: TestServer) {
     let granted = tokens(&server, &app, &account, SCOPE).await;
     refresh(&server, &app, &granted.refresh, None).await.expect_status(200);
     refresh(&server, &app, "nonsense", None).await.expect_status(400);
+    let told = server.anonymous().with_token(&granted.access).get("/oauth/userinfo").await;
     let wrong = [("grant_type", "authorization_code"), ("client_id", "nobody"), ("code", "x")];
     server.anonymous().post("/oauth/token").form(&wrong).await;
     let mut browser = sign_in(&server, &account).await;
@@ -45,6 +46,9 @@ async fn co_04_authentication_is_in_the_trail(server: TestServer) {
         let all: Vec<_> = events.iter().map(|(subtype, outcome, _)| (subtype, outcome)).collect();
         assert!(found, "{subtype} {outcome} of {all:?}");
     }
+    let request = told.header("x-request-id").expect("a name");
+    let userinfo = events.iter().map(|(.., event)| event.to_string()).find(|text| text.contains(request));
+    assert!(userinfo.as_ref().is_some_and(|text| text.contains(&app.id)), "who asks for userinfo: {userinfo:?}");
     for (subtype, _, event) in &events {
         let text = event.to_string();
         for secret in [granted.access.as_str(), granted.refresh.as_str()] {

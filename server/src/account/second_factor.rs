@@ -14,7 +14,7 @@ use store::users::{self, Account};
 use store::{StoreError, passkeys, second_factors, sessions, signed_in};
 
 use super::passkeys::{Offer, offer, show};
-use super::sign_in::{Next, enter};
+use super::sign_in::{Next, enter, tell};
 use super::totp::TotpSecret;
 use super::visitor::{Refused, State, address, event, form_token, own_path, sent_by_anybody};
 use crate::app::App;
@@ -111,6 +111,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
     let (browser, form) = sent_by_anybody(&app, &request, &body).await?;
     let account_id = browser.session.half_account_id.clone().ok_or(Refused::Expired)?;
     let account = users::find(&app.store, &account_id).await?.ok_or(Refused::Expired)?;
+    tell(&request, &account);
     if account.disabled_at.is_some() {
         return Err(Refused::Expired);
     }

@@ -61,11 +61,12 @@ pub(super) fn is_unnamed(request: &HttpRequest, form: &Parameters) -> bool {
 
 /// The public app whose refresh token comes without its name, as RFC 6749 §6 lets it and the SMART JavaScript client
 /// does: the token says whose it is. Apps that can authenticate have to (SM-53).
-pub(super) async fn holder(app: &App, form: &Parameters) -> Result<Client, Failure> {
+pub(super) async fn holder(app: &App, request: &HttpRequest, form: &Parameters) -> Result<Client, Failure> {
     let unknown = || OAuthError::invalid_grant("the refresh token is not valid");
     let token = Secret::parse(Kind::Refresh, form.required("refresh_token")?).ok_or_else(unknown)?;
     let client_id = tokens::client_of_refresh(&app.store, token.hash()).await?.ok_or_else(unknown)?;
     let now = app.clock.now();
+    audit::note(request, |noted| noted.client = Some(client_id.clone()));
     let client = clients::find(&app.store, &client_id).await?;
     let public = client.filter(|it| it.is_active(now) && it.authentication == ClientAuthentication::None);
     public.ok_or_else(|| invalid_client().into())

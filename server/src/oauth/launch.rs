@@ -33,6 +33,7 @@ use super::error::{Failure, json, server_error};
 use super::login::fold_username;
 use super::{patients, style};
 use crate::app::App;
+use crate::audit;
 use crate::caller::bearer;
 
 pub mod ehr;
@@ -118,6 +119,7 @@ async fn refusal(app: &App, request: &HttpRequest) -> Result<Option<HttpResponse
     if access.audience != app.config.fhir_base() {
         return Ok(unknown());
     }
+    audit::note(request, |noted| noted.client = Some(access.client_id.clone()));
     if access.terms.person().is_some() || !access.terms.scopes().contains(&Scope::Launch) {
         let text = "launches are made by a backend service, or the operator, with the scope launch";
         return Ok(refused(StatusCode::FORBIDDEN, "insufficient_scope", text));

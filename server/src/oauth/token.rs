@@ -32,7 +32,7 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
     let grant_type = GrantType::parse(form.required("grant_type")?)?;
     let client = match grant_type {
         GrantType::RefreshToken if authenticate::is_unnamed(&request, &form) => {
-            authenticate::holder(&app, &form).await?
+            authenticate::holder(&app, &request, &form).await?
         }
         _ => authenticate::client(&app, &request, &form).await?,
     };

@@ -11,18 +11,19 @@ use store::tokens;
 use super::error::{json, server_error};
 use super::metadata::metadata;
 use crate::app::App;
+use crate::audit;
 use crate::caller::bearer;
 
 /// The endpoint: the same subject as in the `id_token`, and no more than the token's scopes tell.
 pub async fn handler(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     match bearer(&request) {
-        Ok(token) => answer(&app, token).await,
+        Ok(token) => answer(&app, &request, token).await,
         Err(_) if request.headers().contains_key("authorization") => refused(401, Some("invalid_token")),
         Err(_) => refused(401, None),
     }
 }
 
-async fn answer(app: &App, token: Secret) -> HttpResponse {
+async fn answer(app: &App, request: &HttpRequest, token: Secret) -> HttpResponse {
     let access = match tokens::find_access(&app.store, token.hash(), app.clock.now()).await {
         Ok(access) => access.filter(|access| access.audience == app.config.fhir_base()),
         Err(error) => {
@@ -31,6 +32,12 @@ async fn answer(app: &App, token: Secret) -> HttpResponse {
         }
     };
     let Some(access) = access else { return refused(401, Some("invalid_token")) };
+    audit::note(request, |noted| {
+        noted.client = Some(access.client_id.clone());
+        let person = access.terms.person();
+        noted.account = person.map(|person| person.user_id.clone());
+        noted.fhir_user = person.and_then(|person| person.fhir_user.as_ref()).map(ToString::to_string);
+    });
     let person = access.terms.person().filter(|_| access.terms.scopes().contains(&Scope::OpenId));
     let Some(person) = person else { return refused(403, Some("insufficient_scope")) };
     let mut body = Object::new();

@@ -14,7 +14,7 @@ use store::users::{self, Account};
 use store::{StoreError, passkeys};
 
 use super::{PATIENCE, challenge, party, spend};
-use crate::account::sign_in::{Next, enter};
+use crate::account::sign_in::{Next, enter, tell};
 use crate::account::visitor::{Refused, State, address, own_path, sent_by_anybody};
 use crate::app::App;
 use crate::oauth::login;
@@ -56,7 +56,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
     let Some(noted) = login::note_attempt(&app, vec![(subject, MAX_FAILURES)]).await? else {
         return Err(Refused::Invalid("Too many attempts. Wait a minute and try again.".to_owned()));
     };
-    let account = match prove(&app, &browser, &party, form.get("credential").unwrap_or_default()).await? {
+    let account = match prove(&app, &request, (&browser, &party), form.get("credential").unwrap_or_default()).await? {
         Ok(account) => account,
         Err(doubt) => {
             tracing::warn!(cause = %doubt, "sign-in with a passkey was refused");
@@ -76,8 +76,8 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
 /// Who is there; nothing is believed before the challenge is spent.
 async fn prove(
     app: &App,
-    browser: &Browser,
-    party: &RelyingParty,
+    request: &HttpRequest,
+    (browser, party): (&Browser, &RelyingParty),
     credential: &str,
 ) -> Result<Result<Account, Doubt>, StoreError> {
     let assertion = match Assertion::read(credential) {
@@ -99,6 +99,7 @@ async fn prove(
     };
     let found = users::find(&app.store, &passkey.account_id).await?;
     let Some(account) = found.filter(|account| account.disabled_at.is_none()) else { return Ok(Err(Doubt::Person)) };
+    tell(request, &account); // who it is, is proved, whatever the counter says
     let (id, now) = (passkey.id, app.clock.now());
     let counted = app.store.write(move |tx| {
         let id = id.clone();
