@@ -21,6 +21,10 @@ const NO_SYSTEM: &str = "0 of 0: the value has a system";
 /// used" (<https://hl7.org/fhir/R4/search.html#token>).
 const PIPE: &str = "0 of 0: a ContactPoint is searched without a pipe symbol";
 
+/// "A chained condition will be evaluated inside contained resources"
+/// (<https://hl7.org/fhir/R4/search.html#contained>): one Observation contains its patient.
+const INSIDE: &str = "5 of 5: one contains its patient";
+
 /// Whose token, what is asked, and what is found here instead of what the case expects, with the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
@@ -42,6 +46,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "Observation?subject=Patient/example",
         "403: the token has no right to search Observation",
     ),
+    ("", "Observation?subject.name=peter", INSIDE),
+    ("", "Observation?subject:Patient.name=peter", INSIDE),
     ("", "Patient?identifier=|12345", NO_SYSTEM),
     ("", "Patient?telecom=|(03) 5555 6473", PIPE),
     ("", "Patient/example/*", "5 of 5: the Patient lies in its own compartment, beside the four Observations"),
