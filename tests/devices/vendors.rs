@@ -15,6 +15,10 @@ tests::on_both_engines!(
     corrections_make_versions_and_deletions_are_entered_in_error,
     a_clients_token_delivers_as_a_key_does,
     a_phone_speaks_only_for_its_patient,
+    what_a_phone_hands_on_needs_rights_for_each_type_and_stays_its_patients,
+    a_resource_goes_from_no_patient_to_another,
+    a_deletion_before_its_record_is_remembered,
+    the_same_bytes_with_another_type_are_another_message,
     fhir_of_a_vendor_is_validated_and_gets_our_patient,
     what_was_written_says_who_made_it_of_what,
 );
@@ -182,6 +186,84 @@ async fn a_phone_speaks_only_for_its_patient(server: TestServer) {
     assert_eq!(inbox(&server).await.len(), 1, "{again}");
     send(server.patient("b")).await.expect_status(200);
     assert_eq!(inbox(&server).await.len(), 2, "the same bytes of another patient are another message");
+    settled(&server, "applied").await;
+    assert_eq!(system.matches("Observation?patient=b").await.len(), 4, "and not hidden by those of the first");
+    assert_eq!(system.matches("Observation?patient=a").await.len(), 4);
+}
+
+async fn what_a_phone_hands_on_needs_rights_for_each_type_and_stays_its_patients(server: TestServer) {
+    for patient in ["a", "b"] {
+        add_patient(&server.system(), patient).await;
+    }
+    let condition = |text: &str| {
+        let code = fhir::object! { "text": text };
+        fhir::object! {
+            "resourceType": "Condition", "id": "1", "code": code,
+            "subject": fhir::object! { "reference": "Patient/theirs" },
+        }
+    };
+    let send = |client: Client, body: Json| async move {
+        let call = client.post("/health-data/healthkit/fhir-json");
+        call.body("application/json", body.to_string().into_bytes()).await
+    };
+    for scope in
+        ["patient/Observation.cruds", "patient/*.crs", "patient/Observation.cu patient/Condition.cu?category=problem"]
+    {
+        send(server.with_scope(scope, Some("a")), condition("Asthma")).await.expect_status(403);
+    }
+    assert!(inbox(&server).await.is_empty(), "nothing is kept");
+    let scope = "patient/Observation.c patient/Condition.cu";
+    send(server.with_scope(scope, Some("a")), condition("Asthma")).await.expect_status(200);
+    send(server.patient("b"), condition("Gout")).await.expect_status(200);
+    settled(&server, "applied").await;
+    let system = server.system();
+    for (patient, text) in [("a", "Asthma"), ("b", "Gout")] {
+        let found = system.matches(&format!("Condition?patient={patient}")).await;
+        assert_eq!(found.len(), 1, "{patient}");
+        let stored = system.get(&format!("Condition?patient={patient}")).await.entries("match");
+        assert_eq!(stored[0].at(&["code", "text"]).and_then(Json::as_str), Some(text));
+    }
+}
+
+async fn a_resource_goes_from_no_patient_to_another(server: TestServer) {
+    let system = server.system();
+    user(&system, "pat-v", "validic/uid", "uid-0001").await;
+    user(&system, "pat-w", "validic/uid", "uid-0002").await;
+    let key = key(&server, "validic");
+    push(&server, "/health-data/validic", &key, "validic", "02-blood-pressure-manual.json").await;
+    settled(&server, "applied").await;
+    let body = String::from_utf8(bytes("validic", "02-blood-pressure-manual.json")).expect("text");
+    let other = body.replace("uid-0001", "uid-0002");
+    assert_ne!(body, other);
+    send(&server, "/health-data/validic", &key, other.into_bytes()).await;
+    assert_eq!(inbox(&server).await[0]["state"], "quarantined");
+    assert_eq!(system.matches("Observation?patient=pat-w").await.len(), 0);
+    assert!(!system.matches("Observation?patient=pat-v").await.is_empty());
+}
+
+async fn a_deletion_before_its_record_is_remembered(server: TestServer) {
+    let system = server.system();
+    user(&system, "pat-v", "validic/uid", "uid-0001").await;
+    let key = key(&server, "validic");
+    for file in ["07-stream-deleted-record.json", "01-smart-meter-pulse-ox.json"] {
+        push(&server, "/health-data/validic", &key, "validic", file).await;
+        settled(&server, "applied").await;
+    }
+    assert_eq!(count(&system, "Observation").await, 0);
+    push(&server, "/health-data/validic", &key, "validic", "02-blood-pressure-manual.json").await;
+    settled(&server, "applied").await;
+    assert!(count(&system, "Observation").await > 0, "other records are published");
+}
+
+async fn the_same_bytes_with_another_type_are_another_message(server: TestServer) {
+    add_patient(&server.system(), "a").await;
+    let body = br#"[{"startDate":"2024-07-24T08:00:00+0200","sourceName":"Watch","value":7}]"#;
+    for kind in ["StepCount", "FlightsClimbed", "StepCount"] {
+        let path = format!("/health-data/healthkit?type=HKQuantityTypeIdentifier{kind}");
+        server.patient("a").post(&path).body("application/json", body.to_vec()).await.expect_status(200);
+    }
+    assert_eq!(inbox(&server).await.len(), 2);
+    settled(&server, "applied").await;
 }
 
 async fn fhir_of_a_vendor_is_validated_and_gets_our_patient(server: TestServer) {
@@ -202,7 +284,7 @@ async fn fhir_of_a_vendor_is_validated_and_gets_our_patient(server: TestServer) 
     };
     send(&server, "/health-data/medisante/fhir-json", &key, observation("final").to_string().into_bytes()).await;
     settled(&server, "applied").await;
-    let written = only(&server.system(), "Observation", &format!("{NAMESPACE}/medisante/observation|final")).await;
+    let written = only(&server.system(), "Observation", "urn:m|final").await;
     assert_eq!(written.at(&["subject", "reference"]).and_then(Json::as_str), Some("Patient/pat-001"));
     let bad =
         observation("preliminary").to_string().replace("\"valueInteger\":67", "\"valueInteger\":\"many\"").into_bytes();
