@@ -422,7 +422,8 @@ async fn keeps_and_forgets_events(store: &Store, address: &str) {
     use sea_orm::ConnectionTrait;
     use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
     let day = 86_400 * SECOND;
-    let mut large = store::audit::Event { id: store::audit::id_at(day, [9; 8]), ..Default::default() };
+    let id = store::audit::id_at(day, [9; 8]);
+    let mut large = store::audit::Event { id, action: 'R', ..Default::default() };
     (0..1_300).for_each(|number| large.concern(&format!("large{number}")));
     let recent = store::audit::Event { id: store::audit::id_at(3 * day, [1; 8]), ..large.clone() };
     store.audit(large.clone()).await.unwrap();
