@@ -106,12 +106,35 @@ pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
         projected::refuse_among_others(include.target_type.as_deref().unwrap_or(&include.source_type))?;
         projected::refuse_among_others(&include.source_type)?;
     }
-    query.filters.iter().flat_map(Filter::types_looked_into).try_for_each(projected::refuse_among_others)?;
+    query.filters.iter().try_for_each(refuse_projected)?;
     let sources = query.includes.iter().filter(|include| include.reverse).map(|include| &include.source_type);
     let looked_into = query.filters.iter().flat_map(Filter::types_looked_into);
     let mut visible =
         sources.map(String::as_str).chain(looked_into).filter(|it| *caller.view.rule(it) != TypeRule::Denied);
     visible.try_for_each(|it| decide(caller, Interaction::Search, it))
+}
+
+/// Refuses what asks by name for types that are not among all others.
+fn refuse_projected(filter: &Filter) -> Result<(), Error> {
+    let chain = |it: &Filter| match it {
+        Filter::Chain { target_type, .. } => Some(projected::of(target_type).is_some()),
+        _ => None,
+    };
+    match filter {
+        Filter::All(filters) => filters.iter().try_for_each(refuse_projected),
+        Filter::Not(inner) => refuse_projected(inner),
+        // A reference to anything: such types are one of many that it may lead to, and nothing of them is there.
+        Filter::Or(filters) => {
+            let leads_elsewhere = filters.iter().any(|it| chain(it) == Some(false));
+            let mut asked = filters.iter().filter(|it| !leads_elsewhere || chain(it) != Some(true));
+            asked.try_for_each(refuse_projected)
+        }
+        Filter::Chain { target_type, filters, .. } => {
+            projected::refuse_among_others(target_type)?;
+            filters.iter().try_for_each(refuse_projected)
+        }
+        other => other.types_looked_into().into_iter().try_for_each(projected::refuse_among_others),
+    }
 }
 
 /// The types that the caller may search and see anything of.

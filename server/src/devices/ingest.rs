@@ -32,6 +32,9 @@ const LEASE_MICROS: i64 = 15 * 1_000_000;
 /// Messages that are leased at once.
 const BATCH: u64 = 64;
 
+/// A message and its bytes.
+type Leased = (Message, Arc<[u8]>);
+
 /// Devices whose messages are applied at the same time: they share commits.
 const DEVICES_AT_ONCE: usize = 16;
 
@@ -76,7 +79,7 @@ pub async fn drain(app: &App) -> Result<usize, StoreError> {
         }
         count += leased.len();
         // One device's messages one after the other, in the order they came; different devices at the same time.
-        let mut devices: BTreeMap<Option<String>, Vec<(Message, Arc<[u8]>)>> = BTreeMap::new();
+        let mut devices: BTreeMap<Option<String>, Vec<Leased>> = BTreeMap::new();
         for (message, body) in leased {
             devices.entry(message.device.clone()).or_default().push((message, body.into()));
         }
@@ -111,7 +114,7 @@ async fn run(app: &App) {
     }
 }
 
-async fn apply_all(app: &App, messages: Vec<(Message, Arc<[u8]>)>) -> Result<(), StoreError> {
+async fn apply_all(app: &App, messages: Vec<Leased>) -> Result<(), StoreError> {
     for (message, body) in messages {
         apply(app, &message, &body).await?;
     }
@@ -131,7 +134,7 @@ async fn apply(app: &App, message: &Message, body: &Arc<[u8]>) -> Result<(), Sto
     };
     let shape = adapter.shape(&message.origin.shape).unwrap_or_else(|| adapter.shape_of(body));
     let receive = shape.receive;
-    let devices = match alone(body, move |body| receive(body)).await {
+    let devices = match alone(body, receive).await {
         None => return settle(app, message, (State::Dead, Vec::new(), vec![broken()]), None).await,
         Some(Ok(delivery)) => delivery.devices,
         Some(Err(refusal)) => {

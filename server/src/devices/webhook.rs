@@ -18,7 +18,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use adapters::{Adapter, Authentication, Delivery, Refusal, Shape};
 use fhir::json::Json;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest, Sha256};
 use smart::scope::{Level, Right, Scope};
 use store::inbox::{self, Arrival, Origin, Receipt, State};
 
@@ -174,7 +174,7 @@ fn told(query: &str) -> String {
 /// another type in the URL.
 fn digest(origin: &Origin, body: &[u8]) -> String {
     let parts = [origin.shape.as_bytes(), b"\0", origin.query.as_bytes(), b"\0", body];
-    let digest = parts.into_iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize();
+    let digest = parts.into_iter().fold(Sha256::new(), Digest::chain_update).finalize();
     digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
