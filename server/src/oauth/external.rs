@@ -22,6 +22,7 @@ use crate::account::visitor::{Refused, anybody};
 use crate::app::App;
 
 mod provider;
+pub mod relying_party;
 
 pub use provider::{Discovered, check};
 

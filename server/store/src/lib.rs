@@ -125,7 +125,7 @@ pub use row::Row;
 pub use search::{ExplainedStep, SearchPage};
 pub use tx::{Tx, Work};
 
-use audit::log::{Log, Remote};
+use audit::log::Log;
 use cursor::Cursor;
 use keys::Known;
 use session::Session;
@@ -152,7 +152,7 @@ struct Inner {
 #[derive(Debug)]
 enum EngineKind {
     Sqlite { path: String, readers: Readers, writer: Writer, trail: Trail },
-    Postgres { address: String, pool: DatabaseConnection, trail: Remote },
+    Postgres { address: String, pool: DatabaseConnection, trail: Log },
 }
 
 /// The file beside an SQLite database that holds the audit trail of everything but writes.
@@ -175,7 +175,7 @@ pub enum Engine {
 impl Trail {
     fn beside(database: &str) -> std::io::Result<Self> {
         let path = PathBuf::from(format!("{database}-audit.db"));
-        Ok(Trail { readers: Readers::new(&path.to_string_lossy()), log: Log::start(&path)?, path })
+        Ok(Trail { readers: Readers::new(&path.to_string_lossy()), log: Log::to_file(&path)?, path })
     }
 }
 
@@ -206,7 +206,7 @@ impl Store {
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
             EngineKind::Postgres {
                 pool: postgres::connect(database, Some(search_limit)).await?,
-                trail: Remote::start(database),
+                trail: Log::to_server(database),
                 address: database.into(),
             }
         } else {

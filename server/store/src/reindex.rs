@@ -79,16 +79,10 @@ impl Tx {
         extracted: &Extracted,
     ) -> Result<(), StoreError> {
         let type_id = self.known().types.id(resource_type);
-        let mut select = Query::select();
-        select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
-        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version));
-        let rows = self.rows(&select).await?;
-        let Some(row) = rows.first() else { return Ok(()) };
-        self.index_again(row.i64(0)?, type_id, row.i64(1)?, extracted).await
+        let Some((rid, tables)) = self.still_at((type_id, id, version)).await? else { return Ok(()) };
+        self.index_again(rid, type_id, tables, extracted).await
     }
-}
 
-impl Tx {
     /// Adds the index rows of parameters that stood for nothing before, and leaves all others as they are; `extracted`
     /// has their entries alone. Nothing if the resource has a newer version, which has them.
     pub async fn index_some(
@@ -97,13 +91,7 @@ impl Tx {
         extracted: &Extracted,
     ) -> Result<(), StoreError> {
         let type_id = self.known().types.id(resource_type);
-        let mut select = Query::select();
-        select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
-        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version));
-        let Some((rid, tables)) = self.rows(&select).await?.first().map(|row| (row.i64(0), row.i64(1))) else {
-            return Ok(());
-        };
-        let (rid, tables) = (rid?, tables?);
+        let Some((rid, tables)) = self.still_at((type_id, id, version)).await? else { return Ok(()) };
         self.flush().await?;
         let mut listed = Query::select();
         listed.columns(["patient", "chronology"]).from(Table::Listing.name());
@@ -120,6 +108,15 @@ impl Tx {
             self.execute(&update).await?;
         }
         Ok(())
+    }
+
+    /// The row id of a resource whose version is still this one, and which tables hold rows of it.
+    async fn still_at(&mut self, (type_id, id, version): (i64, &str, i64)) -> Result<Option<(i64, i64)>, StoreError> {
+        let mut select = Query::select();
+        select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
+        select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version));
+        let rows = self.rows(&select).await?;
+        rows.first().map(|row| Ok((row.i64(0)?, row.i64(1)?))).transpose()
     }
 
     /// Adds the rows that do not stand yet; which tables hold rows of the resource by them.

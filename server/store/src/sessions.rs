@@ -106,23 +106,12 @@ pub async fn insert_request(
     let launch = request.launch.as_ref();
     let statement = Query::insert()
         .into_table("authorization_request")
-        .columns([
-            "hash",
-            "session_hash",
-            "account_id",
-            "client_id",
-            "redirect_uri",
-            "scope",
-            "state",
-            "code_challenge",
-            "audience",
-            "nonce",
-            "login_hint",
-            "launch_account",
-            "launch_context",
-            "created_at",
-            "expires_at",
-        ])
+        .columns(
+            ["hash", "session_hash", "account_id"]
+                .into_iter()
+                .chain(REQUEST_COLUMNS)
+                .chain(["created_at", "expires_at"]),
+        )
         .values_panic([
             bytes(handle),
             bytes(session),
@@ -212,7 +201,7 @@ pub async fn spend_request(tx: &mut Tx, handle: Hash, session: Hash, now: i64) -
     Ok(tx.rows(&statement).await?.len() == 1)
 }
 
-/// As [`read_request`] reads them; those of the account come after.
+/// As they are written, and as [`read_request`] reads them; those of the account come after.
 const REQUEST_COLUMNS: [&str; 10] = [
     "client_id",
     "redirect_uri",

@@ -2,16 +2,11 @@
 //! <https://hl7.org/fhir/smart-app-launch/app-launch.html>
 
 use fhir::json::Json;
-use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
-    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreResponseType, CoreRevocableToken,
-    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
-};
+use openidconnect::core::CoreResponseType;
 use openidconnect::{
     AuthUrl, AuthenticationFlow, AuthorizationCode, Client, ClientId, CsrfToken, EmptyAdditionalClaims, EndpointNotSet,
-    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, IdTokenFields, IssuerUrl, JsonWebKeySet, Nonce,
-    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, StandardErrorResponse,
-    StandardTokenResponse, TokenUrl,
+    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, IssuerUrl, JsonWebKeySet, Nonce,
+    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -21,6 +16,7 @@ use super::seed::Seeds;
 use super::transcript::{Exchange, Transcript};
 use super::{Demo, ensure};
 use crate::command::CommandError;
+use crate::oauth::external::relying_party::{RelyingParty, TokenAnswer};
 
 /// What the app asks for.
 const SCOPES: [&str; 3] = ["launch/patient", "patient/Patient.rs", "patient/Observation.rs"];
@@ -33,36 +29,8 @@ struct LaunchContext {
 
 impl ExtraTokenFields for LaunchContext {}
 
-type TokenFields = IdTokenFields<
-    EmptyAdditionalClaims,
-    LaunchContext,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm,
->;
-
-type TokenAnswer = StandardTokenResponse<TokenFields, CoreTokenType>;
-
-/// A `CoreClient` that also reads the launch context, and knows where to authorise and where to get tokens.
-type SmartApp = Client<
-    EmptyAdditionalClaims,
-    CoreAuthDisplay,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJsonWebKey,
-    CoreAuthPrompt,
-    StandardErrorResponse<CoreErrorResponseType>,
-    TokenAnswer,
-    CoreTokenIntrospectionResponse,
-    CoreRevocableToken,
-    CoreRevocationErrorResponse,
-    EndpointSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointSet,
-    EndpointNotSet,
->;
+/// A client that also reads the launch context, and knows where to authorise and where to get tokens.
+type SmartApp = RelyingParty<EmptyAdditionalClaims, LaunchContext, EndpointSet, EndpointNotSet>;
 
 /// An app that has been let in.
 pub(super) struct Launched {
@@ -181,7 +149,7 @@ async fn exchange(
     transcript: &mut Transcript,
 ) -> Result<Launched, CommandError> {
     let http = |request| send(demo.http.clone(), request);
-    let answer: TokenAnswer = app
+    let answer: TokenAnswer<EmptyAdditionalClaims, LaunchContext> = app
         .exchange_code(AuthorizationCode::new(code))
         .set_pkce_verifier(verifier)
         .request_async(&http)

@@ -4,18 +4,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreClientAuthMethod, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
-    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreResponseType,
-    CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
+    CoreAuthPrompt, CoreClientAuthMethod, CoreGenderClaim, CoreJwsSigningAlgorithm, CoreProviderMetadata,
+    CoreResponseType,
 };
 use openidconnect::{
-    AdditionalClaims, AuthType, AuthenticationFlow, AuthorizationCode, ClaimsVerificationError, Client, ClientId,
-    ClientSecret, CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenClaims,
-    IdTokenFields, IssuerUrl, LoginHint, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
-    SignatureVerificationError, StandardErrorResponse, StandardTokenResponse, TokenResponse as _,
+    AdditionalClaims, AuthType, AuthenticationFlow, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
+    CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, IdTokenClaims, IssuerUrl, LoginHint, Nonce, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, Scope, SignatureVerificationError, TokenResponse as _,
 };
 use serde::{Deserialize, Serialize};
 
+use super::relying_party::{RelyingParty, TokenAnswer};
 use crate::app::App;
 use crate::config::Config;
 
@@ -70,35 +69,8 @@ struct Claims {
 
 impl AdditionalClaims for Claims {}
 
-type TokenFields = IdTokenFields<
-    Claims,
-    EmptyExtraTokenFields,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm,
->;
-
-type TokenAnswer = StandardTokenResponse<TokenFields, CoreTokenType>;
-
-type RelyingParty = Client<
-    Claims,
-    CoreAuthDisplay,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJsonWebKey,
-    CoreAuthPrompt,
-    StandardErrorResponse<CoreErrorResponseType>,
-    TokenAnswer,
-    CoreTokenIntrospectionResponse,
-    CoreRevocableToken,
-    CoreRevocationErrorResponse,
-    EndpointSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointMaybeSet,
-    EndpointMaybeSet,
->;
+/// This server, as the provider's discovery tells it what there is.
+type ThisParty = RelyingParty<Claims, EmptyExtraTokenFields, EndpointMaybeSet, EndpointMaybeSet>;
 
 /// The provider that the settings name.
 #[derive(Clone, Copy)]
@@ -176,7 +148,7 @@ impl<'a> Provider<'a> {
             let outbound = outbound.clone();
             async move { outbound.send(request).await }
         };
-        let answer: TokenAnswer = party
+        let answer: TokenAnswer<Claims, EmptyExtraTokenFields> = party
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|error| ProviderError::Exchange(error.to_string()))?
             .set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier.clone()))
@@ -213,7 +185,7 @@ impl<'a> Provider<'a> {
         })
     }
 
-    fn party(&self, metadata: &CoreProviderMetadata) -> Result<RelyingParty, ProviderError> {
+    fn party(&self, metadata: &CoreProviderMetadata) -> Result<ThisParty, ProviderError> {
         let config = &self.app.config;
         let secret = config.openid_client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()));
         let callback = format!("{}/oauth/external/callback", config.base_url);
@@ -222,7 +194,7 @@ impl<'a> Provider<'a> {
         let basic = methods.is_none_or(|methods| methods.contains(&CoreClientAuthMethod::ClientSecretBasic));
         let auth_type = if basic { AuthType::BasicAuth } else { AuthType::RequestBody };
         let client_id = ClientId::new(self.client_id.to_owned());
-        let party = RelyingParty::from_provider_metadata(metadata.clone(), client_id, secret);
+        let party = ThisParty::from_provider_metadata(metadata.clone(), client_id, secret);
         Ok(party.set_redirect_uri(callback).set_auth_type(auth_type))
     }
 

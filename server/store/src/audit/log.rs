@@ -5,7 +5,7 @@
 //! power may lose the reads of the last moments, never a write's event, which is on disk with the write.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -35,42 +35,30 @@ struct Waiting {
     answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// Where events are handed in, on SQLite.
+/// Where events are handed in.
 #[derive(Debug)]
 pub(crate) struct Log {
-    events: Sender<Waiting>,
-}
-
-/// The same on PostgreSQL.
-#[derive(Debug)]
-pub(crate) struct Remote {
     events: mpsc::UnboundedSender<Waiting>,
 }
 
 impl Log {
-    /// Starts the thread; it opens the file with the first event and ends when the last handle is dropped.
-    pub(crate) fn start(path: &Path) -> std::io::Result<Self> {
-        let (events, queue) = channel();
+    /// Starts the thread that writes to a file; it opens it with the first event and ends when the last handle is
+    /// dropped.
+    pub(crate) fn to_file(path: &Path) -> std::io::Result<Self> {
+        let (events, mut queue) = mpsc::unbounded_channel();
         let (rung, bell) = sync_channel(1);
         let (path, same) = (path.to_owned(), path.to_owned());
-        thread::Builder::new().name("audit-writer".into()).spawn(move || write_all(&path, &queue, &rung))?;
+        thread::Builder::new().name("audit-writer".into()).spawn(move || write_all(&path, &mut queue, &rung))?;
         thread::Builder::new().name("audit-checkpoint".into()).spawn(move || checkpoint(&same, &bell))?;
         Ok(Log { events })
     }
 
-    pub(crate) async fn write(&self, event: Event) -> Result<(), StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.events.send(Waiting { event, answer }).map_err(|_closed| StoreError::Stopped)?;
-        answered.await.unwrap_or_else(|_stopped| Err(StoreError::Stopped))
-    }
-}
-
-impl Remote {
-    /// Starts the task; it connects with the first event and ends when the last handle is dropped.
-    pub(crate) fn start(address: &str) -> Self {
+    /// Starts the task that writes to a PostgreSQL; it connects with the first event and ends when the last handle is
+    /// dropped.
+    pub(crate) fn to_server(address: &str) -> Self {
         let (events, queue) = mpsc::unbounded_channel();
         tokio::spawn(write_remotely(relaxed(address), queue));
-        Remote { events }
+        Log { events }
     }
 
     pub(crate) async fn write(&self, event: Event) -> Result<(), StoreError> {
@@ -117,32 +105,23 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn write_all(path: &Path, queue: &Receiver<Waiting>, rung: &SyncSender<()>) {
+fn write_all(path: &Path, queue: &mut mpsc::UnboundedReceiver<Waiting>, rung: &SyncSender<()>) {
     let mut connection = None;
     let mut since = 0;
-    while let Ok(first) = queue.recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH {
-            let Ok(next) = queue.try_recv() else { break };
-            batch.push(next);
-        }
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
         let written = match begin(&mut connection, path) {
             Ok(open) => write_batch(open, &batch),
             Err(error) => {
-                // What has waited meanwhile does not wait as long again, batch after batch.
-                batch.extend(queue.try_iter());
+                take_all(queue, &mut batch);
                 Err(error)
             }
         };
-        if let Err(error) = &written {
-            tracing::error!(%error, "cannot write the audit trail: accesses are refused");
+        if written.is_err() {
             connection = None; // what is wrong with it may be over when it is opened again
         }
         since += batch.len();
-        for Waiting { answer, .. } in batch {
-            // Who asked may be gone.
-            let _gone = answer.send(written.as_ref().map_err(|error| StoreError::Audit(error.to_string())).copied());
-        }
+        answer_all(&mut batch, &written);
         if since >= EVENTS_BETWEEN_CHECKPOINTS {
             since = 0;
             match rung.try_send(()) {
@@ -200,18 +179,27 @@ async fn write_remotely(address: String, mut queue: mpsc::UnboundedReceiver<Wait
             }
         };
         if written.is_err() && pool.is_none() {
-            // What has waited meanwhile does not wait as long again, batch after batch.
-            while let Ok(next) = queue.try_recv() {
-                batch.push(next);
-            }
+            take_all(&mut queue, &mut batch);
         }
-        if let Err(error) = &written {
-            tracing::error!(%error, "cannot write the audit trail: accesses are refused");
-        }
-        for Waiting { answer, .. } in batch.drain(..) {
-            // Who asked may be gone.
-            let _gone = answer.send(written.as_ref().map_err(|error| StoreError::Audit(error.to_string())).copied());
-        }
+        answer_all(&mut batch, &written);
+    }
+}
+
+/// Takes what has waited meanwhile too, so that it does not wait as long again, batch after batch.
+fn take_all(queue: &mut mpsc::UnboundedReceiver<Waiting>, batch: &mut Vec<Waiting>) {
+    while let Ok(next) = queue.try_recv() {
+        batch.push(next);
+    }
+}
+
+/// Tells all who wait what became of their events.
+fn answer_all(batch: &mut Vec<Waiting>, written: &Result<(), StoreError>) {
+    if let Err(error) = written {
+        tracing::error!(%error, "cannot write the audit trail: accesses are refused");
+    }
+    for Waiting { answer, .. } in batch.drain(..) {
+        // Who asked may be gone.
+        let _gone = answer.send(written.as_ref().map_err(|error| StoreError::Audit(error.to_string())).copied());
     }
 }
 
@@ -251,7 +239,7 @@ mod tests {
         let path = folder.join("trail.db");
         let other = open(&path).expect("a file");
         other.execute_batch("BEGIN IMMEDIATE").expect("a lock");
-        let log = Log::start(&path).expect("a thread");
+        let log = Log::to_file(&path).expect("a thread");
         let begun = Instant::now();
         let refused = futures::future::join_all((0..3 * BATCH).map(|_| log.write(Event::default()))).await;
         assert!(refused.iter().all(Result::is_err));
@@ -264,7 +252,7 @@ mod tests {
         // It accepts connections and says nothing.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let remote = Remote::start(&format!("postgres://nobody@127.0.0.1:{port}/none"));
+        let remote = Log::to_server(&format!("postgres://nobody@127.0.0.1:{port}/none"));
         let begun = Instant::now();
         let refused = futures::future::join_all((0..3 * BATCH).map(|_| remote.write(Event::default()))).await;
         assert!(refused.iter().all(Result::is_err));
