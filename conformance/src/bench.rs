@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Folder for the temporary database; a durable write is only measured on a real disk.
     #[arg(long, default_value = "target/bench")]
     folder: PathBuf,
+    /// Only rows whose names begin so, and the ceilings.
+    #[arg(long)]
+    only: Option<String>,
     #[command(flatten)]
     peer: peer::Peer,
 }
@@ -93,7 +96,7 @@ fn measure(arguments: &Arguments, binary: &Path, observations: usize) -> Result<
     let mut server = server::Server::load_and_start(binary, &folder, &database, &file)?;
     std::fs::remove_file(&file)?;
     let driver = load::Driver::new(arguments.connections, Duration::from_secs(arguments.seconds));
-    let mut rows = workload::run(&server, &plan, driver)?;
+    let mut rows = workload::run(&server, &plan, driver, arguments.only.as_deref())?;
     server.stop();
     let samples = workload::samples(&rows);
     rows.extend(ceiling::measure(&folder, &plan, driver, &samples)?);

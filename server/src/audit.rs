@@ -79,7 +79,7 @@ pub struct Noted {
 }
 
 impl Trail {
-    fn of(request: &ServiceRequest, id: [u8; 16]) -> Self {
+    fn of(request: &ServiceRequest, app: &App, id: [u8; 16]) -> Self {
         let named = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
         let named = named.filter(|name| {
             (1..=MAX_REQUEST_ID).contains(&name.len())
@@ -88,7 +88,7 @@ impl Trail {
         let name = named.map_or_else(|| uuid::Uuid::from_bytes(id).to_string(), str::to_owned);
         Trail {
             request: Some(name),
-            address: request.peer_addr().map(|address| address.ip()),
+            address: app.config.trusted_proxies.client(request.peer_addr(), request.headers()),
             path: request.match_info().as_str().to_owned(),
             ..Trail::default()
         }
@@ -226,7 +226,7 @@ pub async fn record<B: MessageBody + 'static>(
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
     let id = store::audit::id_at(app.clock.now(), app.random.bytes());
-    let trail = Arc::new(Trail::of(&request, id));
+    let trail = Arc::new(Trail::of(&request, &app, id));
     let asked = route::of(request.method(), &trail.path);
     request.extensions_mut().insert(trail.clone());
     let response = next.call(request).await?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, ValueEnum};
 
+use crate::client_address::TrustedProxies;
 use crate::secret::SecretText;
 
 mod file;
@@ -75,6 +76,10 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_OUTBOUND_PRIVATE", global = true, value_name = "BOOL", default_value_t = false)]
     #[arg(action = ArgAction::Set)]
     pub outbound_private: bool,
+    /// Proxies in front of this server, addresses and networks with commas between them: where a request comes from is
+    /// taken from their `X-Forwarded-For`.
+    #[arg(long, env = "TRIBUTARY_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", default_value = "")]
+    pub trusted_proxies: TrustedProxies,
     /// Base of the identifier systems, code systems and extensions that vendors' data gets. Set it to an address of
     /// your own before the first device delivers: it is part of every identifier.
     #[arg(long, env = "TRIBUTARY_ADAPTER_NAMESPACE", global = true, value_name = "URL")]

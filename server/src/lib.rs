@@ -8,6 +8,7 @@ pub mod account;
 pub mod app;
 pub mod audit;
 pub mod caller;
+pub mod client_address;
 pub mod clock;
 pub mod command;
 pub mod compression;

@@ -44,14 +44,19 @@ pub(crate) struct Samples {
     pub(crate) page: Vec<u8>,
 }
 
-/// Drives the server with each workload in turn. Reads come first: they measure the data as loaded.
-pub(crate) fn run(server: &Server, plan: &Plan, driver: Driver) -> Result<Vec<Row>, Failure> {
+/// Drives the server with each workload in turn, or `only` with those whose names begin so. Reads come first: they
+/// measure the data as loaded.
+pub(crate) fn run(server: &Server, plan: &Plan, driver: Driver, only: Option<&str>) -> Result<Vec<Row>, Failure> {
     let asks = Asks { token: &server.token, base: "/fhir", plan, deep: deep_page(server)? };
     let drive = |driver: Driver, make: &Request<'_>| driver.drive(server.address, server.process(), make);
     let mut rows = Vec::new();
-    for (name, make) in asks.reads().into_iter().chain(asks.searches()).chain(asks.writes()) {
+    let all = asks.reads().into_iter().chain(asks.searches()).chain(asks.writes());
+    for (name, make) in all.filter(|(name, _)| only.is_none_or(|only| name.starts_with(only))) {
         eprintln!("measuring: {name}");
         rows.push(Row::new(name, drive(driver, &make)?));
+    }
+    if only.is_some() {
+        return Ok(rows);
     }
     eprintln!("measuring: {PUT}, {DELETE}");
     let made = drive(driver, &|number| asks.put(number, format!("x{number}")))?;

@@ -12,6 +12,7 @@ use store::users::{self, Account};
 use store::{StoreError, sessions};
 
 use crate::app::App;
+use crate::client_address;
 use crate::error::Error;
 use crate::oauth::form::Parameters;
 use crate::oauth::page;
@@ -110,7 +111,7 @@ pub async fn sent_by_anybody(app: &App, request: &HttpRequest, body: &[u8]) -> R
 
 /// Where a request came from.
 pub fn address(request: &HttpRequest) -> Option<String> {
-    request.peer_addr().map(|address| address.ip().to_string())
+    client_address::of(request).map(|address| address.to_string())
 }
 
 /// What the browser calls itself.

@@ -108,6 +108,7 @@ impl Running {
         }
         let finished = finished.await;
         usage::flush(app).await?;
+        app.store.settle_trail().await?;
         Ok(finished?)
     }
 

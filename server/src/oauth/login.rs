@@ -18,6 +18,7 @@ use crate::account::sign_in::{self, Next};
 use crate::account::visitor::{Refused, address};
 use crate::app::App;
 use crate::audit;
+use crate::client_address;
 
 /// Failures are counted over this many microseconds …
 const WINDOW: i64 = 60_000_000;
@@ -138,7 +139,7 @@ pub(crate) async fn check(app: &App, username: &str, password: &str) -> Result<O
 /// What failures are counted for, and how many each may have.
 pub(crate) fn subjects(request: &HttpRequest, username: &str) -> Vec<(String, i64)> {
     let account = fold_username(username).unwrap_or_default();
-    let address = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+    let address = client_address::of(request).map(|address| address.to_string()).unwrap_or_default();
     vec![
         (format!("account:{account}"), MAX_FAILURES_OF_ACCOUNT),
         (format!("address:{address}"), MAX_FAILURES_FROM_ADDRESS),

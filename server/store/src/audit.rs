@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! write        ─▶ Tx::put ─▶ Tx::record ─▶ row in the transaction of the write
-//! all the rest ─▶ Store::audit ─▶ writer: what waits is one commit ─▶ answered
+//! all the rest ─▶ Store::audit ─▶ SQLite: line of the journal ─▶ answered     later many lines become rows
+//!                                  PostgreSQL: what waits is one commit ─▶ answered
 //! ```
 //!
-//! On SQLite the writer has a file of its own beside the database, so that no read waits for the commits of writes.
+//! On SQLite these rows are in a file of their own beside the database, so that no read waits for the commits of writes.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, InsertStatement, Query, Value};
+use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::resources::Method;
@@ -21,6 +23,8 @@ use crate::row::Row;
 use crate::tx::Tx;
 use crate::{EngineKind, Store};
 
+pub(crate) mod carrier;
+mod journal;
 pub(crate) mod log;
 mod parts;
 mod retention;
@@ -50,7 +54,7 @@ const COLUMNS: [&str; 13] = [
 const AT_ONCE: usize = 1_000;
 
 /// What kind of event it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// An interaction with FHIR data.
     #[default]
@@ -67,7 +71,7 @@ impl Kind {
 }
 
 /// What happened, by whom, to what.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Event {
     /// A UUID of version 7 that holds the instant to the microsecond, see [`id_at`].
     pub id: [u8; 16],
@@ -96,6 +100,7 @@ pub struct Event {
     /// What was searched.
     pub query: Option<String>,
     /// Becomes true when the event is on disk, of one that is written with a change.
+    #[serde(skip)]
     pub written: Option<Arc<AtomicBool>>,
 }
 
@@ -261,7 +266,7 @@ impl Tx {
             if error.is_serialization_failure() { error } else { StoreError::Audit(error.to_string()) }
         };
         if let Some(connection) = self.sqlite_connection() {
-            parts.iter().try_for_each(|part| log::insert(connection, part)).map_err(failed)?;
+            parts.iter().try_for_each(|part| carrier::insert(connection, part)).map_err(failed)?;
         } else {
             for statement in parts.iter().flat_map(|part| inserts(std::slice::from_ref(part))) {
                 self.execute(&statement).await.map_err(failed)?;
@@ -279,11 +284,21 @@ impl Store {
     pub async fn audit(&self, event: Event) -> Result<(), StoreError> {
         for part in event.parts() {
             match self.engine() {
-                EngineKind::Sqlite { trail, .. } => trail.log.write(part).await?,
+                EngineKind::Sqlite { trail, .. } => trail.carrier.write(part)?,
                 EngineKind::Postgres { trail, .. } => trail.write(part).await?,
             }
         }
         Ok(())
+    }
+}
+
+impl Store {
+    /// Waits until all events are rows of the trail that so far are only safe.
+    pub async fn settle_trail(&self) -> Result<(), StoreError> {
+        match self.engine() {
+            EngineKind::Sqlite { trail, .. } => trail.carrier.settle().await,
+            EngineKind::Postgres { .. } => Ok(()),
+        }
     }
 }
 

@@ -6,12 +6,22 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
+use smart::token;
 
 use crate::body::Block;
 use crate::error::StoreError;
+use crate::resources::Stored;
+use crate::row::Row;
+use crate::sqlite::commits::Snapshot;
 
 /// How many (type, id) → target pairs are remembered; they never change, so the cache is never wrong.
 const REMEMBERED: u64 = 200_000;
+
+/// How many rows of access tokens are remembered.
+const REMEMBERED_TOKENS: u64 = 10_000;
+
+/// How many bytes of resources are remembered.
+const REMEMBERED_BYTES: u64 = 64 << 20;
 
 /// First 63 bits of SHA-256, as the schema's hash columns hold it.
 pub(crate) fn hash(text: &str) -> i64 {
@@ -77,6 +87,11 @@ pub(crate) struct Known {
     pub(crate) targets: Cache<ResourceKey, i64>,
     /// Tokens that are in the dictionary.
     pub(crate) tokens: Cache<i64, ()>,
+    /// Rows of access tokens, and what the data was like when they were looked up.
+    pub(crate) access: Cache<token::Hash, (Snapshot, Arc<Row>)>,
+    /// Resources by type, id and patient in whose compartment they were looked for (0: anybody's), and what the data
+    /// was like then.
+    pub(crate) resources: Cache<(i64, String, i64), (Snapshot, Stored)>,
     /// Numbers for texts, on PostgreSQL.
     pub(crate) bodies: Arc<Block>,
 }
@@ -89,6 +104,13 @@ impl Known {
             types: Arc::new(TypeIds::new()),
             targets: Cache::new(REMEMBERED),
             tokens: Cache::new(REMEMBERED),
+            access: Cache::new(REMEMBERED_TOKENS),
+            resources: Cache::builder()
+                .max_capacity(REMEMBERED_BYTES)
+                .weigher(|_, (_, stored): &(Snapshot, Stored)| {
+                    u32::try_from(stored.body.len() + 256).unwrap_or(u32::MAX)
+                })
+                .build(),
             bodies: Arc::new(Block::empty()),
         }
     }

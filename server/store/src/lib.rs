@@ -125,11 +125,13 @@ pub use row::Row;
 pub use search::{ExplainedStep, SearchPage};
 pub use tx::{Tx, Work};
 
+use audit::carrier::Carrier;
 use audit::log::Log;
 use cursor::Cursor;
 use keys::Known;
 use session::Session;
 use sqlite::Readers;
+use sqlite::commits::{Commits, Snapshot};
 use sqlite::writer::Writer;
 
 /// How long a search may take if nothing else is said.
@@ -151,7 +153,7 @@ struct Inner {
 /// Where statements run.
 #[derive(Debug)]
 enum EngineKind {
-    Sqlite { path: String, readers: Readers, writer: Writer, trail: Trail },
+    Sqlite { path: String, readers: Readers, commits: Commits, writer: Writer, trail: Trail },
     Postgres { address: String, pool: DatabaseConnection, trail: Log },
 }
 
@@ -160,7 +162,7 @@ enum EngineKind {
 struct Trail {
     path: PathBuf,
     readers: Readers,
-    log: Log,
+    carrier: Carrier,
 }
 
 /// Which database holds the data.
@@ -175,7 +177,7 @@ pub enum Engine {
 impl Trail {
     fn beside(database: &str) -> std::io::Result<Self> {
         let path = PathBuf::from(format!("{database}-audit.db"));
-        Ok(Trail { readers: Readers::new(&path.to_string_lossy()), log: Log::to_file(&path)?, path })
+        Ok(Trail { readers: Readers::new(&path.to_string_lossy()), carrier: Carrier::start(&path)?, path })
     }
 }
 
@@ -202,11 +204,11 @@ impl Store {
             let writer = writer.map_err(|error| StoreError::Schema(format!("cannot start the writer: {error}")))?;
             let trail =
                 Trail::beside(&path).map_err(|error| StoreError::Schema(format!("cannot start the audit: {error}")))?;
-            EngineKind::Sqlite { readers: Readers::new(&path), path, writer, trail }
+            EngineKind::Sqlite { readers: Readers::new(&path), commits: Commits::of(&path), path, writer, trail }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
             EngineKind::Postgres {
                 pool: postgres::connect(database, Some(search_limit)).await?,
-                trail: Log::to_server(database),
+                trail: Log::start(database),
                 address: database.into(),
             }
         } else {
@@ -258,6 +260,14 @@ impl Store {
 
     pub(crate) fn engine(&self) -> &EngineKind {
         &self.inner.engine
+    }
+
+    /// What the data is like now, where that is cheap to know: on SQLite.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        match self.engine() {
+            EngineKind::Sqlite { commits, .. } => commits.snapshot(),
+            EngineKind::Postgres { .. } => None,
+        }
     }
 
     pub(crate) fn known(&self) -> &Known {

@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::fixed::Fixed;
 use crate::row::Row;
 use crate::session::Session;
+use crate::sqlite::commits::Snapshot;
 use crate::tx::Tx;
 use crate::view::ResolvedView;
 
@@ -69,8 +70,15 @@ impl Method {
 
 impl Store {
     /// The current version. A resource that is hidden from `view` is as one that never was.
+    ///
+    /// What was read before is good as long as nothing has been committed since, by any process.
     pub async fn read(&self, view: &View, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
-        with_session!(self, session => read(session, view, resource_type, id, None).await)
+        // Before the row: what is committed in between makes it too old at once, never too young.
+        let snapshot = self.snapshot();
+        with_session!(self, session => {
+            let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
+            read_again(session, &view, snapshot, (resource_type, id)).await
+        })
     }
 
     /// One version, if `view` shows that version.
@@ -81,7 +89,10 @@ impl Store {
         id: &str,
         version: i64,
     ) -> Result<Option<Stored>, StoreError> {
-        with_session!(self, session => read(session, view, resource_type, id, Some(version)).await)
+        with_session!(self, session => {
+            let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
+            read(session, &view, resource_type, id, Some(version)).await
+        })
     }
 }
 
@@ -95,29 +106,73 @@ impl Tx {
         version: i64,
     ) -> Result<Option<Stored>, StoreError> {
         self.flush().await?;
-        read(self, view, resource_type, id, Some(version)).await
+        let Some(view) = ResolvedView::new(self, view, resource_type).await? else { return Ok(None) };
+        read(self, &view, resource_type, id, Some(version)).await
     }
 }
 
 async fn read<S: Session>(
     session: &mut S,
-    view: &View,
+    view: &ResolvedView,
     resource_type: &str,
     id: &str,
     version: Option<i64>,
 ) -> Result<Option<Stored>, StoreError> {
-    let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
-    let type_id = session.known().types.id(resource_type);
-    let rows = if view.is_unrestricted() && version.is_none() {
-        session.rows(&CURRENT_OF.with(vec![type_id.into(), id.into()])).await?
-    } else {
-        let mut select = version_select(&view);
-        select.and_where(Expr::col(("r", "type_id")).eq(type_id)).and_where(Expr::col(("r", "id")).eq(id));
-        let wanted = version.map_or(Expr::col(("r", "version")), Expr::val);
-        session.rows(select.and_where(Expr::col(("v", "version")).eq(wanted))).await?
+    let held = held(session, view, resource_type, id, version).await?;
+    Ok(held.filter(|stored| view.shows(stored)))
+}
+
+/// The current version, looked up only if anything has been committed since it last was.
+async fn read_again<S: Session>(
+    session: &mut S,
+    view: &ResolvedView,
+    snapshot: Option<Snapshot>,
+    (resource_type, id): (&str, &str),
+) -> Result<Option<Stored>, StoreError> {
+    let compartment = match view.patients() {
+        None => Some(0),
+        Some([patient]) => Some(*patient),
+        Some(_) => None,
     };
-    let stored = rows.into_iter().next().map(|row| stored(row, resource_type)).transpose()?;
-    Ok(stored.filter(|stored| view.shows(stored)))
+    let (Some(snapshot), Some(compartment)) = (snapshot, compartment) else {
+        return read(session, view, resource_type, id, None).await;
+    };
+    let key = (session.known().types.id(resource_type), id.to_owned(), compartment);
+    let resources = session.known().resources.clone();
+    let remembered = resources.get(&key).filter(|(as_of, _)| *as_of == snapshot);
+    let held = match remembered {
+        Some((_, stored)) => Some(stored),
+        None => {
+            let held = held(session, view, resource_type, id, None).await?;
+            held.inspect(|stored| resources.insert(key, (snapshot, stored.clone())))
+        }
+    };
+    Ok(held.filter(|stored| view.shows(stored)))
+}
+
+/// What the compartment of the view holds; its granular filters are yet to be asked.
+async fn held<S: Session>(
+    session: &mut S,
+    view: &ResolvedView,
+    resource_type: &str,
+    id: &str,
+    version: Option<i64>,
+) -> Result<Option<Stored>, StoreError> {
+    let type_id = session.known().types.id(resource_type);
+    let rows = if view.patients().is_none() && version.is_none() {
+        session.rows(&CURRENT_OF.with(vec![type_id.into(), id.into()])).await?
+    } else if let (Some([patient]), None) = (view.patients(), version) {
+        let mut values = vec![held_by(*patient).into(), type_id.into(), id.into()];
+        if view.shows_unassigned() {
+            values.insert(1, "".into());
+        }
+        let statement = if view.shows_unassigned() { &CURRENT_OF_ONE_OR_NONE } else { &CURRENT_OF_ONE };
+        session.rows(&statement.with(values)).await?
+    } else {
+        let select = version_select(view.patients(), view.shows_unassigned());
+        session.rows(&one_of(select, (type_id, id), version)).await?
+    };
+    rows.into_iter().next().map(|row| stored(row, resource_type)).transpose()
 }
 
 /// The current version from the resource table alone: one look-up by the unique index.
@@ -128,8 +183,26 @@ static CURRENT_OF: Fixed = Fixed::new(|| {
     select
 });
 
+/// The same in one patient's compartment: what a patient's app reads.
+static CURRENT_OF_ONE: Fixed = Fixed::new(|| one_of(version_select(Some(&[0]), false), (0, ""), None));
+
+/// The same of a type that may be nobody's.
+static CURRENT_OF_ONE_OR_NONE: Fixed = Fixed::new(|| one_of(version_select(Some(&[0]), true), (0, ""), None));
+
+/// The current version of a resource, or that one.
+fn one_of(mut select: SelectStatement, (type_id, id): (i64, &str), version: Option<i64>) -> SelectStatement {
+    select.and_where(Expr::col(("r", "type_id")).eq(type_id)).and_where(Expr::col(("r", "id")).eq(id));
+    let wanted = version.map_or(Expr::col(("r", "version")), Expr::val);
+    select.and_where(Expr::col(("v", "version")).eq(wanted)).take()
+}
+
+/// How the patients of a version are written if this is one of them.
+fn held_by(patient: i64) -> String {
+    format!("%,{patient},%")
+}
+
 /// Versions that the view's compartment holds: each is judged by the patients it had then. (LK-11)
-fn version_select(view: &ResolvedView) -> SelectStatement {
+fn version_select(patients: Option<&[i64]>, unassigned: bool) -> SelectStatement {
     let mut select = Query::select();
     select
         .columns([("r", "id"), ("v", "version"), ("v", "last_updated")])
@@ -137,12 +210,12 @@ fn version_select(view: &ResolvedView) -> SelectStatement {
         .column(("v", "method"))
         .from_as("resource", "r");
     select.join_as(sea_orm::JoinType::InnerJoin, "version", "v", Expr::col(("v", "rid")).equals(("r", "rid")));
-    if let Some(patients) = view.patients() {
+    if let Some(patients) = patients {
         let mut held = Cond::any();
         for patient in patients {
-            held = held.add(Expr::col(("v", "patients")).like(format!("%,{patient},%")));
+            held = held.add(Expr::col(("v", "patients")).like(held_by(*patient)));
         }
-        if view.shows_unassigned() {
+        if unassigned {
             held = held.add(Expr::col(("v", "patients")).eq(""));
         }
         select.cond_where(held);

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::error::StoreError;
 use crate::row::{Cell, Row};
 
+pub(crate) mod commits;
 pub(crate) mod writer;
 
 /// How long a connection waits for another process's transaction.

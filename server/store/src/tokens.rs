@@ -1,5 +1,7 @@
 //! Access and refresh tokens.
 
+use std::sync::Arc;
+
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 use smart::grant::{Refresh, Terms, lifetime};
 use smart::token::Hash;
@@ -88,6 +90,8 @@ pub async fn insert_access(
 }
 
 /// The token if all it stands on lives: itself, its grant, its client, its person (SM-48, SM-57).
+///
+/// A row that was looked up before is good as long as nothing has been committed since, by any process.
 pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<Access>, StoreError> {
     static LIVE: Fixed = Fixed::new(|| {
         with_grant("access_token")
@@ -97,8 +101,26 @@ pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<A
             .and_where(Expr::col(("access_token", "revoked_at")).is_null())
             .to_owned()
     });
-    let rows = store.rows(&LIVE.with(vec![hash.as_bytes().to_vec().into(), now.into()])).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    // Before the row: what is committed in between makes it too old at once, never too young.
+    let snapshot = store.snapshot();
+    let remembered = store.known().access.get(&hash).filter(|(as_of, _)| Some(*as_of) == snapshot);
+    let row = match remembered {
+        Some((_, row)) => row,
+        None => {
+            let rows = store.rows(&LIVE.with(vec![hash.as_bytes().to_vec().into(), now.into()])).await?;
+            let Some(row) = rows.into_iter().next() else { return Ok(None) };
+            let row = Arc::new(row);
+            if let Some(snapshot) = snapshot {
+                store.known().access.insert(hash, (snapshot, row.clone()));
+            }
+            row
+        }
+    };
+    let expires_at = row.i64(GRANT_COLUMNS + 2)?;
+    if expires_at <= now {
+        return Ok(None);
+    }
+    let row = &*row;
     let Some(grant) = read_grant(row, &row.text(GRANT_COLUMNS)?, now)? else { return Ok(None) };
     Ok(Some(Access {
         grant_id: grant.id,
@@ -107,7 +129,7 @@ pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<A
         audience: grant.audience,
         patients: grant.patients,
         created_at: row.i64(GRANT_COLUMNS + 1)?,
-        expires_at: row.i64(GRANT_COLUMNS + 2)?,
+        expires_at,
     }))
 }
 

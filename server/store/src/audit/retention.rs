@@ -87,7 +87,7 @@ impl Store {
 }
 
 fn forget_in(path: &Path, upto: &[u8]) -> Result<u64, StoreError> {
-    let mut connection = super::log::open(path)?;
+    let mut connection = super::carrier::open(path)?;
     let mut removed = 0;
     loop {
         let old = taken(sqlite::rows(&connection, &old(upto))?)?;

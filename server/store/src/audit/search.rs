@@ -130,6 +130,7 @@ impl Store {
             let select = select.clone();
             with_long_session!(self, session => within_limit!(session, session.rows(&select)))?
         };
+        self.settle_trail().await?;
         if let EngineKind::Sqlite { .. } = self.engine() {
             let store = self.clone();
             let beside = tokio::task::spawn_blocking(move || {
