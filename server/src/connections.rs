@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use fhir::json::{Json, Object};
 use fhir::nearest::nearest;
 use futures::future::BoxFuture;
+use store::StoreError;
 use store::connections::{self, Connection, State};
 
 use crate::app::App;
@@ -21,6 +22,8 @@ use crate::secret::SecretText;
 
 pub mod client;
 mod sealing;
+mod smartz;
+pub mod validic;
 mod worker;
 
 pub use client::{Answer, Client, Failure, Question};
@@ -28,7 +31,7 @@ pub use sealing::Credentials;
 pub use worker::{Held, Told, Worker, arrival, start};
 
 /// All vendors whose services can be asked.
-pub const KINDS: &[&Kind] = &[];
+pub const KINDS: &[&Kind] = &[&validic::KIND, &smartz::KIND];
 
 /// Name of a connection where none is given.
 pub const DEFAULT_NAME: &str = "default";
@@ -170,6 +173,18 @@ pub async fn open(app: &App, vendor: &str, name: &str) -> Result<Opened, Failure
         settings(format!("there is no connection with {vendor}; `tributary connection add {vendor}` makes one"))
     })?;
     Opened::of(app, row)
+}
+
+/// Names of a vendor's fields, where the setting `fields` of a connection replaces the usual ones. Also for what the
+/// vendor pushes.
+pub async fn fields(app: &App, vendor: &str, name: Option<&str>) -> Result<Option<Json>, StoreError> {
+    let has_fields = |kind: &Kind| kind.settings.iter().any(|field| field.name == "fields");
+    if !kind(vendor).is_some_and(has_fields) {
+        return Ok(None);
+    }
+    let row = connections::find(&app.store, vendor, name.unwrap_or(DEFAULT_NAME)).await?;
+    let settings = row.and_then(|row| Json::parse(row.settings.as_bytes()).ok());
+    Ok(settings.and_then(|settings| Json::parse(settings.str("fields")?.as_bytes()).ok()))
 }
 
 impl Opened {

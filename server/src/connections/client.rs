@@ -116,6 +116,13 @@ impl Question {
         Question { method: "PUT", segments: owned(segments), ..Question::default() }
     }
 
+    /// The same, one segment further.
+    #[must_use]
+    pub fn below(mut self, segment: &str) -> Self {
+        self.segments.push(segment.to_owned());
+        self
+    }
+
     /// The same, never asked twice: what became of the first is not known.
     #[must_use]
     pub fn once(mut self) -> Self {
@@ -253,6 +260,7 @@ impl Client {
     fn refused(&self, response: &Response<Vec<u8>>) -> Failure {
         let text = self.quote(&String::from_utf8_lossy(response.body()));
         let seconds = response.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());
+        let seconds = seconds.or_else(|| seconds_in(&text));
         match response.status().as_u16() {
             401 => Failure::Login(text),
             429 | 503 => Failure::Throttled(seconds),
@@ -311,6 +319,12 @@ impl From<Failure> for Error {
             Failure::Lost => Error::conflict("the connection was changed at the same time; try again"),
         }
     }
+}
+
+/// "Try again in N seconds", as gateways say it in the body.
+fn seconds_in(text: &str) -> Option<u64> {
+    let (before, _) = text.split_once(" second")?;
+    before.rsplit(' ').next()?.parse().ok()
 }
 
 fn owned(segments: &[&str]) -> Vec<String> {
