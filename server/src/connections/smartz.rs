@@ -7,11 +7,13 @@
 //! answer changed.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use adapters::Adapter;
 use adapters::smartz::Fields;
 use fhir::json::{Json, Object};
 use sha2::{Digest as _, Sha256};
+use store::inbox::{self, Filter, State};
 
 use super::{Client, Failure, Field, Held, Kind, Opened, Question, Sort, Told};
 use crate::app::App;
@@ -66,6 +68,10 @@ const MOST_ORGANISATIONS: usize = 1000;
 /// How long one token is worked with before the connection is given back.
 const ROUND_MICROS: i64 = 60 * 60 * 1_000_000;
 
+/// How often it is looked whether messages are written, and how long in between: half a minute in all.
+const LOOKS: usize = 300;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 const fn field(name: &'static str, default: Option<&'static str>, what: &'static str) -> Field {
     Field { name, sort: Sort::Text, default, what }
 }
@@ -97,7 +103,7 @@ async fn poll(held: &Held) -> Result<u64, Failure> {
             return Ok(pause);
         }
         held.works().await?;
-        tokio::time::sleep(std::time::Duration::from_secs(pause)).await;
+        tokio::time::sleep(Duration::from_secs(pause)).await;
     }
 }
 
@@ -111,15 +117,9 @@ impl Round<'_> {
         let answer = self.ask("organisations", "", None).await?;
         let organisations = ids(opened, &answer);
         if due {
-            self.look("manufacturers", "catalogue", "").await?;
+            self.catalogue(&organisations).await?;
         }
         for organisation in &organisations {
-            if due {
-                self.look("devices", "devices", organisation).await?;
-                if opened.setting("patients") == Some("mirror") {
-                    self.look("patients", "patient", organisation).await?;
-                }
-            }
             self.read("statuses", "status", organisation).await?;
             self.read("alerts", "alert", organisation).await?;
         }
@@ -130,13 +130,52 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Keeps what there is, if the answer is another than the last time.
-    async fn look(&mut self, what: &str, shape: &'static str, organisation: &str) -> Result<(), Failure> {
+    /// Keeps what there is. Patients refer to devices, and what happens to both: each waits until the one before is
+    /// written, and what was set aside because something was missing is tried again.
+    async fn catalogue(&mut self, organisations: &[String]) -> Result<(), Failure> {
+        let mut new = self.look("manufacturers", "catalogue", "").await?;
+        for organisation in organisations {
+            new += self.look("devices", "devices", organisation).await?;
+        }
+        self.written().await?;
+        if self.held.opened.setting("patients") == Some("mirror") {
+            for organisation in organisations {
+                new += self.look("patients", "patient", organisation).await?;
+            }
+            self.written().await?;
+        }
+        if new > 0 {
+            let filter =
+                Filter { vendor: Some(VENDOR.to_owned()), state: Some(State::Quarantined), ..Filter::default() };
+            let replay = self.held.app.store.write(move |tx| {
+                let filter = filter.clone();
+                Box::pin(async move { inbox::replay(tx, &filter).await })
+            });
+            replay.await?;
+            self.held.app.inbox_changed.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Waits until what was kept is written, but not for ever.
+    async fn written(&self) -> Result<(), Failure> {
+        let filter = Filter { vendor: Some(VENDOR.to_owned()), state: Some(State::Received), ..Filter::default() };
+        for _ in 0..LOOKS {
+            if inbox::list(&self.held.app.store, &filter, 1).await?.is_empty() {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps what there is of one kind, if the answer is another than the last time; says how many messages that are.
+    async fn look(&mut self, what: &str, shape: &'static str, organisation: &str) -> Result<usize, Failure> {
         let answer = self.ask(what, organisation, None).await?;
         let place = format!("{what}/{organisation}");
         let seen = digest(answer.to_string().as_bytes());
         if self.cursor.get(&place).and_then(Json::as_str) == Some(&seen) {
-            return Ok(());
+            return Ok(0);
         }
         self.cursor.insert(&place, seen);
         let now = self.held.app.clock.now();
@@ -146,7 +185,7 @@ impl Round<'_> {
             Told { delivery, ..self.told(shape, organisation, item) }
         });
         let told = told.collect();
-        self.held.keep(adapter()?, told, Some(&self.cursor.clone().into())).await.map(drop)
+        self.held.keep(adapter()?, told, Some(&self.cursor.clone().into())).await
     }
 
     /// Keeps what happened since the last time.
