@@ -29,6 +29,7 @@ use crate::rest::request::{self, MAX_RESOURCE};
 use crate::rest::response::{Answer, Presentation};
 
 mod definition;
+mod device_connections;
 mod diff;
 mod everything;
 mod input;
@@ -199,6 +200,11 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         "stats" => stats::execute(app, caller, invocation).await,
         "diff" => diff::execute(app, caller, invocation).await,
         "convert" => convert(invocation),
+        "provision-device-user"
+        | "connect-device"
+        | "disconnect-device"
+        | "disconnect-all-devices"
+        | "device-connections" => device_connections::execute(app, caller, invocation).await,
         other => Err(Error::internal(format!("operation {other} is in the table only"))),
     }
 }

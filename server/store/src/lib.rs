@@ -74,6 +74,7 @@ pub mod audit;
 mod body;
 mod change;
 pub mod clients;
+pub mod connections;
 mod cursor;
 mod error;
 pub mod events;
