@@ -33,6 +33,7 @@ pub struct Running {
     _inbox: ingest::Worker,
     /// Carries out what goes on in the background, as long as the server runs.
     _jobs: jobs::Worker,
+    _claims: insurance::worker::Worker,
     /// Indexes by search parameters that the database defines, as long as the server runs.
     _parameters: search_parameters::Worker,
     /// Writes how much apps ask, as long as the server runs.
@@ -73,6 +74,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     tracing::info!(%address, base_url = app.config.base_url, "listening");
     let inbox = ingest::start(app.get_ref().clone());
     let jobs = jobs::start(app.get_ref().clone());
+    let claims = insurance::worker::start(app.get_ref().clone());
     let parameters = search_parameters::start(app.get_ref().clone());
     let usage = usage::start(app.get_ref().clone());
     Ok(Running {
@@ -82,6 +84,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
         task: tokio::spawn(server),
         _inbox: inbox,
         _jobs: jobs,
+        _claims: claims,
         _parameters: parameters,
         _usage: usage,
     })
