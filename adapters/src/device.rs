@@ -191,7 +191,7 @@ fn serial_number_type() -> Json {
 }
 
 /// 15 digits; the check digit is not tested, since vendors' own examples fail it.
-pub(crate) fn is_imei(text: &str) -> bool {
+pub fn is_imei(text: &str) -> bool {
     text.len() == 15 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

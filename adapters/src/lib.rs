@@ -2,6 +2,7 @@
 
 mod bundle;
 pub mod device;
+pub mod event_stream;
 mod external;
 pub mod healthkit;
 mod medisante;

@@ -46,6 +46,8 @@ pub struct App {
     pub origins: Origins,
     /// Sends requests to addresses that others name.
     pub outbound: Outbound,
+    /// The same, to services of vendors.
+    pub services: Outbound,
     /// Public keys of clients that were fetched from their addresses.
     pub client_keys: ClientKeyCache,
     /// What sets of scopes show of each type: a function of their text, remembered.
@@ -101,7 +103,7 @@ impl App {
         let rules = Cache::new(REMEMBERED_SCOPES);
         let clock = Clock::system();
         let signer = Signer::new(&store, &clock, &random, &secret);
-        let outbound = Outbound::new(&config);
+        let (outbound, services) = (Outbound::new(&config), Outbound::to_services(&config));
         Ok(App {
             config,
             store,
@@ -112,6 +114,7 @@ impl App {
             discovered: Discovered::default(),
             origins: Origins::default(),
             outbound,
+            services,
             client_keys: ClientKeyCache::default(),
             rules,
             inbox_changed: Arc::default(),

@@ -15,6 +15,7 @@ use crate::logging;
 pub mod adapter;
 pub mod client;
 pub mod config;
+pub mod connection;
 pub mod demo;
 pub mod doctor;
 pub mod fhirpath;
@@ -77,6 +78,8 @@ pub enum Command {
     Inbox(inbox::Args),
     /// Manage the vendors that may deliver, and their keys.
     Vendor(vendor::Args),
+    /// Manage the vendors' services that this server asks by itself.
+    Connection(connection::Args),
     /// Say what vendors' messages become, without a server.
     Adapter(adapter::Args),
     /// Evaluate a FHIRPath expression on a file.
@@ -129,6 +132,7 @@ pub async fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Pair(args) => pair::run(args, config).await,
         Command::Inbox(args) => inbox::run(args, config).await,
         Command::Vendor(args) => vendor::run(args, config).await,
+        Command::Connection(args) => connection::run(args, config).await,
         Command::Adapter(args) => adapter::run(args, config).await,
         Command::Fhirpath(args) => fhirpath::run(args, config).await,
         Command::Ucum(args) => ucum::run(args, config).await,

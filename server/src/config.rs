@@ -252,6 +252,11 @@ impl Config {
     }
 }
 
+/// The value of a variable that a command was told to read something from; nothing if it is not set, or no text.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A variable that no setting knows is a typing error, so say so before it does harm.
 fn refuse_unknown_variables(command: &clap::Command) -> Result<(), clap::Error> {
     let known: Vec<String> = command

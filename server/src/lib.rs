@@ -12,6 +12,7 @@ pub mod clock;
 pub mod command;
 pub mod compression;
 pub mod config;
+pub mod connections;
 pub mod cors;
 pub mod devices;
 pub mod error;

@@ -9,15 +9,9 @@ use fhir::outcome::{Issue, IssueCode};
 use super::record::{self, word};
 use super::{Found, VENDOR, looks_like_text, subject, system, users};
 use crate::bundle::{self, Source};
+use crate::event_stream::{Event, EventReader};
 use crate::time::{self, Moment};
 use crate::{Context, Delivery, Mapping, Refusal, error, warning};
-
-/// One event.
-#[derive(Debug, PartialEq, Eq)]
-struct Event {
-    name: String,
-    data: String,
-}
 
 /// What the piece has told so far.
 #[derive(Default)]
@@ -170,41 +164,5 @@ fn rule(json: &Json, known: &Known, context: &Context<'_>, found: &mut Found) {
 
 /// Whole events; an unfinished last one is not yet an event.
 fn events(text: &str) -> Vec<Event> {
-    let mut events = Vec::new();
-    let (mut name, mut data): (String, Vec<&str>) = (String::new(), Vec::new());
-    let normal = text.replace("\r\n", "\n").replace('\r', "\n");
-    let normal = normal.trim_start_matches('\u{feff}');
-    for line in normal.split_inclusive('\n') {
-        let Some(line) = line.strip_suffix('\n') else { break };
-        if line.is_empty() {
-            if !data.is_empty() {
-                let name = if name.is_empty() { "message".to_owned() } else { std::mem::take(&mut name) };
-                events.push(Event { name, data: data.join("\n") });
-            }
-            name.clear();
-            data.clear();
-            continue;
-        }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => value.clone_into(&mut name),
-            "data" => data.push(value),
-            _ => {}
-        }
-    }
-    events
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_joined_comments_passed_over_and_the_unfinished_dropped() {
-        let text = ": hello\nevent: data\ndata: {\ndata: }\nid: 7\n\ndata:x\r\n\r\nevent: poke\ndata: {}\n";
-        let wanted = [("data", "{\n}"), ("message", "x")]
-            .map(|(name, data)| Event { name: name.to_owned(), data: data.to_owned() });
-        assert_eq!(events(text), wanted);
-    }
+    EventReader::default().push(text.as_bytes())
 }

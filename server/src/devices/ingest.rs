@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use super::{outcome, registry};
 use crate::app::App;
 use crate::caller::Caller;
+use crate::connections;
 use crate::error::{Error, Kind};
 use crate::rest::bundle;
 
@@ -136,7 +137,7 @@ async fn apply(app: &App, message: &Message, body: &Arc<[u8]>) -> Result<(), Sto
     let receive = shape.receive;
     let devices = match alone(body, receive).await {
         None => return settle(app, message, (State::Dead, Vec::new(), vec![broken()]), None).await,
-        Some(Ok(delivery)) => delivery.devices,
+        Some(Ok(delivery)) => with_kept(delivery.devices, message),
         Some(Err(refusal)) => {
             return settle(app, message, (State::Dead, Vec::new(), refusal.issues().to_vec()), None).await;
         }
@@ -153,6 +154,14 @@ async fn apply(app: &App, message: &Message, body: &Arc<[u8]>) -> Result<(), Sto
         }
         Verdict::TryAgain(issues) => postpone(app, message, &issues).await,
     }
+}
+
+/// The devices that the message names, and the one that was known when it was kept.
+fn with_kept(mut devices: Vec<String>, message: &Message) -> Vec<String> {
+    if let Some(kept) = message.device.as_ref().filter(|kept| !devices.contains(kept)) {
+        devices.push(kept.clone());
+    }
+    devices
 }
 
 /// What an adapter makes of a message, on a thread of its own: nothing if it panics, which is that message's end only.
@@ -177,14 +186,26 @@ async fn publish(
     let assignments: Vec<Assignment> = pairings.iter().map(assignment).collect();
     let (namespace, now, origin) = (app.config.adapter_namespace.clone(), app.clock.now(), message.origin.clone());
     let map = shape.map;
+    let told = |name: &str| {
+        let mut pairs = url::form_urlencoded::parse(origin.query.as_bytes());
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    };
+    let (user, organisation) = (told("uid"), told("organisation"));
+    let fields = match connections::fields(app, adapter.vendor, told("connection").as_deref()).await {
+        Ok(fields) => fields,
+        Err(error) => return Verdict::TryAgain(Error::from(error).issues().to_vec()),
+    };
     let mapped = alone(body, move |body| {
         let context = Context {
             namespace: &namespace,
             now,
             assignments: &assignments,
             session: origin.patient.as_deref(),
+            user: user.as_deref(),
             query: &origin.query,
-            ..Context::default()
+            organisation: organisation.as_deref(),
+            fields: fields.as_ref(),
+            visit: None,
         };
         map(body, &context)
     });

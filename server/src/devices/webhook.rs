@@ -11,6 +11,7 @@
 //! | the same again | 200 with the first receipt | counted |
 //! | another content under the same delivery id | 200 with a receipt of its own | yes, as duplicate |
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use adapters::{Adapter, Authentication, Delivery, Refusal, Shape};
 use fhir::json::Json;
+use fhir::outcome::Issue;
 use sha2::{Digest, Sha256};
 use smart::scope::{Level, Right, Scope};
 use store::inbox::{self, Arrival, Origin, Receipt, State};
@@ -66,26 +68,26 @@ pub async fn handler(
     Ok(HttpResponse::build(status).content_type("application/json").body(answer.to_string()))
 }
 
-/// Checks and keeps a message of a vendor that is known to be its sender; says how many items a batch has. With a token
-/// it must be allowed to write all that the message holds as FHIR.
-pub async fn execute(
-    app: &App,
-    adapter: &Adapter,
-    shape: &Shape,
-    (origin, sender): (Origin, Option<&Caller>),
-    body: Vec<u8>,
-) -> Result<(Receipt, Option<usize>), Refused> {
+/// A message as it will be kept.
+pub struct Taken {
+    /// What is kept.
+    pub arrival: Arrival,
+    /// How many items a batch has.
+    pub items: Option<usize>,
+    types: BTreeSet<String>,
+    refused: Vec<Issue>,
+}
+
+/// Reads a message of a vendor and gives it an identity; one that is not even readable is refused. It is not yet kept.
+pub fn arrival(app: &App, adapter: &Adapter, shape: &Shape, origin: Origin, body: Vec<u8>) -> Result<Taken, Refused> {
     let (delivery, refused) = match (shape.receive)(&body) {
         Ok(delivery) => (delivery, Vec::new()),
         Err(Refusal::Malformed(issue)) => return Err(Refused::listing(StatusCode::BAD_REQUEST, &[issue])),
         Err(Refusal::Unprocessable(issues) | Refusal::Vendor { issues, .. }) => (Delivery::default(), issues),
     };
     let Delivery { id, devices, items, types } = delivery;
-    if let Some(sender) = sender {
-        types.iter().try_for_each(|resource_type| decide(sender, resource_type))?;
-    }
     let id = id.unwrap_or_else(|| digest(&origin, &body));
-    let arrival = Arc::new(Arrival {
+    let arrival = Arrival {
         receipt: receipt_id(app),
         vendor: adapter.vendor.to_owned(),
         // Two patients may send the same bytes.
@@ -96,7 +98,24 @@ pub async fn execute(
         state: if refused.is_empty() { State::Received } else { State::Dead },
         outcome: outcome(&[], &refused),
         at: app.clock.now(),
-    });
+    };
+    Ok(Taken { arrival, items, types, refused })
+}
+
+/// Checks and keeps a message of a vendor that is known to be its sender; says how many items a batch has. With a token
+/// it must be allowed to write all that the message holds as FHIR.
+pub async fn execute(
+    app: &App,
+    adapter: &Adapter,
+    shape: &Shape,
+    (origin, sender): (Origin, Option<&Caller>),
+    body: Vec<u8>,
+) -> Result<(Receipt, Option<usize>), Refused> {
+    let Taken { arrival, items, types, refused } = arrival(app, adapter, shape, origin, body)?;
+    if let Some(sender) = sender {
+        types.iter().try_for_each(|resource_type| decide(sender, resource_type))?;
+    }
+    let arrival = Arc::new(arrival);
     let receipt = app
         .store
         .write(move |tx| {
@@ -150,7 +169,7 @@ async fn authenticate(
 
 /// Whether a sender may write resources of a type: the message creates them, or updates what it told before. What is
 /// written is made later and by the server, so conditions of a granular scope cannot be held against it.
-fn decide(sender: &Caller, resource_type: &str) -> Result<(), Error> {
+pub fn decide(sender: &Caller, resource_type: &str) -> Result<(), Error> {
     for interaction in [Interaction::Create, Interaction::Update] {
         access::decide(sender, interaction, resource_type)?;
     }

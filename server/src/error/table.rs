@@ -37,6 +37,10 @@ pub enum Kind {
     TooManyRequests,
     /// A defect of the server.
     Internal,
+    /// A service that this server had to ask did not answer well.
+    BadGateway,
+    /// A service that this server had to ask did not answer in time.
+    GatewayTimeout,
     /// The database does not answer now; trying again is safe.
     Unavailable,
 }
@@ -184,10 +188,27 @@ pub const TABLE: &[Row] = &[
         also: &[],
     },
     Row {
+        kind: Kind::BadGateway,
+        status: 502,
+        code: IssueCode::Transient,
+        meaning: "A vendor's service that had to be asked did not answer well.",
+        also: &[],
+    },
+    Row {
         kind: Kind::Unavailable,
         status: 503,
         code: IssueCode::Transient,
         meaning: "The server cannot answer now; try again.",
+        also: &[
+            (IssueCode::Throttled, "A vendor's service that had to be asked wants fewer questions."),
+            (IssueCode::Incomplete, "The connection with a vendor's service is not set up completely."),
+        ],
+    },
+    Row {
+        kind: Kind::GatewayTimeout,
+        status: 504,
+        code: IssueCode::Timeout,
+        meaning: "A vendor's service that had to be asked did not answer in time.",
         also: &[],
     },
 ];

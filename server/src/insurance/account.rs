@@ -155,7 +155,7 @@ impl Account {
             None => Vec::new(),
         };
         let request = request.body(body).map_err(|_| Silence::Transport("the request cannot be made".to_owned()))?;
-        let answer = app.outbound.send(request).await.map_err(|error| Silence::Transport(error.to_string()))?;
+        let answer = app.services.send(request).await.map_err(|error| Silence::Transport(error.to_string()))?;
         Ok((answer.status().as_u16(), answer.into_body()))
     }
 }

@@ -25,8 +25,11 @@ use crate::rest::bundle::{self, Also};
 /// How often the queue is looked at without being told.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long a worker may take for a claim: longer than the longest request, so that nobody else sends it meanwhile.
-const LEASE_MICROS: i64 = 60 * 1_000_000;
+/// How long a claim stays with a worker that gives no sign of life.
+const LEASE_MICROS: i64 = 15 * 1_000_000;
+
+/// How often a worker gives one.
+const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Claims that are taken at once, and worked on at the same time.
 const BATCH: usize = 8;
@@ -89,11 +92,32 @@ async fn drain(app: &App) -> Result<(), Error> {
         if leased.is_empty() {
             return Ok(());
         }
-        let work = leased.into_iter().map(|submission| attend(app, submission));
+        let work = leased.into_iter().map(|submission| hold(app, submission));
         let results: Vec<_> = futures::stream::iter(work).buffer_unordered(BATCH).collect().await;
         results.into_iter().collect::<Result<Vec<()>, _>>()?;
     }
     Ok(())
+}
+
+/// The next step of one claim, which nobody else takes meanwhile.
+async fn hold(app: &App, submission: Submission) -> Result<(), Error> {
+    let (claim, lease) = (submission.claim.clone(), submission.lease);
+    let work = attend(app, submission);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+        let (claim, until) = (claim.clone(), app.clock.now() + LEASE_MICROS);
+        let extended = app.store.write(move |tx| {
+            let claim = claim.clone();
+            Box::pin(async move { claim_submissions::extend(tx, &claim, lease, until).await })
+        });
+        if let Err(error) = extended.await {
+            tracing::warn!(%error, "the lease of a claim cannot be extended now");
+        }
+    }
 }
 
 /// The next step of one claim.

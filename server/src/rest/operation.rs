@@ -30,6 +30,7 @@ use crate::rest::request::{self, MAX_RESOURCE};
 use crate::rest::response::{Answer, Presentation};
 
 mod definition;
+mod device_connections;
 mod diff;
 mod everything;
 mod input;
@@ -204,6 +205,11 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         "fetch-visit" => insurance::visit::fetch(app, caller, invocation).await,
         "merge-visit" => insurance::visit::merge(app, caller, invocation).await,
         "close-visit" => insurance::visit::close(app, caller, invocation).await,
+        "provision-device-user"
+        | "connect-device"
+        | "disconnect-device"
+        | "disconnect-all-devices"
+        | "device-connections" => device_connections::execute(app, caller, invocation).await,
         other => Err(Error::internal(format!("operation {other} is in the table only"))),
     }
 }

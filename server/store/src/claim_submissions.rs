@@ -237,6 +237,17 @@ pub async fn advance(tx: &mut Tx, now: &Submission) -> Result<bool, StoreError> 
     Ok(tx.execute(&update).await? > 0)
 }
 
+/// Extends a lease; false if another worker has the submission now.
+pub async fn extend(tx: &mut Tx, claim: &str, lease: i64, until: i64) -> Result<bool, StoreError> {
+    let update = Query::update()
+        .table("claim_submission")
+        .value("due_at", until)
+        .and_where(Expr::col("claim").eq(claim))
+        .and_where(Expr::col("lease").eq(lease))
+        .to_owned();
+    Ok(tx.execute(&update).await? > 0)
+}
+
 /// Makes everything due that a worker may have had. Only for a process that has the database to itself, when it starts:
 /// what was being sent is found in that state, and asked for.
 pub async fn release_leases(tx: &mut Tx) -> Result<u64, StoreError> {

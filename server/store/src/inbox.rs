@@ -167,6 +167,19 @@ pub async fn receive(tx: &mut Tx, arrival: &Arrival) -> Result<Receipt, StoreErr
     Ok(kept)
 }
 
+/// Whether a message of this delivery id is kept, whatever its content; counts that it came again.
+pub async fn repeated(tx: &mut Tx, arrival: &Arrival) -> Result<bool, StoreError> {
+    let Some(delivery) = &arrival.delivery else { return Ok(false) };
+    let statement = Query::update()
+        .table("inbox")
+        .value("deliveries", Expr::col("deliveries").add(1))
+        .value("delivered_at", arrival.at)
+        .and_where(Expr::col("vendor").eq(arrival.vendor.as_str()))
+        .and_where(Expr::col("delivery").eq(delivery.as_str()))
+        .to_owned();
+    Ok(tx.execute(&statement).await? > 0)
+}
+
 /// Takes up to `limit` messages that are due, with their bytes, and keeps them from other workers until `lease_until`.
 pub async fn lease(tx: &mut Tx, now: i64, lease_until: i64, limit: u64) -> Result<Vec<(Message, Vec<u8>)>, StoreError> {
     let due = Query::select()

@@ -75,6 +75,7 @@ mod body;
 mod change;
 pub mod claim_submissions;
 pub mod clients;
+pub mod connections;
 mod cursor;
 mod error;
 pub mod events;

@@ -72,6 +72,8 @@ const TYPES: Parameter = many("_type", "code", "resource types, also separated b
 const COUNT: Parameter = one("_count", "integer", "most matches of a page");
 const CURSOR: Parameter = one("_cursor", "string", "where a page begins; links hold it");
 const META: Parameter = required("meta", "Meta", "profiles, tags and security labels");
+const VENDOR: Parameter = one("vendor", "code", "vendor of the device, validic if not said");
+const IMEI: Parameter = required("device", "string", "IMEI of the device, 15 digits");
 const RESOURCE: &[&str] = &[];
 
 /// All operations.
@@ -249,6 +251,60 @@ pub const TABLE: &[Operation] = &[
         parameters: &[required("input", "Resource", "what is converted")],
         definition: Some("Resource-convert"),
         what: "a resource in the format of Accept",
+    },
+    Operation {
+        code: "provision-device-user",
+        levels: &[Level::Instance],
+        types: &["Patient"],
+        changes: true,
+        searches: false,
+        parameters: &[VENDOR],
+        definition: None,
+        what: "makes the patient's user at a vendor of devices, or finds it",
+    },
+    Operation {
+        code: "connect-device",
+        levels: &[Level::Instance],
+        types: &["Patient"],
+        changes: true,
+        searches: false,
+        parameters: &[
+            VENDOR,
+            IMEI,
+            required("device-type", "code", "blood_glucose, blood_pressure, weight_scale or pulse_ox"),
+        ],
+        definition: None,
+        what: "connects a device with the patient at its vendor",
+    },
+    Operation {
+        code: "disconnect-device",
+        levels: &[Level::Instance],
+        types: &["Patient"],
+        changes: true,
+        searches: false,
+        parameters: &[VENDOR, IMEI],
+        definition: None,
+        what: "takes a device from the patient at its vendor",
+    },
+    Operation {
+        code: "disconnect-all-devices",
+        levels: &[Level::Instance],
+        types: &["Patient"],
+        changes: true,
+        searches: false,
+        parameters: &[VENDOR],
+        definition: None,
+        what: "takes all devices from the patient at their vendor",
+    },
+    Operation {
+        code: "device-connections",
+        levels: &[Level::Instance],
+        types: &["Patient"],
+        changes: false,
+        searches: false,
+        parameters: &[VENDOR],
+        definition: None,
+        what: "the devices that are or were connected with the patient",
     },
 ];
 
