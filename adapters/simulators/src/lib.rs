@@ -3,3 +3,4 @@
 //! The demo and the black-box tests use them, and so can a person: `cargo run -p simulators --bin medisante-simulator`.
 
 pub mod medisante;
+pub mod smartlink;
