@@ -27,6 +27,7 @@ pub mod pair;
 pub mod reference;
 pub mod reindex;
 pub mod serve;
+pub mod simulate;
 pub mod token;
 pub mod ucum;
 pub mod user;
@@ -80,6 +81,8 @@ pub enum Command {
     Vendor(vendor::Args),
     /// Manage the vendors' services that this server asks by itself.
     Connection(connection::Args),
+    /// Play a vendor's side, to try an integration without the vendor.
+    Simulate(simulate::Args),
     /// Say what vendors' messages become, without a server.
     Adapter(adapter::Args),
     /// Evaluate a FHIRPath expression on a file.
@@ -133,6 +136,7 @@ pub async fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Inbox(args) => inbox::run(args, config).await,
         Command::Vendor(args) => vendor::run(args, config).await,
         Command::Connection(args) => connection::run(args, config).await,
+        Command::Simulate(args) => simulate::run(args, config).await,
         Command::Adapter(args) => adapter::run(args, config).await,
         Command::Fhirpath(args) => fhirpath::run(args, config).await,
         Command::Ucum(args) => ucum::run(args, config).await,

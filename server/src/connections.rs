@@ -126,9 +126,9 @@ pub async fn add(app: &App, wish: &Wish) -> Result<Connection, Failure> {
     let known: Vec<&str> = KINDS.iter().map(|kind| kind.vendor).collect();
     let unknown = || settings(format!("no service of {} is known; there is {}", wish.vendor, known.join(", ")));
     let kind = kind(&wish.vendor).ok_or_else(unknown)?;
-    let missing = || settings("it must be said where the service is: --base-url");
+    let missing = || settings("it must be said where the service is: --url");
     let base_url = wish.base_url.as_deref().or(kind.base_url).ok_or_else(missing)?.trim_end_matches('/');
-    app.outbound.check(base_url).map_err(|error| settings(format!("--base-url: {error}")))?;
+    app.outbound.check(base_url).map_err(|error| settings(format!("--url: {error}")))?;
     if wish.name.is_empty() || wish.name.len() > 64 {
         return Err(settings("a name has 1 to 64 characters"));
     }

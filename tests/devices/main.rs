@@ -9,6 +9,7 @@ use simulators::medisante::{Medisante, SAMPLES};
 use tests::{Client, TestServer};
 
 mod claims;
+mod connections;
 mod ingest;
 mod pairing;
 mod vendors;

@@ -71,21 +71,24 @@ impl Medisante {
 
     /// Posts a message.
     pub async fn send(&self, body: impl Into<String>) -> Result<Answer, Undelivered> {
-        let response = self
+        let request = self
             .http
             .post(&self.webhook)
             .header("content-type", "application/json; charset=utf-8")
             .header("x-api-key", &self.api_key)
-            .body(body.into())
-            .send()
-            .await?;
-        let status = response.status().as_u16();
-        let bytes = response.bytes().await?;
-        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+            .body(body.into());
+        Answer::of(request.send().await?).await
     }
 }
 
 impl Answer {
+    /// All of an answer.
+    pub(crate) async fn of(response: reqwest::Response) -> Result<Self, Undelivered> {
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await?;
+        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+    }
+
     /// The receipt, if the message was taken.
     pub fn receipt(&self) -> Option<&str> {
         self.body.get("_id")?.as_str()

@@ -64,7 +64,7 @@ pub struct Add {
     pub name: String,
     /// Where the service is; only this host is asked, and those of settings that are addresses.
     #[arg(long, value_name = "URL")]
-    pub base_url: Option<String>,
+    pub url: Option<String>,
     /// A credential; never shown again. VALUE may also be `env:VARIABLE`, `file:PATH`, or `-` for standard input.
     #[arg(long = "credential", value_name = "NAME=VALUE")]
     pub credentials: Vec<String>,
@@ -123,8 +123,8 @@ fn wish(wanted: Add) -> Result<Wish, CommandError> {
         let (name, value) = split("--setting", pair)?;
         settings.insert(name.to_owned(), value.to_owned());
     }
-    let Add { vendor, name, base_url, disabled, .. } = wanted;
-    Ok(Wish { vendor, name, base_url, credentials, settings, disabled })
+    let Add { vendor, name, url, disabled, .. } = wanted;
+    Ok(Wish { vendor, name, base_url: url, credentials, settings, disabled })
 }
 
 fn split<'a>(option: &str, pair: &'a str) -> Result<(&'a str, &'a str), CommandError> {

@@ -1,0 +1,211 @@
+//! The simulators as they are run by a person: `tributary simulate …`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::healthkit::{self, Phone};
+use crate::medisante::{self, Answer, Medisante, Undelivered};
+use crate::smartz::{self, Smartz};
+use crate::trouble::Trouble;
+use crate::validic::{self, Validic};
+
+/// Whose side is played.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Vendor {
+    /// Medisanté's cloud: sends the samples once, or readings at a steady rate.
+    Medisante(Sender),
+    /// An app on a phone: sends heart rates.
+    Healthkit(Uploads),
+    /// Validic Inform: a server with users, records, an event stream, and Smart Meter's devices.
+    Validic(ValidicServer),
+    /// Smartz Connect, as we imagine it: a server with tokens, lists, statuses and alerts.
+    Smartz(SmartzServer),
+}
+
+/// What Medisanté's cloud sends.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Sender {
+    /// The webhook.
+    #[arg(long, default_value = "http://127.0.0.1:8080/health-data/medisante")]
+    pub url: String,
+    /// What `tributary vendor add medisante` printed.
+    #[arg(long)]
+    pub api_key: String,
+    /// Readings a second; without it the samples are sent once.
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Device whose readings are generated.
+    #[arg(long, default_value = "TaiDoc:BP800:001-3261717440000AAA-0D")]
+    pub device: String,
+    /// Start of the correlation ids: the same again is the same messages again.
+    #[arg(long, default_value = "simulated")]
+    pub run: String,
+    /// How many readings to generate.
+    #[arg(long, default_value_t = u64::MAX)]
+    pub count: u64,
+    /// Every so many messages are sent twice.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub duplicate_every: u64,
+}
+
+/// What a phone sends.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Uploads {
+    /// Where to.
+    #[arg(long, default_value = "http://127.0.0.1:8080/health-data/healthkit")]
+    pub url: String,
+    /// Access token for the record of one patient.
+    #[arg(long)]
+    pub token: String,
+    /// Samples a second.
+    #[arg(long, default_value_t = 1.0)]
+    pub rate: f64,
+    /// Start of the samples' ids: the same again is the same samples again.
+    #[arg(long, default_value = "simulated")]
+    pub run: String,
+    /// How many samples to send.
+    #[arg(long, default_value_t = 60)]
+    pub count: u64,
+    /// Every so many messages are sent twice.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub duplicate_every: u64,
+}
+
+/// Validic's server.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ValidicServer {
+    /// Where it listens.
+    #[arg(long = "at", value_name = "ADDRESS", default_value = "127.0.0.1:9401")]
+    pub at: SocketAddr,
+    /// The token that it takes.
+    #[arg(long, default_value = "validic-token")]
+    pub token: String,
+    /// Records a second that it sends for each user.
+    #[arg(long, default_value_t = 1.0)]
+    pub rate: f64,
+    /// What goes wrong.
+    #[command(flatten)]
+    pub trouble: Trouble,
+}
+
+/// Smartz's server.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SmartzServer {
+    /// Where it listens.
+    #[arg(long = "at", value_name = "ADDRESS", default_value = "127.0.0.1:9402")]
+    pub at: SocketAddr,
+    /// Statuses a second.
+    #[arg(long, default_value_t = 0.2)]
+    pub rate: f64,
+    /// How long a token is good, in seconds.
+    #[arg(long, default_value_t = 3600)]
+    pub token_life: u64,
+    /// What goes wrong.
+    #[command(flatten)]
+    pub trouble: Trouble,
+}
+
+/// Why a simulator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The receiver does not answer.
+    #[error(transparent)]
+    Undelivered(#[from] Undelivered),
+    /// Its address cannot be listened on.
+    #[error("cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// Plays a vendor until it has sent all, or for ever.
+pub async fn run(vendor: &Vendor) -> Result<(), Ended> {
+    match vendor {
+        Vendor::Medisante(sender) => send(sender).await?,
+        Vendor::Healthkit(uploads) => upload(uploads).await?,
+        Vendor::Validic(server) => serve_validic(server).await?,
+        Vendor::Smartz(server) => serve_smartz(server).await?,
+    }
+    Ok(())
+}
+
+/// Sends what Medisanté's cloud sends.
+pub async fn send(sender: &Sender) -> Result<(), Undelivered> {
+    let cloud = Medisante::new(&sender.url, &sender.api_key)?;
+    let Some(rate) = sender.rate else {
+        for sample in medisante::SAMPLES {
+            show(sample.file, &cloud.send(sample.body).await?);
+        }
+        return Ok(());
+    };
+    let mut ticks = ticks(rate);
+    let trouble = Trouble { duplicate_every: sender.duplicate_every, ..Trouble::default() };
+    for number in 0..sender.count {
+        ticks.tick().await;
+        let message = medisante::blood_pressure(&sender.device, &sender.run, number);
+        for _ in 0..trouble.copies(number) {
+            show(&format!("{}-{number}", sender.run), &cloud.send(message.clone()).await?);
+        }
+    }
+    Ok(())
+}
+
+async fn upload(uploads: &Uploads) -> Result<(), Undelivered> {
+    let phone = Phone::new(&uploads.url, &uploads.token)?;
+    let mut ticks = ticks(uploads.rate);
+    let trouble = Trouble { duplicate_every: uploads.duplicate_every, ..Trouble::default() };
+    for number in 0..uploads.count {
+        ticks.tick().await;
+        let sample = healthkit::heart_rate(&uploads.run, number);
+        for _ in 0..trouble.copies(number) {
+            show(&format!("{}-{number}", uploads.run), &phone.send(std::slice::from_ref(&sample)).await?);
+        }
+    }
+    Ok(())
+}
+
+async fn serve_validic(server: &ValidicServer) -> Result<(), Ended> {
+    let service = Validic::start(server.at, &server.token, server.trouble.clone()).await?;
+    let at = service.http.origin();
+    println!("Validic listens on {at}. In a server that runs with --outbound-private=true:");
+    println!(
+        "  tributary connection add validic --base-url {at} --credential token={} --setting organization={} \
+         --setting stream={} --setting stream-url={at} --setting connect-url={at}",
+        server.token,
+        validic::ORGANIZATION,
+        validic::STREAM
+    );
+    let (mut ticks, mut number) = (ticks(server.rate), 0);
+    loop {
+        ticks.tick().await;
+        for uid in service.uids() {
+            service.publish(&validic::record(&uid, number, 55 + number * 3 % 40));
+            number += 1;
+        }
+    }
+}
+
+async fn serve_smartz(server: &SmartzServer) -> Result<(), Ended> {
+    let service = Smartz::start(server.at, server.token_life, server.trouble.clone()).await?;
+    let (at, [id, key, sub]) = (service.http.origin(), smartz::CREDENTIALS);
+    println!("Smartz listens on {at}. In a server that runs with --outbound-private=true:");
+    println!(
+        "  tributary connection add smartz --base-url {at}/v1 --credential app-id={id} --credential app-key={key} \
+         --credential sub-key={sub} --setting patients=mirror --setting poll-seconds=5"
+    );
+    let (mut ticks, mut number) = (ticks(server.rate), 0);
+    loop {
+        ticks.tick().await;
+        service.status(smartz::status(number));
+        if number % 10 == 9 {
+            service.alert(smartz::alert(number, None));
+        }
+        number += 1;
+    }
+}
+
+fn ticks(rate: f64) -> tokio::time::Interval {
+    tokio::time::interval(Duration::from_secs_f64(1.0 / rate.clamp(0.001, 10_000.0)))
+}
+
+fn show(what: &str, answer: &Answer) {
+    println!("{} {what} {}", answer.status, answer.body);
+}
