@@ -69,7 +69,12 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             map: |_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
         },
         shape!("claim", "outbound: a Claim and what it refers to, for POST /api/claims", claim, given),
-        shape!("clinic-record", "outbound: diagnoses of an Encounter, for POST /api/clinic-record", clinic_record, given),
+        shape!(
+            "clinic-record",
+            "outbound: diagnoses of an Encounter, for POST /api/clinic-record",
+            clinic_record,
+            given
+        ),
         shape!("member", "a member with benefits and balances", member, answered),
         shape!("visit", "sessions of a patient, or the one that was merged or closed", visit, answered),
         shape!("copay", "what the member pays", copay, answered),

@@ -51,7 +51,10 @@ static TABLES: &[Table] = &[
             text("net", "What the payer is asked for, a decimal."),
             text("currency", "Its currency."),
             text("refs", "JSON: what the ClaimResponse refers to."),
-            text("state", "waiting, sending, unknown, taken, refused, billed, cancelled, rejected, differs or given-up."),
+            text(
+                "state",
+                "waiting, sending, unknown, taken, refused, billed, cancelled, rejected, differs or given-up.",
+            ),
             text("reason", "JSON: issues of the last answer."),
             text("reference", "The payer's id of the claim; empty until it is known."),
             integer("attempts", "How often it was sent."),

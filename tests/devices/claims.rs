@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 async fn connected(server: &TestServer, faults: Faults) -> (TestServer, SmartLink) {
     let payer = SmartLink::start(faults, 20_250_601).await.expect("a free port");
     let open = TestServer::start_with(server.engine(), &["--outbound-private=true"]).await;
-    let mut arguments = vec!["connection", "add", "smartlink", "--outbound-private=true", "--base-url"];
+    let mut arguments = vec!["connection", "add", "smartlink", "--outbound-private=true", "--url"];
     arguments.push(payer.base_url());
     for credential in ["client_id=hmis", "client_secret=s3cret", "username=u", "password=p4ssword"] {
         arguments.extend(["--credential", credential]);
@@ -86,7 +86,8 @@ fn draft(number: usize) -> (Json, Decimal) {
             "encounter": fhir::array![object! { "reference": format!("Encounter/e{number}") }],
         }
     };
-    let coded = |system: &str, code: &str| object! { "coding": fhir::array![object! { "system": system, "code": code }] };
+    let coded =
+        |system: &str, code: &str| object! { "coding": fhir::array![object! { "system": system, "code": code }] };
     let hl7 = |name: &str| format!("http://terminology.hl7.org/CodeSystem/{name}");
     let tenth = Decimal::from_scaled(10, 2);
     let diagnosis = object! {
@@ -127,7 +128,8 @@ fn state(response: &Json) -> String {
 async fn settled(system: &Client, number: usize, states: &[&str]) -> Json {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let found = system.get(&format!("ClaimResponse?request=Claim/c{number}")).await.expect_status(200).entries("match");
+        let found =
+            system.get(&format!("ClaimResponse?request=Claim/c{number}")).await.expect_status(200).entries("match");
         assert_eq!(found.len(), 1, "one ClaimResponse for each claim");
         if states.contains(&state(&found[0]).as_str()) {
             return found[0].clone();
@@ -229,8 +231,7 @@ async fn the_day_of_a_clinic_agrees_to_the_cent(server: TestServer) {
     let mut billed = 0;
     for number in 0..visits {
         let response = settled(&system, number, &["billed", "refused"]).await;
-        let in_ledger: Vec<_> =
-            payer.ledger().into_iter().filter(|it| it.invoice == format!("INV-{number}")).collect();
+        let in_ledger: Vec<_> = payer.ledger().into_iter().filter(|it| it.invoice == format!("INV-{number}")).collect();
         if state(&response) == "billed" {
             assert_eq!(in_ledger.len(), 1, "INV-{number} is billed once");
             let amount = Decimal::parse(&in_ledger[0].amount);

@@ -169,7 +169,10 @@ impl State {
             return self.token(asked);
         }
         if asked.authorization != format!("Bearer token-{}", self.tokens) || self.tokens == 0 {
-            return json_answer(401, &json!({ "error": "invalid_token", "error_description": "the token is not known" }));
+            return json_answer(
+                401,
+                &json!({ "error": "invalid_token", "error_description": "the token is not known" }),
+            );
         }
         let segments: Vec<&str> = asked.path.split('/').filter(|segment| !segment.is_empty()).collect();
         match (asked.method.as_str(), segments.as_slice()) {
@@ -278,7 +281,8 @@ impl State {
             return Some((200, "text/html", "<html><body>Gateway</body></html>".to_owned()));
         }
         let content = json!({ "id": 700_000 + self.ledger.len() });
-        let body = json!({ "code": "201", "content": content, "message": "Claim received", "response_type": "SUCCESS" });
+        let body =
+            json!({ "code": "201", "content": content, "message": "Claim received", "response_type": "SUCCESS" });
         json_answer(201, &body)
     }
 

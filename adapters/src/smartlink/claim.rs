@@ -162,6 +162,7 @@ impl<'a> Draft<'a> {
         let coverage = self.coverage();
         let member = coverage.and_then(|it| it.str("subscriberId")).map(str::to_owned);
         let member = member.or_else(|| identifier(patient, &self.facts.system("member-number")).map(str::to_owned));
+        let member = member.or_else(|| self.facts.told("memberNumber"));
         let at = "Claim.insurance[0].coverage";
         let member = self.need(member, "neither Coverage nor Patient says the member number", at);
         body.insert("patient_number", number);
@@ -171,9 +172,10 @@ impl<'a> Draft<'a> {
         let location = location.or_else(|| self.facts.told("locationCode"));
         body.insert("location_code", location.map_or(Json::Null, Json::from));
         body.insert("location_name", facility.and_then(|it| it.get("name")).cloned().unwrap_or(Json::Null));
-        let group = coverage.into_iter().flat_map(|it| it.list("class")).find(|class| {
-            class.at(&["type", "coding", "code"]).and_then(Json::as_str) == Some("group")
-        });
+        let group = coverage
+            .into_iter()
+            .flat_map(|it| it.list("class"))
+            .find(|class| class.at(&["type", "coding", "code"]).and_then(Json::as_str) == Some("group"));
         let of_group = |name: &str| group.and_then(|class| class.get(name)).cloned().unwrap_or(Json::Null);
         body.insert("scheme_code", of_group("value"));
         body.insert("scheme_name", of_group("name"));

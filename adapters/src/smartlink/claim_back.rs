@@ -141,14 +141,15 @@ fn extensions(body: &Json, invoice: &Json, currency: &str, facts: &Facts<'_>) ->
         let code = MODIFIERS.iter().find(|(_, known)| Some(*known) == kind).map_or("", |(code, _)| *code);
         let paid = money(told.get("amount"), currency);
         let texts = MODIFIER_TEXTS.iter().filter_map(|(name, part)| Some((*part, told.str(name)?)));
-        let texts: Vec<Json> =
-            texts.map(|(part, text)| fhir::object! { "url": part, "valueString": text }).collect();
+        let texts: Vec<Json> = texts.map(|(part, text)| fhir::object! { "url": part, "valueString": text }).collect();
         if code == "copay-fixed" && texts.is_empty() {
             extensions.push(fhir::object! { "url": PATIENT_PAID, "valueMoney": paid });
             continue;
         }
-        let mut parts =
-            vec![fhir::object! { "url": "type", "valueCode": code }, fhir::object! { "url": "amount", "valueMoney": paid }];
+        let mut parts = vec![
+            fhir::object! { "url": "type", "valueCode": code },
+            fhir::object! { "url": "amount", "valueMoney": paid },
+        ];
         parts.extend(texts);
         extensions.push(fhir::object! { "url": facts.extension("payment-modifier"), "extension": parts });
     }

@@ -14,14 +14,8 @@ pub(super) const STANDARDS: &[(&str, &str)] =
     &[("http://hl7.org/fhir/sid/icd-10", "ICD10"), ("http://id.who.int/icd/release/11/mms", "ICD11")];
 
 /// What others than the insurer pay: code of ours, type of SmartLink's.
-pub(super) const MODIFIERS: &[(&str, i64)] = &[
-    ("cash-excess", 0),
-    ("copay-fixed", 1),
-    ("copay-percent", 2),
-    ("tier-cash", 3),
-    ("sha", 5),
-    ("discount", 6),
-];
+pub(super) const MODIFIERS: &[(&str, i64)] =
+    &[("cash-excess", 0), ("copay-fixed", 1), ("copay-percent", 2), ("tier-cash", 3), ("sha", 5), ("discount", 6)];
 
 /// Members of a payment modifier that are text, and the parts of our extension that say them.
 pub(super) const MODIFIER_TEXTS: &[(&str, &str)] = &[
@@ -103,7 +97,8 @@ pub(super) fn lines(draft: &mut Draft<'_>) -> Json {
             (Some(Some(local)), _) => (local[..10].into(), local[11..].into()),
             (None, Some(date)) if date.len() == 10 => (date.into(), Json::Null),
             _ => {
-                let text = "when the service was given is needed: servicedPeriod with a time and offset, or servicedDate";
+                let text =
+                    "when the service was given is needed: servicedPeriod with a time and offset, or servicedDate";
                 draft.wrong(IssueCode::Required, text, &format!("{at}.serviced"));
                 (Json::Null, Json::Null)
             }
@@ -192,9 +187,7 @@ pub(super) fn modifiers(draft: &mut Draft<'_>) -> Vec<Modifier> {
         let at = format!("Claim.extension[{index}]");
         let (code, paid) = match told.str("url") {
             Some(PATIENT_PAID) => (Some("copay-fixed"), told.get("valueMoney")),
-            Some(known) if known == url => {
-                (extension(told, "type").and_then(Json::as_str), extension(told, "amount"))
-            }
+            Some(known) if known == url => (extension(told, "type").and_then(Json::as_str), extension(told, "amount")),
             _ => continue,
         };
         let kind = MODIFIERS.iter().find(|(known, _)| Some(*known) == code).map(|(_, kind)| *kind);

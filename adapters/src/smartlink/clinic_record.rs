@@ -71,9 +71,9 @@ fn diagnoses(graph: &Graph<'_>, encounter: Option<&Json>, facts: &Facts<'_>, iss
             continue;
         };
         let of_encounter = encounter.into_iter().flat_map(|it| it.list("diagnosis"));
-        let rank = of_encounter.filter(|it| points_at(it.get("condition"), condition)).find_map(|it| {
-            it.get("rank").and_then(Json::as_number)?.parse::<u32>().ok()
-        });
+        let rank = of_encounter
+            .filter(|it| points_at(it.get("condition"), condition))
+            .find_map(|it| it.get("rank").and_then(Json::as_number)?.parse::<u32>().ok());
         primary += u32::from(rank == Some(1));
         told.push((rank.unwrap_or(u32::MAX), coded.body(false, name_of_primary, rank == Some(1))));
     }

@@ -58,7 +58,8 @@ pub(super) fn extension<'a>(element: &'a Json, url: &str) -> Option<&'a Json> {
 
 /// A name as people write it.
 pub(super) fn name(person: &Json) -> Option<String> {
-    let name = person.list("name").iter().find(|it| it.str("use") == Some("official")).or(person.list("name").first())?;
+    let name =
+        person.list("name").iter().find(|it| it.str("use") == Some("official")).or(person.list("name").first())?;
     if let Some(text) = name.str("text") {
         return Some(text.to_owned());
     }

@@ -58,7 +58,8 @@ fn one(told: &Member<'_>, entries: &mut Vec<Json>, issues: &mut Vec<Issue>) -> R
     let text = |name| member(told.told, name);
     let missing = |name: &str| unreadable(&format!("a member without {name}"), &format!("{}.{name}", told.at));
     let facts = told.facts;
-    let payer = text("medicalaid_code").or_else(|| facts.told("payerCode")).ok_or_else(|| missing("medicalaid_code"))?;
+    let payer =
+        text("medicalaid_code").or_else(|| facts.told("payerCode")).ok_or_else(|| missing("medicalaid_code"))?;
     let policy_id = text("policy_id").ok_or_else(|| missing("policy_id"))?;
     let number = text("medicalaid_number").ok_or_else(|| missing("medicalaid_number"))?;
     let session = text("session_id").or_else(|| facts.session()).ok_or_else(|| missing("session_id"))?;

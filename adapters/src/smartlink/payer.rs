@@ -10,14 +10,16 @@ use crate::payer::{self, Ask, Credentials, Draft, Granted, Known, Payer, Questio
 use crate::{Context, Refusal, bundle, json, money};
 
 /// SmartLink.
-pub static PAYER: Payer = Payer { vendor: VENDOR, name: "SmartLink", token, granted, ask, draft, check, submitted, followed };
+pub static PAYER: Payer =
+    Payer { vendor: VENDOR, name: "SmartLink", token, granted, ask, draft, check, submitted, followed };
 
 /// How long a token is taken to be good that does not say so, seconds.
 const TOKEN_SECONDS: i64 = 300;
 
 fn token(credentials: &Credentials<'_>) -> Ask {
     let Credentials { client_id, client_secret, username, password, provider_key } = *credentials;
-    let form = format!("grant_type=password&username={}&password={}", bundle::percent(username), bundle::percent(password));
+    let form =
+        format!("grant_type=password&username={}&password={}", bundle::percent(username), bundle::percent(password));
     let basic = base64(format!("{client_id}:{client_secret}").as_bytes());
     let headers = vec![
         ("authorization", format!("Basic {basic}")),
@@ -45,9 +47,7 @@ fn ask(question: &Question<'_>, _: &Context<'_>) -> Ask {
         Question::Visit { patient } => {
             ("GET", format!("/api/visit?patientNumber={}&sessionStatus=PENDING", at(patient)))
         }
-        Question::Merge { session, visit } => {
-            ("PUT", format!("/api/visit/{}/visit-number/{}", at(session), at(visit)))
-        }
+        Question::Merge { session, visit } => ("PUT", format!("/api/visit/{}/visit-number/{}", at(session), at(visit))),
         Question::Close { session } => ("PUT", format!("/api/visit/{}/close-session", at(session))),
         Question::Member { patient, session } => {
             ("GET", format!("/api/member?patientNumber={}&sessionId={}", at(patient), at(session)))
@@ -58,7 +58,8 @@ fn ask(question: &Question<'_>, _: &Context<'_>) -> Ask {
         }
         Question::Status { invoice, visit, member, session } => {
             let (invoice, member, session, visit) = (at(invoice), at(member), at(session), at(visit));
-            let query = format!("invoiceNumber={invoice}&memberNumber={member}&sessionId={session}&visitNumber={visit}");
+            let query =
+                format!("invoiceNumber={invoice}&memberNumber={member}&sessionId={session}&visitNumber={visit}");
             ("GET", format!("/api/claim-status?{query}"))
         }
     };

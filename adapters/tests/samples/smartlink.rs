@@ -48,7 +48,8 @@ fn the_sample_is_carried_whole() {
 #[test]
 fn what_cannot_be_carried_is_told_before_it_is_sent() {
     let from = "\"use\": \"claim\",";
-    let accident = "\"use\": \"claim\", \"accident\": {\"date\": \"2025-06-01\"}, \"prescription\": {\"display\": \"x\"},";
+    let accident =
+        "\"use\": \"claim\", \"accident\": {\"date\": \"2025-06-01\"}, \"prescription\": {\"display\": \"x\"},";
     let (_, issues) = body(&claim_with(from, accident), &visit());
     let paths: Vec<&str> = issues.iter().flat_map(|issue| &issue.expression).map(String::as_str).collect();
     assert_eq!(paths, ["Claim.accident", "Claim.prescription"]);

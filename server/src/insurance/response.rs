@@ -62,7 +62,8 @@ fn response(submission: &Submission, namespace: &str) -> Json {
     let (outcome, disposition) = said(submission.state);
     response.insert("outcome", outcome);
     response.insert("disposition", disposition);
-    let errors: Vec<Json> = reasons(submission).map(|text| fhir::object! { "code": fhir::object! { "text": text } }).collect();
+    let errors: Vec<Json> =
+        reasons(submission).map(|text| fhir::object! { "code": fhir::object! { "text": text } }).collect();
     if outcome == "error" && !errors.is_empty() {
         response.insert("error", errors);
     }

@@ -251,7 +251,8 @@ async fn write(
             if kept {
                 return Ok(());
             }
-            let text = format!("invoice number {} was submitted before, for another Claim or at the same time", row.invoice);
+            let text =
+                format!("invoice number {} was submitted before, for another Claim or at the same time", row.invoice);
             Err(Error::conflict(Issue::error(IssueCode::Duplicate, text).at("Claim.identifier")))
         })
     });

@@ -110,7 +110,8 @@ async fn told(
     let created = fhir::date::format_instant(known.seen_at);
     let context = fhir::object! { "patientNumber": known.patient_number.as_str(), "created": created };
     let visit = mapped(app, account, "visit", asked, &context)?;
-    let found = visit.of_type("CoverageEligibilityRequest").find(|it| identifier(it, "session") == Some(&known.session));
+    let found =
+        visit.of_type("CoverageEligibilityRequest").find(|it| identifier(it, "session") == Some(&known.session));
     let Some(status) = found.map(status) else {
         let text = "the payer answered about another session";
         return Err(Error::new(crate::error::Kind::BadGateway, text));
@@ -252,7 +253,8 @@ fn named(encounter: &Json, app: &App, account: &Account, with_values: &[(&str, &
     let system = |kind: &str| format!("{}/{}/{kind}", app.config.adapter_namespace, account.payer.vendor);
     let is_other = |it: &&Json| with_values.iter().all(|(kind, _)| it.str("system") != Some(&system(kind)));
     let mut identifiers: Vec<Json> = encounter.list("identifier").iter().filter(is_other).cloned().collect();
-    identifiers.extend(with_values.iter().map(|(kind, value)| fhir::object! { "system": system(kind), "value": *value }));
+    identifiers
+        .extend(with_values.iter().map(|(kind, value)| fhir::object! { "system": system(kind), "value": *value }));
     with(encounter, "identifier", identifiers)
 }
 

@@ -144,7 +144,8 @@ async fn attend(app: &App, submission: Submission) -> Result<(), Error> {
 async fn send(app: &App, account: &Account, submission: Submission) -> Result<(), Error> {
     let now = app.clock.now();
     let attempts = submission.attempts + 1;
-    let sending = Submission { state: State::Sending, attempts, sent_at: now, due_at: now + LEASE_MICROS, ..submission };
+    let sending =
+        Submission { state: State::Sending, attempts, sent_at: now, due_at: now + LEASE_MICROS, ..submission };
     if !advance(app, &sending).await? {
         return Ok(());
     }
@@ -268,7 +269,8 @@ async fn in_vain(
         return write(app, given_up(submission, issues, now)).await;
     }
     let asked = submission.asked + 1;
-    let wait = (FIRST_WAIT << asked.clamp(0, 9)).min(LONGEST_WAIT).min(account.micros("follow_seconds").max(FIRST_WAIT));
+    let wait =
+        (FIRST_WAIT << asked.clamp(0, 9)).min(LONGEST_WAIT).min(account.micros("follow_seconds").max(FIRST_WAIT));
     let reason = if issues.is_empty() { submission.reason.clone() } else { said(&issues) };
     keep(app, Submission { asked, reason, due_at: now + wait, ..submission }).await
 }

@@ -278,8 +278,28 @@ pub async fn list(store: &Store, states: &[State], limit: u64) -> Result<Vec<Sub
 }
 
 const COLUMNS: &[&str] = &[
-    "claim", "payer", "connection", "invoice", "visit", "session", "member", "path", "body", "net", "currency", "refs",
-    "state", "reason", "reference", "attempts", "asked", "sent_at", "created_at", "changed_at", "due_at", "lease",
+    "claim",
+    "payer",
+    "connection",
+    "invoice",
+    "visit",
+    "session",
+    "member",
+    "path",
+    "body",
+    "net",
+    "currency",
+    "refs",
+    "state",
+    "reason",
+    "reference",
+    "attempts",
+    "asked",
+    "sent_at",
+    "created_at",
+    "changed_at",
+    "due_at",
+    "lease",
 ];
 
 fn open() -> Expr {
