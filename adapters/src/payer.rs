@@ -38,8 +38,11 @@ pub struct Payer {
     /// What the answer to a claim means.
     pub submitted: fn(u16, &[u8]) -> Submitted,
     /// What the answer to a status question means: what the payer knows of that invoice, if anything.
-    pub followed: fn(u16, &[u8], invoice: &str, visit: &str) -> Result<Option<Known>, Submitted>,
+    pub followed: Follow,
 }
+
+/// Reads an answer to a status question: HTTP status, body, invoice number, visit number.
+pub type Follow = fn(u16, &[u8], &str, &str) -> Result<Option<Known>, Submitted>;
 
 /// What tokens are asked for with.
 #[derive(Clone, Copy)]

@@ -15,6 +15,7 @@ mod response;
 pub mod submit;
 pub mod visit;
 pub mod worker;
+pub mod worklist;
 
 use adapters::Refusal;
 use fhir::outcome::Issue;

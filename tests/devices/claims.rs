@@ -194,10 +194,18 @@ async fn a_claim_that_may_not_be_sent_says_why_and_what_would_be_right(server: T
     system.store(&Json::parse(other.as_bytes()).expect("JSON")).await;
     let refused = system.post("Claim/c2/$submit").await.expect_status(409);
     assert!(refused.text().contains("invoice number"), "{}", refused.describe());
+    let list = system.get("Claim/$worklist").await.expect_status(200).json();
+    assert!(!list.to_string().contains("Claim/c2"), "what was not taken over is on no list");
+    let blind = server.with_scope("system/Patient.rs", None);
+    blind.get("Claim/$worklist").await.expect_status(403);
+    let stranger = server.patient("p2").get("Claim/$worklist?state=waiting,sending,unknown,taken,billed").await;
+    assert!(!stranger.expect_status(200).text().contains("Claim/c1"), "nobody sees another one's claims");
     let reader = server.with_scope("system/Claim.rs", None);
     reader.post("Claim/c1/$submit").await.expect_status(403);
     settled(&system, 1, &["billed"]).await;
     assert_eq!(payer.ledger().len(), 1);
+    let billed = system.get("Claim/$worklist?state=billed").await.expect_status(200).text();
+    assert!(billed.contains("Claim/c1") && billed.contains("\"value\":2501.46"), "{billed}");
 }
 
 async fn the_day_of_a_clinic_agrees_to_the_cent(server: TestServer) {

@@ -1,4 +1,4 @@
-//! SmartLink's side: tokens, sessions, members, claims and their status over real HTTP, with a ledger and with faults.
+//! The side of Smart Applications' service: tokens, sessions, members, claims and their status over real HTTP, with a ledger and with faults.
 //!
 //! It does what makes billing hard: it takes a claim and says nothing, answers with an error of its framework after it
 //! has taken it, and bills an invoice again for whoever sends it again. Its faults come of a seed, so a run can be
@@ -179,7 +179,7 @@ impl State {
             ("GET", ["api", "visit"]) => self.visits(asked),
             ("PUT", ["api", "visit", session, "visit-number", visit]) => self.change(session, "ACTIVE", Some(visit)),
             ("PUT", ["api", "visit", session, "close-session"]) => self.change(session, "CLOSED", None),
-            ("GET", ["api", "member"]) => self.member(asked),
+            ("GET", ["api", "member"]) => Self::member(asked),
             ("GET", ["api", "copayment"]) => json_answer(
                 200,
                 &json!({ "amount": 500, "is_copay_per_visit": true, "paid_amount": 0, "type": "FIXED" }),
@@ -226,7 +226,7 @@ impl State {
         json_answer(200, &json!({ "code": "200", "content": content, "message": "Done", "response_type": "SUCCESS" }))
     }
 
-    fn member(&self, asked: &Asked) -> Answer {
+    fn member(asked: &Asked) -> Answer {
         let (session, patient) = (asked.query.get("sessionId"), asked.query.get("patientNumber"));
         let benefit = json!({
             "id": 93181, "pool_nr": "101", "pool_desc": "OUTPATIENT", "amount": 1_000_000.5, "claimable": true,
@@ -334,6 +334,7 @@ fn framework(status: u16, error: &str, path: &str) -> Value {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all answers have one type")]
 fn json_answer(status: u16, body: &Value) -> Answer {
     Some((status, "application/json", body.to_string()))
 }

@@ -25,6 +25,7 @@ pub(super) fn recognises(json: &Json) -> bool {
 }
 
 /// The body, with a warning for everything that it cannot carry.
+#[expect(clippy::unnecessary_wraps, reason = "all modules of messages are read alike")]
 pub(super) fn read(json: &Json, facts: &Facts<'_>) -> Result<Mapping, Refusal> {
     Ok(match build(json, facts) {
         Ok((request, issues)) => Mapping::Send { request, issues },
@@ -78,13 +79,11 @@ impl<'a> Draft<'a> {
 
     /// The text, or a problem.
     fn need(&mut self, found: Option<String>, what: &str, at: &str) -> Json {
-        match found {
-            Some(text) => text.into(),
-            None => {
-                self.wrong(IssueCode::Required, what, at);
-                Json::Null
-            }
+        if let Some(text) = found {
+            return text.into();
         }
+        self.wrong(IssueCode::Required, what, at);
+        Json::Null
     }
 
     /// A resource that an element of the claim points at.

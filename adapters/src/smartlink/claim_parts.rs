@@ -78,7 +78,7 @@ pub(super) fn nets(draft: &mut Draft<'_>, currency: &str) -> Vec<Decimal> {
 
 /// The lines of the invoice.
 pub(super) fn lines(draft: &mut Draft<'_>) -> Json {
-    let only = match pre_authorization_codes(draft).as_slice() {
+    let only_code = match pre_authorization_codes(draft).as_slice() {
         [only] => Some(Json::from(*only)),
         _ => None,
     };
@@ -113,7 +113,7 @@ pub(super) fn lines(draft: &mut Draft<'_>) -> Json {
             "charge_time": time,
             "item_code": code.unwrap_or(Json::Null),
             "item_name": name.unwrap_or(Json::Null),
-            "pre_authorization_code": of("pre-authorization-code").or_else(|| only.clone()).unwrap_or(Json::Null),
+            "pre_authorization_code": of("pre-authorization-code").or_else(|| only_code.clone()).unwrap_or(Json::Null),
             "quantity": number("quantity"),
             "service_group": group.and_then(|it| it.get("code")).cloned().unwrap_or(Json::Null),
             "unit_price": number("unitPrice"),
@@ -133,13 +133,12 @@ pub(super) fn diagnoses(draft: &mut Draft<'_>) -> Json {
         let codes = diagnosis.list("type").iter().flat_map(|concept| concept.list("coding"));
         let is_primary = codes.filter_map(|it| it.str("code")).any(|code| code == "principal");
         primary += usize::from(is_primary);
-        match standard(concept) {
-            Some(coded) => told.push(coded.body(true, name_of_primary, is_primary)),
-            None => {
-                let text = "a diagnosis needs a code of ICD-10 or ICD-11: http://hl7.org/fhir/sid/icd-10 or \
-                            http://id.who.int/icd/release/11/mms";
-                draft.wrong(IssueCode::CodeInvalid, text, &at);
-            }
+        if let Some(coded) = standard(concept) {
+            told.push(coded.body(true, name_of_primary, is_primary));
+        } else {
+            let text = "a diagnosis needs a code of ICD-10 or ICD-11: http://hl7.org/fhir/sid/icd-10 or \
+                        http://id.who.int/icd/release/11/mms";
+            draft.wrong(IssueCode::CodeInvalid, text, &at);
         }
     }
     let later = draft.facts.dialect("diagnosis", "later");

@@ -14,6 +14,7 @@ pub(super) fn recognises(json: &Json) -> bool {
 }
 
 /// The body.
+#[expect(clippy::unnecessary_wraps, reason = "all modules of messages are read alike")]
 pub(super) fn read(json: &Json, facts: &Facts<'_>) -> Result<Mapping, Refusal> {
     Ok(match build(json, facts) {
         Ok(request) => Mapping::Send { request, issues: Vec::new() },
@@ -29,12 +30,11 @@ pub(super) fn build(bundle: &Json, facts: &Facts<'_>) -> Result<Json, Vec<Issue>
     let coverage = graph.of_type("Coverage").next();
     let mut issues = Vec::new();
     let of = |resource: Option<&Json>, kind: &str| identifier(resource, &facts.system(kind)).map(str::to_owned);
-    let mut need = |found: Option<String>, what: &str, at: &str| match found {
-        Some(text) => Json::from(text),
-        None => {
+    let mut need = |found: Option<String>, what: &str, at: &str| {
+        if found.is_none() {
             issues.push(error(IssueCode::Required, what, at));
-            Json::Null
         }
+        found.map_or(Json::Null, Json::from)
     };
     let member = coverage.and_then(|it| it.str("subscriberId")).map(str::to_owned);
     let member = member.or_else(|| of(patient, "member-number")).or_else(|| facts.told("memberNumber"));

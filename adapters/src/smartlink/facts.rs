@@ -23,7 +23,7 @@ const CURRENCY: &str = "KES";
 /// | `created` | when the session was first seen; else now |
 /// | `currency`, `zone` | of the policy (KES), of local times (Africa/Nairobi) |
 /// | `dialect` | where integrations differ: `admission` object or array, `primary` is_primary or primary, `modifiers` invoice or top |
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Facts<'a> {
     /// Namespace and clock.
     pub(crate) context: &'a Context<'a>,

@@ -3,7 +3,7 @@
 use fhir::json::Json;
 
 /// Resources by what they are referred to with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Graph<'a> {
     bundle: &'a Json,
 }

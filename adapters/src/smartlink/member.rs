@@ -141,15 +141,12 @@ fn date(text: &str) -> Option<civil::Date> {
 fn currency(told: &Member<'_>, issues: &mut Vec<Issue>) -> String {
     let currency = member(told.told, "policy_currency");
     let is_code = |text: &String| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
-    match currency.filter(is_code) {
-        Some(currency) => currency,
-        None => {
-            let currency = told.facts.currency();
-            let text = format!("policy_currency is not a currency code; {currency} is taken");
-            issues.push(warning(IssueCode::Value, text, &format!("{}.policy_currency", told.at)));
-            currency
-        }
+    let Some(currency) = currency else { return told.facts.currency() };
+    if !is_code(&currency) {
+        let text = "policy_currency is not a currency code";
+        issues.push(error(IssueCode::Value, text, &format!("{}.policy_currency", told.at)).details(text));
     }
+    currency
 }
 
 fn person(told: &Member<'_>, patient: &str, session: &str, policy: &Policy, issues: &mut Vec<Issue>) -> Json {
@@ -184,12 +181,11 @@ fn person(told: &Member<'_>, patient: &str, session: &str, policy: &Policy, issu
         resource.insert("gender", gender);
     }
     if let Some(born) = text("patient_dob") {
-        match date(&born) {
-            Some(date) => resource.insert("birthDate", date.to_string()),
-            None => {
-                let text = "patient_dob is not an ISO date; birth date left out";
-                issues.push(warning(IssueCode::Value, text, &format!("{}.patient_dob", told.at)).details(text));
-            }
+        if let Some(date) = date(&born) {
+            resource.insert("birthDate", date.to_string());
+        } else {
+            let text = "patient_dob is not an ISO date; birth date left out";
+            issues.push(warning(IssueCode::Value, text, &format!("{}.patient_dob", told.at)).details(text));
         }
     }
     bundle::post("Patient", &facts.system("patient-number"), patient, resource.into())

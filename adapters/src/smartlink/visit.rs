@@ -74,13 +74,12 @@ fn entries_of(visit: &Json, session: &Session, facts: &Facts<'_>, entries: &mut 
     request.insert("purpose", fhir::array!["benefits"]);
     request.insert("patient", facts.reference("Patient", "patient-number", &session.patient));
     request.insert("created", facts.told("created").unwrap_or_else(|| facts.now()));
-    match &payer {
-        Some(payer) => request.insert("insurer", facts.inside("payer", payer)),
-        None => {
-            let text = "SmartLink does not say which insurer opened the session";
-            request.insert("insurer", fhir::object! { "display": text });
-            issues.push(warning(IssueCode::Required, text, "content.payer_code"));
-        }
+    if let Some(payer) = &payer {
+        request.insert("insurer", facts.inside("payer", payer));
+    } else {
+        let text = "SmartLink does not say which insurer opened the session";
+        request.insert("insurer", fhir::object! { "display": text });
+        issues.push(warning(IssueCode::Required, text, "content.payer_code"));
     }
     let system = facts.system("session");
     push(entries, bundle::put("CoverageEligibilityRequest", &system, &session.id, request.into()));

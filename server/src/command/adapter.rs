@@ -220,9 +220,8 @@ fn answer(
 fn refused(refusal: &Refusal) -> Json {
     let (status, reason) = match refusal {
         Refusal::Malformed(_) => (400, "Bad request"),
-        Refusal::Unprocessable(_) => (422, "Unprocessable Entity"),
+        Refusal::Unprocessable(_) | Refusal::Vendor { status: 422, .. } => (422, "Unprocessable Entity"),
         Refusal::Vendor { status: 503, .. } => (503, "Service Unavailable"),
-        Refusal::Vendor { status: 422, .. } => (422, "Unprocessable Entity"),
         Refusal::Vendor { status: 409, .. } => (409, "Conflict"),
         Refusal::Vendor { status: 404, .. } => (404, "Not Found"),
         Refusal::Vendor { status, .. } => (*status, "Bad Gateway"),

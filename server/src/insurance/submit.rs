@@ -141,14 +141,15 @@ fn chosen<'a>(facts: &'a Json, named: Option<&str>) -> Result<Option<&'a Json>, 
         return found.map(|found| Some(*found)).ok_or_else(|| Issue::error(IssueCode::BusinessRule, text()));
     }
     match benefits.as_slice() {
-        [] => Ok(None),
+        [] if facts.list("benefits").is_empty() => Ok(None),
+        [] => Err(Issue::error(IssueCode::BusinessRule, "none of the member's benefits can be claimed")),
         [only] => Ok(Some(only)),
         several => {
-            let names: Vec<String> = several
+            let listed: Vec<String> = several
                 .iter()
                 .map(|it| format!("{} ({})", it.str("id").unwrap_or_default(), it.str("name").unwrap_or_default()))
                 .collect();
-            let text = format!("say which benefit is used with parameter benefit: {}", names.join(", "));
+            let text = format!("say which benefit is used with parameter benefit: {}", listed.join(", "));
             Err(Issue::error(IssueCode::Required, text))
         }
     }
@@ -189,10 +190,8 @@ fn submission(
 ) -> Submission {
     let now = app.clock.now();
     let of = |name: &str| claim.get(name).cloned().unwrap_or(Json::Null);
-    let insurer = match claim.get("insurer") {
-        Some(insurer) => insurer.clone(),
-        None => fhir::object! { "display": account.payer.name },
-    };
+    let insurer = claim.get("insurer").cloned();
+    let insurer = insurer.unwrap_or_else(|| fhir::object! { "display": account.payer.name });
     let refs = fhir::object! { "type": of("type"), "patient": of("patient"), "insurer": insurer };
     let (_, body) = draft.ask.body.unwrap_or_default();
     Submission {

@@ -207,7 +207,7 @@ async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(),
     };
     let now = app.clock.now();
     match found {
-        Ok(Some(known)) => write(app, learned(account, submission, known, now)).await,
+        Ok(Some(known)) => write(app, learned(account, submission, &known, now)).await,
         Ok(None) if submission.state == State::Unknown => not_known(app, account, submission, now).await,
         // A claim that was taken and is not known now is asked for again; it is not sent again.
         Ok(None) => in_vain(app, account, submission, Vec::new(), now).await,
@@ -216,7 +216,7 @@ async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(),
 }
 
 /// What the payer says it is.
-fn learned(account: &Account, submission: Submission, known: Known, now: i64) -> Submission {
+fn learned(account: &Account, submission: Submission, known: &Known, now: i64) -> Submission {
     let differs = match (&known.amount, Decimal::parse(&submission.net)) {
         (Some(amount), Some(net)) => *amount != net,
         _ => false,
@@ -251,7 +251,7 @@ async fn not_known(app: &App, account: &Account, submission: Submission, now: i6
     }
     if submission.attempts >= ATTEMPTS {
         let text = format!("sent {ATTEMPTS} times, and the payer does not know it");
-        return write(app, given_up(submission, vec![Issue::error(IssueCode::Transient, text)], now)).await;
+        return write(app, given_up(submission, &[Issue::error(IssueCode::Transient, text)], now)).await;
     }
     keep(app, Submission { state: State::Waiting, due_at: now, changed_at: now, ..submission }).await?;
     app.claims_changed.notify_one();
@@ -266,7 +266,7 @@ async fn in_vain(
     now: i64,
 ) -> Result<(), Error> {
     if now - submission.changed_at > account.micros("follow_hours") {
-        return write(app, given_up(submission, issues, now)).await;
+        return write(app, given_up(submission, &issues, now)).await;
     }
     let asked = submission.asked + 1;
     let wait =
@@ -275,8 +275,8 @@ async fn in_vain(
     keep(app, Submission { asked, reason, due_at: now + wait, ..submission }).await
 }
 
-fn given_up(submission: Submission, issues: Vec<Issue>, now: i64) -> Submission {
-    Submission { state: State::GivenUp, reason: said(&issues), changed_at: now, due_at: 0, ..submission }
+fn given_up(submission: Submission, issues: &[Issue], now: i64) -> Submission {
+    Submission { state: State::GivenUp, reason: said(issues), changed_at: now, due_at: 0, ..submission }
 }
 
 /// Writes state and ClaimResponse together.

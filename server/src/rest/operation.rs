@@ -202,6 +202,7 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         "diff" => diff::execute(app, caller, invocation).await,
         "convert" => convert(invocation),
         "submit" => insurance::submit::execute(app, caller, invocation).await,
+        "worklist" => insurance::worklist::execute(app, caller, invocation).await,
         "fetch-visit" => insurance::visit::fetch(app, caller, invocation).await,
         "merge-visit" => insurance::visit::merge(app, caller, invocation).await,
         "close-visit" => insurance::visit::close(app, caller, invocation).await,

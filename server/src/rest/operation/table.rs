@@ -116,6 +116,16 @@ pub const TABLE: &[Operation] = &[
         what: "checks a Claim, sends it to its payer in the background, and answers with the ClaimResponse",
     },
     Operation {
+        code: "worklist",
+        levels: &[Level::Type],
+        types: &["Claim"],
+        changes: false,
+        searches: false,
+        parameters: &[many("state", "code", "only claims in these states; without it all that are not billed")],
+        definition: None,
+        what: "claims on their way to payers, why they are not billed, and their sums by payer and state",
+    },
+    Operation {
         code: "fetch-visit",
         levels: &[Level::Type],
         types: &["CoverageEligibilityRequest"],
