@@ -53,10 +53,12 @@ pub struct Kind {
     pub settings: &'static [Field],
     /// Asks something harmless: what it says is for people.
     pub check: for<'a> fn(&'a App, &'a Opened) -> BoxFuture<'a, Result<String, Failure>>,
-    /// Fetches what is new; says after how many seconds it is due again. Nothing where the service is only asked on
-    /// behalf of callers.
-    pub poll: Option<for<'a> fn(&'a Held) -> BoxFuture<'a, Result<u64, Failure>>>,
+    /// Nothing where the service is only asked on behalf of callers; then it is checked from time to time.
+    pub poll: Option<Poll>,
 }
+
+/// Fetches what is new; says after how many seconds the service is due again.
+pub type Poll = for<'a> fn(&'a Held) -> BoxFuture<'a, Result<u64, Failure>>;
 
 /// A credential or setting.
 #[derive(Clone, Copy, Debug)]
@@ -247,9 +249,9 @@ fn checked<'a>(
     let mut named = Vec::new();
     for (name, value) in given {
         let Some(field) = fields.iter().find(|field| field.name == name) else {
-            let names = || fields.iter().map(|field| field.name);
-            let near = nearest(name, names());
-            let near = if near.is_empty() { names().collect() } else { near };
+            let known = || fields.iter().map(|field| field.name);
+            let near = nearest(name, known());
+            let near = if near.is_empty() { known().collect() } else { near };
             return Err(settings(format!("there is no {what} {name}; there is {}", near.join(", "))));
         };
         let fits = value.len() <= MAX_VALUE

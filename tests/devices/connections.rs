@@ -52,16 +52,16 @@ async fn a_wrong_connection_is_refused_or_fails_alone(server: TestServer) {
     let at = vendor.http.origin();
     for (wrong, word) in [
         (&["connection", "add", "vallidic"][..], "validic"),
-        (&["connection", "add", "validic", "--base-url", "ftp://x"], "--base-url"),
-        (&["connection", "add", "validic", "--base-url", &at, "--credential", "tokn=x"], "token"),
-        (&["connection", "add", "validic", "--base-url", &at, "--credential", "token=x"], "organization"),
+        (&["connection", "add", "validic", "--url", "ftp://x"], "--url"),
+        (&["connection", "add", "validic", "--url", &at, "--credential", "tokn=x"], "token"),
+        (&["connection", "add", "validic", "--url", &at, "--credential", "token=x"], "organization"),
         (&["connection", "add", "validic", "--credential", "secret-without-name"], "NAME=VALUE"),
     ] {
         let said = refused(&server, wrong);
         assert!(said.contains(word) && !said.contains("secret-without-name"), "{said}");
     }
     let wrong = ["--credential", "token=secret-wrong-token"];
-    let basis = ["connection", "add", "validic", "--base-url", &at, "--setting", "organization=org-1"];
+    let basis = ["connection", "add", "validic", "--url", &at, "--setting", "organization=org-1"];
     command(&server, &[&basis[..], &wrong[..]].concat());
     let failing = until_state(&server, "failing").await;
     assert!(failing["error"].as_str().is_some_and(|error| error.contains("credentials")), "{failing}");
@@ -74,7 +74,7 @@ async fn a_wrong_connection_is_refused_or_fails_alone(server: TestServer) {
             "connection",
             "add",
             "validic",
-            "--base-url",
+            "--url",
             &at,
             "--disabled",
             "--credential",
@@ -224,10 +224,7 @@ async fn smartz_is_asked_with_tokens_that_end(server: TestServer) {
     let base = format!("{}/v1", vendor.http.origin());
     let credentials = ["--credential", &id, "--credential", &key, "--credential", &sub];
     let settings = ["--setting", "patients=mirror", "--setting", "poll-seconds=1", "--setting", "catalogue-seconds=1"];
-    command(
-        &server,
-        &[&["connection", "add", "smartz", "--base-url", &base], &credentials[..], &settings[..]].concat(),
-    );
+    command(&server, &[&["connection", "add", "smartz", "--url", &base], &credentials[..], &settings[..]].concat());
     // What there is: manufacturer, organisation and devices, patient.
     arrived(&server, 3).await;
     let system = server.system();
@@ -277,7 +274,7 @@ fn connect(server: &TestServer, vendor: &Validic, more: &[&str]) -> Value {
     let (token, organization) = (format!("token={TOKEN}"), format!("organization={ORGANIZATION}"));
     let (stream, direct) = (format!("stream-url={at}"), format!("connect-url={at}"));
     let add = [
-        &["connection", "add", "validic", "--base-url", &at, "--credential", &token, "--setting", &organization][..],
+        &["connection", "add", "validic", "--url", &at, "--credential", &token, "--setting", &organization][..],
         &["--setting", &stream, "--setting", &direct, "--json"],
         more,
     ];

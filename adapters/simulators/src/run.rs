@@ -167,7 +167,7 @@ async fn serve_validic(server: &ValidicServer) -> Result<(), Ended> {
     let at = service.http.origin();
     println!("Validic listens on {at}. In a server that runs with --outbound-private=true:");
     println!(
-        "  tributary connection add validic --base-url {at} --credential token={} --setting organization={} \
+        "  tributary connection add validic --url {at} --credential token={} --setting organization={} \
          --setting stream={} --setting stream-url={at} --setting connect-url={at}",
         server.token,
         validic::ORGANIZATION,
@@ -188,7 +188,7 @@ async fn serve_smartz(server: &SmartzServer) -> Result<(), Ended> {
     let (at, [id, key, sub]) = (service.http.origin(), smartz::CREDENTIALS);
     println!("Smartz listens on {at}. In a server that runs with --outbound-private=true:");
     println!(
-        "  tributary connection add smartz --base-url {at}/v1 --credential app-id={id} --credential app-key={key} \
+        "  tributary connection add smartz --url {at}/v1 --credential app-id={id} --credential app-key={key} \
          --credential sub-key={sub} --setting patients=mirror --setting poll-seconds=5"
     );
     let (mut ticks, mut number) = (ticks(server.rate), 0);

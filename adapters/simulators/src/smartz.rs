@@ -101,7 +101,7 @@ pub fn status(number: u64) -> Value {
     let at = format!("2025-05-31T{:02}:{:02}:00Z", number / 60 % 24, number % 60);
     json!({
         "id": format!("st-{number}"), "patientId": "pt-9001", "podId": "pod-501", "timestamp": at, "receivedAt": at,
-        "state": if number % 2 == 0 { "dry" } else { "wet" }, "saturationPercent": number % 100,
+        "state": if number.is_multiple_of(2) { "dry" } else { "wet" }, "saturationPercent": number % 100,
     })
 }
 

@@ -172,7 +172,7 @@ impl State {
                 let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
                 let uid = body["uid"].as_str().or(request.parameters.get("uid").map(String::as_str));
                 match uid.filter(|uid| !self.users.contains_key(*uid)) {
-                    Some(uid) => Reply::Json(201, self.add_user(&uid.to_owned())),
+                    Some(uid) => Reply::Json(201, self.add_user(uid)),
                     None => Reply::Json(422, json!({ "errors": { "uid": ["has already been taken"] } })),
                 }
             }

@@ -190,7 +190,9 @@ fn kinds(json: bool) {
         println!("{}", kinds.collect::<Value>());
         return;
     }
-    KINDS.iter().for_each(|kind| print_kind(kind));
+    for kind in KINDS {
+        print_kind(kind);
+    }
 }
 
 fn print_kind(kind: &Kind) {

@@ -30,6 +30,9 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 /// Connections that one server asks at the same time.
 const AT_ONCE: usize = 16;
 
+/// How often a service is checked that is only asked on behalf of callers.
+const CHECK_SECONDS: u64 = 300;
+
 /// First delay after a failure, doubled with each up to the longest.
 const FIRST_DELAY_MICROS: i64 = 1_000_000;
 
@@ -230,8 +233,11 @@ async fn attend(app: App, row: Connection, holder: String) {
 
 /// Asks while the lease is extended.
 async fn ask(held: &Held) -> Result<u64, Failure> {
-    let Some(poll) = kind(&held.opened.row.vendor).and_then(|kind| kind.poll) else {
-        return Ok(u64::from(u32::MAX)); // only asked on behalf of callers
+    let unknown = || Failure::Settings("this server does not know the vendor's service".to_owned());
+    let kind = kind(&held.opened.row.vendor).ok_or_else(unknown)?;
+    let Some(poll) = kind.poll else {
+        (kind.check)(&held.app, &held.opened).await?;
+        return Ok(CHECK_SECONDS);
     };
     let work = poll(held);
     tokio::pin!(work);

@@ -81,14 +81,13 @@ pub async fn connect(app: &App, actor: &str, patient: &str, (imei, kind): (&str,
         from: created,
         until: None,
     };
-    match keep(app, actor, &uid, answer.body, vec![Change::Begin(pairing)]).await? {
-        Some(receipt) => Ok(Connected { device: imei.to_owned(), from: created, until: None, receipt: Some(receipt) }),
-        None => {
-            // Somebody else was faster, with another patient.
-            ask(app, &opened, &token, &["disconnect", imei], None).await?;
-            Err(taken())
-        }
+    let receipt = keep(app, actor, &uid, answer.body, vec![Change::Begin(pairing)]).await?;
+    if receipt.is_none() {
+        // Somebody else was faster, with another patient.
+        ask(app, &opened, &token, &["disconnect", imei], None).await?;
+        return Err(taken());
     }
+    Ok(Connected { device: imei.to_owned(), from: created, until: None, receipt })
 }
 
 /// Takes a device from the user of a patient.

@@ -1,6 +1,6 @@
 //! Records by asking: each user, each kind of record, the days since all was known.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use fhir::json::Json;
 
@@ -64,7 +64,9 @@ pub(super) fn record_told(record: &Json, text: String) -> Told {
 pub(super) fn event_text(name: &str, data: &str) -> String {
     let mut text = format!("event: {name}\n");
     for line in data.lines() {
-        text += &format!("data: {line}\n");
+        text += "data: ";
+        text += line;
+        text.push('\n');
     }
     text.push('\n');
     text
@@ -79,18 +81,18 @@ fn identity(record: &Json) -> Option<String> {
 /// All users of the organization, by our names for them.
 async fn uids(held: &Held) -> Result<Vec<String>, Failure> {
     let client = held.opened.client(&held.app)?;
-    let mut found = BTreeMap::new();
+    let mut found = BTreeSet::new();
     for page in 1..=MOST_PAGES {
         let question = users(&held.opened)?.with("limit", PAGE.to_string()).with("page", page.to_string());
         let answer = client.ask(&question).await?.json()?;
         let users = answer.get("data").unwrap_or(&answer).items();
         let before = found.len();
         for uid in users.iter().filter_map(|user| user.str("uid")) {
-            found.insert(uid.to_owned(), ());
+            found.insert(uid.to_owned());
         }
         if users.len() < PAGE || found.len() == before {
             break;
         }
     }
-    Ok(found.into_keys().collect())
+    Ok(found.into_iter().collect())
 }
