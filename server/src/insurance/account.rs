@@ -15,6 +15,9 @@ use crate::error::{self, Error};
 /// How long before its end a token is renewed, microseconds.
 const EARLY: i64 = 60 * 1_000_000;
 
+/// How often a question is repeated with a new token: of several servers with one account, each may end the other's.
+const RENEWALS: u32 = 2;
+
 /// Access tokens by connection: secret and end, in microseconds since 1970. They live in memory only.
 #[derive(Default)]
 pub struct Tokens(Mutex<HashMap<String, (String, i64)>>);
@@ -62,7 +65,7 @@ pub const SMARTLINK: Kind = Kind {
     check: |app, opened| {
         Box::pin(async move {
             let account = Account { payer: &adapters::smartlink::PAYER, opened: opened.clone() };
-            match account.token(app, true).await {
+            match account.token(app, None).await {
                 Ok(_) => Ok("a token was given".to_owned()),
                 Err(silence) => Err(Failure::Login(silence.text())),
             }
@@ -104,22 +107,29 @@ impl Account {
         self.opened.json("dialect").unwrap_or(Json::Null)
     }
 
-    /// Asks. A question that can be repeated without harm is repeated once, with a new token, if the token was not good.
+    /// Asks. A question that can be repeated without harm is repeated with a new token, if the token was not good.
     pub async fn ask(&self, app: &App, ask: &Ask) -> Result<Answer, Silence> {
-        let token = self.token(app, false).await?;
-        let answer = self.send(app, ask, Some(&token)).await?;
-        if answer.0 != 401 {
-            return Ok(answer);
+        let mut token = self.token(app, None).await?;
+        let mut answer = self.send(app, ask, Some(&token)).await?;
+        for _ in 0..RENEWALS {
+            if answer.0 != 401 {
+                break;
+            }
+            token = self.token(app, Some(&token)).await?;
+            if ask.method == "POST" {
+                break;
+            }
+            answer = self.send(app, ask, Some(&token)).await?;
         }
-        let token = self.token(app, true).await?;
-        if ask.method == "POST" { Ok(answer) } else { self.send(app, ask, Some(&token)).await }
+        Ok(answer)
     }
 
-    /// The token. Who asks for one while another does waits for that one.
-    async fn token(&self, app: &App, anew: bool) -> Result<String, Silence> {
+    /// A token that is not the one that was refused. Who asks for one while another does waits, and gets that one: a new
+    /// token may end the one before.
+    async fn token(&self, app: &App, refused: Option<&str>) -> Result<String, Silence> {
         let mut tokens = app.payer_tokens.0.lock().await;
         let now = app.clock.now();
-        let known = tokens.get(&self.opened.row.id).filter(|(_, end)| !anew && now < *end);
+        let known = tokens.get(&self.opened.row.id).filter(|(token, end)| now < *end && refused != Some(token));
         if let Some((token, _)) = known {
             return Ok(token.clone());
         }
