@@ -1,6 +1,7 @@
 //! Tests of `server/src/connections`: vendors' services on loopback, simulated, with what goes wrong there.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
 use std::time::Instant;
 
 use fhir::json::Json;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use simulators::smartz::{self, Smartz};
 use simulators::trouble::Trouble;
 use simulators::validic::{self, ORGANIZATION, STREAM, Validic};
-use tests::TestServer;
+use tests::{Engine, TestServer};
 
 use crate::{PATIENCE, add_patient, count, inbox, only};
 
@@ -18,6 +19,7 @@ tests::on_both_engines!(
     devices_are_connected_listed_and_disconnected,
     a_device_is_connected_by_whoever_may_write_it,
     a_stream_is_read_without_gap_or_repeat,
+    of_two_servers_one_reads_and_the_other_takes_over,
     records_are_caught_up_with_by_asking,
     smartz_is_asked_with_tokens_that_end,
 );
@@ -197,6 +199,55 @@ async fn a_stream_is_read_without_gap_or_repeat(server: TestServer) {
     assert_eq!(corrected.at(&["subject", "reference"]).and_then(Json::as_str), Some("Patient/p"));
     let untouched = only(&system, "Observation", &format!("{NAMESPACE}/validic/record-metric|record-0:pulse")).await;
     assert_eq!(untouched.at(&["meta", "versionId"]).and_then(Json::as_str), Some("1"), "told again, not written again");
+}
+
+async fn of_two_servers_one_reads_and_the_other_takes_over(server: TestServer) {
+    if server.engine() == Engine::Sqlite {
+        return; // one process has the file to itself
+    }
+    let mut server = outward(server).await;
+    let vendor = validic(Trouble::default()).await;
+    vendor.add_user("uid-7");
+    let stream = format!("stream={STREAM}");
+    connect(&server, &vendor, &["--setting", &stream]);
+    listening(&vendor).await;
+    let other = Second::start(&server).await;
+    vendor.publish(&validic::record("uid-7", 0, 60));
+    arrived(&server, 1).await;
+    assert_eq!(vendor.listeners(), 1, "the other leaves it alone");
+    server.kill();
+    vendor.hang_up();
+    vendor.publish(&validic::record("uid-7", 1, 60));
+    listening(&vendor).await;
+    arrived(&server, 2).await;
+    drop(other);
+}
+
+/// Another server on the same database.
+struct Second(std::process::Child);
+
+impl Second {
+    async fn start(first: &TestServer) -> Self {
+        let listen = TcpListener::bind(loopback()).and_then(|free| free.local_addr()).expect("a free port").to_string();
+        let origin = format!("http://{listen}");
+        let reach = ["--database", first.database_url(), "--base-url", first.origin(), "--outbound-private", "true"];
+        let mut command = tests::program::command(&[&["serve", "--listen", &listen], &reach[..]].concat());
+        let process = command.current_dir(first.folder()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let second = Second(process.expect("the tributary executable can be started"));
+        let deadline = Instant::now() + PATIENCE;
+        while tests::Client::new(&origin).get("/health").try_send().await.is_err() {
+            assert!(Instant::now() < deadline, "the other server does not start");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        second
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 async fn records_are_caught_up_with_by_asking(server: TestServer) {

@@ -99,7 +99,15 @@ async fn stated_operations_are_there(server: TestServer) {
     };
     assert_eq!(names(rest), ["meta", "convert"]);
     let patient = rest.list("resource").iter().find(|it| it.str("type") == Some("Patient")).expect("Patient");
-    assert_eq!(names(patient), ["everything", "validate", "meta", "meta-add", "meta-delete", "diff"]);
+    let of_devices = [
+        "provision-device-user",
+        "connect-device",
+        "disconnect-device",
+        "disconnect-all-devices",
+        "device-connections",
+    ];
+    let of_all = ["everything", "validate", "meta", "meta-add", "meta-delete", "diff"];
+    assert_eq!(names(patient), [&of_all[..], &of_devices].concat());
     let own = patient.list("operation").iter().find(|it| it.str("name") == Some("diff")).expect("$diff");
     let url = own.str("definition").expect("a definition");
     let path = url.split_once("/fhir/").expect("a path").1;

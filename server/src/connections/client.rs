@@ -8,9 +8,11 @@
 //! | 401 | [`Failure::Login`]: who has a token to renew renews it once |
 //! | 3xx | refused: another host is not asked |
 
+use std::fmt;
 use std::time::Duration;
 
 use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
 use openidconnect::http::{Request, Response};
 use url::Url;
 
@@ -19,7 +21,7 @@ use crate::app::App;
 use crate::error::{Error, Kind};
 use crate::outbound::{Outbound, OutboundError, Pieces};
 use crate::random::Random;
-use fhir::outcome::{Issue, IssueCode};
+use crate::secret::SecretText;
 
 /// How often a question is asked at most.
 pub const ATTEMPTS: u32 = 5;
@@ -40,11 +42,11 @@ pub struct Client {
     streams: Outbound,
     base: Url,
     random: Random,
-    secrets: Vec<String>,
+    secrets: Vec<SecretText>,
 }
 
-/// A question.
-#[derive(Clone, Debug, Default)]
+/// A question. Its parameters and headers may be secrets, so it is not shown.
+#[derive(Clone, Default)]
 pub struct Question {
     method: &'static str,
     segments: Vec<String>,
@@ -98,6 +100,12 @@ pub enum Failure {
     /// The connection was removed, changed or taken by another server meanwhile.
     #[error("the connection is no longer ours")]
     Lost,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Question({})", self.method)
+    }
 }
 
 impl Question {
@@ -172,7 +180,7 @@ impl Client {
     pub fn new(app: &App, base: &str, credentials: &Credentials) -> Result<Self, Failure> {
         let unfit = |_| Failure::Settings("its address is not one that may be asked".to_owned());
         let base = app.outbound.check(base).map_err(unfit)?;
-        let secrets = credentials.values().map(|secret| secret.expose().to_owned()).collect();
+        let secrets = credentials.values().cloned().collect();
         Ok(Client {
             outbound: app.services.clone(),
             streams: Outbound::to_streams(&app.config),
@@ -185,7 +193,7 @@ impl Client {
     /// The same, which also strikes out `secret`: a token that came later.
     #[must_use]
     pub fn hiding(mut self, secret: &str) -> Self {
-        self.secrets.push(secret.to_owned());
+        self.secrets.push(secret.into());
         self
     }
 
@@ -282,8 +290,8 @@ impl Client {
     /// A text of a service as it may be shown: short, and without what is secret.
     fn quote(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secret in self.secrets.iter().filter(|secret| !secret.is_empty()) {
-            text = text.replace(secret.as_str(), "…");
+        for secret in self.secrets.iter().map(SecretText::expose).filter(|secret| !secret.is_empty()) {
+            text = text.replace(secret, "…");
         }
         let printable = text.chars().filter(|character| !character.is_control());
         printable.take(MAX_QUOTE).collect()

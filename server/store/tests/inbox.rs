@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use store::connections::{self, Connection};
 use store::inbox::{self, Arrival, Filter, Origin, Receipt, State};
 use store::pairings::{self, Paired, Pairing};
 use store::{Store, StoreError, vendor_keys};
@@ -62,6 +63,65 @@ async fn re_19_pairings_of_a_device_do_not_overlap() {
     assert_eq!(pair(store, pairing("5", "b", 200, None)).await, Paired::Made, "after it");
     let all = pairings::of_devices(store, "v", &["d".to_owned()]).await.expect("read");
     assert_eq!(all.iter().map(|pairing| pairing.from).collect::<Vec<_>>(), [50, 100, 200]);
+}
+
+#[tokio::test]
+async fn a_connection_is_with_one_worker_and_only_that_one_changes_it() {
+    let database = Database::new("connections").await;
+    let store = &database.store;
+    let wanted = Connection {
+        id: "1".to_owned(),
+        vendor: "v".to_owned(),
+        name: "n".to_owned(),
+        base_url: "https://v.example".to_owned(),
+        credentials: b"sealed".to_vec(),
+        settings: "{}".to_owned(),
+        enabled: true,
+        cursor: String::new(),
+        state: connections::State::New,
+        failing_since: None,
+        error: String::new(),
+        attempts: 0,
+        asked_at: None,
+        due_at: 0,
+    };
+    let kept = wanted.clone();
+    let put = store.write(move |tx| {
+        let kept = kept.clone();
+        Box::pin(async move { connections::put(tx, &kept, 1).await })
+    });
+    assert_eq!(put.await.expect("kept"), "1");
+    let lease = async |holder: &'static str, now: i64, until: i64| {
+        let leased = store
+            .write(move |tx| Box::pin(async move { connections::lease(tx, holder, now, until, 8).await }))
+            .await
+            .expect("leased");
+        leased.len()
+    };
+    let advance = async |holder: &'static str, cursor: &'static str| {
+        let advanced =
+            store.write(move |tx| Box::pin(async move { connections::advance(tx, "1", holder, cursor).await }));
+        advanced.await.expect("written")
+    };
+    assert_eq!((lease("a", 100, 200).await, lease("b", 150, 250).await), (1, 0));
+    assert!(advance("a", "10").await);
+    assert_eq!(lease("b", 200, 300).await, 1, "the first was killed");
+    assert!(!advance("a", "20").await, "and is too late");
+    let fail = store
+        .write(|tx| Box::pin(async move { connections::fail(tx, "1", "b", (250, 400), "no answer in time").await }));
+    assert!(fail.await.expect("written"));
+    assert_eq!(lease("a", 399, 500).await, 0);
+    let found = connections::find(store, "v", "n").await.expect("read").expect("there");
+    assert_eq!((found.cursor.as_str(), found.failing_since, found.attempts), ("10", Some(250), 1));
+    assert_eq!(lease("a", 400, 500).await, 1);
+    let settle = store.write(|tx| Box::pin(async move { connections::settle(tx, "1", "a", 450, 900).await }));
+    assert!(settle.await.expect("written"));
+    let found = connections::find(store, "v", "n").await.expect("read").expect("there");
+    assert_eq!((found.state, found.failing_since, found.due_at), (connections::State::Ok, None, 900));
+    assert_eq!(
+        Connection { state: connections::State::New, asked_at: None, due_at: 0, cursor: String::new(), ..found },
+        wanted
+    );
 }
 
 #[tokio::test]
