@@ -85,6 +85,19 @@ pub(crate) fn criteria(system: &str, value: &str) -> String {
     format!("identifier={}%7C{}", encoded(system), encoded(value))
 }
 
+/// A path segment or query value, percent-encoded.
+pub(crate) fn percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

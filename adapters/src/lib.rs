@@ -7,10 +7,13 @@ mod external;
 pub mod healthkit;
 mod medisante;
 pub mod memory;
+pub mod money;
 mod number;
 mod observation;
+pub mod payer;
 mod reading;
 mod smart_meter;
+pub mod smartlink;
 pub mod smartz;
 pub mod state;
 mod table;
@@ -23,8 +26,14 @@ use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
 /// Every vendor there is an adapter for.
-pub const ADAPTERS: &[&Adapter] =
-    &[&medisante::ADAPTER, &healthkit::ADAPTER, &validic::ADAPTER, &smart_meter::ADAPTER, &smartz::ADAPTER];
+pub const ADAPTERS: &[&Adapter] = &[
+    &medisante::ADAPTER,
+    &healthkit::ADAPTER,
+    &validic::ADAPTER,
+    &smart_meter::ADAPTER,
+    &smartz::ADAPTER,
+    &smartlink::ADAPTER,
+];
 
 /// What the server has to know about a vendor: who it is, and the shapes that its messages come in.
 #[derive(Debug)]
@@ -74,6 +83,8 @@ pub enum Authentication {
     },
     /// The access token of an app that a person signed in to: what it sends is about that person's record.
     Session,
+    /// Nobody sends anything: what there is are answers to our own questions.
+    Asked,
 }
 
 /// What identifies one message and the devices it speaks of.
@@ -126,6 +137,8 @@ pub struct Context<'a> {
     pub organisation: Option<&'a str>,
     /// Names of a vendor's fields where they are not the usual ones, as JSON.
     pub fields: Option<&'a Json>,
+    /// What is known of the insured visit that a question or a claim is about, as JSON: see [`smartlink::Facts`].
+    pub visit: Option<&'a Json>,
 }
 
 /// One device with one patient for a time.
@@ -149,6 +162,18 @@ pub enum Mapping {
     /// Nothing can be published now; a new mapping or a new pairing may change that.
     Quarantine {
         /// Why not.
+        issues: Vec<Issue>,
+    },
+    /// FHIR that was given became what the vendor is to be sent.
+    Send {
+        /// Body of the request.
+        request: Json,
+        /// What the vendor's format cannot carry.
+        issues: Vec<Issue>,
+    },
+    /// FHIR that was given cannot be sent as it is.
+    Refuse {
+        /// What is wrong with it and what would be right.
         issues: Vec<Issue>,
     },
 }

@@ -19,6 +19,7 @@ mod m20261122_000008_portal;
 mod m20261122_000009_audit;
 mod m20261122_000010_passkeys;
 mod m20261122_000011_connections;
+mod m20261122_000012_insurance;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000009_audit::Migration),
             Box::new(m20261122_000010_passkeys::Migration),
             Box::new(m20261122_000011_connections::Migration),
+            Box::new(m20261122_000012_insurance::Migration),
         ]
     }
 }

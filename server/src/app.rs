@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cors::Origins;
+use crate::insurance;
 use crate::oauth::client_keys::ClientKeyCache;
 use crate::oauth::external::{self, Discovered};
 use crate::oauth::keys::Signer;
@@ -57,6 +58,10 @@ pub struct App {
     pub parameters: Arc<OnceLock<search_parameters::Worker>>,
     /// Rung when jobs wait to be carried out.
     pub jobs_changed: Arc<Notify>,
+    /// Rung when claims wait to be sent.
+    pub claims_changed: Arc<Notify>,
+    /// Access tokens of payers.
+    pub payer_tokens: Arc<insurance::account::Tokens>,
     /// How much apps ask, until it is written.
     pub usage: Arc<Usage>,
 }
@@ -115,6 +120,8 @@ impl App {
             inbox_changed: Arc::default(),
             parameters: Arc::default(),
             jobs_changed: Arc::default(),
+            claims_changed: Arc::default(),
+            payer_tokens: Arc::default(),
             usage: Arc::default(),
         })
     }

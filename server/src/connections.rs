@@ -31,7 +31,7 @@ pub use sealing::Credentials;
 pub use worker::{Held, Told, Worker, arrival, start};
 
 /// All vendors whose services can be asked.
-pub const KINDS: &[&Kind] = &[&validic::KIND, &smartz::KIND];
+pub const KINDS: &[&Kind] = &[&validic::KIND, &smartz::KIND, &crate::insurance::account::SMARTLINK];
 
 /// Name of a connection where none is given.
 pub const DEFAULT_NAME: &str = "default";

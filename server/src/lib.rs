@@ -18,6 +18,7 @@ pub mod cors;
 pub mod devices;
 pub mod error;
 pub mod health;
+pub mod insurance;
 pub mod jobs;
 pub mod logging;
 pub mod oauth;

@@ -15,6 +15,7 @@ pub mod healthkit;
 pub mod http;
 pub mod medisante;
 pub mod run;
+pub mod smartlink;
 pub mod smartz;
 pub mod trouble;
 pub mod validic;

@@ -180,7 +180,7 @@ fn clinical(
             found.issues.extend(publication.issues);
             Ok(())
         }
-        Mapping::Quarantine { issues } => {
+        Mapping::Quarantine { issues } | Mapping::Send { issues, .. } | Mapping::Refuse { issues } => {
             let first = issues.into_iter().next();
             Err(Box::new(first.unwrap_or_else(|| warning(IssueCode::NotSupported, "The record is not taken", path))))
         }

@@ -55,7 +55,8 @@ fn everything(bytes: &[u8]) {
 fn text(shape: &Shape, bytes: &[u8], context: &Context<'_>) -> String {
     match (shape.map)(bytes, context) {
         Mapping::Publish(publication) => publication.bundle.to_string(),
-        Mapping::Quarantine { issues } => {
+        Mapping::Send { request, .. } => request.to_string(),
+        Mapping::Quarantine { issues } | Mapping::Refuse { issues } => {
             assert!(!issues.is_empty(), "{}: quarantined without a reason", shape.name);
             String::new()
         }

@@ -17,6 +17,7 @@ mod any_bytes;
 mod healthkit;
 mod medisante;
 mod smart_meter;
+mod smartlink;
 mod smartz;
 mod validic;
 
@@ -32,7 +33,7 @@ fn every_sample_gives_what_its_manifest_says() {
         }
     }
     assert!(failed.is_empty(), "these differ, see above: {failed:#?}");
-    assert_eq!(checked, 12 + 11 + 13 + 6 + 8);
+    assert_eq!(checked, 12 + 11 + 13 + 6 + 8 + 15);
 }
 
 #[test]
@@ -93,6 +94,7 @@ struct Run {
     query: String,
     organisation: Option<String>,
     path: Option<String>,
+    visit: Json,
 }
 
 impl Run {
@@ -114,6 +116,7 @@ impl Run {
             query: text("query").unwrap_or_default(),
             organisation: text("organisation"),
             path: path.map(|path| path.split('?').next().unwrap_or_default().to_owned()),
+            visit: context.clone(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Run {
             query: &self.query,
             organisation: self.organisation.as_deref(),
             fields: None,
+            visit: Some(&self.visit),
         }
     }
 
@@ -140,7 +144,7 @@ impl Run {
         (shape.receive)(&self.bytes).ok()?;
         match (shape.map)(&self.bytes, &self.context()) {
             Mapping::Publish(publication) => Some(publication),
-            Mapping::Quarantine { .. } => None,
+            Mapping::Quarantine { .. } | Mapping::Send { .. } | Mapping::Refuse { .. } => None,
         }
     }
 }
@@ -212,6 +216,14 @@ fn check(adapter: &'static Adapter, folder: &Path, manifest: &Json, sample: &Jso
             }
             outcome(expect, None, &publication.issues, file);
             counts(expect, &changed, file);
+        }
+        Mapping::Send { request, issues } => {
+            assert_eq!(wanted, "sent", "{file}: {issues:?}");
+            subset(&expected.expect("an expected request"), &request, file);
+        }
+        Mapping::Refuse { issues } => {
+            assert_eq!(wanted, "rejected", "{file}: {issues:?}");
+            outcome(expect, expected.as_ref(), &issues, file);
         }
         Mapping::Quarantine { issues } => {
             assert_eq!(wanted, "quarantined", "{file}: {issues:?}");
@@ -369,7 +381,7 @@ fn publication(vendor: &str, shape: &str, bytes: &[u8], context: &Context<'_>) -
     (shape.receive)(bytes).unwrap_or_else(|refusal| panic!("refused: {refusal:?}"));
     match (shape.map)(bytes, context) {
         Mapping::Publish(publication) => publication,
-        Mapping::Quarantine { issues } => panic!("quarantined: {issues:?}"),
+        other => panic!("not published: {other:?}"),
     }
 }
 

@@ -239,6 +239,6 @@ fn published(bytes: &[u8], assignments: &[Assignment]) -> (Json, Vec<Issue>) {
 fn quarantined(bytes: &[u8], assignments: &[Assignment]) -> Vec<Issue> {
     match (shape().map)(bytes, &context(assignments)) {
         Mapping::Quarantine { issues } => issues,
-        Mapping::Publish(publication) => panic!("published: {}", publication.bundle),
+        other => panic!("not quarantined: {other:?}"),
     }
 }

@@ -146,6 +146,7 @@ fn translate(
         query: told.text("query").unwrap_or_default(),
         organisation: told.text("organisation"),
         fields: told.get("fields"),
+        visit: told.json.as_ref(),
     };
     let mut memory = Memory::default();
     let mut before = Vec::new();
@@ -162,6 +163,13 @@ fn translate(
     };
     match (shape.map)(body, &context) {
         Mapping::Quarantine { issues } => Ok(answer("quarantined", shape.answers, None, &issues, body, &delivery)),
+        Mapping::Refuse { issues } => Ok(refused(&Refusal::Unprocessable(issues))),
+        Mapping::Send { request, issues } => Ok(fhir::object! {
+            "outcome": "sent",
+            "http_status": i64::from(shape.answers),
+            "vendor_request": request,
+            "issues": fhir::outcome::outcome(&issues),
+        }),
         Mapping::Publish(publication) => {
             let changed = memory.apply(&publication);
             let again = before.iter().flatten().any(|it| it.id.is_some() && *it == delivery);
@@ -212,8 +220,10 @@ fn answer(
 fn refused(refusal: &Refusal) -> Json {
     let (status, reason) = match refusal {
         Refusal::Malformed(_) => (400, "Bad request"),
-        Refusal::Unprocessable(_) => (422, "Unprocessable Entity"),
+        Refusal::Unprocessable(_) | Refusal::Vendor { status: 422, .. } => (422, "Unprocessable Entity"),
         Refusal::Vendor { status: 503, .. } => (503, "Service Unavailable"),
+        Refusal::Vendor { status: 409, .. } => (409, "Conflict"),
+        Refusal::Vendor { status: 404, .. } => (404, "Not Found"),
         Refusal::Vendor { status, .. } => (*status, "Bad Gateway"),
     };
     let texts: Vec<&str> = refusal.issues().iter().filter_map(|issue| issue.diagnostics.as_deref()).collect();

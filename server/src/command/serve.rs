@@ -11,7 +11,7 @@ use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
 use crate::devices::ingest;
-use crate::{audit, connections, cors, jobs, logging, routes, search_parameters, usage};
+use crate::{audit, connections, cors, insurance, jobs, logging, routes, search_parameters, usage};
 
 /// Options of `serve`; everything else is a setting.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -33,6 +33,8 @@ pub struct Running {
     _inbox: ingest::Worker,
     /// Carries out what goes on in the background, as long as the server runs.
     _jobs: jobs::Worker,
+    /// Sends claims to payers and follows them, as long as the server runs.
+    _claims: insurance::worker::Worker,
     /// Asks services of vendors, as long as the server runs.
     _connections: connections::Worker,
     /// Indexes by search parameters that the database defines, as long as the server runs.
@@ -75,6 +77,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     tracing::info!(%address, base_url = app.config.base_url, "listening");
     let inbox = ingest::start(app.get_ref().clone());
     let jobs = jobs::start(app.get_ref().clone());
+    let claims = insurance::worker::start(app.get_ref().clone());
     let connections = connections::start(app.get_ref().clone());
     let parameters = search_parameters::start(app.get_ref().clone());
     let usage = usage::start(app.get_ref().clone());
@@ -85,6 +88,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
         task: tokio::spawn(server),
         _inbox: inbox,
         _jobs: jobs,
+        _claims: claims,
         _connections: connections,
         _parameters: parameters,
         _usage: usage,

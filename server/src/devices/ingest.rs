@@ -205,6 +205,7 @@ async fn publish(
             query: &origin.query,
             organisation: organisation.as_deref(),
             fields: fields.as_ref(),
+            visit: None,
         };
         map(body, &context)
     });
@@ -212,6 +213,9 @@ async fn publish(
         None => return Verdict::Settled(State::Dead, Vec::new(), vec![broken()]),
         Some(Mapping::Publish(publication)) => publication,
         Some(Mapping::Quarantine { issues }) => return Verdict::Settled(State::Quarantined, Vec::new(), issues),
+        Some(Mapping::Send { issues, .. } | Mapping::Refuse { issues }) => {
+            return Verdict::Settled(State::Dead, Vec::new(), issues);
+        }
     };
     let state = if publication.waits { State::Quarantined } else { State::Applied };
     let caller = Caller::server(adapter.vendor);

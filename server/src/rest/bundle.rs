@@ -11,10 +11,12 @@
 //! of writes carry their resource only on `Prefer: return=representation`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
+use store::{Tx, Work};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -30,6 +32,9 @@ mod narrative;
 mod resolution;
 mod touched;
 mod transaction;
+
+/// What else is written in the transaction of a Bundle, after its entries: both are there, or neither.
+pub type Also = Arc<dyn for<'t> Fn(&'t mut Tx) -> Work<'t, (), Error> + Send + Sync>;
 
 /// `POST` on the base.
 pub async fn handler(
@@ -52,8 +57,24 @@ pub async fn execute(app: &App, caller: &Caller, bundle: Json) -> Result<Json, E
     Json::parse(response.as_bytes()).map_err(Error::internal)
 }
 
+/// The same of a transaction, with rows of another table in it; answers hold what was written.
+pub async fn execute_with(app: &App, caller: &Caller, bundle: Json, also: Also) -> Result<Json, Error> {
+    let response = run_with(app, caller, bundle, Return::Representation, Some(also)).await?;
+    Json::parse(response.as_bytes()).map_err(Error::internal)
+}
+
 /// The same with the answers to writes that the client prefers; the response Bundle as text.
 pub async fn run(app: &App, caller: &Caller, bundle: Json, returned: Return) -> Result<String, Error> {
+    run_with(app, caller, bundle, returned, None).await
+}
+
+async fn run_with(
+    app: &App,
+    caller: &Caller,
+    bundle: Json,
+    returned: Return,
+    also: Option<Also>,
+) -> Result<String, Error> {
     let context = Context::new(app, caller);
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     caller.trail.note(|noted| noted.subtype = Some(kind.interaction()));
@@ -64,7 +85,7 @@ pub async fn run(app: &App, caller: &Caller, bundle: Json, returned: Return) -> 
             caller.trail.note(|noted| touched::note(noted, &asked, &answers, &context.base));
             answers
         }
-        Kind::Transaction => transaction::run(app, &context, entries, returned).await?,
+        Kind::Transaction => transaction::run(app, &context, entries, returned, also).await?,
     };
     let mut out = String::with_capacity(answers.len() * 200 + 100);
     let _ = write!(out, "{{\"resourceType\":\"Bundle\",\"type\":\"{}\"", kind.response());

@@ -23,6 +23,7 @@ use fhir::outcome::{Issue, IssueCode};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::insurance;
 use crate::rest::conditional::Preconditions;
 use crate::rest::projected;
 use crate::rest::request::{self, MAX_RESOURCE};
@@ -200,6 +201,11 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         "stats" => stats::execute(app, caller, invocation).await,
         "diff" => diff::execute(app, caller, invocation).await,
         "convert" => convert(invocation),
+        "submit" => insurance::submit::execute(app, caller, invocation).await,
+        "worklist" => insurance::worklist::execute(app, caller, invocation).await,
+        "fetch-visit" => insurance::visit::fetch(app, caller, invocation).await,
+        "merge-visit" => insurance::visit::merge(app, caller, invocation).await,
+        "close-visit" => insurance::visit::close(app, caller, invocation).await,
         "provision-device-user"
         | "connect-device"
         | "disconnect-device"

@@ -17,6 +17,7 @@ use fhir::outcome::{Issue, IssueCode};
 use store::audit::{Entity, Event};
 use store::{SearchPage, Store, Stored, Tx};
 
+use super::Also;
 use super::entry::{Action, Aim, Entry, Get};
 use super::links::{self, conditional_references};
 use super::resolution::{Found, Patched, Resolution, Settled, Step, place, resolve};
@@ -51,13 +52,20 @@ pub(super) async fn run(
     context: &Context,
     entries: Vec<Json>,
     returned: Return,
+    also: Option<Also>,
 ) -> Result<Vec<Answer>, Error> {
     let plan = Arc::new(plan(app, context, entries).await?);
     let context = context.clone();
     app.store
         .write(move |tx| {
-            let (context, plan) = (context.clone(), plan.clone());
-            Box::pin(async move { execute(tx, &context, &plan, returned).await })
+            let (context, plan, also) = (context.clone(), plan.clone(), also.clone());
+            Box::pin(async move {
+                let answers = execute(tx, &context, &plan, returned).await?;
+                if let Some(also) = also {
+                    also(tx).await?;
+                }
+                Ok(answers)
+            })
         })
         .await
 }

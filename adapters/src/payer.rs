@@ -1,0 +1,266 @@
+//! What the server has to know of a payer: how each question is asked, and what an answer means.
+//!
+//! A payer is a row of data and pure functions, as an [`crate::Adapter`] is. Transport, tokens, the outbox, and the rule
+//! that nothing is billed twice are done by the server, once for all payers.
+//!
+//! ```text
+//! Claim ── draft ──► Draft { ask, invoice, net, … }      before anything is sent
+//!          send  ──► submitted(status, bytes) ──► Taken | Refused | Later | Login | Unknown
+//! Unknown ── status question ──► followed(status, bytes) ──► Known { standing, amount } or none
+//! ```
+
+use fhir::decimal::Decimal;
+use fhir::json::Json;
+use fhir::outcome::Issue;
+
+use crate::{Context, Refusal, smartlink};
+
+/// Every payer there is an adapter for.
+pub const PAYERS: &[&Payer] = &[&smartlink::PAYER];
+
+/// A payer.
+#[derive(Debug)]
+pub struct Payer {
+    /// Name of the adapter, such as `smartlink`.
+    pub vendor: &'static str,
+    /// Name for people.
+    pub name: &'static str,
+    /// The request for a token.
+    pub token: fn(&Credentials<'_>) -> Ask,
+    /// The token and how many seconds it is good for; or why there is none.
+    pub granted: fn(u16, &[u8]) -> Result<Granted, Vec<Issue>>,
+    /// How a question is asked.
+    pub ask: fn(&Question<'_>, &Context<'_>) -> Ask,
+    /// The claim of a Bundle, ready to be sent; or what is wrong with it.
+    pub draft: fn(&Json, &Context<'_>) -> Result<Draft, Vec<Issue>>,
+    /// What a claim of this net amount in this currency may not be sent for at this moment.
+    pub check: fn(&Session, &Decimal, &str, i64) -> Vec<Issue>,
+    /// What the answer to a claim means.
+    pub submitted: fn(u16, &[u8]) -> Submitted,
+    /// What the answer to a status question means: what the payer knows of that invoice, if anything.
+    pub followed: Follow,
+}
+
+/// Reads an answer to a status question: HTTP status, body, invoice number, visit number.
+pub type Follow = fn(u16, &[u8], &str, &str) -> Result<Option<Known>, Submitted>;
+
+/// What tokens are asked for with.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    /// `client_id`.
+    pub client_id: &'a str,
+    /// `client_secret`.
+    pub client_secret: &'a str,
+    /// Name of the account.
+    pub username: &'a str,
+    /// Its password.
+    pub password: &'a str,
+    /// What the provider is known by, for payers that want it in every request.
+    pub provider_key: &'a str,
+}
+
+/// A token.
+#[derive(Clone)]
+pub struct Granted {
+    /// The secret.
+    pub access_token: String,
+    /// How long it is good, in seconds.
+    pub expires_in: i64,
+}
+
+/// A request without what only the transport knows: base URL and token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// `GET`, `POST` or `PUT`.
+    pub method: &'static str,
+    /// Path and query below the base, with a slash at its beginning.
+    pub path: String,
+    /// Headers beside the token.
+    pub headers: Vec<(&'static str, String)>,
+    /// Content type and body.
+    pub body: Option<(&'static str, String)>,
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    /// The session that the insurer's side opened for a patient number.
+    Visit {
+        /// Patient number.
+        patient: &'a str,
+    },
+    /// Our visit number for a session: PENDING becomes ACTIVE.
+    Merge {
+        /// Session.
+        session: &'a str,
+        /// Visit number.
+        visit: &'a str,
+    },
+    /// The end of a session.
+    Close {
+        /// Session.
+        session: &'a str,
+    },
+    /// Who the member is, and what is left of the benefits.
+    Member {
+        /// Patient number.
+        patient: &'a str,
+        /// Session.
+        session: &'a str,
+    },
+    /// What the member pays of a benefit.
+    Copay {
+        /// Benefit.
+        benefit: &'a str,
+        /// Visit number.
+        visit: &'a str,
+        /// What the provider is known by.
+        provider_key: &'a str,
+    },
+    /// What has become of an invoice.
+    Status {
+        /// Invoice number.
+        invoice: &'a str,
+        /// Visit number.
+        visit: &'a str,
+        /// Member number.
+        member: &'a str,
+        /// Session.
+        session: &'a str,
+    },
+}
+
+/// A session as it is known here.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// `PENDING`, `ACTIVE`, `BILLED`, `CLOSED` or `EXPIRED`.
+    pub status: String,
+    /// When it was first seen, microseconds since 1970.
+    pub seen_at: i64,
+    /// Currency of the policy, where its member was asked for.
+    pub currency: Option<String>,
+    /// What is left of the benefit that is used, where it is known.
+    pub balance: Option<Decimal>,
+}
+
+/// A claim that is ready to be sent.
+#[derive(Clone)]
+pub struct Draft {
+    /// The request.
+    pub ask: Ask,
+    /// Invoice number: the payer is billed once for it.
+    pub invoice: String,
+    /// Visit number.
+    pub visit: String,
+    /// Session.
+    pub session: String,
+    /// Member number.
+    pub member: String,
+    /// What the payer is asked for.
+    pub net: Decimal,
+    /// What was done, before what others pay is taken off.
+    pub gross: Decimal,
+    /// Currency of both.
+    pub currency: String,
+    /// What the payer's format cannot carry.
+    pub warnings: Vec<Issue>,
+}
+
+/// What the answer to a claim means.
+#[derive(Clone, Debug)]
+pub enum Submitted {
+    /// The payer has it.
+    Taken {
+        /// The payer's id of it.
+        id: String,
+        /// What the payer says.
+        message: String,
+    },
+    /// The payer has not taken it and will not.
+    Refused(Vec<Issue>),
+    /// The payer asks to wait.
+    Later {
+        /// Seconds, where it says so.
+        after: Option<u64>,
+        /// What it says.
+        issues: Vec<Issue>,
+    },
+    /// The token was not good.
+    Login(Vec<Issue>),
+    /// Whether the payer has it is not known: ask before anything is sent again.
+    Unknown(Vec<Issue>),
+}
+
+/// Where an invoice stands with the payer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Taken, waits.
+    Pending,
+    /// Taken into the payer's books.
+    Billed,
+    /// Withdrawn there.
+    Cancelled,
+    /// Refused there.
+    Rejected,
+}
+
+/// What a payer knows of an invoice.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where it stands.
+    pub standing: Standing,
+    /// The payer's word for it.
+    pub word: String,
+    /// For how much, where it says so.
+    pub amount: Option<Decimal>,
+}
+
+/// The payer of a vendor.
+pub fn find(vendor: &str) -> Option<&'static Payer> {
+    PAYERS.iter().copied().find(|payer| payer.vendor == vendor)
+}
+
+impl Standing {
+    /// The word in resources and lists.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Pending => "pending",
+            Standing::Billed => "billed",
+            Standing::Cancelled => "cancelled",
+            Standing::Rejected => "rejected",
+        }
+    }
+}
+
+impl std::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Credentials")
+    }
+}
+
+impl std::fmt::Debug for Granted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Granted for {} s", self.expires_in)
+    }
+}
+
+impl std::fmt::Debug for Ask {
+    /// Without headers and body: they hold secrets of tokens and what is known of patients.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.method, self.path.split('?').next().unwrap_or_default())
+    }
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Draft of {}: {} {}", self.invoice, self.net, self.currency)
+    }
+}
+
+/// The issues of a refusal.
+pub(crate) fn issues(refusal: Refusal) -> Vec<Issue> {
+    match refusal {
+        Refusal::Malformed(issue) => vec![issue],
+        Refusal::Unprocessable(issues) | Refusal::Vendor { issues, .. } => issues,
+    }
+}

@@ -1,0 +1,190 @@
+//! Who we are at a payer: its connection, and an access token that is renewed by one request at a time.
+
+use std::collections::HashMap;
+
+use adapters::payer::{Ask, Credentials, Payer};
+use fhir::json::Json;
+use fhir::outcome::Issue;
+use openidconnect::http::Request;
+use tokio::sync::Mutex;
+
+use crate::app::App;
+use crate::connections::{self, DEFAULT_NAME, Failure, Field, Kind, Opened, Sort};
+use crate::error::{self, Error};
+
+/// How long before its end a token is renewed, microseconds.
+const EARLY: i64 = 60 * 1_000_000;
+
+/// How often a question is repeated with a new token: of several servers with one account, each may end the other's.
+const RENEWALS: u32 = 2;
+
+/// Access tokens by connection: secret and end, in microseconds since 1970. They live in memory only.
+#[derive(Default)]
+pub struct Tokens(Mutex<HashMap<String, (String, i64)>>);
+
+/// A payer's service, as we may use it.
+pub struct Account {
+    /// The payer.
+    pub payer: &'static Payer,
+    opened: Opened,
+}
+
+/// An answer of a payer: HTTP status and body.
+pub type Answer = (u16, Vec<u8>);
+
+/// Why a payer gave no answer.
+#[derive(Debug)]
+pub enum Silence {
+    /// No token was given.
+    Login(Vec<Issue>),
+    /// No connection, or nothing came in time.
+    Transport(String),
+}
+
+/// What has to be known of SmartLink.
+pub const SMARTLINK: Kind = Kind {
+    vendor: "smartlink",
+    about: "SmartLink of Smart Applications: members, visits and claims of insurers",
+    base_url: None,
+    credentials: &[
+        field("client_id", None, "client_id of the provider"),
+        field("client_secret", None, "its secret"),
+        field("username", None, "name of the account"),
+        field("password", None, "its password"),
+    ],
+    settings: &[
+        field("provider_key", None, "what the provider is known by, such as SKSP_0000"),
+        field("sp_id", Some(""), "number of the provider, for claims whose provider has no identifier"),
+        field("location_code", Some(""), "code of the location, for claims whose facility has no identifier"),
+        field("zone", Some("Africa/Nairobi"), "zone of the payer's local times"),
+        Field { name: "dialect", sort: Sort::Json, default: Some("{}"), what: "where the integration differs" },
+        number("settle_seconds", "60", "how long the payer may take until it knows a claim that was sent"),
+        number("follow_seconds", "300", "how often the status of a claim is asked for"),
+        number("follow_hours", "72", "how long nothing may be learned of a claim until a person has to look"),
+    ],
+    check: |app, opened| {
+        Box::pin(async move {
+            let account = Account { payer: &adapters::smartlink::PAYER, opened: opened.clone() };
+            match account.token(app, None).await {
+                Ok(_) => Ok("a token was given".to_owned()),
+                Err(silence) => Err(Failure::Login(silence.text())),
+            }
+        })
+    },
+    poll: None,
+};
+
+const fn field(name: &'static str, default: Option<&'static str>, what: &'static str) -> Field {
+    Field { name, sort: Sort::Text, default, what }
+}
+
+const fn number(name: &'static str, default: &'static str, what: &'static str) -> Field {
+    Field { name, sort: Sort::Number, default: Some(default), what }
+}
+
+/// The account at a payer.
+pub async fn open(app: &App, vendor: &str) -> Result<Account, Error> {
+    let unknown = || Error::internal(format!("there is no payer {vendor}"));
+    let payer = adapters::payer::find(vendor).ok_or_else(unknown)?;
+    let opened = connections::open(app, vendor, DEFAULT_NAME).await.map_err(Error::from)?;
+    Ok(Account { payer, opened })
+}
+
+impl Account {
+    /// A setting of the connection.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.opened.setting(name)
+    }
+
+    /// A setting that is a number of seconds or hours, in microseconds.
+    pub fn micros(&self, name: &str) -> i64 {
+        let unit = if name.ends_with("_hours") { 3600 } else { 1 };
+        (self.opened.number(name) as i64).saturating_mul(unit).saturating_mul(1_000_000)
+    }
+
+    /// Where the integration differs from the usual one.
+    pub fn dialect(&self) -> Json {
+        self.opened.json("dialect").unwrap_or(Json::Null)
+    }
+
+    /// Asks. A question that can be repeated without harm is repeated with a new token, if the token was not good.
+    pub async fn ask(&self, app: &App, ask: &Ask) -> Result<Answer, Silence> {
+        let mut token = self.token(app, None).await?;
+        let mut answer = self.send(app, ask, Some(&token)).await?;
+        for _ in 0..RENEWALS {
+            if answer.0 != 401 {
+                break;
+            }
+            token = self.token(app, Some(&token)).await?;
+            if ask.method == "POST" {
+                break;
+            }
+            answer = self.send(app, ask, Some(&token)).await?;
+        }
+        Ok(answer)
+    }
+
+    /// A token that is not the one that was refused. Who asks for one while another does waits, and gets that one: a new
+    /// token may end the one before.
+    async fn token(&self, app: &App, refused: Option<&str>) -> Result<String, Silence> {
+        let mut tokens = app.payer_tokens.0.lock().await;
+        let now = app.clock.now();
+        let known = tokens.get(&self.opened.row.id).filter(|(token, end)| now < *end && refused != Some(token));
+        if let Some((token, _)) = known {
+            return Ok(token.clone());
+        }
+        let credential = |name| self.opened.credential(name).map_err(|error| Silence::Transport(error.to_string()));
+        let ask = (self.payer.token)(&Credentials {
+            client_id: credential("client_id")?,
+            client_secret: credential("client_secret")?,
+            username: credential("username")?,
+            password: credential("password")?,
+            provider_key: self.setting("provider_key").unwrap_or_default(),
+        });
+        let (status, body) = self.send(app, &ask, None).await?;
+        let granted = (self.payer.granted)(status, &body).map_err(Silence::Login)?;
+        let end = now + granted.expires_in.clamp(0, 86_400) * 1_000_000 - EARLY;
+        tokens.insert(self.opened.row.id.clone(), (granted.access_token.clone(), end));
+        Ok(granted.access_token)
+    }
+
+    async fn send(&self, app: &App, ask: &Ask, token: Option<&str>) -> Result<Answer, Silence> {
+        let url = format!("{}{}", self.opened.row.base_url.trim_end_matches('/'), ask.path);
+        let mut request = Request::builder().method(ask.method).uri(url).header("accept", "application/json");
+        for (name, value) in &ask.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = match &ask.body {
+            Some((kind, body)) => {
+                request = request.header("content-type", *kind);
+                body.clone().into_bytes()
+            }
+            None => Vec::new(),
+        };
+        let request = request.body(body).map_err(|_| Silence::Transport("the request cannot be made".to_owned()))?;
+        let answer = app.services.send(request).await.map_err(|error| Silence::Transport(error.to_string()))?;
+        Ok((answer.status().as_u16(), answer.into_body()))
+    }
+}
+
+impl Silence {
+    /// What happened, for people.
+    pub fn text(&self) -> String {
+        match self {
+            Silence::Login(issues) => {
+                let texts = issues.iter().filter_map(|issue| issue.diagnostics.as_deref());
+                format!("the payer gave no token: {}", texts.collect::<Vec<_>>().join("; "))
+            }
+            Silence::Transport(text) => format!("the payer cannot be reached: {text}"),
+        }
+    }
+}
+
+impl From<Silence> for Error {
+    fn from(silence: Silence) -> Self {
+        Error::new(error::Kind::BadGateway, silence.text())
+    }
+}

@@ -1,0 +1,92 @@
+//! The ClaimResponse of a submission: one resource, a version for each change. <https://hl7.org/fhir/R4/claimresponse.html>
+//!
+//! It says how far the claim is, never what was decided or paid: no payer's answer here is an adjudication.
+
+use fhir::date::format_instant;
+use fhir::json::{Json, Object};
+use store::claim_submissions::{State, Submission};
+
+/// The transaction that writes it.
+pub(super) fn bundle(submission: &Submission, namespace: &str) -> Json {
+    let entry = fhir::object! {
+        "resource": response(submission, namespace),
+        "request": fhir::object! { "method": "PUT", "url": url(submission, namespace) },
+    };
+    fhir::object! { "resourceType": "Bundle", "type": "transaction", "entry": fhir::array![entry] }
+}
+
+/// The conditional URL that it is known by.
+pub(super) fn url(submission: &Submission, namespace: &str) -> String {
+    let identifier = format!("{}|{}", system(submission, namespace, "claim-status"), escaped(&name(submission)));
+    let value: String = url::form_urlencoded::byte_serialize(identifier.as_bytes()).collect();
+    format!("ClaimResponse?identifier={value}")
+}
+
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|it| if matches!(it, ',' | '|' | '$' | '\\') { vec!['\\', it] } else { vec![it] }).collect()
+}
+
+fn name(submission: &Submission) -> String {
+    format!("{}:{}", submission.visit, submission.invoice)
+}
+
+fn system(submission: &Submission, namespace: &str, kind: &str) -> String {
+    format!("{namespace}/{}/{kind}", submission.payer)
+}
+
+fn response(submission: &Submission, namespace: &str) -> Json {
+    let refs = Json::parse(submission.refs.as_bytes()).unwrap_or(Json::Null);
+    let of = |name: &str| refs.get(name).cloned().unwrap_or(Json::Null);
+    let mut identifiers = vec![fhir::object! {
+        "system": system(submission, namespace, "claim-status"), "value": name(submission),
+    }];
+    if !submission.reference.is_empty() {
+        let system = system(submission, namespace, "claim");
+        identifiers.push(fhir::object! { "system": system, "value": submission.reference.as_str() });
+    }
+    let extension = fhir::object! {
+        "url": format!("{namespace}/{}/StructureDefinition/claim-status", submission.payer),
+        "valueCode": submission.state.as_str(),
+    };
+    let mut response = Object::new();
+    response.insert("resourceType", "ClaimResponse");
+    response.insert("extension", fhir::array![extension]);
+    response.insert("identifier", identifiers);
+    response.insert("status", if submission.state == State::Cancelled { "cancelled" } else { "active" });
+    response.insert("type", of("type"));
+    response.insert("use", "claim");
+    response.insert("patient", of("patient"));
+    response.insert("created", format_instant(submission.created_at));
+    response.insert("insurer", of("insurer"));
+    response.insert("request", fhir::object! { "reference": format!("Claim/{}", submission.claim) });
+    let (outcome, disposition) = said(submission.state);
+    response.insert("outcome", outcome);
+    response.insert("disposition", disposition);
+    let errors: Vec<Json> =
+        reasons(submission).map(|text| fhir::object! { "code": fhir::object! { "text": text } }).collect();
+    if outcome == "error" && !errors.is_empty() {
+        response.insert("error", errors);
+    }
+    response.into()
+}
+
+/// What the payer said last.
+pub(super) fn reasons(submission: &Submission) -> impl Iterator<Item = String> + use<> {
+    let issues = Json::parse(submission.reason.as_bytes()).unwrap_or(Json::Null);
+    let texts = issues.list("issue").iter().filter_map(|issue| issue.str("diagnostics").map(str::to_owned));
+    texts.collect::<Vec<_>>().into_iter()
+}
+
+fn said(state: State) -> (&'static str, &'static str) {
+    match state {
+        State::Waiting | State::Sending => ("queued", "To be sent to the payer"),
+        State::Unknown => ("queued", "Sent; the payer is asked whether it has it"),
+        State::Taken => ("queued", "The payer has it"),
+        State::Billed => ("complete", "Billed"),
+        State::Cancelled => ("complete", "Cancelled at the payer"),
+        State::Refused => ("error", "Not taken by the payer; correct it and submit it again"),
+        State::Rejected => ("error", "Rejected by the payer"),
+        State::Differs => ("error", "The payer has it for another amount; a person has to look"),
+        State::GivenUp => ("error", "Nothing was learned from the payer for long; a person has to look"),
+    }
+}

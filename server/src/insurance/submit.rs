@@ -1,0 +1,262 @@
+//! `Claim/[id]/$submit`: checks a claim and puts it in the outbox, in the transaction that makes it active.
+//!
+//! | status | when |
+//! |---|---|
+//! | 200 | the ClaimResponse: it is on its way, or how far it is if it was submitted before |
+//! | 404 | the Claim, or something that it refers to, is unknown or hidden |
+//! | 409 | the invoice number belongs to another Claim |
+//! | 422 | it may not be sent as it is: each reason with its FHIRPath and what would be right |
+//! | 503 | there is no connection to the payer |
+
+use std::sync::Arc;
+
+use adapters::Context;
+use adapters::payer::{Draft, Session};
+use fhir::decimal::Decimal;
+use fhir::json::{Json, Object};
+use fhir::outcome::{Issue, IssueCode, Severity};
+use store::claim_submissions::{self, State, Submission};
+use store::insurance_sessions;
+
+use super::account::Account;
+use super::gather::{gather, with};
+use super::{DEFAULT_PAYER, account, response};
+use crate::access::{self, Interaction};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::rest::bundle::{self, Also};
+use crate::rest::operation::Invocation;
+use crate::rest::read::{self, Read};
+use crate::rest::response::{Answer, etag};
+
+/// Submits.
+pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
+    access::decide(caller, Interaction::Update, "Claim")?;
+    let id = invocation.target.id.as_str();
+    let read = Read { resource_type: "Claim", id, if_none_match: None, if_modified_since: None };
+    let answer = read::execute(app, caller, read).await?;
+    let version = answer.version.unwrap_or_default();
+    let claim = Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?;
+    let before = claim_submissions::find(&app.store, id).await?;
+    if let Some(before) = before.as_ref().filter(|before| !before.state.may_be_submitted_again()) {
+        return standing(app, caller, before).await;
+    }
+    if let Some(before) = before.as_ref().filter(|before| before.state == State::GivenUp) {
+        // The payer may have it: what was sent is asked for again, and is not changed.
+        let asked = Submission { state: State::Unknown, changed_at: app.clock.now(), ..before.clone() };
+        return write(app, caller, &claim, version, asked, Some(State::GivenUp)).await;
+    }
+    if !matches!(claim.str("status"), Some("draft" | "active")) {
+        let text = format!("the Claim is {}; only a draft is submitted", claim.str("status").unwrap_or("nothing"));
+        return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.status")));
+    }
+    let account = account::open(app, DEFAULT_PAYER).await?;
+    let bundle = gather(app, caller, &claim).await?;
+    let visit = visit_of(app, &account, &bundle).await?;
+    let (draft, warnings) = checked(app, &account, &bundle, &visit, invocation.input.text("benefit"))?;
+    let submission = submission(app, &claim, &account, draft, before.as_ref(), &warnings);
+    write(app, caller, &claim, version, submission, before.map(|before| before.state)).await
+}
+
+/// The ClaimResponse as it stands, if the caller may see it.
+async fn standing(app: &App, caller: &Caller, submission: &Submission) -> Result<Answer, Error> {
+    let url = response::url(submission, &app.config.adapter_namespace);
+    let entry = fhir::object! { "request": fhir::object! { "method": "GET", "url": url } };
+    let asked = fhir::object! { "resourceType": "Bundle", "type": "batch", "entry": fhir::array![entry] };
+    let answer = bundle::execute(app, caller, asked).await?;
+    let found = answer.at(&["entry", "resource", "entry", "resource"]).cloned();
+    found.map(|found| Answer::resource(found.to_string())).ok_or_else(|| Error::unknown("Claim", &submission.claim))
+}
+
+/// What is known of the visit of a claim.
+struct Visit {
+    session: insurance_sessions::Session,
+    facts: Json,
+}
+
+async fn visit_of(app: &App, account: &Account, bundle: &Json) -> Result<Visit, Error> {
+    let system = format!("{}/{}/session", app.config.adapter_namespace, account.payer.vendor);
+    let resources = bundle.list("entry").iter().filter_map(|entry| entry.get("resource"));
+    let encounters = resources.filter(|it| it.str("resourceType") == Some("Encounter"));
+    let named = encounters.flat_map(|it| it.list("identifier")).find(|it| it.str("system") == Some(&system));
+    let session = match named.and_then(|it| it.str("value")) {
+        Some(session) => insurance_sessions::find(&app.store, account.payer.vendor, session).await?,
+        None => None,
+    };
+    let Some(session) = session else {
+        let text = "the Encounter has no session of the payer; fetch the visit and merge it with the Encounter first";
+        return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.item[0].encounter")));
+    };
+    let facts = Json::parse(session.facts.as_bytes()).map_err(Error::internal)?;
+    Ok(Visit { session, facts })
+}
+
+/// The claim as it would be sent, after all checks, with what a person should know.
+fn checked(
+    app: &App,
+    account: &Account,
+    bundle: &Json,
+    visit: &Visit,
+    benefit: Option<&str>,
+) -> Result<(Draft, Vec<Issue>), Error> {
+    let benefit = chosen(&visit.facts, benefit).map_err(Error::unprocessable)?;
+    let told = told(account, visit, benefit);
+    let now = app.clock.now();
+    let context = Context { namespace: &app.config.adapter_namespace, now, visit: Some(&told), ..Context::default() };
+    let session = Session {
+        status: visit.session.status.clone(),
+        seen_at: visit.session.seen_at,
+        currency: visit.facts.str("currency").map(str::to_owned),
+        balance: benefit.and_then(|it| it.get("amount")).and_then(Json::as_number).and_then(Decimal::parse),
+    };
+    let draft = (account.payer.draft)(bundle, &context);
+    let (net, currency) = match &draft {
+        Ok(draft) => (draft.net.clone(), draft.currency.clone()),
+        Err(_) => (Decimal::from(0), session.currency.clone().unwrap_or_default()),
+    };
+    let mut issues = (account.payer.check)(&session, &net, &currency, now);
+    match draft {
+        Ok(draft) => {
+            issues.extend(draft.warnings.iter().cloned());
+            if issues.iter().any(|issue| issue.severity >= Severity::Error) {
+                return Err(Error::unprocessable(issues));
+            }
+            Ok((draft, issues))
+        }
+        Err(wrong) => {
+            issues.extend(wrong);
+            Err(Error::unprocessable(issues))
+        }
+    }
+}
+
+/// The benefit that is used: the one that was named, else the only one that can be.
+fn chosen<'a>(facts: &'a Json, named: Option<&str>) -> Result<Option<&'a Json>, Issue> {
+    let claimable = |it: &&Json| it.get("claimable").and_then(Json::as_bool) == Some(true);
+    let benefits: Vec<&Json> = facts.list("benefits").iter().filter(claimable).collect();
+    if let Some(named) = named {
+        let found = benefits.iter().find(|it| it.str("id") == Some(named));
+        let text = || format!("the member has no benefit {named} that can be claimed");
+        return found.map(|found| Some(*found)).ok_or_else(|| Issue::error(IssueCode::BusinessRule, text()));
+    }
+    match benefits.as_slice() {
+        [] if facts.list("benefits").is_empty() => Ok(None),
+        [] => Err(Issue::error(IssueCode::BusinessRule, "none of the member's benefits can be claimed")),
+        [only] => Ok(Some(only)),
+        several => {
+            let listed: Vec<String> = several
+                .iter()
+                .map(|it| format!("{} ({})", it.str("id").unwrap_or_default(), it.str("name").unwrap_or_default()))
+                .collect();
+            let text = format!("say which benefit is used with parameter benefit: {}", listed.join(", "));
+            Err(Issue::error(IssueCode::Required, text))
+        }
+    }
+}
+
+/// What the adapter is told of the visit.
+fn told(account: &Account, visit: &Visit, benefit: Option<&Json>) -> Json {
+    let mut told = visit.facts.as_object().cloned().unwrap_or_else(Object::new);
+    told.remove("benefits");
+    told.insert("dialect", account.dialect());
+    for (name, setting) in [("zone", "zone"), ("spId", "sp_id"), ("locationCode", "location_code")] {
+        if let Some(value) = account.setting(setting) {
+            told.insert(name, value);
+        }
+    }
+    let mut session = Object::new();
+    session.insert("session_id", visit.session.session.as_str());
+    session.insert("patientNumber", visit.session.patient_number.as_str());
+    if let Some(number) = &visit.session.visit_number {
+        session.insert("visit_number", number.as_str());
+    }
+    if let Some(benefit) = benefit {
+        let of = |name: &str| benefit.get(name).cloned().unwrap_or(Json::Null);
+        let selected = fhir::object! { "id": of("id"), "pool_number": of("pool"), "service_type": of("name") };
+        session.insert("selected_benefit", selected);
+    }
+    told.insert("session", session);
+    told.into()
+}
+
+fn submission(
+    app: &App,
+    claim: &Json,
+    account: &Account,
+    draft: Draft,
+    before: Option<&Submission>,
+    warnings: &[Issue],
+) -> Submission {
+    let now = app.clock.now();
+    let of = |name: &str| claim.get(name).cloned().unwrap_or(Json::Null);
+    let insurer = claim.get("insurer").cloned();
+    let insurer = insurer.unwrap_or_else(|| fhir::object! { "display": account.payer.name });
+    let refs = fhir::object! { "type": of("type"), "patient": of("patient"), "insurer": insurer };
+    let (_, body) = draft.ask.body.unwrap_or_default();
+    Submission {
+        claim: claim.str("id").unwrap_or_default().to_owned(),
+        payer: account.payer.vendor.to_owned(),
+        connection: crate::connections::DEFAULT_NAME.to_owned(),
+        invoice: draft.invoice,
+        visit: draft.visit,
+        session: draft.session,
+        member: draft.member,
+        path: draft.ask.path,
+        body,
+        net: draft.net.as_str().to_owned(),
+        currency: draft.currency,
+        refs: refs.to_string(),
+        state: State::Waiting,
+        reason: fhir::outcome::outcome(warnings).to_string(),
+        reference: before.map(|before| before.reference.clone()).unwrap_or_default(),
+        attempts: 0,
+        asked: 0,
+        sent_at: before.map_or(0, |before| before.sent_at),
+        created_at: before.map_or(now, |before| before.created_at),
+        changed_at: now,
+        due_at: 0,
+        lease: 0,
+    }
+}
+
+/// Claim, ClaimResponse and outbox row in one transaction: none without the others.
+async fn write(
+    app: &App,
+    caller: &Caller,
+    claim: &Json,
+    version: i64,
+    submission: Submission,
+    was: Option<State>,
+) -> Result<Answer, Error> {
+    let mut transaction = response::bundle(&submission, &app.config.adapter_namespace);
+    let active = fhir::object! {
+        "resource": with(claim, "status", "active"),
+        "request": fhir::object! {
+            "method": "PUT", "url": format!("Claim/{}", submission.claim), "ifMatch": etag(version),
+        },
+    };
+    if let Some(Json::Array(entries)) = transaction.as_object_mut().and_then(|it| it.get_mut("entry")) {
+        entries.push(active);
+    }
+    let row = Arc::new(submission);
+    let also: Also = Arc::new(move |tx| {
+        let row = row.clone();
+        Box::pin(async move {
+            let kept = match was {
+                None => claim_submissions::insert(tx, &row).await?,
+                Some(was) => claim_submissions::again(tx, &row, was).await?,
+            };
+            if kept {
+                return Ok(());
+            }
+            let text =
+                format!("invoice number {} was submitted before, for another Claim or at the same time", row.invoice);
+            Err(Error::conflict(Issue::error(IssueCode::Duplicate, text).at("Claim.identifier")))
+        })
+    });
+    let answer = bundle::execute_with(app, caller, transaction, also).await?;
+    app.claims_changed.notify_one();
+    let written = answer.at(&["entry", "resource"]).map(Json::to_string);
+    written.map(Answer::resource).ok_or_else(|| Error::internal("the transaction answers without the ClaimResponse"))
+}

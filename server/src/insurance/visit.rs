@@ -1,0 +1,301 @@
+//! Visits: what a payer's service says of a patient's sessions, and what it is told of ours.
+//!
+//! | operation | asks the payer | writes |
+//! |---|---|---|
+//! | `$fetch-visit` | sessions that are PENDING, and the member of each | CoverageEligibilityRequest, Coverage, CoverageEligibilityResponse, Organization |
+//! | `$merge-visit` | our visit number for a session | the Encounter's identifiers, the session's status |
+//! | `$close-visit` | to close the session | the session's status |
+//!
+//! A Patient is made only where a person says so; else it must have the payer's patient number among its identifiers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use adapters::payer::Question;
+use adapters::{Context, Mapping};
+use fhir::json::{Json, Object};
+use fhir::outcome::{Issue, IssueCode};
+use store::insurance_sessions::{self, Session};
+
+use super::account::{Account, Answer as Answered};
+use super::gather::with;
+use super::{DEFAULT_PAYER, account, refused};
+use crate::access::{self, Interaction};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::rest::bundle::{self, Also};
+use crate::rest::operation::Invocation;
+use crate::rest::read::{self, Read};
+use crate::rest::response::{Answer, etag};
+
+/// `CoverageEligibilityRequest/$fetch-visit`.
+pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
+    access::decide(caller, Interaction::Create, "CoverageEligibilityRequest")?;
+    let patient = invocation.input.text("patient-number").unwrap_or_default();
+    let create = invocation.input.text("create-patient") == Some("true");
+    let account = account::open(app, DEFAULT_PAYER).await?;
+    let asked = ask(app, &account, &Question::Visit { patient }).await?;
+    let visits = mapped(app, &account, "visit", &asked, &Json::Null)?;
+    let (mut entries, mut issues, mut sessions) = (Vec::new(), visits.issues.clone(), Vec::new());
+    for request in visits.of_type("CoverageEligibilityRequest") {
+        let Some(session) = identifier(request, "session") else { continue };
+        let asked = ask(app, &account, &Question::Member { patient, session }).await?;
+        let told = fhir::object! { "sessionId": session, "patientNumber": patient };
+        let member = mapped(app, &account, "member", &asked, &told)?;
+        issues.extend(member.issues.iter().cloned());
+        let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
+        sessions.push(Session {
+            payer: account.payer.vendor.to_owned(),
+            session: session.to_owned(),
+            patient_number: patient.to_owned(),
+            visit_number: None,
+            status: status(request),
+            seen_at: known.as_ref().map_or_else(|| app.clock.now(), |known| known.seen_at),
+            facts: facts(&member).to_string(),
+        });
+        entries.extend(member.entries);
+    }
+    let mut all = visits.entries;
+    all.extend(entries);
+    let bundle = one(all, create);
+    let written = write(app, caller, bundle, sessions).await?;
+    Ok(answer(&written, &issues))
+}
+
+/// `Encounter/[id]/$merge-visit`.
+pub async fn merge(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
+    access::decide(caller, Interaction::Update, "Encounter")?;
+    let id = invocation.target.id.as_str();
+    let (encounter, version) = encounter(app, caller, id).await?;
+    let account = account::open(app, DEFAULT_PAYER).await?;
+    let session = invocation.input.text("session").unwrap_or_default();
+    let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
+    let Some(known) = known else {
+        let text = format!("session {session} is not known here; fetch the visit first");
+        return Err(Error::unprocessable(Issue::error(IssueCode::NotFound, text)));
+    };
+    let own = identifier(&encounter, "visit-number");
+    let visit = invocation.input.text("visit-number").or(own).unwrap_or(id).to_owned();
+    let asked = ask(app, &account, &Question::Merge { session, visit: &visit }).await?;
+    let encounter = named(&encounter, app, &account, &[("visit-number", &visit), ("session", session)]);
+    let known = Session { visit_number: Some(visit), ..known };
+    told(app, caller, &account, &asked, known, Some((encounter, version))).await
+}
+
+/// `Encounter/[id]/$close-visit`.
+pub async fn close(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
+    access::decide(caller, Interaction::Update, "Encounter")?;
+    let (encounter, _) = encounter(app, caller, &invocation.target.id).await?;
+    let account = account::open(app, DEFAULT_PAYER).await?;
+    let session = identifier(&encounter, "session").unwrap_or_default();
+    let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
+    let Some(known) = known else {
+        let text = "the Encounter has no session of the payer";
+        return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Encounter.identifier")));
+    };
+    let asked = ask(app, &account, &Question::Close { session }).await?;
+    told(app, caller, &account, &asked, known, None).await
+}
+
+/// Writes what the payer says of one session after it was told something, and the Encounter that it belongs to.
+async fn told(
+    app: &App,
+    caller: &Caller,
+    account: &Account,
+    asked: &Answered,
+    known: Session,
+    encounter: Option<(Json, i64)>,
+) -> Result<Answer, Error> {
+    let created = fhir::date::format_instant(known.seen_at);
+    let context = fhir::object! { "patientNumber": known.patient_number.as_str(), "created": created };
+    let visit = mapped(app, account, "visit", asked, &context)?;
+    let found =
+        visit.of_type("CoverageEligibilityRequest").find(|it| identifier(it, "session") == Some(&known.session));
+    let Some(status) = found.map(status) else {
+        let text = "the payer answered about another session";
+        return Err(Error::new(crate::error::Kind::BadGateway, text));
+    };
+    // The hospital's Encounter says more than the payer knows of it, so only its identifiers change.
+    let is_ours = |entry: &Json| entry.get("resource").and_then(|it| it.str("resourceType")) != Some("Encounter");
+    let mut entries: Vec<Json> = visit.entries.into_iter().filter(is_ours).collect();
+    if let Some((encounter, version)) = encounter {
+        let url = format!("Encounter/{}", encounter.str("id").unwrap_or_default());
+        entries.push(fhir::object! {
+            "resource": encounter,
+            "request": fhir::object! { "method": "PUT", "url": url, "ifMatch": etag(version) },
+        });
+    }
+    let known = Session { status, facts: "{}".to_owned(), ..known };
+    let written = write(app, caller, one(entries, false), vec![known]).await?;
+    Ok(answer(&written, &visit.issues))
+}
+
+async fn encounter(app: &App, caller: &Caller, id: &str) -> Result<(Json, i64), Error> {
+    let read = Read { resource_type: "Encounter", id, if_none_match: None, if_modified_since: None };
+    let answer = read::execute(app, caller, read).await?;
+    let version = answer.version.unwrap_or_default();
+    Ok((Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?, version))
+}
+
+async fn ask(app: &App, account: &Account, question: &Question<'_>) -> Result<Answered, Error> {
+    let context = Context { namespace: &app.config.adapter_namespace, ..Context::default() };
+    Ok(account.ask(app, &(account.payer.ask)(question, &context)).await?)
+}
+
+/// An answer as FHIR.
+struct Mapped {
+    entries: Vec<Json>,
+    issues: Vec<Issue>,
+}
+
+impl Mapped {
+    fn of_type<'a>(&'a self, resource_type: &'a str) -> impl Iterator<Item = &'a Json> {
+        let resources = self.entries.iter().filter_map(|entry| entry.get("resource"));
+        resources.filter(move |it| it.str("resourceType") == Some(resource_type))
+    }
+}
+
+fn mapped(app: &App, account: &Account, shape: &str, answer: &Answered, told: &Json) -> Result<Mapped, Error> {
+    let adapter = adapters::find(account.payer.vendor);
+    let shape = adapter.and_then(|adapter| adapter.shape(shape));
+    let shape = shape.ok_or_else(|| Error::internal(format!("{} has no shape {shape:?}", account.payer.vendor)))?;
+    (shape.receive)(&answer.1).map_err(refused)?;
+    let now = app.clock.now();
+    let context = Context { namespace: &app.config.adapter_namespace, now, visit: Some(told), ..Context::default() };
+    match (shape.map)(&answer.1, &context) {
+        Mapping::Publish(publication) => {
+            Ok(Mapped { entries: publication.bundle.list("entry").to_vec(), issues: publication.issues })
+        }
+        Mapping::Quarantine { issues } | Mapping::Refuse { issues } | Mapping::Send { issues, .. } => {
+            Err(Error::new(crate::error::Kind::BadGateway, issues))
+        }
+    }
+}
+
+/// What has to be known of a member before a claim is sent.
+fn facts(member: &Mapped) -> Json {
+    let mut facts = Object::new();
+    let mut say = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            facts.insert(name, value);
+        }
+    };
+    let coverage = member.of_type("Coverage").next();
+    say("payerCode", member.of_type("Organization").next().and_then(|it| identifier(it, "payer")));
+    say("coverage", coverage.and_then(|it| identifier(it, "coverage")));
+    say("memberNumber", coverage.and_then(|it| it.str("subscriberId")));
+    let response = member.of_type("CoverageEligibilityResponse").next();
+    let insurance = response.and_then(|it| it.list("insurance").first());
+    let items = insurance.map_or(&[][..], |it| it.list("item"));
+    let text = |item: &Json, path: &[&str]| item.at(path).cloned().unwrap_or(Json::Null);
+    say("currency", items.iter().find_map(|it| it.at(&["benefit", "allowedMoney", "currency"])?.as_str()));
+    let benefits = items.iter().map(|item| {
+        fhir::object! {
+            "id": text(item, &["extension", "valueIdentifier", "value"]),
+            "pool": text(item, &["category", "coding", "code"]),
+            "name": text(item, &["name"]),
+            "amount": text(item, &["benefit", "allowedMoney", "value"]),
+            "claimable": item.get("excluded").and_then(Json::as_bool) == Some(false),
+        }
+    });
+    let benefits: Vec<Json> = benefits.collect();
+    facts.insert("benefits", benefits);
+    facts.into()
+}
+
+/// One transaction: each resource once, references to what is in it by its `fullUrl`, a Patient only if it may be made.
+fn one(entries: Vec<Json>, create_patient: bool) -> Json {
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut kept: Vec<Json> = Vec::new();
+    for entry in entries {
+        let url = entry.str("fullUrl").unwrap_or_default().to_owned();
+        let request = entry.get("request");
+        let criteria = match request.and_then(|it| it.str("ifNoneExist")) {
+            Some(criteria) => format!("{}?{criteria}", request.and_then(|it| it.str("url")).unwrap_or_default()),
+            None => request.and_then(|it| it.str("url")).unwrap_or_default().to_owned(),
+        };
+        let conditional = criteria.replace("%7C", "|");
+        let is_patient = entry.get("resource").and_then(|it| it.str("resourceType")) == Some("Patient");
+        if is_patient && !create_patient {
+            names.insert(url, conditional);
+        } else if url.is_empty() || kept.iter().all(|other| other.str("fullUrl") != Some(url.as_str())) {
+            if !url.is_empty() {
+                names.insert(conditional, url);
+            }
+            kept.push(entry);
+        }
+    }
+    let entries: Vec<Json> = kept.iter().map(|entry| renamed(entry, &names)).collect();
+    fhir::object! { "resourceType": "Bundle", "type": "transaction", "entry": entries }
+}
+
+fn renamed(json: &Json, names: &BTreeMap<String, String>) -> Json {
+    match json {
+        Json::Object(members) => {
+            let mut result = Object::new();
+            for (name, member) in members.iter() {
+                let other = (name == "reference").then(|| member.as_str().and_then(|text| names.get(text))).flatten();
+                match other {
+                    Some(other) => result.insert(name, other.as_str()),
+                    None => result.insert(name, renamed(member, names)),
+                }
+            }
+            result.into()
+        }
+        Json::Array(items) => Json::Array(items.iter().map(|item| renamed(item, names)).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The Encounter with these identifiers of the payer, and all others that it had.
+fn named(encounter: &Json, app: &App, account: &Account, with_values: &[(&str, &str)]) -> Json {
+    let system = |kind: &str| format!("{}/{}/{kind}", app.config.adapter_namespace, account.payer.vendor);
+    let is_other = |it: &&Json| with_values.iter().all(|(kind, _)| it.str("system") != Some(&system(kind)));
+    let mut identifiers: Vec<Json> = encounter.list("identifier").iter().filter(is_other).cloned().collect();
+    identifiers
+        .extend(with_values.iter().map(|(kind, value)| fhir::object! { "system": system(kind), "value": *value }));
+    with(encounter, "identifier", identifiers)
+}
+
+/// The value of an identifier of a kind of the adapter's.
+fn identifier<'a>(resource: &'a Json, kind: &str) -> Option<&'a str> {
+    let ending = format!("/{DEFAULT_PAYER}/{kind}");
+    let mut identifiers = resource.list("identifier").iter();
+    identifiers.find(|it| it.str("system").is_some_and(|system| system.ends_with(&ending)))?.str("value")
+}
+
+/// The payer's word for how a session is.
+fn status(request: &Json) -> String {
+    request.at(&["extension", "valueCode"]).and_then(Json::as_str).unwrap_or_default().to_owned()
+}
+
+async fn write(app: &App, caller: &Caller, bundle: Json, sessions: Vec<Session>) -> Result<Json, Error> {
+    let sessions = Arc::new(sessions);
+    let also: Also = Arc::new(move |tx| {
+        let sessions = sessions.clone();
+        Box::pin(async move {
+            for session in sessions.iter() {
+                insurance_sessions::put(tx, session).await?;
+            }
+            Ok(())
+        })
+    });
+    bundle::execute_with(app, caller, bundle, also).await
+}
+
+/// What was written, with what a person should know.
+fn answer(written: &Json, issues: &[Issue]) -> Answer {
+    let resources = written.list("entry").iter().filter_map(|entry| entry.get("resource").cloned());
+    let mut entries: Vec<Json> = resources.map(|resource| fhir::object! { "resource": resource }).collect();
+    if !issues.is_empty() {
+        entries.push(fhir::object! { "resource": fhir::outcome::outcome(issues) });
+    }
+    let mut bundle = Object::new();
+    bundle.insert("resourceType", "Bundle");
+    bundle.insert("type", "collection");
+    if !entries.is_empty() {
+        bundle.insert("entry", entries);
+    }
+    Answer::resource(Json::from(bundle).to_string())
+}
