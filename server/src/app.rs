@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cors::Origins;
+use crate::devices::stream::Listeners;
 use crate::oauth::client_keys::ClientKeyCache;
 use crate::oauth::external::{self, Discovered};
 use crate::oauth::keys::Signer;
@@ -57,6 +58,8 @@ pub struct App {
     pub jobs_changed: Arc<Notify>,
     /// How much apps ask, until it is written.
     pub usage: Arc<Usage>,
+    /// Who listens to what is committed.
+    pub listeners: Arc<Listeners>,
 }
 
 /// Why the state could not be put together.
@@ -113,6 +116,7 @@ impl App {
             parameters: Arc::default(),
             jobs_changed: Arc::default(),
             usage: Arc::default(),
+            listeners: Arc::default(),
         })
     }
 

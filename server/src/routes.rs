@@ -162,7 +162,10 @@ routes! {
         GET  "/R4-patient-api/single/{type}" => qsmartcare::single, "one resource, as QSmartCare's clients ask";
         GET  "/R4-patient-api/multiple/api/{type}" => qsmartcare::multiple, "many resources, as QSmartCare's clients ask";
         POST "/oauth/revoke" => oauth::revoke::post, "end of a token";
+        GET  "/profile" => devices::phone::profile, "who is signed in on a phone; its cookie";
+        POST "/reset-password" => devices::phone::reset_password, "asks for a new password";
         POST "/health-data/{delivery:.*}" => devices::webhook::handler, "a vendor's message; API key or access token";
+        GET  "/devices/stream" => devices::stream::handler, "readings and alerts as they come; access token";
         POST "/devices/assign" => devices::pairing::assign, "a device gets a patient";
         POST "/devices/{id}/unassign" => devices::pairing::unassign, "a device leaves a patient";
     }

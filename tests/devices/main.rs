@@ -8,8 +8,10 @@ use serde_json::Value;
 use simulators::medisante::{Medisante, SAMPLES};
 use tests::{Client, TestServer};
 
+mod import;
 mod ingest;
 mod pairing;
+mod phone;
 mod vendors;
 mod webhook;
 

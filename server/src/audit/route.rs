@@ -76,6 +76,9 @@ const OTHERS: &[(&str, &str, Kind, &str, char)] = &[
     ("GET", "/R4-patient-api/", Kind::Rest, "search-type", 'E'),
     ("POST", "/health-data/", Kind::Rest, "delivery", 'C'),
     ("POST", "/devices/", Kind::Administration, "device", 'U'),
+    ("GET", "/devices/stream", Kind::Rest, "stream", 'R'),
+    ("GET", "/profile", Kind::Authentication, "userinfo", 'R'),
+    ("POST", "/reset-password", Kind::Authentication, "recovery", 'E'),
 ];
 
 /// What a request asks for; nothing if it is about what everybody may see.

@@ -26,6 +26,9 @@ use crate::rest::bundle;
 /// How often the queue is looked at without being told: for delays that have passed and for other processes' rows.
 const POLL: Duration = Duration::from_secs(1);
 
+/// How long whoever needs one message waits before looking at it again.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// How long a worker may take for what it leased before another one takes it.
 const LEASE_MICROS: i64 = 15 * 1_000_000;
 
@@ -88,6 +91,26 @@ pub async fn drain(app: &App) -> Result<usize, StoreError> {
             .collect::<Vec<_>>()
             .await;
         results.into_iter().collect::<Result<Vec<()>, _>>()?;
+    }
+}
+
+/// Applies one message here and now, or waits for whoever has taken it; what it has become.
+pub async fn finish(app: &App, receipt: &str) -> Result<Message, StoreError> {
+    loop {
+        let (now, wanted) = (app.clock.now(), receipt.to_owned());
+        let leased = app.store.write(move |tx| {
+            let wanted = wanted.clone();
+            Box::pin(async move { inbox::lease_one(tx, &wanted, now, now + LEASE_MICROS).await })
+        });
+        if let Some((message, body)) = leased.await? {
+            apply(app, &message, &body.into()).await?;
+        }
+        let filter = inbox::Filter { receipt: Some(receipt.to_owned()), ..inbox::Filter::default() };
+        let kept = inbox::list(&app.store, &filter, 1).await?.pop().ok_or(StoreError::Conflict)?;
+        if kept.state != State::Received {
+            return Ok(kept);
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

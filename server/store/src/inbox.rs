@@ -182,25 +182,17 @@ pub async fn lease(tx: &mut Tx, now: i64, lease_until: i64, limit: u64) -> Resul
     if receipts.is_empty() {
         return Ok(Vec::new());
     }
-    // The condition on due_at again: on PostgreSQL another worker may have taken some in between.
-    let mut columns: Vec<&'static str> = COLUMNS.to_vec();
-    columns.push("body");
-    let take = Query::update()
-        .table("inbox")
-        .value("due_at", lease_until)
-        .value("attempts", Expr::col("attempts").add(1))
-        .and_where(Expr::col("receipt").is_in(receipts))
-        .and_where(Expr::col("state").eq(State::Received.as_str()))
-        .and_where(Expr::col("due_at").lte(now))
-        .returning(Query::returning().columns(columns))
-        .to_owned();
-    let rows = tx.rows(&take).await?;
-    let mut leased = rows
-        .iter()
-        .map(|row| Ok((message(row)?, row.bytes(COLUMNS.len())?)))
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    leased.sort_by(|(left, _), (right, _)| left.receipt.cmp(&right.receipt));
-    Ok(leased)
+    take(tx, receipts, now, lease_until).await
+}
+
+/// The same for one message, if it is due.
+pub async fn lease_one(
+    tx: &mut Tx,
+    receipt: &str,
+    now: i64,
+    lease_until: i64,
+) -> Result<Option<(Message, Vec<u8>)>, StoreError> {
+    Ok(take(tx, vec![receipt.to_owned()], now, lease_until).await?.pop())
 }
 
 /// Gives a message its state; false if it has another one already.
@@ -296,6 +288,33 @@ pub async fn list(store: &Store, filter: &Filter, limit: u64) -> Result<Vec<Mess
 pub async fn body(store: &Store, receipt: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let statement = Query::select().column("body").from("inbox").and_where(Expr::col("receipt").eq(receipt)).to_owned();
     store.rows(&statement).await?.first().map(|row| row.bytes(0)).transpose()
+}
+
+async fn take(
+    tx: &mut Tx,
+    receipts: Vec<String>,
+    now: i64,
+    lease_until: i64,
+) -> Result<Vec<(Message, Vec<u8>)>, StoreError> {
+    // The condition on due_at again: on PostgreSQL another worker may have taken some in between.
+    let mut columns: Vec<&'static str> = COLUMNS.to_vec();
+    columns.push("body");
+    let take = Query::update()
+        .table("inbox")
+        .value("due_at", lease_until)
+        .value("attempts", Expr::col("attempts").add(1))
+        .and_where(Expr::col("receipt").is_in(receipts))
+        .and_where(Expr::col("state").eq(State::Received.as_str()))
+        .and_where(Expr::col("due_at").lte(now))
+        .returning(Query::returning().columns(columns))
+        .to_owned();
+    let rows = tx.rows(&take).await?;
+    let mut leased = rows
+        .iter()
+        .map(|row| Ok((message(row)?, row.bytes(COLUMNS.len())?)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    leased.sort_by(|(left, _), (right, _)| left.receipt.cmp(&right.receipt));
+    Ok(leased)
 }
 
 const COLUMNS: &[&str] = &[
