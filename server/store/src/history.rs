@@ -23,7 +23,7 @@ use crate::search::order;
 use crate::session::Session;
 use crate::view::ResolvedView;
 
-pub mod feed;
+pub(crate) mod feed;
 
 /// Ranges that one statement merges; SQLite takes 500.
 const RANGES_PER_STATEMENT: usize = 200;
