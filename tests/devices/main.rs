@@ -12,6 +12,7 @@ mod import;
 mod ingest;
 mod pairing;
 mod phone;
+mod stream;
 mod vendors;
 mod webhook;
 
