@@ -18,6 +18,7 @@ mod m20261122_000007_launches;
 mod m20261122_000008_portal;
 mod m20261122_000009_audit;
 mod m20261122_000010_passkeys;
+mod m20261122_000013_inbox_devices;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_portal::Migration),
             Box::new(m20261122_000009_audit::Migration),
             Box::new(m20261122_000010_passkeys::Migration),
+            Box::new(m20261122_000013_inbox_devices::Migration),
         ]
     }
 }

@@ -62,13 +62,13 @@ impl Caller {
         }
     }
 
-    /// The server itself for a person who is signed in without an app, and for their record only.
-    pub fn person(door: &str, account: &Account, patient: &str) -> Self {
+    /// The server itself for a person who is signed in without an app, and perhaps for one record only.
+    pub fn person(door: &str, account: &Account, patient: Option<&str>) -> Self {
         Caller {
             actor: format!("{door}/{}", account.id),
             user: Some(account.id.clone()),
             fhir_user: account.fhir_user.as_ref().map(ToString::to_string),
-            patient: Some(patient.to_owned()),
+            patient: patient.map(str::to_owned),
             ..Caller::server(door)
         }
     }

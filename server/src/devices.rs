@@ -13,6 +13,7 @@ pub mod ingest;
 pub mod pairing;
 pub mod phone;
 mod registry;
+mod split;
 pub mod stream;
 pub mod webhook;
 

@@ -149,6 +149,10 @@ routes! {
         GET  "/portal/api" => portal::api::get, "how the API is called";
         GET  "/portal/console" => portal::console::get, "console that calls the API";
         POST "/portal/console" => portal::console::post, "calls the API for a developer";
+        GET  "/portal/live" => portal::live::get, "readings and alerts of one's patients, as they come";
+        POST "/portal/live" => portal::live::post, "sets limits of a measure";
+        GET  "/portal/live.js" => portal::live::script, "script of that page";
+        GET  "/portal/live/stream" => portal::live::listen, "what that page listens to";
         GET  "/portal/sharing" => portal::sharing::get, "what apps may see";
         POST "/portal/sharing" => portal::sharing::revoke, "takes back what an app may see";
         GET  "/portal/record" => portal::record::get, "who has looked at one's own record";

@@ -64,7 +64,7 @@ impl Person {
 
     /// The server, for this person: it writes what they sent about the patient that they are.
     pub fn caller(&self, request: &HttpRequest) -> Caller {
-        let mut caller = Caller::person(VENDOR, &self.account, &self.patient);
+        let mut caller = Caller::person(VENDOR, &self.account, Some(&self.patient));
         caller.scopes = ScopeSet::parse("patient/*.cruds").unwrap_or_default();
         let caller = caller.attached(request);
         caller.trail.note(|noted| {

@@ -35,7 +35,7 @@ use crate::error::Error;
 
 mod listener;
 
-pub use listener::{Rights, events};
+pub use listener::{Rights, carer, events};
 
 /// What is told: readings, and two forms of alerts.
 pub const TYPES: [&str; 3] = ["Observation", "Flag", "Communication"];

@@ -1,6 +1,6 @@
 //! One listener: what it may see, where it is, and what it is sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,11 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use futures::Stream;
 use search::view::{Compartment, TypeRule, View};
+use smart::scope::ScopeSet;
 use smart::token::Hash;
 use store::audit::{Entity, Event};
-use store::{Happening, Place, Sight, sessions, users};
+use store::users::{self, Account};
+use store::{Happening, Place, Sight, sessions};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -27,6 +29,11 @@ const CHECK: Duration = Duration::from_secs(5);
 
 /// Checks after which something is sent to keep the connection open: 15 seconds.
 const CHECKS_PER_BEAT: u32 = 3;
+
+/// What a page of ours shows to people who are signed in, and what they may do there.
+const SHOWN: [&str; 6] = ["Observation", "Flag", "Communication", "Goal", "Patient", "Practitioner"];
+const SCOPES: &str = "user/Goal.cruds user/Observation.rs user/Flag.rs user/Communication.rs user/Patient.rs \
+                      user/Practitioner.rs";
 
 /// What every stream begins with: after a break a browser comes back in a second.
 const GREETING: &str = "retry: 1000\n\n";
@@ -217,11 +224,19 @@ async fn of_session(app: &App, session: Hash) -> Result<Caller, Error> {
     let found = sessions::find(&app.store, session, app.clock.now()).await?;
     let id = found.and_then(|session| session.account_id).ok_or_else(refused)?;
     let account = users::find(&app.store, &id).await?.ok_or_else(refused)?;
-    let user = account.fhir_user.clone().ok_or_else(refused)?;
-    let patients = patients_of(app, &user).await?;
-    let mut caller = Caller::person("portal", &account, "");
-    caller.patient = None;
-    let rules = TYPES.iter().map(|name| ((*name).to_owned(), TypeRule::Whole));
-    caller.view = View::listed(Compartment::Patients(patients), rules.collect::<std::collections::BTreeMap<_, _>>());
+    carer(app, &account).await
+}
+
+/// Somebody who is signed in at a page of ours: they see and set what is about the patients in their care, as things
+/// stand now.
+pub async fn carer(app: &App, account: &Account) -> Result<Caller, Error> {
+    let patients = match &account.fhir_user {
+        Some(user) => patients_of(app, user).await?,
+        None => Vec::new(),
+    };
+    let mut caller = Caller::person("portal", account, None);
+    caller.scopes = ScopeSet::parse(SCOPES).unwrap_or_default();
+    let rules = SHOWN.iter().map(|name| ((*name).to_owned(), TypeRule::Whole));
+    caller.view = View::listed(Compartment::Patients(patients), rules.collect::<BTreeMap<_, _>>());
     Ok(caller)
 }
