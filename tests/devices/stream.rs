@@ -76,8 +76,7 @@ async fn lk_01_listeners_hear_of_patients_that_they_may_see_and_of_nobody_else(s
     let system = server.system();
     for (patient, doctor) in [("pat-a", "d1"), ("pat-b", "d1"), ("pat-c", "d2")] {
         let doctor = object! { "reference": format!("Practitioner/{doctor}") };
-        let patient =
-            object! { "resourceType": "Patient", "id": patient, "generalPractitioner": array![doctor] };
+        let patient = object! { "resourceType": "Patient", "id": patient, "generalPractitioner": array![doctor] };
         system.store(&patient).await;
     }
     server.command(&["user", "add", "dora", "--fhir-user", "Practitioner/d1", "--json"]);
@@ -274,8 +273,7 @@ async fn second_process(server: &TestServer) -> (String, Child) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let listen = listener.local_addr().expect("an address").to_string();
     drop(listener);
-    let arguments =
-        ["serve", "--listen", &listen, "--base-url", server.origin(), "--database", server.database_url()];
+    let arguments = ["serve", "--listen", &listen, "--base-url", server.origin(), "--database", server.database_url()];
     let mut command = program::command(&arguments);
     let process = command.current_dir(server.folder()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let origin = format!("http://{listen}");

@@ -232,13 +232,7 @@ async fn publish(
 
 /// Writes the items of a message that can be written, where all of it together cannot: halves, and halves of those,
 /// until what is wrong stands alone.
-async fn apart(
-    app: &App,
-    adapter: &Adapter,
-    message: &Message,
-    publication: Publication,
-    whole: &Error,
-) -> Verdict {
+async fn apart(app: &App, adapter: &Adapter, message: &Message, publication: Publication, whole: &Error) -> Verdict {
     let items = split::items(&publication.bundle);
     let (mut locations, mut issues, mut failures) = (Vec::new(), publication.issues.clone(), 0);
     if items.len() < 2 {
@@ -294,12 +288,7 @@ fn lacks_target(error: &Error) -> bool {
 /// was written: whichever comes first, one of the two sees the other.
 ///
 /// What was written, and of which message, stands in a Provenance of the id `name`.
-async fn write_living(
-    app: &App,
-    adapter: &Adapter,
-    name: &str,
-    mut publication: Publication,
-) -> Result<Json, Error> {
+async fn write_living(app: &App, adapter: &Adapter, name: &str, mut publication: Publication) -> Result<Json, Error> {
     let of = |publication: &Publication, deleted: bool| -> Vec<String> {
         let records = publication.withdrawn.iter().filter(|withdrawal| withdrawal.deleted == deleted);
         records.map(|withdrawal| withdrawal.record.clone()).collect()

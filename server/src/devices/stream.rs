@@ -162,12 +162,7 @@ pub async fn handler(
 }
 
 /// The answer to somebody who listens with these rights, whoever they are.
-pub async fn respond(
-    app: &App,
-    request: &HttpRequest,
-    whose: &str,
-    rights: Rights,
-) -> Result<HttpResponse, Refused> {
+pub async fn respond(app: &App, request: &HttpRequest, whose: &str, rights: Rights) -> Result<HttpResponse, Refused> {
     let last = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default());
     let after = last.filter(|text| !text.is_empty()).map(|text| app.store.open_place(text)).transpose();
     let after = after.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "Last-Event-ID is none of this server's"))?;

@@ -80,8 +80,7 @@ struct Measure {
 pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let visitor = Visitor::of(&app, &request).await?;
     let frame = Frame::of(&visitor, "live");
-    let mut page =
-        LivePage { style: page::STYLE, frame, has_record: false, alerts: Vec::new(), people: Vec::new() };
+    let mut page = LivePage { style: page::STYLE, frame, has_record: false, alerts: Vec::new(), people: Vec::new() };
     if visitor.account.fhir_user.is_some() {
         let caller = stream::carer(&app, &visitor.account).await?.attached(&request);
         page.has_record = true;

@@ -99,8 +99,7 @@ pub async fn events(
     };
     let now = rights.now(&app).await?;
     let (is_behind, greeting) = (true, Some(GREETING));
-    let listener =
-        Listener { app, rights, now, batches, closing, place, is_behind, checks: 0, greeting, _seat: seat };
+    let listener = Listener { app, rights, now, batches, closing, place, is_behind, checks: 0, greeting, _seat: seat };
     Ok(futures::stream::unfold(Some(listener), |listener| async move {
         let mut listener = listener?;
         match listener.next().await {

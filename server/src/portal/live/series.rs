@@ -161,7 +161,11 @@ pub(super) fn instant(resource: &Json) -> Option<i64> {
 /// What people call a concept.
 pub(super) fn words(concept: &Json) -> String {
     let display = |coding: &Json| coding.str("display").or(coding.str("code")).map(str::to_owned);
-    concept.str("text").map(str::to_owned).or_else(|| concept.list("coding").iter().find_map(display)).unwrap_or_default()
+    concept
+        .str("text")
+        .map(str::to_owned)
+        .or_else(|| concept.list("coding").iter().find_map(display))
+        .unwrap_or_default()
 }
 
 fn add(found: &mut BTreeMap<Key, Series>, observation: &Json) {
@@ -186,9 +190,10 @@ fn add(found: &mut BTreeMap<Key, Series>, observation: &Json) {
 
 /// System and code of a concept; one that has words only is known by them.
 fn coding(concept: &Json) -> Option<(String, String)> {
-    let coded = concept.list("coding").iter().find_map(|coding| {
-        Some((coding.str("system").unwrap_or_default().to_owned(), coding.str("code")?.to_owned()))
-    });
+    let coded = concept
+        .list("coding")
+        .iter()
+        .find_map(|coding| Some((coding.str("system").unwrap_or_default().to_owned(), coding.str("code")?.to_owned())));
     coded.or_else(|| Some((String::new(), concept.str("text")?.to_owned())))
 }
 

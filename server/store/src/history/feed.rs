@@ -111,8 +111,7 @@ async fn page<S: Session>(
 ) -> Result<Fed, StoreError> {
     let scope = Scope::resolve(session, view, of).await?;
     let high = horizon(session, of).await?;
-    let bounds =
-        Bounds { low: after.last_updated, high, after: Some(after), descending: false, current_after: None };
+    let bounds = Bounds { low: after.last_updated, high, after: Some(after), descending: false, current_after: None };
     let positions = scope.positions(session, bounds, count).await?;
     let mut happenings = Vec::with_capacity(positions.len());
     for candidate in candidates(session, &positions).await? {
