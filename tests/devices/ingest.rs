@@ -23,15 +23,24 @@ async fn re_22_what_was_acknowledged_is_applied_once_after_kill_9(mut server: Te
     let vendor = vendor(&server);
     let mut acknowledged = 0;
     for round in 0..5 {
-        let sends: Vec<_> = (0..20)
-            .map(|number| {
+        // each one to three times, in another order than they were made
+        let sends: Vec<_> = (0..40)
+            .map(|index| {
+                let number = index * 7 % 40 % 20;
                 let (vendor, body) = (vendor.clone(), blood_pressure(MONITOR, &format!("round{round}"), number));
-                tokio::spawn(async move { vendor.send(body).await.is_ok_and(|answer| answer.status == 200) })
+                tokio::spawn(async move {
+                    for _ in 0..=number % 2 {
+                        vendor.send(body.clone()).await.is_ok_and(|answer| answer.status == 200).then_some(())?;
+                    }
+                    Some(number)
+                })
             })
             .collect();
+        let mut numbers = std::collections::BTreeSet::new();
         for send in sends {
-            acknowledged += usize::from(send.await.expect("no panic"));
+            numbers.extend(send.await.expect("no panic"));
         }
+        acknowledged += numbers.len();
         server.kill();
         server.restart().await;
     }

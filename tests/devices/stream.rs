@@ -193,7 +193,7 @@ fn as_many_listen_as_may() {
         drop(first);
         // the seat is free once the server has seen that nobody is there any more
         let deadline = std::time::Instant::now() + PATIENCE;
-        let http = reqwest::Client::new();
+        let http = http();
         loop {
             let asked = http.get(format!("{}/devices/stream", server.origin())).bearer_auth(&token).send().await;
             if asked.expect("an answer").status().is_success() {
@@ -212,7 +212,7 @@ impl Listener {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = event.to_owned();
-                self.text = rest.to_owned();
+                self.text = String::from(rest);
                 let field = |name: &str| {
                     let lines = event.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
                     lines.collect::<Vec<_>>().join("\n")
@@ -243,9 +243,13 @@ impl Listener {
     }
 }
 
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().read_timeout(PATIENCE).build().expect("a plain client")
+}
+
 /// Listens, once the server says that it is heard.
 async fn listen(origin: &str, token: &str, last: Option<&str>) -> Listener {
-    let mut asked = reqwest::Client::new().get(format!("{origin}/devices/stream")).bearer_auth(token);
+    let mut asked = http().get(format!("{origin}/devices/stream")).bearer_auth(token);
     if let Some(last) = last {
         asked = asked.header("last-event-id", last);
     }

@@ -126,10 +126,10 @@ impl Series {
         let span = if high > low { high - low } else { 1.0 };
         // a tenth is left free above and below
         let y = |value: f64| height * (0.9 - 0.8 * (value - low) / span);
-        let step = width / self.points.len().max(1) as f64;
+        let step = width / f64::from(u32::try_from(self.points.len().max(1)).unwrap_or(u32::MAX));
         let mut drawing = Drawing::default();
-        for (index, point) in self.points.iter().enumerate() {
-            let (x, letter) = (step * (index as f64 + 0.5), if index == 0 { 'M' } else { 'L' });
+        for (index, point) in (0_u32..).zip(&self.points) {
+            let (x, letter) = (step * (f64::from(index) + 0.5), if index == 0 { 'M' } else { 'L' });
             let _infallible = write!(drawing.line, "{letter}{x:.1} {:.1}", y(point.value));
             // one value alone is seen, too
             drawing.line.push_str("h0.1");
@@ -182,7 +182,7 @@ fn add(found: &mut BTreeMap<Key, Series>, observation: &Json) {
         let series = found.entry(Key { patient: patient.clone(), system, code: id }).or_default();
         if series.points.is_empty() {
             series.words = words(code);
-            series.unit = quantity.str("unit").or(quantity.str("code")).unwrap_or_default().to_owned();
+            quantity.str("unit").or(quantity.str("code")).unwrap_or_default().clone_into(&mut series.unit);
         }
         series.points.push(Point { at, text: text.to_owned(), value });
     }
