@@ -216,9 +216,9 @@ impl Vendor<'_> {
             let mut stream = TcpStream::connect(self.server.address).await?;
             let token = &self.server.token;
             stream.write_all(&load::request("GET", "/devices/stream", token, "")).await?;
-            let (mut text, mut taken) = (vec![0; 1 << 16], Vec::new());
-            let read = stream.read(&mut text).await?;
-            if !text[..read].starts_with(b"HTTP/1.1 200") {
+            let (mut greeting, mut delays) = (vec![0; 1 << 16], Vec::new());
+            let read = stream.read(&mut greeting).await?;
+            if !greeting[..read].starts_with(b"HTTP/1.1 200") {
                 return Err::<_, Failure>("nobody may listen".into());
             }
             let begun = Instant::now();
@@ -258,9 +258,9 @@ impl Vendor<'_> {
             let (_, seen) = futures::future::join(join_all(work), listen).await;
             let sent = sent.borrow();
             for (name, at) in seen? {
-                taken.extend(sent.get(&name).map(|sent| at.saturating_duration_since(*sent).as_secs_f64() * 1000.0));
+                delays.extend(sent.get(&name).map(|sent| at.saturating_duration_since(*sent).as_secs_f64() * 1000.0));
             }
-            Ok(taken)
+            Ok(delays)
         })?;
         heard.sort_by(f64::total_cmp);
         let at = |share: usize| heard.get(heard.len() * share / 100).copied().unwrap_or_default();
