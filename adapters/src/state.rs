@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use fhir::date::DateTime;
 use fhir::json::{Json, Object};
 
 use crate::device;
@@ -22,6 +23,9 @@ const WITHDRAWN: &str = "record-changed";
 pub fn next(stored: &Json, told: &Json) -> Option<Json> {
     if told.str("resourceType") == Some("Device") {
         return device::merged(stored, told);
+    }
+    if told.str("resourceType") == Some("Flag") && as_of(told) < as_of(stored) {
+        return None; // messages come in any order, and this one was overtaken
     }
     let in_error = stored.str("status") == Some("entered-in-error");
     if is_tagged(stored, DELETED) || (in_error && !is_tagged(stored, WITHDRAWN)) {
@@ -94,6 +98,14 @@ pub fn without_deleted(publication: &mut Publication, is_deleted: impl Fn(&Withd
 /// Search criteria that find what a withdrawal is about, behind `Observation?`.
 pub fn criteria(withdrawal: &Withdrawal) -> String {
     crate::bundle::criteria(&withdrawal.system, &withdrawal.record)
+}
+
+/// Up to when a Flag is told: its end, if it has one. Of two at the same instant the one that ends says more.
+fn as_of(flag: &Json) -> (Option<i64>, bool) {
+    let bound = |name: &str| flag.at(&["period", name]).and_then(Json::as_str).and_then(DateTime::parse);
+    let (start, end) = (bound("start"), bound("end"));
+    let is_over = end.is_some();
+    (start.into_iter().chain(end).map(|instant| instant.start()).max(), is_over)
 }
 
 fn is_tagged(stored: &Json, code: &str) -> bool {
@@ -174,6 +186,25 @@ mod tests {
         assert_eq!(next(&stored(60, "corrected"), &observation(60, "final")), None);
         let corrected = next(&stored(60, "final"), &observation(61, "final")).expect("a version");
         assert_eq!((corrected.str("status"), corrected.str("id")), (Some("corrected"), Some("o1")));
+    }
+
+    #[test]
+    fn an_overtaken_alert_does_not_open_again_what_was_resolved() {
+        let flag = |start: &str, end: Option<&str>| {
+            let mut period = fhir::object! { "start": start };
+            if let (Some(end), Some(members)) = (end, period.as_object_mut()) {
+                members.insert("end", end);
+            }
+            let status = if end.is_some() { "inactive" } else { "active" };
+            fhir::object! { "resourceType": "Flag", "status": status, "period": period }
+        };
+        let (raised, at) = (flag("2025-01-01T10:00:00+02:00", None), "2025-01-01T08:30:00Z");
+        let resolved = flag("2025-01-01T10:00:00+02:00", Some(at));
+        assert_eq!(next(&resolved, &raised), None, "raised, and late");
+        assert!(next(&raised, &resolved).is_some());
+        assert!(next(&resolved, &flag("2025-01-01T09:00:00Z", None)).is_some(), "raised again");
+        let at_once = flag("2025-01-01T08:30:00Z", Some(at));
+        assert_eq!(next(&at_once, &flag(at, None)), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod ceiling;
 mod ceiling_insert;
 mod ceiling_postgres;
 mod data;
+mod ingest;
 mod load;
 mod peer;
 mod process;
@@ -22,6 +23,7 @@ mod table;
 mod workload;
 
 pub(crate) use ceiling::{CeilingArguments, serve as serve_ceiling};
+pub(crate) use ingest::{Arguments as IngestArguments, run as ingest};
 
 /// Whatever stops a benchmark stops it with a sentence.
 pub(crate) type Failure = Box<dyn std::error::Error>;

@@ -12,6 +12,8 @@ mod bench;
 enum Command {
     /// Measure the release binary against the ceilings of what it is built on, and print a table.
     Bench(bench::Arguments),
+    /// Send a vendor's readings several times each while the server is killed, and count what became of them.
+    Ingest(bench::IngestArguments),
     /// Serve the bare ceilings over HTTP; the benchmark starts this by itself.
     #[command(hide = true)]
     Ceiling(bench::CeilingArguments),
@@ -20,6 +22,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Ingest(arguments) => bench::ingest(&arguments),
         Command::Ceiling(arguments) => bench::serve_ceiling(&arguments),
     };
     match result {

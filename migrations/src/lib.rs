@@ -20,6 +20,7 @@ mod m20261122_000009_audit;
 mod m20261122_000010_passkeys;
 mod m20261122_000011_connections;
 mod m20261122_000012_insurance;
+mod m20261122_000013_inbox_devices;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000010_passkeys::Migration),
             Box::new(m20261122_000011_connections::Migration),
             Box::new(m20261122_000012_insurance::Migration),
+            Box::new(m20261122_000013_inbox_devices::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cors::Origins;
+use crate::devices::stream::Listeners;
 use crate::insurance;
 use crate::oauth::client_keys::ClientKeyCache;
 use crate::oauth::external::{self, Discovered};
@@ -64,6 +65,8 @@ pub struct App {
     pub payer_tokens: Arc<insurance::account::Tokens>,
     /// How much apps ask, until it is written.
     pub usage: Arc<Usage>,
+    /// Who listens to what is committed.
+    pub listeners: Arc<Listeners>,
 }
 
 /// Why the state could not be put together.
@@ -123,6 +126,7 @@ impl App {
             claims_changed: Arc::default(),
             payer_tokens: Arc::default(),
             usage: Arc::default(),
+            listeners: Arc::default(),
         })
     }
 

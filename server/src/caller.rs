@@ -12,6 +12,7 @@ use search::view::View;
 use smart::scope::{Level, Right, ScopeSet};
 use smart::token::{Hash, Kind, Secret};
 use store::audit::Event;
+use store::users::Account;
 use store::{SearchPage, Stored};
 
 use crate::access;
@@ -58,6 +59,17 @@ impl Caller {
             trail: Arc::default(),
             base: String::new(),
             actor: actor.to_owned(),
+        }
+    }
+
+    /// The server itself for a person who is signed in without an app, and perhaps for one record only.
+    pub fn person(door: &str, account: &Account, patient: Option<&str>) -> Self {
+        Caller {
+            actor: format!("{door}/{}", account.id),
+            user: Some(account.id.clone()),
+            fhir_user: account.fhir_user.as_ref().map(ToString::to_string),
+            patient: patient.map(str::to_owned),
+            ..Caller::server(door)
         }
     }
 

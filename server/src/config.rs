@@ -80,6 +80,9 @@ pub struct Config {
     /// taken from their `X-Forwarded-For`.
     #[arg(long, env = "TRIBUTARY_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", default_value = "")]
     pub trusted_proxies: TrustedProxies,
+    /// Most listeners to live readings at once, of all apps and pages together.
+    #[arg(long, env = "TRIBUTARY_STREAM_LISTENERS", global = true, value_name = "COUNT", default_value_t = 1000)]
+    pub stream_listeners: usize,
     /// Base of the identifier systems, code systems and extensions that vendors' data gets. Set it to an address of
     /// your own before the first device delivers: it is part of every identifier.
     #[arg(long, env = "TRIBUTARY_ADAPTER_NAMESPACE", global = true, value_name = "URL")]

@@ -11,13 +11,17 @@
 
 pub mod ingest;
 pub mod pairing;
+pub mod phone;
 mod registry;
+mod split;
+pub mod stream;
 pub mod webhook;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use fhir::json::Json;
 use fhir::outcome::Issue;
+use smart::error::OAuthError;
 use store::StoreError;
 
 use crate::error::Error;
@@ -79,6 +83,13 @@ impl From<Error> for Refused {
         }
         let refused = Refused::listing(error.status(), error.issues());
         Refused { challenge: (error.status() == StatusCode::UNAUTHORIZED).then_some("Bearer"), ..refused }
+    }
+}
+
+impl From<OAuthError> for Refused {
+    fn from(error: OAuthError) -> Self {
+        let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Refused::new(status, error.description)
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `/portal` | everybody with an account | where to go |
 //! | `/portal/apps…` | developers | own apps: keys, addresses, scopes, patients, usage, errors |
 //! | `/portal/api`, `/portal/console` | developers | how the API is called, and calling it |
+//! | `/portal/live` | everybody with a record | readings and alerts of the patients in their care, as they come |
 //! | `/portal/sharing` | everybody with an account | what apps may see, and taking it back |
 //! | `/portal/admin…` | administrators with a second factor | all apps, accounts, events, invitations |
 //!
@@ -18,6 +19,7 @@ pub mod console;
 pub mod frame;
 pub mod home;
 pub mod key;
+pub mod live;
 pub mod own_access;
 pub mod page;
 pub mod patients;

@@ -149,6 +149,10 @@ routes! {
         GET  "/portal/api" => portal::api::get, "how the API is called";
         GET  "/portal/console" => portal::console::get, "console that calls the API";
         POST "/portal/console" => portal::console::post, "calls the API for a developer";
+        GET  "/portal/live" => portal::live::get, "readings and alerts of one's patients, as they come";
+        POST "/portal/live" => portal::live::post, "sets limits of a measure";
+        GET  "/portal/live.js" => portal::live::script, "script of that page";
+        GET  "/portal/live/stream" => portal::live::listen, "what that page listens to";
         GET  "/portal/sharing" => portal::sharing::get, "what apps may see";
         POST "/portal/sharing" => portal::sharing::revoke, "takes back what an app may see";
         GET  "/portal/record" => portal::record::get, "who has looked at one's own record";
@@ -162,7 +166,10 @@ routes! {
         GET  "/R4-patient-api/single/{type}" => qsmartcare::single, "one resource, as QSmartCare's clients ask";
         GET  "/R4-patient-api/multiple/api/{type}" => qsmartcare::multiple, "many resources, as QSmartCare's clients ask";
         POST "/oauth/revoke" => oauth::revoke::post, "end of a token";
+        GET  "/profile" => devices::phone::profile, "who is signed in on a phone; its cookie";
+        POST "/reset-password" => devices::phone::reset_password, "asks for a new password";
         POST "/health-data/{delivery:.*}" => devices::webhook::handler, "a vendor's message; API key or access token";
+        GET  "/devices/stream" => devices::stream::handler, "readings and alerts as they come; access token";
         POST "/devices/assign" => devices::pairing::assign, "a device gets a patient";
         POST "/devices/{id}/unassign" => devices::pairing::unassign, "a device leaves a patient";
     }

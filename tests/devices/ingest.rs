@@ -10,22 +10,37 @@ tests::on_both_engines!(
     re_22_what_was_acknowledged_is_applied_once_after_kill_9,
     messages_of_one_device_make_no_version_of_it_each,
     a_new_devices_first_messages_make_one_device,
+    a_batch_waits_for_any_of_its_devices,
+    what_is_wrong_with_one_item_does_not_hold_up_the_others,
+    an_alert_that_was_overtaken_does_not_open_again,
 );
+
+/// Identifiers of readings.
+const READING: &str = "https://example.org/fhir/adapters/smart_meter/reading";
 
 async fn re_22_what_was_acknowledged_is_applied_once_after_kill_9(mut server: TestServer) {
     paired(&server, "pat-001", MONITOR).await;
     let vendor = vendor(&server);
     let mut acknowledged = 0;
     for round in 0..5 {
-        let sends: Vec<_> = (0..20)
-            .map(|number| {
+        // each one to three times, in another order than they were made
+        let sends: Vec<_> = (0..40)
+            .map(|index| {
+                let number = index * 7 % 40 % 20;
                 let (vendor, body) = (vendor.clone(), blood_pressure(MONITOR, &format!("round{round}"), number));
-                tokio::spawn(async move { vendor.send(body).await.is_ok_and(|answer| answer.status == 200) })
+                tokio::spawn(async move {
+                    for _ in 0..=number % 2 {
+                        vendor.send(body.clone()).await.is_ok_and(|answer| answer.status == 200).then_some(())?;
+                    }
+                    Some(number)
+                })
             })
             .collect();
+        let mut numbers = std::collections::BTreeSet::new();
         for send in sends {
-            acknowledged += usize::from(send.await.expect("no panic"));
+            numbers.extend(send.await.expect("no panic"));
         }
+        acknowledged += numbers.len();
         server.kill();
         server.restart().await;
     }
@@ -74,4 +89,87 @@ async fn a_new_devices_first_messages_make_one_device(server: TestServer) {
     paired(&server, "pat-001", MONITOR).await;
     assert!(inbox(&server).await.iter().all(|message| message["state"] == "applied"));
     assert_eq!((count(&server.system(), "Device").await, count(&server.system(), "Observation").await), (1, 64));
+}
+
+async fn a_batch_waits_for_any_of_its_devices(server: TestServer) {
+    let device = |number: usize| format!("86000000000000{number}");
+    let batch: Vec<String> = (1..=4).map(|number| pulse(&format!("r{number}"), &device(number))).collect();
+    post(&server, "smart_meter", "/health-data/smart-meter", &format!("[{}]", batch.join(","))).await;
+    assert_eq!(inbox(&server).await[0]["state"], "quarantined");
+    let system = server.system();
+    crate::add_patient(&system, "pat-001").await;
+    for number in [4, 3, 1, 2] {
+        let device = device(number);
+        let arguments = ["pair", "--vendor", "smart_meter", "--device", &device, "--patient", "pat-001"];
+        server.command(&[&arguments[..], &["--from", "2022-01-01T00:00:00Z"]].concat());
+        inbox(&server).await;
+        only(&system, "Observation", &format!("{READING}|r{number}:pulse")).await;
+    }
+    assert_eq!(inbox(&server).await[0]["state"], "applied");
+    assert_eq!(count(&system, "Observation").await, 4);
+}
+
+async fn what_is_wrong_with_one_item_does_not_hold_up_the_others(server: TestServer) {
+    let system = server.system();
+    for (patient, device) in [("pat-a", "860000000000001"), ("pat-b", "860000000000002")] {
+        crate::add_patient(&system, patient).await;
+        let arguments = ["pair", "--vendor", "smart_meter", "--device", device, "--patient", patient];
+        server.command(&[&arguments[..], &["--from", "2022-01-01T00:00:00Z"]].concat());
+    }
+    post(&server, "smart_meter", "/health-data/smart-meter", &pulse("r1", "860000000000001")).await;
+    inbox(&server).await;
+    // somebody else's device says that it made the same reading
+    let mut page: Vec<String> = (2..=6).map(|number| pulse(&format!("r{number}"), "860000000000002")).collect();
+    page.insert(2, pulse("r1", "860000000000002"));
+    post(&server, "smart_meter", "/health-data/smart-meter", &format!("[{}]", page.join(","))).await;
+    let kept = inbox(&server).await;
+    let page = kept.iter().find(|message| message["state"] == "quarantined").expect("it is kept for a person");
+    assert!(page.to_string().contains("is about another patient"), "{page}");
+    assert_eq!(system.matches("Observation?patient=pat-b").await.len(), 5, "the others are written");
+    assert_eq!(system.matches("Observation?patient=pat-a").await.len(), 1);
+    let versions = count(&system, "Provenance").await;
+    server.command(&["inbox", "replay", "--state", "quarantined"]);
+    inbox(&server).await;
+    assert_eq!((count(&system, "Observation").await, count(&system, "Provenance").await), (6, versions));
+}
+
+async fn an_alert_that_was_overtaken_does_not_open_again(server: TestServer) {
+    crate::add_patient(&server.system(), "pat-001").await;
+    let device = "pod-0001";
+    let arguments = ["pair", "--vendor", "smartz", "--device", device, "--patient", "pat-001"];
+    server.command(&[&arguments[..], &["--from", "2022-01-01T00:00:00Z"]].concat());
+    let alert = |resolved: Option<&str>| {
+        let mut alert = fhir::object! {
+            "id": "al-1", "podId": device, "type": "wet", "severity": "high", "message": "Change needed",
+            "raisedAt": "2025-05-01T09:00:00Z",
+        };
+        if let (Some(at), Some(members)) = (resolved, alert.as_object_mut()) {
+            members.insert("resolvedAt", at);
+        }
+        alert.to_string()
+    };
+    for body in [alert(Some("2025-05-01T09:30:00Z")), alert(None)] {
+        post(&server, "smartz", "/health-data/smartz", &body).await;
+        inbox(&server).await;
+    }
+    let flags = server.system().get("Flag").await.expect_status(200).entries("match");
+    assert_eq!(flags.len(), 1);
+    assert_eq!(flags[0].str("status"), Some("inactive"), "the alert was over before it came");
+}
+
+fn pulse(reading: &str, device: &str) -> String {
+    fhir::object! {
+        "reading_id": reading, "device_id": device, "device_model": "iPulseOx", "reading_type": "pulse_ox",
+        "date_recorded": "2025-05-01T11:30:00", "date_received": "2025-05-01T11:30:42", "time_zone_offset": "-4",
+        "pulse_bpm": 71,
+    }
+    .to_string()
+}
+
+/// Delivers a message as a vendor's cloud with a good key.
+async fn post(server: &TestServer, vendor: &str, path: &str, body: &str) {
+    let name = format!("cloud-{}", body.len());
+    let key = server.command(&["vendor", "add", vendor, "--sender", &name]);
+    let header = if vendor == "smartz" { "x-sub-key" } else { "x-api-key" };
+    server.anonymous().post(path).header(header, key.trim()).body("application/json", body).await.expect_status(200);
 }

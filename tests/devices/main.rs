@@ -10,8 +10,11 @@ use tests::{Client, TestServer};
 
 mod claims;
 mod connections;
+mod import;
 mod ingest;
 mod pairing;
+mod phone;
+mod stream;
 mod vendors;
 mod webhook;
 

@@ -151,14 +151,16 @@ async fn work(
     Ok(())
 }
 
-struct Answer {
-    status: u16,
+/// The head of an answer.
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: u16,
     /// Where the body starts.
     head: usize,
 }
 
 /// Reads one whole answer into `buffer`.
-async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Answer, Failure> {
+pub(crate) async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Answer, Failure> {
     buffer.clear();
     let head = loop {
         if stream.read_buf(buffer).await? == 0 {

@@ -64,12 +64,25 @@ impl Server {
         }
         let address = free_address()?;
         let token = program.token(address, &["--scope", "system/*.cruds"])?;
-        let mut serve =
-            program.command(&["serve", "--listen", &address.to_string(), "--base-url", &format!("http://{address}")]);
-        let log = File::create(folder.join("server.log"))?;
-        let mut server = Self::start(serve.stdout(log.try_clone()?).stderr(log), address, token)?;
+        let mut server = Self::start(&mut program.serve(address)?, address, token)?;
         server.program = Some(program);
         Ok(server)
+    }
+
+    /// Kills the process, and starts it again at the same address.
+    pub(crate) fn restart(&mut self) -> Result<(), Failure> {
+        self.stop();
+        let program = self.program.take().ok_or("a ceiling is not started again")?;
+        let token = std::mem::take(&mut self.token);
+        *self = Self::start(&mut program.serve(self.address)?, self.address, token)?;
+        self.program = Some(program);
+        Ok(())
+    }
+
+    /// Runs a command of the executable on the server's database; what it printed.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let program = self.program.as_ref().ok_or("a ceiling has no commands")?;
+        run(program.command(arguments).args(["--base-url", &format!("http://{}", self.address)]))
     }
 
     /// Starts a process and waits until it accepts connections.
@@ -112,6 +125,14 @@ impl Program {
         let mut command = Command::new(&self.binary);
         command.args(arguments).args(["--database", &self.database, "--log-level", "warn"]).current_dir(&self.folder);
         command
+    }
+
+    fn serve(&self, address: SocketAddr) -> Result<Command, Failure> {
+        let mut serve =
+            self.command(&["serve", "--listen", &address.to_string(), "--base-url", &format!("http://{address}")]);
+        let log = File::options().create(true).append(true).open(self.folder.join("server.log"))?;
+        serve.stdout(log.try_clone()?).stderr(log);
+        Ok(serve)
     }
 
     /// A token is made for one server: the base URL is part of it.

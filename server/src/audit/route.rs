@@ -25,7 +25,7 @@ impl Asked {
 }
 
 /// What everybody may see: no events. (Addresses that end in a slash: all below.)
-const PUBLIC: [&str; 13] = [
+const PUBLIC: [&str; 14] = [
     "/",
     "/health",
     "/.well-known/",
@@ -39,6 +39,7 @@ const PUBLIC: [&str; 13] = [
     "/account/second-factor",
     "/portal",
     "/portal/api",
+    "/portal/live.js",
 ];
 
 /// Other addresses: method, address (one that ends in a slash: all below), kind, what happens, action. What is not here
@@ -70,12 +71,18 @@ const OTHERS: &[(&str, &str, Kind, &str, char)] = &[
     ("POST", "/account/sign-out", Kind::Authentication, "logout", 'E'),
     ("POST", "/account/second-factor", Kind::Authentication, "second-factor", 'E'),
     ("POST", "/account/", Kind::Administration, "account", 'U'),
+    ("GET", "/portal/live", Kind::Rest, "search-type", 'E'),
+    ("POST", "/portal/live", Kind::Rest, "update", 'U'),
+    ("GET", "/portal/live/stream", Kind::Rest, "stream", 'R'),
     ("POST", "/portal/sharing", Kind::Authentication, "consent-withdrawn", 'D'),
     ("POST", "/portal/admin/", Kind::Administration, "administration", 'U'),
     ("POST", "/portal/apps/", Kind::Administration, "app", 'U'),
     ("GET", "/R4-patient-api/", Kind::Rest, "search-type", 'E'),
     ("POST", "/health-data/", Kind::Rest, "delivery", 'C'),
     ("POST", "/devices/", Kind::Administration, "device", 'U'),
+    ("GET", "/devices/stream", Kind::Rest, "stream", 'R'),
+    ("GET", "/profile", Kind::Authentication, "userinfo", 'R'),
+    ("POST", "/reset-password", Kind::Authentication, "recovery", 'E'),
 ];
 
 /// What a request asks for; nothing if it is about what everybody may see.

@@ -2,7 +2,7 @@
 //!
 //! A resource with an id is put under that id, so an import that was interrupted is simply started again. Lines go in
 //! transactions of many; where one is refused, its lines go in one by one, so that only the bad ones stay out and
-//! each is reported as `file:line`.
+//! each is reported as `file:line`. What a phone exported comes in as the message of a vendor: see [`phone`].
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use crate::caller::Caller;
 use crate::config::Config;
 use crate::rest::bundle;
 
+mod phone;
 mod source;
 
 use source::{Document, Lines};
@@ -33,9 +34,13 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Options of `import`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// NDJSON files (`.ndjson`, `.ndjson.gz`), bundles or single resources (`.json`), or folders of them.
+    /// NDJSON files (`.ndjson`, `.ndjson.gz`), bundles or single resources (`.json`), or folders of them; or what
+    /// Apple Health exported (`.xml`).
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Logical id of the patient whose export of Apple Health it is.
+    #[arg(long, value_name = "ID")]
+    pub patient: Option<String>,
     /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,
@@ -73,7 +78,11 @@ struct Batch {
 
 /// Imports everything under the paths, then says how much; fails where a resource stayed out.
 pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
+    let exports = phone::exports(&args.paths, args.patient.as_deref())?;
     let app = Arc::new(App::open_ready(config).await?);
+    if let Some(patient) = exports {
+        return phone::run(&app, patient, &args.paths, args.json).await;
+    }
     let files = source::files(&args.paths)?;
     let total = files.iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
     let bar = ProgressBar::new(total).with_style(style());

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
-use crate::devices::ingest;
+use crate::devices::{ingest, stream};
 use crate::{audit, connections, cors, insurance, jobs, logging, routes, search_parameters, usage};
 
 /// Options of `serve`; everything else is a setting.
@@ -31,6 +31,8 @@ pub struct Running {
     task: JoinHandle<std::io::Result<()>>,
     /// Applies what vendors deliver, as long as the server runs.
     _inbox: ingest::Worker,
+    /// Tells listeners what is committed, as long as the server runs.
+    _stream: stream::Reader,
     /// Carries out what goes on in the background, as long as the server runs.
     _jobs: jobs::Worker,
     /// Sends claims to payers and follows them, as long as the server runs.
@@ -76,6 +78,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     let handle = server.handle();
     tracing::info!(%address, base_url = app.config.base_url, "listening");
     let inbox = ingest::start(app.get_ref().clone());
+    let stream = stream::start(app.get_ref().clone());
     let jobs = jobs::start(app.get_ref().clone());
     let claims = insurance::worker::start(app.get_ref().clone());
     let connections = connections::start(app.get_ref().clone());
@@ -87,6 +90,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
         handle,
         task: tokio::spawn(server),
         _inbox: inbox,
+        _stream: stream,
         _jobs: jobs,
         _claims: claims,
         _connections: connections,
@@ -105,6 +109,7 @@ impl Running {
             ended = &mut finished => return Ok(ended?),
             signal = signal() => tracing::info!(signal = signal?, "stopping: requests in flight may finish"),
         }
+        app.listeners.close(); // a stream never ends by itself
         let gracefully = handle.stop(true);
         tokio::pin!(gracefully);
         tokio::select! {
@@ -122,6 +127,7 @@ impl Running {
 
     /// Stops without a signal, letting requests in flight finish.
     pub async fn stop(self) -> Result<(), CommandError> {
+        self.app.listeners.close();
         self.handle.stop(true).await;
         Ok(self.task.await??)
     }

@@ -17,7 +17,7 @@ use store::pairings::{self, Pairing};
 use store::{Engine, StoreError};
 use tokio::task::JoinHandle;
 
-use super::{outcome, registry};
+use super::{outcome, registry, split};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connections;
@@ -26,6 +26,9 @@ use crate::rest::bundle;
 
 /// How often the queue is looked at without being told: for delays that have passed and for other processes' rows.
 const POLL: Duration = Duration::from_secs(1);
+
+/// How long whoever needs one message waits before looking at it again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// How long a worker may take for what it leased before another one takes it.
 const LEASE_MICROS: i64 = 15 * 1_000_000;
@@ -41,6 +44,9 @@ const DEVICES_AT_ONCE: usize = 16;
 
 /// Attempts before a message is given up.
 const ATTEMPTS: i64 = 10;
+
+/// Items of one message that may fail while the others are written.
+const MAX_FAILURES: usize = 64;
 
 /// Longest delay between two attempts.
 const LONGEST_DELAY_MICROS: i64 = 5 * 60 * 1_000_000;
@@ -89,6 +95,26 @@ pub async fn drain(app: &App) -> Result<usize, StoreError> {
             .collect::<Vec<_>>()
             .await;
         results.into_iter().collect::<Result<Vec<()>, _>>()?;
+    }
+}
+
+/// Applies one message here and now, or waits for whoever has taken it; what it has become.
+pub async fn finish(app: &App, receipt: &str) -> Result<Message, StoreError> {
+    loop {
+        let (now, wanted) = (app.clock.now(), receipt.to_owned());
+        let leased = app.store.write(move |tx| {
+            let wanted = wanted.clone();
+            Box::pin(async move { inbox::lease_one(tx, &wanted, now, now + LEASE_MICROS).await })
+        });
+        if let Some((message, body)) = leased.await? {
+            apply(app, &message, &body.into()).await?;
+        }
+        let filter = inbox::Filter { receipt: Some(receipt.to_owned()), ..inbox::Filter::default() };
+        let kept = inbox::list(&app.store, &filter, 1).await?.pop().ok_or(StoreError::Conflict)?;
+        if kept.state != State::Received {
+            return Ok(kept);
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
@@ -218,20 +244,59 @@ async fn publish(
         }
     };
     let state = if publication.waits { State::Quarantined } else { State::Applied };
-    let caller = Caller::server(adapter.vendor);
-    let issues = publication.issues.clone();
-    match write_living(app, &caller, adapter, message, publication).await {
-        Ok(response) => Verdict::Settled(state, written(&response), issues),
-        Err(error) => match error.kind() {
-            Kind::Conflict | Kind::PreconditionFailed | Kind::TooManyRequests | Kind::Internal | Kind::Unavailable
-                if !lacks_target(&error) =>
-            {
-                tracing::warn!(%error, "a message could not be applied now");
-                Verdict::TryAgain(error.issues().to_vec())
-            }
-            _ => Verdict::Settled(State::Quarantined, Vec::new(), error.issues().to_vec()),
-        },
+    match write_living(app, adapter, &message.receipt, publication.clone()).await {
+        Ok(response) => Verdict::Settled(state, written(&response), publication.issues),
+        Err(error) if is_temporary(&error) => {
+            tracing::warn!(%error, "a message could not be applied now");
+            Verdict::TryAgain(error.issues().to_vec())
+        }
+        Err(error) => apart(app, adapter, message, publication, &error).await,
     }
+}
+
+/// Writes the items of a message that can be written, where all of it together cannot: halves, and halves of those,
+/// until what is wrong stands alone.
+async fn apart(app: &App, adapter: &Adapter, message: &Message, publication: Publication, whole: &Error) -> Verdict {
+    let items = split::items(&publication.bundle);
+    let (mut locations, mut issues, mut failures) = (Vec::new(), publication.issues.clone(), 0);
+    if items.len() < 2 {
+        issues.extend(whole.issues().iter().cloned());
+        return Verdict::Settled(State::Quarantined, locations, issues);
+    }
+    let middle = items.len() / 2;
+    let mut parts = vec![middle..items.len(), 0..middle];
+    while let Some(part) = parts.pop() {
+        if failures >= MAX_FAILURES {
+            let text = format!("more than {MAX_FAILURES} items cannot be written; the others are not tried");
+            issues.push(Issue::error(IssueCode::TooCostly, text));
+            break;
+        }
+        let bundle = split::part(&publication.bundle, &items[part.clone()]);
+        // The same parts again have the same names.
+        let name = format!("{}-{}-{}", message.receipt, part.start, part.end);
+        match write_living(app, adapter, &name, Publication { bundle, ..publication.clone() }).await {
+            Ok(response) => locations.extend(written(&response)),
+            Err(error) if is_temporary(&error) => return Verdict::TryAgain(error.issues().to_vec()),
+            Err(error) if part.len() == 1 => {
+                failures += 1;
+                issues.extend(error.issues().iter().cloned());
+            }
+            Err(_) => {
+                let middle = part.start + part.len() / 2;
+                parts.extend([middle..part.end, part.start..middle]);
+            }
+        }
+    }
+    Verdict::Settled(State::Quarantined, locations, issues)
+}
+
+/// Whether trying again soon may help.
+fn is_temporary(error: &Error) -> bool {
+    let passes = matches!(
+        error.kind(),
+        Kind::Conflict | Kind::PreconditionFailed | Kind::TooManyRequests | Kind::Internal | Kind::Unavailable
+    );
+    passes && !lacks_target(error)
 }
 
 /// Whether what failed is a reference to something that is not there, or there more than once: trying again soon will
@@ -245,13 +310,9 @@ fn lacks_target(error: &Error) -> bool {
 ///
 /// A deletion is remembered before what is stored of its record is looked for, and asked for again after such a record
 /// was written: whichever comes first, one of the two sees the other.
-async fn write_living(
-    app: &App,
-    caller: &Caller,
-    adapter: &Adapter,
-    message: &Message,
-    mut publication: Publication,
-) -> Result<Json, Error> {
+///
+/// What was written, and of which message, stands in a Provenance of the id `name`.
+async fn write_living(app: &App, adapter: &Adapter, name: &str, mut publication: Publication) -> Result<Json, Error> {
     let of = |publication: &Publication, deleted: bool| -> Vec<String> {
         let records = publication.withdrawn.iter().filter(|withdrawal| withdrawal.deleted == deleted);
         records.map(|withdrawal| withdrawal.record.clone()).collect()
@@ -269,29 +330,24 @@ async fn write_living(
     let living = of(&publication, false);
     let buried = inbox::buried(&app.store, adapter.vendor, &living).await?;
     state::without_deleted(&mut publication, |withdrawal| buried.contains(&withdrawal.record));
-    let response = write(app, caller, adapter, message, &publication).await?;
+    let response = write(app, adapter, name, &publication).await?;
     let since = inbox::buried(&app.store, adapter.vendor, &of(&publication, false)).await?;
     if !since.is_empty() {
         state::without_deleted(&mut publication, |withdrawal| since.contains(&withdrawal.record));
-        write(app, caller, adapter, message, &publication).await?;
+        write(app, adapter, name, &publication).await?;
     }
     Ok(response)
 }
 
-async fn write(
-    app: &App,
-    caller: &Caller,
-    adapter: &Adapter,
-    message: &Message,
-    publication: &Publication,
-) -> Result<Json, Error> {
+async fn write(app: &App, adapter: &Adapter, name: &str, publication: &Publication) -> Result<Json, Error> {
+    let caller = &Caller::server(adapter.vendor);
     let mut settled =
         registry::settle(app, caller, &publication.bundle, &publication.withdrawn, registry::Change::default()).await?;
     let targets: Vec<Json> = settled.iter().filter_map(target).collect();
     if targets.is_empty() {
         return Ok(fhir::object! { "resourceType": "Bundle", "type": "transaction-response" });
     }
-    settled.push(provenance(app, adapter, message, targets));
+    settled.push(provenance(app, adapter, name, targets));
     bundle::execute(app, caller, registry::transaction(settled)).await
 }
 
@@ -303,9 +359,10 @@ fn target(entry: &Json) -> Option<Json> {
     Some(fhir::object! { "reference": reference })
 }
 
-/// Who made what a message is written as, and of which message. The receipt is its id: a message that is applied again
-/// after a crash has one Provenance. <https://hl7.org/fhir/R4/provenance.html>
-fn provenance(app: &App, adapter: &Adapter, message: &Message, targets: Vec<Json>) -> Json {
+/// Who made what a message is written as, and of which message. The receipt is its id, or begins it: a message that is
+/// applied again after a crash has one Provenance. <https://hl7.org/fhir/R4/provenance.html>
+fn provenance(app: &App, adapter: &Adapter, name: &str, targets: Vec<Json>) -> Json {
+    let receipt = name.split('-').next().unwrap_or(name);
     let now = jiff::Timestamp::from_microsecond(app.clock.now()).unwrap_or_default().to_string();
     let namespace = &app.config.adapter_namespace;
     let agent = |code: &str, display: &str, kind: &str, value: String, name: String| {
@@ -318,11 +375,11 @@ fn provenance(app: &App, adapter: &Adapter, message: &Message, targets: Vec<Json
         }
     };
     let version = format!("{} {}", adapter.vendor, adapter.version);
-    let raw = fhir::object! { "system": format!("{namespace}/receipt"), "value": message.receipt.as_str() };
+    let raw = fhir::object! { "system": format!("{namespace}/receipt"), "value": receipt };
     let entity = fhir::object! { "role": "source", "what": fhir::object! { "identifier": raw } };
     let resource = fhir::object! {
         "resourceType": "Provenance",
-        "id": message.receipt.as_str(),
+        "id": name,
         "target": targets,
         "recorded": now,
         "agent": fhir::array![
@@ -331,7 +388,7 @@ fn provenance(app: &App, adapter: &Adapter, message: &Message, targets: Vec<Json
         ],
         "entity": fhir::array![entity],
     };
-    let url = format!("Provenance/{}", message.receipt);
+    let url = format!("Provenance/{name}");
     fhir::object! {
         "fullUrl": format!("{}/{url}", app.config.fhir_base()),
         "resource": resource,

@@ -2,10 +2,12 @@
 //!
 //! `POST /devices/assign` takes `{deviceId, deviceType, name, deviceProvider, assignedPatientId}` and answers
 //! `{"_id": pairing}`; `POST /devices/{id}/unassign` ends it. Both need a token of the system level that may write
-//! Device and `DeviceUseStatement`. `tributary pair` calls the same functions.
+//! Device and `DeviceUseStatement`. `tributary pair` calls the same functions. A patient who is signed in on a phone
+//! may assign what sends with that sign-in, to nobody but themselves.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use adapters::Authentication;
 use adapters::device::{self, Use};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
@@ -14,8 +16,8 @@ use smart::scope::Level;
 use store::inbox::{self, Filter, State};
 use store::pairings::{self, Paired, Pairing};
 
-use super::Refused;
 use super::registry::{self, Change};
+use super::{Refused, phone};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -63,12 +65,19 @@ pub async fn assign(
     request: actix_web::HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refused> {
-    let caller = caller?;
-    authorize(&caller)?;
+    let person = if phone::is_meant(&request) { Some(phone::Person::sending(&app, &request).await?) } else { None };
+    let caller = match &person {
+        Some(person) => person.caller(&request),
+        None => caller.and_then(|caller| authorize(&caller).map(|()| caller).map_err(Refused::from))?,
+    };
     let body = request::body(&request, payload, MAX_BYTES).await?;
     let json = Json::parse(&body)
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, format!("Body is not well formed JSON: {error}")))?;
-    let made = pair(&app, &caller, wish(&json)?).await?;
+    let wish = wish(&json)?;
+    if let Some(person) = &person {
+        own(person, &wish)?;
+    }
+    let made = pair(&app, &caller, wish).await?;
     let answer = fhir::object! { "_id": made.pairing.id };
     Ok(HttpResponse::Ok().content_type("application/json").body(answer.to_string()))
 }
@@ -207,6 +216,19 @@ fn authorize(caller: &Caller) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::forbidden("assigning devices needs a token with system scopes"))
+    }
+}
+
+/// A person assigns to themselves, and only what sends with their own sign-in: of a device whose vendor delivers, the
+/// next readings may be somebody else's.
+fn own(person: &phone::Person, wish: &Wish) -> Result<(), Refused> {
+    let refused = |text| Err(Refused::new(StatusCode::FORBIDDEN, text));
+    if wish.patient != person.patient {
+        return refused("a device can be assigned to your own record only");
+    }
+    match adapters::find(&wish.provider) {
+        Some(adapter) if adapter.authentication == Authentication::Session => Ok(()),
+        _ => refused("devices of this vendor are assigned by who runs the server"),
     }
 }
 

@@ -24,9 +24,10 @@ use sha2::{Digest, Sha256};
 use smart::scope::{Level, Right, Scope};
 use store::inbox::{self, Arrival, Origin, Receipt, State};
 
-use super::{Refused, outcome};
+use super::{Refused, outcome, phone};
 use crate::access::{self, Interaction};
 use crate::app::App;
+use crate::audit;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::request;
@@ -50,7 +51,8 @@ pub async fn handler(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refused> {
-    let path = request.path();
+    let path = phone::path(&request);
+    let path = path.as_ref();
     let adapter = adapters::at(path).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no vendor delivers here"))?;
     let sender = authenticate(&app, adapter, &request, caller).await?;
     let limit = adapter.max_bytes.min(app.config.max_delivery);
@@ -147,7 +149,14 @@ async fn authenticate(
     let refused = || Refused::new(StatusCode::UNAUTHORIZED, "the API key is missing or not valid");
     if let Some(secret) = adapter.credential(header) {
         let known = store::vendor_keys::sender(&app.store, hash(secret), adapter.vendor).await?;
-        return known.map(|name| Sender { name, caller: None, patient: None }).ok_or_else(refused);
+        let name = known.ok_or_else(refused)?;
+        audit::note(request, |noted| noted.client = Some(format!("{}/{name}", adapter.vendor)));
+        return Ok(Sender { name, caller: None, patient: None });
+    }
+    if adapter.authentication == Authentication::Session && phone::is_meant(request) {
+        let person = phone::Person::sending(app, request).await?;
+        let (name, patient) = (person.account.username.clone(), Some(person.patient.clone()));
+        return Ok(Sender { name, caller: Some(person.caller(request)), patient });
     }
     let bearer = request.headers().contains_key("authorization");
     if adapter.authentication != Authentication::Session && !bearer {

@@ -96,7 +96,7 @@ pub fn fold_username(text: &str) -> Option<String> {
 }
 
 /// Keeps that somebody failed; whose name was tried stands in the counters alone.
-async fn note_failure(app: &App, request: &HttpRequest) -> Result<(), StoreError> {
+pub(crate) async fn note_failure(app: &App, request: &HttpRequest) -> Result<(), StoreError> {
     let failed = events::Event {
         kind: events::Kind::SignInFailed,
         account_id: None,

@@ -21,7 +21,12 @@ pub struct Browser {
 impl Browser {
     /// The browser of a request, if its cookie names a live session.
     pub async fn of(app: &App, request: &HttpRequest) -> Result<Option<Self>, StoreError> {
-        let Some(cookie) = request.cookie(cookie_name(app)) else { return Ok(None) };
+        Self::by_cookie(app, request, cookie_name(app)).await
+    }
+
+    /// The same by a cookie of another name.
+    pub async fn by_cookie(app: &App, request: &HttpRequest, name: &str) -> Result<Option<Self>, StoreError> {
+        let Some(cookie) = request.cookie(name) else { return Ok(None) };
         let Some(secret) = Secret::parse(Kind::Session, cookie.value()) else { return Ok(None) };
         let (hash, now) = (secret.hash(), app.clock.now());
         let Some(session) = sessions::find(&app.store, hash, now).await? else { return Ok(None) };

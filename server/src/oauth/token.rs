@@ -4,7 +4,7 @@
 //! A spent code or refresh token that comes again withdraws the whole grant, so the transaction that finds it commits
 //! and the refusal is its result, not its error.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use smart::client::{Client, GrantType};
 use smart::error::{ErrorCode, OAuthError};
 use smart::grant::{Holder, Presented, Redemption, Rotation, Terms, lifetime};
@@ -22,12 +22,16 @@ use super::issue::{Issue, Issued};
 use crate::access;
 use crate::app::App;
 use crate::audit;
+use crate::devices::phone;
 
 /// What a transaction decided.
 type Decision = Result<Result<Issued, OAuthError>, StoreError>;
 
 /// The endpoint.
 pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Failure> {
+    if phone::is_sign_in(&request) {
+        return Ok(phone::sign_in(&app, &request, &body).await.unwrap_or_else(|refused| refused.error_response()));
+    }
     let form = Parameters::of_form(&request, &body)?.each_once()?;
     let grant_type = GrantType::parse(form.required("grant_type")?)?;
     let client = match grant_type {

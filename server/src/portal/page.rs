@@ -1,4 +1,4 @@
-//! How every page is sent: one style sheet, no script but that of passkeys on pages that ask for one, and headers that
+//! How every page is sent: one style sheet, no script but one of ours where a page is better with it, and headers that
 //! keep pages from being framed or cached.
 //! (OA-17, IN-04)
 
@@ -27,6 +27,13 @@ pub fn html(status: StatusCode, page: &impl Template, form_target: Option<&str>)
 pub fn html_with_passkeys(base_url: &str, status: StatusCode, page: &impl Template) -> HttpResponse {
     let script = format!("; script-src {base_url}/account/passkeys.js; connect-src {base_url}/account/passkeys/");
     send(status, page, "", &script)
+}
+
+/// A page with one script of this server, which may call what is named.
+pub fn html_with_script(base_url: &str, page: &impl Template, script: &str, called: &[&str]) -> HttpResponse {
+    let called: Vec<String> = called.iter().map(|path| format!("{base_url}{path}")).collect();
+    let policy = format!("; script-src {base_url}{script}; connect-src {}", called.join(" "));
+    send(StatusCode::OK, page, "", &policy)
 }
 
 fn send(status: StatusCode, page: &impl Template, target: &str, script: &str) -> HttpResponse {

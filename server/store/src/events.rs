@@ -45,6 +45,8 @@ kinds! {
     PasswordChanged => "password-changed", "changed the password";
     /// A new password by a recovery link.
     Recovered => "recovered", "set a new password with a recovery link";
+    /// Somebody asked for a recovery link.
+    RecoveryAsked => "recovery-asked", "asked for a recovery link";
     /// A second factor from now on.
     SecondFactorOn => "second-factor-on", "switched the second factor on";
     /// No second factor any more.

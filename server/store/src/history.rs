@@ -23,6 +23,8 @@ use crate::search::order;
 use crate::session::Session;
 use crate::view::ResolvedView;
 
+pub(crate) mod feed;
+
 /// Ranges that one statement merges; SQLite takes 500.
 const RANGES_PER_STATEMENT: usize = 200;
 /// Most ranges, which is patients times types.
@@ -131,6 +133,7 @@ enum Range {
 }
 
 /// What is looked through.
+#[derive(Clone, Debug)]
 struct Scope {
     ranges: Vec<Range>,
     views: Vec<(i64, ResolvedView)>,

@@ -115,7 +115,7 @@ pub struct Filter {
     pub vendor: Option<String>,
     /// Only in this state.
     pub state: Option<State>,
-    /// Only of this device, or sent by this gateway.
+    /// Only of this device: the first of the message, its gateway, or any other that it speaks of.
     pub device: Option<String>,
     /// Only this message.
     pub receipt: Option<String>,
@@ -195,25 +195,17 @@ pub async fn lease(tx: &mut Tx, now: i64, lease_until: i64, limit: u64) -> Resul
     if receipts.is_empty() {
         return Ok(Vec::new());
     }
-    // The condition on due_at again: on PostgreSQL another worker may have taken some in between.
-    let mut columns: Vec<&'static str> = COLUMNS.to_vec();
-    columns.push("body");
-    let take = Query::update()
-        .table("inbox")
-        .value("due_at", lease_until)
-        .value("attempts", Expr::col("attempts").add(1))
-        .and_where(Expr::col("receipt").is_in(receipts))
-        .and_where(Expr::col("state").eq(State::Received.as_str()))
-        .and_where(Expr::col("due_at").lte(now))
-        .returning(Query::returning().columns(columns))
-        .to_owned();
-    let rows = tx.rows(&take).await?;
-    let mut leased = rows
-        .iter()
-        .map(|row| Ok((message(row)?, row.bytes(COLUMNS.len())?)))
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    leased.sort_by(|(left, _), (right, _)| left.receipt.cmp(&right.receipt));
-    Ok(leased)
+    take(tx, receipts, now, lease_until).await
+}
+
+/// The same for one message, if it is due.
+pub async fn lease_one(
+    tx: &mut Tx,
+    receipt: &str,
+    now: i64,
+    lease_until: i64,
+) -> Result<Option<(Message, Vec<u8>)>, StoreError> {
+    Ok(take(tx, vec![receipt.to_owned()], now, lease_until).await?.pop())
 }
 
 /// Gives a message its state; false if it has another one already.
@@ -294,6 +286,9 @@ pub async fn buried(store: &Store, vendor: &str, records: &[String]) -> Result<B
     Ok(found)
 }
 
+/// Devices that one statement adds.
+const DEVICES_AT_ONCE: usize = 200;
+
 /// Records that are asked for in one statement.
 const RECORDS_AT_ONCE: usize = 500;
 
@@ -309,6 +304,33 @@ pub async fn list(store: &Store, filter: &Filter, limit: u64) -> Result<Vec<Mess
 pub async fn body(store: &Store, receipt: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let statement = Query::select().column("body").from("inbox").and_where(Expr::col("receipt").eq(receipt)).to_owned();
     store.rows(&statement).await?.first().map(|row| row.bytes(0)).transpose()
+}
+
+async fn take(
+    tx: &mut Tx,
+    receipts: Vec<String>,
+    now: i64,
+    lease_until: i64,
+) -> Result<Vec<(Message, Vec<u8>)>, StoreError> {
+    // The condition on due_at again: on PostgreSQL another worker may have taken some in between.
+    let mut columns: Vec<&'static str> = COLUMNS.to_vec();
+    columns.push("body");
+    let take = Query::update()
+        .table("inbox")
+        .value("due_at", lease_until)
+        .value("attempts", Expr::col("attempts").add(1))
+        .and_where(Expr::col("receipt").is_in(receipts))
+        .and_where(Expr::col("state").eq(State::Received.as_str()))
+        .and_where(Expr::col("due_at").lte(now))
+        .returning(Query::returning().columns(columns))
+        .to_owned();
+    let rows = tx.rows(&take).await?;
+    let mut leased = rows
+        .iter()
+        .map(|row| Ok((message(row)?, row.bytes(COLUMNS.len())?)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    leased.sort_by(|(left, _), (right, _)| left.receipt.cmp(&right.receipt));
+    Ok(leased)
 }
 
 const COLUMNS: &[&str] = &[
@@ -387,7 +409,29 @@ async fn insert(
             outcome.into(),
         ])
         .on_conflict(OnConflict::columns(["vendor", "delivery"]).do_nothing().to_owned());
-    Ok(tx.execute(&statement).await? > 0)
+    let is_new = tx.execute(&statement).await? > 0;
+    if is_new {
+        wait_for_others(tx, arrival).await?;
+    }
+    Ok(is_new)
+}
+
+/// Devices that the row has no columns for.
+async fn wait_for_others(tx: &mut Tx, arrival: &Arrival) -> Result<(), StoreError> {
+    for devices in arrival.devices.get(2..).unwrap_or_default().chunks(DEVICES_AT_ONCE) {
+        let mut statement = Query::insert();
+        statement.into_table("inbox_device").columns(["vendor", "device", "receipt"]);
+        for device in devices {
+            statement.values_panic([
+                arrival.vendor.as_str().into(),
+                device.as_str().into(),
+                arrival.receipt.as_str().into(),
+            ]);
+        }
+        statement.on_conflict(OnConflict::columns(["vendor", "device", "receipt"]).do_nothing().to_owned());
+        tx.execute(&statement).await?;
+    }
+    Ok(())
 }
 
 async fn find(tx: &mut Tx, vendor: &str, delivery: &str, hash: &[u8]) -> Result<(Receipt, bool), StoreError> {
@@ -426,10 +470,15 @@ fn of_received(receipt: &str) -> UpdateStatement {
 }
 
 fn condition(filter: &Filter) -> Cond {
-    let device = filter
-        .device
-        .as_deref()
-        .map(|device| Cond::any().add(Expr::col("device").eq(device)).add(Expr::col("gateway").eq(device)));
+    let device = filter.device.as_deref().map(|device| {
+        let mut others = Query::select();
+        others.column("receipt").from("inbox_device").and_where(Expr::col("device").eq(device));
+        if let Some(vendor) = &filter.vendor {
+            others.and_where(Expr::col("vendor").eq(vendor.as_str()));
+        }
+        let one = |name: &'static str| Expr::col(name).eq(device);
+        Cond::any().add(one("device")).add(one("gateway")).add(Expr::col("receipt").in_subquery(others))
+    });
     Cond::all()
         .add_option(filter.vendor.as_deref().map(|vendor| Expr::col("vendor").eq(vendor)))
         .add_option(filter.state.map(|state| Expr::col("state").eq(state.as_str())))

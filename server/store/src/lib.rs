@@ -120,6 +120,7 @@ mod write;
 
 pub use change::Change;
 pub use error::StoreError;
+pub use history::feed::{Fed, Happening, Place, Sight};
 pub use history::{HistoryOf, HistoryPage, HistoryQuery, Version};
 pub use index_facts::{Difference, ParameterRows};
 pub use reindex::Standing;

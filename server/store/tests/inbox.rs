@@ -38,6 +38,10 @@ async fn a_leased_message_is_free_again_when_the_lease_has_run_out() {
     assert_eq!(lease(&database.store, 1000, 1100).await, [""; 0]);
     assert_eq!(replay(&database.store, Some("gateway")).await, 1, "found by its gateway");
     assert_eq!(lease(&database.store, 1000, 1100).await, ["r1"]);
+    settle(&database.store, "r1", State::Quarantined).await;
+    assert_eq!(replay(&database.store, Some("third-7")).await, 1, "found by any other device");
+    assert_eq!(replay(&database.store, Some("fourth")).await, 0);
+    assert_eq!(lease(&database.store, 1000, 1100).await, ["r1"]);
     settle(&database.store, "r1", State::Applied).await;
     assert_eq!(replay(&database.store, None).await, 0, "what was applied is not replayed");
 }
@@ -142,7 +146,10 @@ fn arrival(receipt: &str, delivery: Option<&str>, body: &str) -> Arrival {
         vendor: "v".to_owned(),
         delivery: delivery.map(str::to_owned),
         body: body.as_bytes().into(),
-        devices: vec!["device".to_owned(), "gateway".to_owned()],
+        devices: ["device".to_owned(), "gateway".to_owned()]
+            .into_iter()
+            .chain((0..300).map(|number| format!("third-{number}")))
+            .collect(),
         origin: Origin { shape: "s".to_owned(), patient: Some("p".to_owned()), query: String::new() },
         state: State::Received,
         outcome: "{}".to_owned(),

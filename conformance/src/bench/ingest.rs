@@ -1,0 +1,327 @@
+//! `conformance ingest`: a vendor's readings, sent several times each and in any order while the server is killed, are
+//! one Observation each; and how fast readings become FHIR and reach whoever listens, next to bare creates.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use fhir::json::Json;
+use futures::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::Failure;
+use super::load::{self, Driver};
+use super::server::{self, Server};
+
+/// Devices that the readings come from, each with a patient of its own.
+const DEVICES: usize = 100;
+
+/// How long readings may wait to be applied.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// How long a connection that broke waits before it is made again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Seconds for which rates are measured.
+const SECONDS: u64 = 5;
+
+/// What to send, and to what.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Database to send to: an empty one, which is left behind. Default: a temporary SQLite file.
+    #[arg(long)]
+    database: Option<String>,
+    /// Different readings.
+    #[arg(long, default_value_t = 100_000)]
+    readings: usize,
+    /// Connections that the vendor keeps open.
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
+    /// How often the server is killed meanwhile.
+    #[arg(long, default_value_t = 5)]
+    kills: usize,
+    /// The executable under test; default: what `cargo build --release` makes.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Folder for the temporary database.
+    #[arg(long, default_value = "target/ingest")]
+    folder: PathBuf,
+}
+
+/// The vendor's side.
+struct Vendor<'a> {
+    server: &'a Server,
+    key: String,
+    connections: usize,
+}
+
+/// Sends, counts, measures; an error where a reading was lost or doubled.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let binary = match &arguments.binary {
+        Some(binary) => binary.clone(),
+        None => server::build()?,
+    };
+    let _ = std::fs::remove_dir_all(&arguments.folder);
+    std::fs::create_dir_all(&arguments.folder)?;
+    let folder = arguments.folder.canonicalize()?;
+    let given = arguments.database.clone();
+    let database = given.unwrap_or_else(|| format!("sqlite:{}", folder.join("ingest.db").display()));
+    let file = folder.join("patients.ndjson");
+    let patient = |number| format!("{{\"resourceType\":\"Patient\",\"id\":\"p{number}\"}}\n");
+    std::fs::write(&file, (0..DEVICES).map(patient).collect::<String>())?;
+    let mut server = Server::load_and_start(&binary, &folder, &database, &file)?;
+    let key = server.command(&["vendor", "add", "medisante"])?.trim().to_owned();
+    for number in 0..DEVICES {
+        let (device, patient) = (device(number), format!("p{number}"));
+        server.command(&["pair", "--device", &device, "--patient", &patient, "--from", "2020-01-01"])?;
+    }
+    exactly_once(arguments, &mut server, &key)?;
+    let vendor = Vendor { server: &server, key, connections: arguments.connections };
+    let create = bare_creates(&vendor)?;
+    let ingest = vendor.rate(arguments.readings)?;
+    println!("bare creates      {create:>8.0}/s");
+    println!("readings to FHIR  {ingest:>8.0}/s, {:.2} of bare creates", ingest / create);
+    let (p50, p99) = vendor.latency(2 * arguments.readings + 1_000_000, ingest / 2.0)?;
+    println!("receipt to listener at {:.0}/s: median {p50:.1} ms, p99 {p99:.1} ms", ingest / 2.0);
+    Ok(())
+}
+
+/// Each reading 1 to 5 times, shuffled, with kills in between.
+fn exactly_once(arguments: &Arguments, server: &mut Server, key: &str) -> Result<(), Failure> {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    let mut deliveries: Vec<usize> = Vec::new();
+    for number in 0..arguments.readings {
+        deliveries.extend(std::iter::repeat_n(number, 1 + next(5)));
+    }
+    for index in (1..deliveries.len()).rev() {
+        deliveries.swap(index, next(index + 1));
+    }
+    let started = Instant::now();
+    let rounds = arguments.kills + 1;
+    let size = deliveries.len().div_ceil(rounds).max(1);
+    for (round, some) in deliveries.chunks(size).enumerate() {
+        let killed = round + 1 < rounds;
+        // The server goes when half of the round is answered, and comes back for the rest.
+        let (before, after) = some.split_at(if killed { some.len() / 2 } else { some.len() });
+        Vendor { server, key: key.to_owned(), connections: arguments.connections }.send_all(before, killed)?;
+        if killed {
+            server.restart()?;
+            // what was under way when it went is not known to have arrived
+            let again: Vec<usize> = before.iter().rev().take(10 * arguments.connections).copied().collect();
+            let vendor = Vendor { server, key: key.to_owned(), connections: arguments.connections };
+            vendor.send_all(&[&again, after].concat(), false)?;
+        }
+    }
+    let sent = deliveries.len();
+    eprintln!("{sent} deliveries of {} readings in {:.0} s", arguments.readings, started.elapsed().as_secs_f64());
+    let vendor = Vendor { server, key: key.to_owned(), connections: arguments.connections };
+    let found = vendor.settled(arguments.readings)?;
+    let devices = vendor.count("Device")?;
+    println!("{} readings, {sent} deliveries, {} kills: {found} Observations", arguments.readings, arguments.kills);
+    if found != arguments.readings || devices != DEVICES {
+        return Err(
+            format!("{found} Observations and {devices} Devices, not {} and {DEVICES}", arguments.readings).into()
+        );
+    }
+    Ok(())
+}
+
+/// Observations a second that are created one by one.
+fn bare_creates(vendor: &Vendor<'_>) -> Result<f64, Failure> {
+    let body = |number: usize| {
+        format!(
+            r#"{{"resourceType":"Observation","status":"final","category":[{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"vital-signs"}}]}}],"code":{{"coding":[{{"system":"http://loinc.org","code":"29463-7"}}]}},"subject":{{"reference":"Patient/p{}"}},"effectiveDateTime":"2024-01-01T00:00:00Z","valueQuantity":{{"value":{number},"unit":"g","system":"http://unitsofmeasure.org","code":"g"}}}}"#,
+            number % DEVICES
+        )
+    };
+    let server = vendor.server;
+    let make = |number: usize| load::request("POST", "/fhir/Observation", &server.token, &body(number));
+    let driver = Driver::new(vendor.connections, Duration::from_secs(SECONDS));
+    Ok(driver.drive(server.address, server.process(), &make)?.rate)
+}
+
+impl Vendor<'_> {
+    /// Sends all of these readings; with `killed` the server goes when the last is sent.
+    fn send_all(&self, numbers: &[usize], killed: bool) -> Result<(), Failure> {
+        let next = Cell::new(0);
+        let stop = Cell::new(false);
+        let process = self.server.process();
+        let last = numbers.len().saturating_sub(self.connections);
+        runtime()?.block_on(async {
+            let work = (0..self.connections).map(|_| async {
+                let mut connection: Option<TcpStream> = None;
+                while let Some(&number) = numbers.get(next.get()).filter(|_| !stop.get()) {
+                    next.set(next.get() + 1);
+                    if killed && next.get() > last && !stop.replace(true) {
+                        kill(process);
+                    }
+                    while !stop.get() && self.send(&mut connection, number).await.is_err() {
+                        connection = None;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            });
+            join_all(work).await;
+        });
+        Ok(())
+    }
+
+    /// Sends a reading; an error where it was not acknowledged.
+    async fn send(&self, connection: &mut Option<TcpStream>, number: usize) -> Result<(), Failure> {
+        if connection.is_none() {
+            let stream = TcpStream::connect(self.server.address).await?;
+            stream.set_nodelay(true)?;
+            *connection = Some(stream);
+        }
+        let Some(stream) = connection.as_mut() else { return Err("no connection".into()) };
+        let body = weight(number);
+        let request = format!(
+            "POST /health-data/medisante HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.key,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut buffer = Vec::new();
+        match load::receive(stream, &mut buffer).await?.status {
+            200 => Ok(()),
+            status => Err(format!("status {status}: {}", String::from_utf8_lossy(&buffer)).into()),
+        }
+    }
+
+    /// Readings a second from the first delivery to the last Observation, at full speed.
+    fn rate(&self, known: usize) -> Result<f64, Failure> {
+        let (first, count) = (known, known.clamp(200, 10_000));
+        let already = self.count("Observation")?;
+        let started = Instant::now();
+        self.send_all(&(first..first + count).collect::<Vec<_>>(), false)?;
+        let found = self.settled(already + count)?;
+        let seconds = started.elapsed().as_secs_f64();
+        if found == already + count { Ok(count as f64 / seconds) } else { Err("readings were lost or doubled".into()) }
+    }
+
+    /// Median and 99th percentile, milliseconds, from a receipt to a listener, at a rate a second.
+    fn latency(&self, first: usize, rate: f64) -> Result<(f64, f64), Failure> {
+        let count = (rate * SECONDS as f64).max(20.0) as usize;
+        let sent: Rc<RefCell<HashMap<String, Instant>>> = Rc::default();
+        let mut heard = runtime()?.block_on(async {
+            let mut stream = TcpStream::connect(self.server.address).await?;
+            let token = &self.server.token;
+            stream.write_all(&load::request("GET", "/devices/stream", token, "")).await?;
+            let (mut greeting, mut delays) = (vec![0; 1 << 16], Vec::new());
+            let read = stream.read(&mut greeting).await?;
+            if !greeting[..read].starts_with(b"HTTP/1.1 200") {
+                return Err::<_, Failure>("nobody may listen".into());
+            }
+            let begun = Instant::now();
+            let next = Cell::new(0);
+            let work = (0..self.connections).map(|_| async {
+                let mut connection = None;
+                while next.get() < count {
+                    let number = next.get();
+                    next.set(number + 1);
+                    let due = begun + Duration::from_secs_f64(number as f64 / rate);
+                    tokio::time::sleep_until(due.into()).await;
+                    if self.send(&mut connection, first + number).await.is_ok() {
+                        sent.borrow_mut().insert(name(first + number), Instant::now());
+                    }
+                }
+            });
+            let listen = async {
+                let mut buffer = Vec::new();
+                let mut seen: HashMap<String, Instant> = HashMap::new();
+                while seen.len() < count && begun.elapsed() < PATIENCE {
+                    let read = stream.read_buf(&mut buffer).await?;
+                    let now = Instant::now();
+                    if read == 0 {
+                        return Err::<_, Failure>("the stream ended".into());
+                    }
+                    let whole = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                    let told = String::from_utf8_lossy(&buffer[..whole]).into_owned();
+                    buffer.drain(..whole);
+                    // the identifier of an Observation begins with the id of its delivery
+                    for part in told.split("\"value\":\"n-").skip(1) {
+                        let id: String = part.chars().take_while(char::is_ascii_digit).collect();
+                        seen.entry(format!("n-{id}")).or_insert(now);
+                    }
+                }
+                Ok(seen)
+            };
+            let (_, seen) = futures::future::join(join_all(work), listen).await;
+            let sent = sent.borrow();
+            for (name, at) in seen? {
+                delays.extend(sent.get(&name).map(|sent| at.saturating_duration_since(*sent).as_secs_f64() * 1000.0));
+            }
+            Ok(delays)
+        })?;
+        heard.sort_by(f64::total_cmp);
+        let at = |share: usize| heard.get(heard.len() * share / 100).copied().unwrap_or_default();
+        Ok((at(50), at(99)))
+    }
+
+    /// How many Observations there are when nothing is left to be applied.
+    fn settled(&self, wanted: usize) -> Result<usize, Failure> {
+        let started = Instant::now();
+        loop {
+            let found = self.count("Observation")?;
+            let over = found >= wanted;
+            if over || started.elapsed() > PATIENCE {
+                let waiting =
+                    self.server.command(&["inbox", "list", "--state", "received", "--limit", "1", "--json"])?;
+                if waiting.trim() == "[]" || started.elapsed() > PATIENCE {
+                    return self.count("Observation");
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn count(&self, resource_type: &str) -> Result<usize, Failure> {
+        let path = format!("/fhir/{resource_type}?_summary=count");
+        let answer = Json::parse(&load::get(self.server.address, &path, &self.server.token)?)?;
+        Ok(answer.get("total").and_then(Json::as_number).ok_or("no total")?.parse()?)
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+fn kill(process: u32) {
+    let _ = std::process::Command::new("kill").args(["-9", &process.to_string()]).status();
+}
+
+fn device(number: usize) -> String {
+    format!("Transtek:LS802:{:012}", number % DEVICES)
+}
+
+fn name(number: usize) -> String {
+    format!("n-{number}")
+}
+
+/// A reading that becomes one Observation.
+fn weight(number: usize) -> String {
+    let (device, minute) = (device(number), number / DEVICES);
+    let at = format!(
+        "20{:02}-{:02}-{:02}T{:02}:{:02}:00",
+        21 + minute / 40_320 / 12 % 4,
+        minute / 40_320 % 12 + 1,
+        minute / 1440 % 28 + 1,
+        minute / 60 % 24,
+        minute % 60
+    );
+    format!(
+        r#"{{"metadata":{{"correlationId":"{}","receivedTime":"{at}.500Z","deviceGroups":[],"measurementType":"BodyWeight"}},"device":{{"id":"{device}","serialNumber":"{:012}","manufacturer":"Transtek","model":"LS802","timezone":"UTC"}},"measurements":{{"bodyWeight":{{"value":{},"unit":"g","isInRange":true}},"timestamp":"{at}Z"}}}}"#,
+        name(number),
+        number % DEVICES,
+        60_000 + number % 40_000,
+    )
+}
