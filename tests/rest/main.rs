@@ -16,6 +16,7 @@ mod delete;
 mod history;
 mod operation;
 mod operation_diff;
+mod operation_meta;
 mod operation_stats;
 mod patch;
 mod read;

@@ -4,6 +4,8 @@ use fhir::json::Json;
 use fhir::{array, object};
 use tests::{Answer, TestServer};
 
+use crate::operation_meta::labels;
+
 tests::on_both_engines!(
     stated_operations_are_there,
     what_is_wrong_with_a_request_is_named,
@@ -12,10 +14,6 @@ tests::on_both_engines!(
     everything_of_an_encounter,
     lk_10_nothing_of_another_patient_is_in_everything,
     validation,
-    labels_of_resources,
-    re_15_labels_of_one_version,
-    re_15_labels_of_many_callers_at_once,
-    lk_28_labels_are_written_like_all_else,
     last_of_each_code,
     statistics_of_observations,
     lk_17_statistics_count_nothing_hidden,
@@ -23,7 +21,7 @@ tests::on_both_engines!(
     operations_in_a_batch,
 );
 
-fn person(id: &str) -> Json {
+pub(crate) fn person(id: &str) -> Json {
     object! {
         "resourceType": "Patient",
         "id": id,
@@ -77,7 +75,7 @@ pub(crate) async fn clinic(server: &TestServer) {
     system.store(&focused).await;
 }
 
-fn sorted(mut list: Vec<String>) -> Vec<String> {
+pub(crate) fn sorted(mut list: Vec<String>) -> Vec<String> {
     list.sort_unstable();
     list
 }
@@ -86,7 +84,7 @@ pub(crate) fn parameter(answer: &Answer, name: &str) -> Vec<Json> {
     answer.json().list("parameter").iter().filter(|it| it.str("name") == Some(name)).cloned().collect()
 }
 
-fn parameters(list: Vec<Json>) -> Json {
+pub(crate) fn parameters(list: Vec<Json>) -> Json {
     object! { "resourceType": "Parameters", "parameter": list }
 }
 
@@ -270,85 +268,6 @@ async fn validation(server: TestServer) {
     system.get("Patient/a").await.expect_status(200);
 }
 
-fn labels(tags: &[&str]) -> Json {
-    let tags: Vec<Json> = tags.iter().map(|tag| object! { "system": "http://t", "code": *tag }).collect();
-    parameters(vec![object! { "name": "meta", "valueMeta": object! { "tag": tags } }])
-}
-
-fn tags(answer: &Answer) -> Vec<String> {
-    let meta = parameter(answer, "return")[0].get("valueMeta").cloned().expect("a Meta");
-    meta.list("tag").iter().filter_map(|tag| tag.str("code").map(str::to_owned)).collect()
-}
-
-async fn labels_of_resources(server: TestServer) {
-    let system = server.system();
-    for id in ["a", "b"] {
-        system.store(&person(id)).await;
-    }
-    let added = system.post("Patient/a/$meta-add").json(&labels(&["x", "y"])).await.expect_status(200);
-    assert_eq!(tags(&added), ["x", "y"]);
-    let stored = system.get("Patient/a?_elements=meta").await.expect_status(200);
-    assert_eq!(stored.header("etag"), Some("W/\"2\""), "what changed stays known");
-    system.post("Patient/a/$meta-add").json(&labels(&["y"])).await.expect_status(200);
-    assert_eq!(system.get("Patient/a").await.header("etag"), Some("W/\"2\""), "nothing changed");
-    assert_eq!(system.matches("Patient?_tag=http://t|x").await, ["a"]);
-    let deleted = system.post("Patient/a/$meta-delete").json(&labels(&["x", "z"])).await.expect_status(200);
-    assert_eq!(tags(&deleted), ["y"]);
-    assert_eq!(tags(&system.get("Patient/a/$meta").await.expect_status(200)), ["y"]);
-    assert_eq!(tags(&system.get("Patient/a/_history/2/$meta").await.expect_status(200)), ["x", "y"]);
-    system.post("Patient/b/$meta-add").json(&labels(&["secret"])).await.expect_status(200);
-    for path in ["Patient/$meta", "$meta"] {
-        assert_eq!(sorted(tags(&system.get(path).await.expect_status(200))), ["secret", "y"], "{path}");
-        assert_eq!(tags(&server.patient("a").get(path).await.expect_status(200)), ["y"], "{path}: LK-17");
-    }
-    system.post("Patient/a/$meta-add").await.expect_status(400);
-    let version = parameters(vec![object! { "name": "meta", "valueMeta": object! { "versionId": "9" } }]);
-    system.post("Patient/a/$meta-add").json(&version).await.expect_status(400);
-}
-
-async fn re_15_labels_of_one_version(server: TestServer) {
-    let system = server.system();
-    system.store(&person("a")).await;
-    let add = async |tag: &str, version: &str, status: u16| {
-        let call = system.post("Patient/a/$meta-add").header("If-Match", version).json(&labels(&[tag]));
-        call.await.expect_status(status);
-    };
-    add("x", "W/\"1\"", 200).await;
-    add("y", "W/\"1\"", 412).await;
-    add("y", "W/\"2\"", 200).await;
-    add("z", "*", 200).await;
-    let delete =
-        |version: &str| system.post("Patient/a/$meta-delete").header("If-Match", version).json(&labels(&["x"]));
-    delete("W/\"3\"").await.expect_status(412);
-    delete("W/\"4\"").await.expect_status(200);
-    let entry = |version: &str| {
-        let request = object! { "method": "POST", "url": "Patient/a/$meta-delete", "ifMatch": version };
-        object! { "request": request, "resource": labels(&["y"]) }
-    };
-    let entries = array![entry("W/\"4\""), entry("W/\"5\"")];
-    let batch = object! { "resourceType": "Bundle", "type": "batch", "entry": entries };
-    let answer = system.post("").json(&batch).await.expect_status(200).json();
-    let status = |entry: &Json| entry.at(&["response", "status"]).and_then(Json::as_str).unwrap()[..3].to_owned();
-    assert_eq!(answer.list("entry").iter().map(status).collect::<Vec<_>>(), ["412", "200"]);
-    assert_eq!(tags(&system.get("Patient/a/$meta").await.expect_status(200)), ["z"]);
-    system.post("Patient/nobody/$meta-add").header("If-Match", "*").json(&labels(&["x"])).await.expect_status(404);
-}
-
-async fn lk_28_labels_are_written_like_all_else(server: TestServer) {
-    let system = server.system();
-    for id in ["a", "b"] {
-        system.store(&person(id)).await;
-    }
-    let reads = server.with_scope("patient/*.rs", Some("a"));
-    reads.post("Patient/a/$meta-add").json(&labels(&["x"])).await.expect_status(403);
-    let writes = server.with_scope("patient/*.rus", Some("a"));
-    writes.post("Patient/a/$meta-add").json(&labels(&["x"])).await.expect_status(200);
-    writes.post("Patient/b/$meta-add").json(&labels(&["x"])).await.expect_status(404);
-    writes.post("Patient/nobody/$meta-add").json(&labels(&["x"])).await.expect_status(404);
-    system.store(&object! { "resourceType": "Organization", "id": "o" }).await;
-    writes.post("Organization/o/$meta-add").json(&labels(&["x"])).await.expect_status(403);
-}
-
 async fn last_of_each_code(server: TestServer) {
     clinic(&server).await;
     let system = server.system();
@@ -472,21 +391,6 @@ async fn lk_17_statistics_count_nothing_hidden(server: TestServer) {
         assert!(!panel.text().contains("\"b1\""));
     }
     server.with_scope("patient/Patient.rs", Some("a")).get(&of("a", "x")).await.expect_status(403);
-}
-
-async fn re_15_labels_of_many_callers_at_once(server: TestServer) {
-    let system = server.system();
-    system.store(&person("a")).await;
-    let calls: Vec<_> = (0..24)
-        .map(|number| {
-            let call = system.post("Patient/a/$meta-add").json(&labels(&[&format!("t{number}")]));
-            tokio::spawn(async move { call.await })
-        })
-        .collect();
-    for call in calls {
-        call.await.expect("answered").expect_status(200);
-    }
-    assert_eq!(tags(&system.get("Patient/a/$meta").await.expect_status(200)).len(), 24);
 }
 
 async fn conversion(server: TestServer) {

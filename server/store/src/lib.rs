@@ -157,7 +157,7 @@ struct Inner {
 /// Where statements run.
 #[derive(Debug)]
 enum EngineKind {
-    Sqlite { path: String, readers: Readers, commits: Commits, writer: Writer, trail: Trail },
+    Sqlite { path: String, readers: Readers, commits: Commits, writer: Writer, trail: Box<Trail> },
     Postgres { address: String, pool: DatabaseConnection, trail: Log },
 }
 
@@ -208,7 +208,8 @@ impl Store {
             let writer = writer.map_err(|error| StoreError::Schema(format!("cannot start the writer: {error}")))?;
             let trail =
                 Trail::beside(&path).map_err(|error| StoreError::Schema(format!("cannot start the audit: {error}")))?;
-            EngineKind::Sqlite { readers: Readers::new(&path), commits: Commits::of(&path), path, writer, trail }
+            let (readers, commits) = (Readers::new(&path), Commits::of(&path));
+            EngineKind::Sqlite { readers, commits, path, writer, trail: Box::new(trail) }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
             EngineKind::Postgres {
                 pool: postgres::connect(database, Some(search_limit)).await?,

@@ -140,12 +140,11 @@ async fn read_again<S: Session>(
     let key = (session.known().types.id(resource_type), id.to_owned(), compartment);
     let resources = session.known().resources.clone();
     let remembered = resources.get(&key).filter(|(as_of, _)| *as_of == snapshot);
-    let held = match remembered {
-        Some((_, stored)) => Some(stored),
-        None => {
-            let held = held(session, view, resource_type, id, None).await?;
-            held.inspect(|stored| resources.insert(key, (snapshot, stored.clone())))
-        }
+    let held = if let Some((_, stored)) = remembered {
+        Some(stored)
+    } else {
+        let held = held(session, view, resource_type, id, None).await?;
+        held.inspect(|stored| resources.insert(key, (snapshot, stored.clone())))
     };
     Ok(held.filter(|stored| view.shows(stored)))
 }

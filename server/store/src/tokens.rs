@@ -104,17 +104,16 @@ pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<A
     // Before the row: what is committed in between makes it too old at once, never too young.
     let snapshot = store.snapshot();
     let remembered = store.known().access.get(&hash).filter(|(as_of, _)| Some(*as_of) == snapshot);
-    let row = match remembered {
-        Some((_, row)) => row,
-        None => {
-            let rows = store.rows(&LIVE.with(vec![hash.as_bytes().to_vec().into(), now.into()])).await?;
-            let Some(row) = rows.into_iter().next() else { return Ok(None) };
-            let row = Arc::new(row);
-            if let Some(snapshot) = snapshot {
-                store.known().access.insert(hash, (snapshot, row.clone()));
-            }
-            row
+    let row = if let Some((_, row)) = remembered {
+        row
+    } else {
+        let rows = store.rows(&LIVE.with(vec![hash.as_bytes().to_vec().into(), now.into()])).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let row = Arc::new(row);
+        if let Some(snapshot) = snapshot {
+            store.known().access.insert(hash, (snapshot, row.clone()));
         }
+        row
     };
     let expires_at = row.i64(GRANT_COLUMNS + 2)?;
     if expires_at <= now {

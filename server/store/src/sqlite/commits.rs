@@ -35,12 +35,11 @@ impl Commits {
     /// The database as it is now. Whoever finds the same later sees the same data. Nothing where it cannot be known:
     /// while a commit is under way, and on systems whose files are not read so.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
-        let index = match self.index.get() {
-            Some(index) => index,
-            None => {
-                let opened = ManuallyDrop::new(File::open(&self.path).ok()?);
-                self.index.get_or_init(|| opened)
-            }
+        let index = if let Some(index) = self.index.get() {
+            index
+        } else {
+            let opened = ManuallyDrop::new(File::open(&self.path).ok()?);
+            self.index.get_or_init(|| opened)
         };
         let mut both = [0; 2 * HEADER];
         read(index, &mut both)?;
