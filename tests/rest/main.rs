@@ -4,6 +4,7 @@
 
 mod asynchronous;
 mod audit;
+mod audit_proxy;
 mod audit_whole;
 mod bad_input;
 mod bundle;
