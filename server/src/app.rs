@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::background::Worker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cors::Origins;
@@ -56,7 +57,7 @@ pub struct App {
     /// Rung when vendors' messages wait to be applied.
     pub inbox_changed: Arc<Notify>,
     /// Keeps the search parameters in force that the database defines, as long as the state is in use.
-    pub parameters: Arc<OnceLock<search_parameters::Worker>>,
+    pub parameters: Arc<OnceLock<Worker>>,
     /// Rung when jobs wait to be carried out.
     pub jobs_changed: Arc<Notify>,
     /// Rung when claims wait to be sent.

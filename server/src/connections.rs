@@ -28,7 +28,7 @@ mod worker;
 
 pub use client::{Answer, Client, Failure, Question};
 pub use sealing::Credentials;
-pub use worker::{Held, Told, Worker, arrival, start};
+pub use worker::{Held, Told, arrival, start};
 
 /// All vendors whose services can be asked.
 pub const KINDS: &[&Kind] = &[&validic::KIND, &smartz::KIND, &crate::insurance::account::SMARTLINK];

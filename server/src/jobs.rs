@@ -9,15 +9,14 @@
 //! | its worker was killed, it writes | it is answered as failed: whether it was applied is not known, so it is not repeated |
 //! | it is removed | its worker stops when it next extends the lease |
 
-use std::time::Duration;
-
 use fhir::outcome::{Issue, IssueCode};
 use futures::future::BoxFuture;
+use store::StoreError;
 use store::jobs::{self, Job, NewJob};
-use store::{Engine, StoreError};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::error::Error;
 use crate::rest::response::Answer;
 
@@ -41,34 +40,15 @@ const AT_ONCE: usize = 2;
 /// Jobs of one caller, done ones that are still kept among them.
 const MOST_OF_A_CALLER: i64 = 32;
 
-/// How often the queue is looked at without being told: for other processes' jobs, and for leases that ran out.
-const POLL: Duration = Duration::from_secs(1);
-
-/// How long a job stays with a worker that gives no sign of life.
-const LEASE_MICROS: i64 = 15 * 1_000_000;
-
-/// How often a worker gives one.
-const HEARTBEAT: Duration = Duration::from_secs(3);
-
 /// How often a job is begun before it is given up.
 pub const ATTEMPTS: i64 = 3;
 
 /// How often keeping an answer is tried.
 const SETTLINGS: u32 = 5;
 
-/// The running worker; it stops when this is dropped.
-#[derive(Debug)]
-pub struct Worker(JoinHandle<()>);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker(tokio::spawn(async move { run(&app).await }))
+    Worker::start(async move { run(&app).await })
 }
 
 /// Puts a job into the queue. 429 where its owner has too many.
@@ -104,13 +84,7 @@ pub fn response(answer: &Answer) -> String {
 }
 
 async fn run(app: &App) {
-    if app.store.kind() == Engine::Sqlite {
-        // This process has the file to itself: what is leased was leased by one that was killed.
-        let released = app.store.write(|tx| Box::pin(async move { jobs::release_leases(tx).await })).await;
-        if let Err(error) = released {
-            tracing::error!(%error, "cannot release the leases of jobs");
-        }
-    }
+    background::release_leases(app, "jobs", |tx| Box::pin(jobs::release_leases(tx))).await;
     let mut running = JoinSet::new();
     loop {
         let rung = app.jobs_changed.notified();
@@ -155,23 +129,13 @@ async fn take(app: &App, free: usize) -> Result<Vec<Job>, StoreError> {
 /// Carries a job out and keeps its answer, unless it is removed meanwhile.
 async fn attend(app: &App, job: &Job) {
     let begun = app.clock.now();
-    let work = carry_out(app, job);
-    tokio::pin!(work);
-    let answer = loop {
-        tokio::select! {
-            answer = &mut work => break answer,
-            () = tokio::time::sleep(HEARTBEAT) => {}
-        }
+    let extend = || {
         let now = app.clock.now();
-        let progress = format!("running for {} s", (now - begun) / 1_000_000);
-        match extend(app, job, progress, now + LEASE_MICROS).await {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::info!(job = job.kind, "stopped: the job was cancelled or taken by another worker");
-                return;
-            }
-            Err(error) => tracing::warn!(%error, "the lease of a job cannot be extended now"),
-        }
+        extend(app, job, format!("running for {} s", (now - begun) / 1_000_000), now + LEASE_MICROS)
+    };
+    let Some(answer) = background::while_held("a job", carry_out(app, job), extend).await else {
+        tracing::info!(job = job.kind, "stopped: the job was cancelled or taken by another worker");
+        return;
     };
     settle(app, job, &answer).await;
 }

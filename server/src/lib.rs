@@ -7,6 +7,7 @@ pub mod access;
 pub mod account;
 pub mod app;
 pub mod audit;
+pub mod background;
 pub mod caller;
 pub mod client_address;
 pub mod clock;

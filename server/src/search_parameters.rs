@@ -32,7 +32,7 @@ use crate::rest::Context;
 
 mod indexing;
 
-pub use indexing::{Worker, start, watch};
+pub use indexing::{start, watch};
 
 /// How often a process looks whether another one has changed the set.
 pub const POLL: Duration = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use actix_web::{HttpMessage as _, HttpRequest, web};
 use store::StoreError;
 use store::events;
 use store::usage::{self as kept, Day, Failed};
-use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::background::Worker;
 use crate::error::Error;
 use crate::portal::plot::day_of;
 use crate::routes::path_of;
@@ -55,16 +55,6 @@ pub struct Whose {
     pub grant_id: Option<String>,
 }
 
-/// Writes figures as long as the server runs; it stops when this is dropped.
-#[derive(Debug)]
-pub struct Worker(JoinHandle<()>);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Usage {
     /// Counts one answered request.
     pub fn note(&self, whose: Whose, now: i64, failed: Option<Failed>) {
@@ -95,7 +85,7 @@ impl Usage {
 
 /// Starts writing.
 pub fn start(app: App) -> Worker {
-    Worker(tokio::spawn(async move {
+    Worker::start(async move {
         let mut rounds: u32 = 0;
         loop {
             tokio::time::sleep(EVERY).await;
@@ -107,7 +97,7 @@ pub fn start(app: App) -> Worker {
             }
             rounds = rounds.wrapping_add(1);
         }
-    }))
+    })
 }
 
 /// Writes what was counted. What cannot be written is counted again.

@@ -83,6 +83,13 @@ pub struct Options {
     pub now: i64,
 }
 
+impl Options {
+    /// What the server itself looks for: at most so many at once, strictly.
+    pub fn at_most(count: usize, base: String, now: i64) -> Self {
+        Options { base, default_count: count, max_count: count, lenient: false, now }
+    }
+}
+
 /// A query, and what leniency left out of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed {

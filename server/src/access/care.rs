@@ -97,13 +97,7 @@ async fn found(app: &App, resource_type: &str, parameter: &str, practitioner: &s
 }
 
 fn query(app: &App, resource_type: &str, parameter: &str, value: &str) -> Result<Query, Error> {
-    let options = Options {
-        base: app.config.fhir_base(),
-        default_count: MAX_PATIENTS,
-        max_count: MAX_PATIENTS,
-        lenient: false,
-        now: app.clock.now(),
-    };
+    let options = Options::at_most(MAX_PATIENTS, app.config.fhir_base(), app.clock.now());
     let parsed = parse(resource_type, &[(parameter.to_owned(), value.to_owned())], &options);
     parsed.map(|parsed| parsed.query).map_err(|issues| Error::internal(format!("{issues:?}")))
 }

@@ -43,12 +43,7 @@ pub struct Offer {
 
 /// The script, the same for all pages.
 pub async fn script() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header(("Cross-Origin-Resource-Policy", "same-origin"))
-        .content_type("text/javascript; charset=utf-8")
-        .body(include_str!("../../templates/passkeys.js"))
+    page::script(include_str!("../../templates/passkeys.js"))
 }
 
 /// This server as browsers know it; none where they make no passkeys for it.

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::CommandError;
 use crate::app::App;
+use crate::background::Worker;
 use crate::config::Config;
 use crate::devices::{ingest, stream};
 use crate::{audit, connections, cors, insurance, jobs, logging, routes, search_parameters, usage};
@@ -30,19 +31,19 @@ pub struct Running {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     /// Applies what vendors deliver, as long as the server runs.
-    _inbox: ingest::Worker,
+    _inbox: Worker,
     /// Tells listeners what is committed, as long as the server runs.
-    _stream: stream::Reader,
+    _stream: Worker,
     /// Carries out what goes on in the background, as long as the server runs.
-    _jobs: jobs::Worker,
+    _jobs: Worker,
     /// Sends claims to payers and follows them, as long as the server runs.
-    _claims: insurance::worker::Worker,
+    _claims: Worker,
     /// Asks services of vendors, as long as the server runs.
-    _connections: connections::Worker,
+    _connections: Worker,
     /// Indexes by search parameters that the database defines, as long as the server runs.
-    _parameters: search_parameters::Worker,
+    _parameters: Worker,
     /// Writes how much apps ask, as long as the server runs.
-    _usage: usage::Worker,
+    _usage: Worker,
 }
 
 /// Serves until told to stop.

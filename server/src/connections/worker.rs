@@ -5,27 +5,18 @@
 //! repeats nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use adapters::Adapter;
 use fhir::json::Json;
+use store::StoreError;
 use store::connections::{self, Connection};
 use store::inbox::{self, Arrival, Origin};
-use store::{Engine, StoreError};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::{Failure, Opened, kind};
 use crate::app::App;
+use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::devices::webhook;
-
-/// How often it is looked for connections that are due.
-const POLL: Duration = Duration::from_secs(1);
-
-/// How long a connection stays with a server that gives no sign of life.
-const LEASE_MICROS: i64 = 15 * 1_000_000;
-
-/// How often a server gives one.
-const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Connections that one server asks at the same time.
 const AT_ONCE: usize = 16;
@@ -38,16 +29,6 @@ const FIRST_DELAY_MICROS: i64 = 1_000_000;
 
 /// Longest delay after a failure.
 const LONGEST_DELAY_MICROS: i64 = 5 * 60 * 1_000_000;
-
-/// The running worker; it stops when this is dropped.
-#[derive(Debug)]
-pub struct Worker(JoinHandle<()>);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// A connection that this server has a lease of.
 pub struct Held {
@@ -75,7 +56,7 @@ pub struct Told {
 
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker(tokio::spawn(async move { run(&app).await }))
+    Worker::start(async move { run(&app).await })
 }
 
 impl Held {
@@ -153,13 +134,7 @@ pub fn arrival(app: &App, adapter: &Adapter, told: Told) -> Option<(Arrival, boo
 }
 
 async fn run(app: &App) {
-    if app.store.kind() == Engine::Sqlite {
-        // This process has the file to itself: what is leased was leased by one that was killed.
-        let released = app.store.write(|tx| Box::pin(async move { connections::release_leases(tx).await })).await;
-        if let Err(error) = released {
-            tracing::error!(%error, "cannot release the leases of connections");
-        }
-    }
+    background::release_leases(app, "connections", |tx| Box::pin(connections::release_leases(tx))).await;
     let mut running = JoinSet::new();
     loop {
         match take(app, AT_ONCE.saturating_sub(running.len())).await {
@@ -239,25 +214,15 @@ async fn ask(held: &Held) -> Result<u64, Failure> {
         (kind.check)(&held.app, &held.opened).await?;
         return Ok(CHECK_SECONDS);
     };
-    let work = poll(held);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            result = &mut work => return result,
-            () = tokio::time::sleep(HEARTBEAT) => {}
-        }
+    let extend = || {
         let (id, holder) = (held.opened.row.id.clone(), held.holder.clone());
         let until = held.app.clock.now() + LEASE_MICROS;
-        let extended = held.app.store.write(move |tx| {
+        held.app.store.write(move |tx| {
             let (id, holder) = (id.clone(), holder.clone());
             Box::pin(async move { connections::extend(tx, &id, &holder, until).await })
-        });
-        match extended.await {
-            Ok(true) => {}
-            Ok(false) => return Err(Failure::Lost),
-            Err(error) => tracing::warn!(%error, "the lease of a connection cannot be extended now"),
-        }
-    }
+        })
+    };
+    background::while_held("a connection", poll(held), extend).await.unwrap_or(Err(Failure::Lost))
 }
 
 /// How long a connection that failed is left alone. What only an operator can change is not asked often.

@@ -12,26 +12,20 @@ use adapters::{Adapter, Assignment, Context, Mapping, Publication, Shape, state}
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
+use store::StoreError;
 use store::inbox::{self, Message, State};
 use store::pairings::{self, Pairing};
-use store::{Engine, StoreError};
-use tokio::task::JoinHandle;
 
 use super::{outcome, registry, split};
 use crate::app::App;
+use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::caller::Caller;
 use crate::connections;
 use crate::error::{Error, Kind};
 use crate::rest::bundle;
 
-/// How often the queue is looked at without being told: for delays that have passed and for other processes' rows.
-const POLL: Duration = Duration::from_secs(1);
-
 /// How long whoever needs one message waits before looking at it again.
 const AGAIN: Duration = Duration::from_millis(50);
-
-/// How long a worker may take for what it leased before another one takes it.
-const LEASE_MICROS: i64 = 15 * 1_000_000;
 
 /// Messages that are leased at once.
 const BATCH: u64 = 64;
@@ -51,10 +45,6 @@ const MAX_FAILURES: usize = 64;
 /// Longest delay between two attempts.
 const LONGEST_DELAY_MICROS: i64 = 5 * 60 * 1_000_000;
 
-/// The running worker; it stops when this is dropped.
-#[derive(Debug)]
-pub struct Worker(JoinHandle<()>);
-
 /// What the mapping and the writing of one message led to.
 enum Verdict {
     Settled(State, Vec<String>, Vec<Issue>),
@@ -63,13 +53,7 @@ enum Verdict {
 
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker(tokio::spawn(async move { run(&app).await }))
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    Worker::start(async move { run(&app).await })
 }
 
 /// Applies everything that is due; says how many messages it looked at.
@@ -119,13 +103,7 @@ pub async fn finish(app: &App, receipt: &str) -> Result<Message, StoreError> {
 }
 
 async fn run(app: &App) {
-    if app.store.kind() == Engine::Sqlite {
-        // This process has the file to itself: what is leased was leased by one that was killed.
-        let released = app.store.write(|tx| Box::pin(async move { inbox::release_leases(tx).await })).await;
-        if let Err(error) = released {
-            tracing::error!(%error, "cannot release the leases of the inbox");
-        }
-    }
+    background::release_leases(app, "the inbox", |tx| Box::pin(inbox::release_leases(tx))).await;
     loop {
         let rung = app.inbox_changed.notified();
         tokio::pin!(rung);

@@ -110,13 +110,7 @@ async fn find(
     count: usize,
 ) -> Result<Vec<Stored>, Error> {
     let pairs = crate::rest::request::pairs(criteria)?;
-    let options = Options {
-        base: app.config.fhir_base(),
-        default_count: count,
-        max_count: count,
-        lenient: false,
-        now: app.clock.now(),
-    };
+    let options = Options::at_most(count, app.config.fhir_base(), app.clock.now());
     let query = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query;
     Ok(app.store.search(&caller.view, &query).await?.matches)
 }

@@ -26,10 +26,10 @@ use search::view::{TypeRule, View};
 use smart::token::Hash;
 use store::{Happening, Place};
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::task::JoinHandle;
 
 use super::Refused;
 use crate::app::App;
+use crate::background::Worker;
 use crate::caller::{self, Caller};
 use crate::error::Error;
 
@@ -76,10 +76,6 @@ pub struct Seat {
     listeners: Arc<Listeners>,
     whose: String,
 }
-
-/// The running reader; it stops when this is dropped.
-#[derive(Debug)]
-pub struct Reader(JoinHandle<()>);
 
 impl Default for Listeners {
     fn default() -> Self {
@@ -134,14 +130,8 @@ impl Drop for Seat {
 }
 
 /// Starts the reader of this process.
-pub fn start(app: App) -> Reader {
-    Reader(tokio::spawn(async move { read(&app).await }))
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+pub fn start(app: App) -> Worker {
+    Worker::start(async move { read(&app).await })
 }
 
 /// The endpoint.

@@ -12,7 +12,7 @@ use crate::rest::read::{self, Read};
 /// Most resources that a claim may refer to.
 const MOST: usize = 200;
 
-/// The resources that `resource` refers to, one step further for Coverage and Encounter, with the resource itself first.
+/// The resource, and after it those that it refers to.
 pub(super) async fn gather(app: &App, caller: &Caller, resource: &Json) -> Result<Json, Error> {
     let mut found = vec![resource.clone()];
     let mut named: Vec<(String, String)> = Vec::new();

@@ -4,32 +4,22 @@
 //! unknown claim is asked for: only when the payer says, late enough, that it does not know it, is it sent again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use adapters::Context;
 use adapters::payer::{Ask, Known, Question, Standing, Submitted};
 use fhir::decimal::Decimal;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
+use store::StoreError;
 use store::claim_submissions::{self, State, Submission};
-use store::{Engine, StoreError};
-use tokio::task::JoinHandle;
 
 use super::account::{self, Account, Silence};
 use super::response;
 use crate::app::App;
+use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::bundle::{self, Also};
-
-/// How often the queue is looked at without being told.
-const POLL: Duration = Duration::from_secs(1);
-
-/// How long a claim stays with a worker that gives no sign of life.
-const LEASE_MICROS: i64 = 15 * 1_000_000;
-
-/// How often a worker gives one.
-const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Claims that are taken at once, and worked on at the same time.
 const BATCH: usize = 8;
@@ -43,29 +33,13 @@ const FIRST_WAIT: i64 = 1_000_000;
 /// Longest wait after one.
 const LONGEST_WAIT: i64 = 300 * 1_000_000;
 
-/// The running worker; it stops when this is dropped.
-#[derive(Debug)]
-pub struct Worker(JoinHandle<()>);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker(tokio::spawn(async move { run(&app).await }))
+    Worker::start(async move { run(&app).await })
 }
 
 async fn run(app: &App) {
-    if app.store.kind() == Engine::Sqlite {
-        // This process has the file to itself: what is leased was leased by one that was killed.
-        let released = app.store.write(|tx| Box::pin(async move { claim_submissions::release_leases(tx).await })).await;
-        if let Err(error) = released {
-            tracing::error!(%error, "cannot release the leases of claims");
-        }
-    }
+    background::release_leases(app, "claims", |tx| Box::pin(claim_submissions::release_leases(tx))).await;
     loop {
         let rung = app.claims_changed.notified();
         tokio::pin!(rung);
@@ -102,22 +76,16 @@ async fn drain(app: &App) -> Result<(), Error> {
 /// The next step of one claim, which nobody else takes meanwhile.
 async fn hold(app: &App, submission: Submission) -> Result<(), Error> {
     let (claim, lease) = (submission.claim.clone(), submission.lease);
-    let work = attend(app, submission);
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(HEARTBEAT) => {}
-        }
+    let extend = || {
         let (claim, until) = (claim.clone(), app.clock.now() + LEASE_MICROS);
         let extended = app.store.write(move |tx| {
             let claim = claim.clone();
             Box::pin(async move { claim_submissions::extend(tx, &claim, lease, until).await })
         });
-        if let Err(error) = extended.await {
-            tracing::warn!(%error, "the lease of a claim cannot be extended now");
-        }
-    }
+        // A step that was begun is finished: whoever has the claim now, what it writes is refused then.
+        async { extended.await.map(|_held| true) }
+    };
+    background::while_held("a claim", Box::pin(attend(app, submission)), extend).await.unwrap_or(Ok(()))
 }
 
 /// The next step of one claim.

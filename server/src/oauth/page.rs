@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header};
 use askama::Template;
 use smart::error::OAuthError;
 
-pub use crate::portal::page::{STYLE, html, html_with_passkeys};
+pub use crate::portal::page::{STYLE, html, html_with_passkeys, script};
 
 #[derive(Template)]
 #[template(path = "error.html")]

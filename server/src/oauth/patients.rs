@@ -103,10 +103,8 @@ async fn find(
     mut pairs: Vec<(String, String)>,
     describe: impl Fn(&str, &Json) -> Choice,
 ) -> Result<Choices, OAuthError> {
-    let base = app.config.fhir_base();
     pairs.push(pair("_total", "accurate"));
-    let options =
-        Options { base, default_count: MAX_SHOWN, max_count: MAX_SHOWN, lenient: false, now: app.clock.now() };
+    let options = Options::at_most(MAX_SHOWN, app.config.fhir_base(), app.clock.now());
     // What cannot be searched for, a lone wildcard or so, fits nobody.
     let Ok(parsed) = parse(resource_type, &pairs, &options) else { return Ok(Choices::default()) };
     let view = view(patients, resource_type);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use fhir::json::Json;
@@ -132,12 +132,7 @@ pub async fn listen(app: State, request: HttpRequest) -> Result<HttpResponse, cr
 
 /// The script of the page.
 pub async fn script() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header(("Cross-Origin-Resource-Policy", "same-origin"))
-        .content_type("text/javascript; charset=utf-8")
-        .body(include_str!("../../templates/live.js"))
+    page::script(include_str!("../../templates/live.js"))
 }
 
 async fn fill(app: &App, visitor: &Visitor, caller: &Caller, page: &mut LivePage<'_>) -> Result<(), Refused> {
@@ -206,13 +201,7 @@ async fn found(
     pairs: &[(&str, &str)],
     count: usize,
 ) -> Result<Vec<Json>, Error> {
-    let options = Options {
-        base: app.config.fhir_base(),
-        default_count: count,
-        max_count: count,
-        lenient: false,
-        now: app.clock.now(),
-    };
+    let options = Options::at_most(count, app.config.fhir_base(), app.clock.now());
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let parsed = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?;
     let page = app.store.search(&caller.view, &parsed.query).await?;

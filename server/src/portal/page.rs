@@ -25,15 +25,34 @@ pub fn html(status: StatusCode, page: &impl Template, form_target: Option<&str>)
 
 /// A page that may ask for a passkey: one script of this server may run, and call what it needs.
 pub fn html_with_passkeys(base_url: &str, status: StatusCode, page: &impl Template) -> HttpResponse {
-    let script = format!("; script-src {base_url}/account/passkeys.js; connect-src {base_url}/account/passkeys/");
-    send(status, page, "", &script)
+    with_script(base_url, status, page, "/account/passkeys.js", &["/account/passkeys/"])
 }
 
 /// A page with one script of this server, which may call what is named.
 pub fn html_with_script(base_url: &str, page: &impl Template, script: &str, called: &[&str]) -> HttpResponse {
+    with_script(base_url, StatusCode::OK, page, script, called)
+}
+
+/// A script of ours, to be run by pages of ours only.
+pub fn script(text: &'static str) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header(("Cross-Origin-Resource-Policy", "same-origin"))
+        .content_type("text/javascript; charset=utf-8")
+        .body(text)
+}
+
+fn with_script(
+    base_url: &str,
+    status: StatusCode,
+    page: &impl Template,
+    script: &str,
+    called: &[&str],
+) -> HttpResponse {
     let called: Vec<String> = called.iter().map(|path| format!("{base_url}{path}")).collect();
     let policy = format!("; script-src {base_url}{script}; connect-src {}", called.join(" "));
-    send(StatusCode::OK, page, "", &policy)
+    send(status, page, "", &policy)
 }
 
 fn send(status: StatusCode, page: &impl Template, target: &str, script: &str) -> HttpResponse {

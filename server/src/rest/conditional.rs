@@ -115,13 +115,7 @@ impl Criteria {
         access::decide(&context.caller, Interaction::Search, resource_type)?;
         let text = text.strip_prefix('?').unwrap_or(text);
         let mut pairs: Pairs = request::without_general(request::pairs(text)?);
-        let options = Options {
-            base: context.base.to_string(),
-            default_count: 2,
-            max_count: 2,
-            lenient: false,
-            now: context.clock.now(),
-        };
+        let options = Options::at_most(2, context.base.to_string(), context.clock.now());
         let mut query = criteria(resource_type, &pairs, &options).map_err(Error::bad_request)?;
         access::decide_search(&context.caller, &query)?;
         let more = !query.includes.is_empty()

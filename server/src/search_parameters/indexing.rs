@@ -13,10 +13,10 @@ use search::entry::{Extracted, ParamId};
 use search::registry::Definition;
 use store::search_parameters::{self as kept, Kept, Set, State};
 use store::{Store, StoreError};
-use tokio::task::JoinHandle;
 
 use super::{ALL_KNOW, POLL, definition, load};
 use crate::app::App;
+use crate::background::Worker;
 use crate::clock::Clock;
 
 /// Resources in one transaction: the writer is free again after some tens of milliseconds.
@@ -37,10 +37,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often progress is told in the log.
 const TELL: Duration = Duration::from_secs(10);
 
-/// The running worker; it stops when this is dropped.
-#[derive(Debug)]
-pub struct Worker(JoinHandle<()>);
-
 /// Since when a definition is seen in its state, and which transactions have to end before all know it.
 struct Seen {
     since: Instant,
@@ -59,26 +55,20 @@ struct Memory {
 
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker(tokio::spawn(async move { run(&app).await }))
+    Worker::start(async move { run(&app).await })
 }
 
 /// Keeps the parameters in force that the database defines, in a process without a worker.
 pub fn watch(store: &Store, clock: &Clock) -> Worker {
     let (store, clock) = (store.clone(), clock.clone());
-    Worker(tokio::spawn(async move {
+    Worker::start(async move {
         loop {
             tokio::time::sleep(POLL).await;
             if let Err(error) = load(&store, &clock).await {
                 tracing::warn!(%error, "cannot read the search parameters of the database");
             }
         }
-    }))
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    })
 }
 
 async fn run(app: &App) {

@@ -10,9 +10,9 @@ use smart::token;
 
 use crate::body::Block;
 use crate::error::StoreError;
+use crate::remembered::Remembered;
 use crate::resources::Stored;
 use crate::row::Row;
-use crate::sqlite::commits::Snapshot;
 
 /// How many (type, id) → target pairs are remembered; they never change, so the cache is never wrong.
 const REMEMBERED: u64 = 200_000;
@@ -87,11 +87,10 @@ pub(crate) struct Known {
     pub(crate) targets: Cache<ResourceKey, i64>,
     /// Tokens that are in the dictionary.
     pub(crate) tokens: Cache<i64, ()>,
-    /// Rows of access tokens, and what the data was like when they were looked up.
-    pub(crate) access: Cache<token::Hash, (Snapshot, Arc<Row>)>,
-    /// Resources by type, id and patient in whose compartment they were looked for (0: anybody's), and what the data
-    /// was like then.
-    pub(crate) resources: Cache<(i64, String, i64), (Snapshot, Stored)>,
+    /// Rows of access tokens.
+    pub(crate) access: Remembered<token::Hash, Arc<Row>>,
+    /// Resources by type, id and patient in whose compartment they were looked for; 0: anybody's.
+    pub(crate) resources: Remembered<(i64, String, i64), Stored>,
     /// Numbers for texts, on PostgreSQL.
     pub(crate) bodies: Arc<Block>,
 }
@@ -104,13 +103,8 @@ impl Known {
             types: Arc::new(TypeIds::new()),
             targets: Cache::new(REMEMBERED),
             tokens: Cache::new(REMEMBERED),
-            access: Cache::new(REMEMBERED_TOKENS),
-            resources: Cache::builder()
-                .max_capacity(REMEMBERED_BYTES)
-                .weigher(|_, (_, stored): &(Snapshot, Stored)| {
-                    u32::try_from(stored.body.len() + 256).unwrap_or(u32::MAX)
-                })
-                .build(),
+            access: Remembered::new(REMEMBERED_TOKENS, |_| 1),
+            resources: Remembered::new(REMEMBERED_BYTES, |stored| stored.body.len() + 256),
             bodies: Arc::new(Block::empty()),
         }
     }

@@ -99,6 +99,7 @@ mod postgres;
 pub mod pushed_requests;
 pub mod recoveries;
 mod reindex;
+mod remembered;
 mod resources;
 mod row;
 mod search;

@@ -73,7 +73,6 @@ impl Store {
     ///
     /// What was read before is good as long as nothing has been committed since, by any process.
     pub async fn read(&self, view: &View, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
-        // Before the row: what is committed in between makes it too old at once, never too young.
         let snapshot = self.snapshot();
         with_session!(self, session => {
             let Some(view) = ResolvedView::new(session, view, resource_type).await? else { return Ok(None) };
@@ -138,13 +137,12 @@ async fn read_again<S: Session>(
         return read(session, view, resource_type, id, None).await;
     };
     let key = (session.known().types.id(resource_type), id.to_owned(), compartment);
-    let resources = session.known().resources.clone();
-    let remembered = resources.get(&key).filter(|(as_of, _)| *as_of == snapshot);
-    let held = if let Some((_, stored)) = remembered {
+    let known = session.known().resources.clone();
+    let held = if let Some(stored) = known.get(&key, snapshot) {
         Some(stored)
     } else {
         let held = held(session, view, resource_type, id, None).await?;
-        held.inspect(|stored| resources.insert(key, (snapshot, stored.clone())))
+        held.inspect(|stored| known.put(key, snapshot, stored.clone()))
     };
     Ok(held.filter(|stored| view.shows(stored)))
 }

@@ -101,17 +101,14 @@ pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<A
             .and_where(Expr::col(("access_token", "revoked_at")).is_null())
             .to_owned()
     });
-    // Before the row: what is committed in between makes it too old at once, never too young.
-    let snapshot = store.snapshot();
-    let remembered = store.known().access.get(&hash).filter(|(as_of, _)| Some(*as_of) == snapshot);
-    let row = if let Some((_, row)) = remembered {
+    let (snapshot, known) = (store.snapshot(), &store.known().access);
+    let row = if let Some(row) = snapshot.and_then(|snapshot| known.get(&hash, snapshot)) {
         row
     } else {
         let rows = store.rows(&LIVE.with(vec![hash.as_bytes().to_vec().into(), now.into()])).await?;
-        let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        let row = Arc::new(row);
+        let Some(row) = rows.into_iter().next().map(Arc::new) else { return Ok(None) };
         if let Some(snapshot) = snapshot {
-            store.known().access.insert(hash, (snapshot, row.clone()));
+            known.put(hash, snapshot, row.clone());
         }
         row
     };

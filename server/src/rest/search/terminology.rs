@@ -80,8 +80,7 @@ async fn stored(app: &App, caller: &Caller, need: &Need) -> Result<Option<Json>,
         (None, Some((url, version))) => vec![pair("url", url), pair("version", version)],
         (None, None) => vec![pair("url", name)],
     };
-    let options =
-        Options { base: app.config.fhir_base(), default_count: 1, max_count: 1, lenient: false, now: app.clock.now() };
+    let options = Options::at_most(1, app.config.fhir_base(), app.clock.now());
     let query = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query;
     let found = app.store.search(&caller.view, &query).await?.matches.into_iter().next();
     found.map(|stored| Json::parse(stored.body.as_bytes()).map_err(Error::internal)).transpose()
