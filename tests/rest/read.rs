@@ -7,6 +7,8 @@ tests::on_both_engines!(
     read_is_byte_for_byte_what_was_answered,
     validators,
     lk_10_hidden_is_unknown,
+    lk_47_what_one_has_read_is_shown_to_nobody_else,
+    what_another_process_commits_is_read_at_once,
     head_has_no_body,
     some_elements_only,
     what_is_gone_says_when
@@ -58,6 +60,38 @@ async fn lk_10_hidden_is_unknown(server: TestServer) {
             );
             assert_eq!(answer.header_names(), unknown.header_names());
         }
+    }
+}
+
+async fn lk_47_what_one_has_read_is_shown_to_nobody_else(server: TestServer) {
+    let system = server.system();
+    for id in ["a", "b"] {
+        system.store(&object! { "resourceType": "Patient", "id": id }).await;
+    }
+    let (of_a, of_b) = (server.patient("a"), server.patient("b"));
+    // Nothing is committed from here on, so whatever was looked up may be remembered.
+    for turn in 0..3 {
+        for (path, to_a, to_b) in [("Patient/a", 200, 404), ("Patient/b", 404, 200)] {
+            assert_eq!(system.get(path).await.status, 200, "{path} {turn}");
+            assert_eq!(of_a.get(path).await.status, to_a, "{path} {turn}");
+            assert_eq!(of_b.get(path).await.status, to_b, "{path} {turn}");
+        }
+    }
+}
+
+async fn what_another_process_commits_is_read_at_once(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    let file = server.folder().join("a.ndjson");
+    for (version, gender) in [(2, "other"), (3, "male")] {
+        for _ in 0..2 {
+            system.get("Patient/a").await.expect_status(200);
+        }
+        std::fs::write(&file, object! { "resourceType": "Patient", "id": "a", "gender": gender }.to_string()).unwrap();
+        server.command(&["import", file.to_str().unwrap()]);
+        let read = system.get("Patient/a").await.expect_status(200);
+        assert_eq!(read.header("etag"), Some(format!("W/\"{version}\"").as_str()));
+        assert_eq!(read.json().str("gender"), Some(gender));
     }
 }
 
