@@ -32,15 +32,16 @@ pub(crate) static ADAPTER: Adapter = Adapter {
     version: "1",
     authentication: Authentication::Session,
     max_bytes: 10 << 20,
+    content_types: &[],
     shapes: &[
         Shape {
             name: "healthkitstandard-json",
             about: "an array of samples; the type in each or as ?type=",
             answers: 200,
             routes: &["/health-data/healthkit", "/health-data/healthkit/healthkitstandard-json"],
-            recognises: |bytes| first_byte(bytes) == Some(b'['),
-            receive,
-            map: |bytes, context| match json(bytes) {
+            recognises: &|bytes| first_byte(bytes) == Some(b'['),
+            receive: &receive,
+            map: &|bytes, context| match json(bytes) {
                 Ok(json) => map_samples(json.items(), context),
                 Err(refusal) => quarantined(refusal),
             },
@@ -50,9 +51,9 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             about: "what a third-party exporter sends: data.metrics[] and data.workouts[]",
             answers: 200,
             routes: &["/health-data/healthkit", "/health-data/healthkit/health-auto-export-json"],
-            recognises: |bytes| json(bytes).is_ok_and(|json| auto_export::recognises(&json)),
-            receive: |bytes| auto_export::receive(&json(bytes)?),
-            map: |bytes, context| match json(bytes) {
+            recognises: &|bytes| json(bytes).is_ok_and(|json| auto_export::recognises(&json)),
+            receive: &|bytes| auto_export::receive(&json(bytes)?),
+            map: &|bytes, context| match json(bytes) {
                 Ok(json) => map_samples(&auto_export::samples(&json), context),
                 Err(refusal) => quarantined(refusal),
             },
@@ -62,9 +63,9 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             about: "FHIR R4 that was made on the phone",
             answers: 200,
             routes: &["/health-data/healthkit", "/health-data/healthkit/fhir-json"],
-            recognises: |bytes| json(bytes).is_ok_and(|json| json.get("resourceType").is_some()),
-            receive: |bytes| external::receive(&json(bytes)?, VENDOR),
-            map: |bytes, context| match (json(bytes), context.session) {
+            recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("resourceType").is_some()),
+            receive: &|bytes| external::receive(&json(bytes)?, VENDOR),
+            map: &|bytes, context| match (json(bytes), context.session) {
                 (Ok(json), Some(_)) => external::map(&json, VENDOR, |_| "source", context),
                 (Ok(_), None) => nobody(),
                 (Err(refusal), _) => quarantined(refusal),
@@ -75,9 +76,9 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             about: "export.xml of the phone",
             answers: 200,
             routes: &["/health-data/healthkit", "/health-data/healthkit/apple-export-xml"],
-            recognises: |bytes| first_byte(bytes) == Some(b'<'),
-            receive: receive_export,
-            map: map_export,
+            recognises: &|bytes| first_byte(bytes) == Some(b'<'),
+            receive: &receive_export,
+            map: &map_export,
         },
     ],
     device_kind: |_| "source",

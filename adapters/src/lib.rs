@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod bundle;
+pub mod declared;
 pub mod device;
 pub mod event_stream;
 mod external;
+mod found;
 pub mod healthkit;
 mod medisante;
 pub mod memory;
@@ -12,6 +14,7 @@ mod number;
 mod observation;
 pub mod payer;
 mod reading;
+mod registry;
 mod smart_meter;
 pub mod smartlink;
 pub mod smartz;
@@ -20,12 +23,16 @@ mod table;
 mod time;
 mod validic;
 
+pub use registry::{Registry, Taken};
+
 use std::collections::BTreeSet;
+use std::fmt;
+use std::panic::RefUnwindSafe;
 
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
-/// Every vendor there is an adapter for.
+/// Every vendor with an adapter that is compiled in; those of mapping files join them in a [`Registry`].
 pub const ADAPTERS: &[&Adapter] = &[
     &medisante::ADAPTER,
     &healthkit::ADAPTER,
@@ -48,6 +55,8 @@ pub struct Adapter {
     pub authentication: Authentication,
     /// Largest message in bytes.
     pub max_bytes: usize,
+    /// Media types that its messages come as, in lower case; any, if there is none.
+    pub content_types: &'static [&'static str],
     /// The shapes of its messages.
     pub shapes: &'static [Shape],
     /// Kind of identifier (`device-id`, `serial-number`) that a device identifier of this vendor is.
@@ -55,7 +64,6 @@ pub struct Adapter {
 }
 
 /// One sort of message of a vendor, and the pure functions that read it.
-#[derive(Debug)]
 pub struct Shape {
     /// Name of the shape, such as `medisantestandard-json`.
     pub name: &'static str,
@@ -66,11 +74,26 @@ pub struct Shape {
     /// Paths that take it; none if it only comes as an answer to a question of ours.
     pub routes: &'static [&'static str],
     /// Whether these bytes look like it: decides where a path takes several shapes.
-    pub recognises: fn(&[u8]) -> bool,
+    pub recognises: &'static Recognise,
     /// Reads what must be known before the message is acknowledged: is it sound, which delivery is it, whose devices.
-    pub receive: fn(&[u8]) -> Result<Delivery, Refusal>,
+    pub receive: &'static Receive,
     /// Translates a message that `receive` accepted. No clock, no network, no randomness: all it needs is in the context.
-    pub map: fn(&[u8], &Context<'_>) -> Mapping,
+    pub map: &'static Map,
+}
+
+/// Says whether bytes look like a shape. It is pure, as the others are, so a panic leaves nothing half done behind.
+pub type Recognise = dyn Fn(&[u8]) -> bool + Send + Sync + RefUnwindSafe;
+
+/// Reads what must be known before a message is acknowledged.
+pub type Receive = dyn Fn(&[u8]) -> Result<Delivery, Refusal> + Send + Sync + RefUnwindSafe;
+
+/// Translates a message.
+pub type Map = dyn Fn(&[u8], &Context<'_>) -> Mapping + Send + Sync + RefUnwindSafe;
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shape").field("name", &self.name).field("routes", &self.routes).finish_non_exhaustive()
+    }
 }
 
 /// How a sender proves who it is.
@@ -211,6 +234,11 @@ impl Adapter {
         header(name).filter(|secret| !secret.is_empty())
     }
 
+    /// Paths that take its messages.
+    pub fn routes(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.shapes.iter().flat_map(|shape| shape.routes).copied()
+    }
+
     /// The shape of this name.
     pub fn shape(&self, name: &str) -> Option<&'static Shape> {
         self.shapes.iter().find(|shape| shape.name == name)
@@ -264,14 +292,9 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The adapter of a vendor.
+/// The compiled adapter of a vendor; a [`Registry`] knows those of mapping files as well.
 pub fn find(vendor: &str) -> Option<&'static Adapter> {
     ADAPTERS.iter().copied().find(|adapter| adapter.vendor == vendor)
-}
-
-/// The adapter and shapes that a path belongs to.
-pub fn at(path: &str) -> Option<&'static Adapter> {
-    ADAPTERS.iter().copied().find(|adapter| adapter.shapes.iter().any(|shape| shape.routes.contains(&path)))
 }
 
 /// Why a measurement has no patient.

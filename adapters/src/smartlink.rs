@@ -44,9 +44,9 @@ macro_rules! shape {
             about: $about,
             answers: 200,
             routes: &[],
-            recognises: |bytes| json(bytes).is_ok_and(|json| $module::recognises(&json)),
-            receive: |bytes| $receive(bytes, $module::read),
-            map: |bytes, context| mapped(bytes, context, $module::read),
+            recognises: &|bytes| json(bytes).is_ok_and(|json| $module::recognises(&json)),
+            receive: &|bytes| $receive(bytes, $module::read),
+            map: &|bytes, context| mapped(bytes, context, $module::read),
         }
     };
 }
@@ -58,15 +58,16 @@ pub(crate) static ADAPTER: Adapter = Adapter {
     version: "1",
     authentication: Authentication::Asked,
     max_bytes: 4 << 20,
+    content_types: &[],
     shapes: &[
         Shape {
             name: "token",
             about: "an access token: nothing to publish",
             answers: 200,
             routes: &[],
-            recognises: |bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
-            receive: |bytes| json(bytes).map(|_| Delivery::default()),
-            map: |_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
+            recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
+            receive: &|bytes| json(bytes).map(|_| Delivery::default()),
+            map: &|_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
         },
         shape!("claim", "outbound: a Claim and what it refers to, for POST /api/claims", claim, given),
         shape!(

@@ -16,7 +16,8 @@ use fhir::outcome::IssueCode;
 
 use crate::bundle::{self, Source};
 use crate::{
-    Adapter, Authentication, Context, Delivery, Mapping, Publication, Refusal, Shape, error, json, quarantined,
+    Adapter, Authentication, Context, Delivery, Map, Mapping, Publication, Receive, Recognise, Shape, error, json,
+    quarantined,
 };
 
 /// The adapter.
@@ -26,15 +27,16 @@ pub(crate) static ADAPTER: Adapter = Adapter {
     version: "1",
     authentication: Authentication::ApiKey { header: "x-sub-key" },
     max_bytes: 1 << 20,
+    content_types: &[],
     shapes: &[
         Shape {
             name: "error",
             about: "an error of the gateway",
             answers: 200,
             routes: &[],
-            recognises: |bytes| json(bytes).is_ok_and(|json| gateway::recognises(&json)),
-            receive: |bytes| Err(gateway::refusal(&json(bytes)?)),
-            map: |bytes, _| match json(bytes) {
+            recognises: &|bytes| json(bytes).is_ok_and(|json| gateway::recognises(&json)),
+            receive: &|bytes| Err(gateway::refusal(&json(bytes)?)),
+            map: &|bytes, _| match json(bytes) {
                 Ok(json) => quarantined(gateway::refusal(&json)),
                 Err(refusal) => quarantined(refusal),
             },
@@ -44,9 +46,9 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             about: "an access token: nothing to publish",
             answers: 200,
             routes: &[],
-            recognises: |bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
-            receive: |bytes| json(bytes).map(|_| Delivery::default()),
-            map: |_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
+            recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
+            receive: &|bytes| json(bytes).map(|_| Delivery::default()),
+            map: &|_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
         },
         shape("catalogue", "a manufacturer and its products", &[], &catalogue::PRODUCTS),
         shape("devices", "an organisation with its nodes and pods", &[], &catalogue::DEVICES),
@@ -67,9 +69,9 @@ const VENDOR: &str = "smartz";
 
 /// How one kind of payload is told and translated.
 struct Kind {
-    recognises: fn(&[u8]) -> bool,
-    receive: fn(&[u8]) -> Result<Delivery, Refusal>,
-    map: fn(&[u8], &Context<'_>) -> Mapping,
+    recognises: &'static Recognise,
+    receive: &'static Receive,
+    map: &'static Map,
 }
 
 const fn shape(name: &'static str, about: &'static str, routes: &'static [&'static str], kind: &Kind) -> Shape {

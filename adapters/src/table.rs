@@ -52,16 +52,25 @@ pub(crate) fn coding(system: &str, code: &str) -> Json {
     }
 }
 
+/// Codes of all Observation categories.
+pub(crate) fn categories() -> Vec<&'static str> {
+    table_of_categories().rows().map(|row| row.get("code")).collect()
+}
+
 /// The coding of an Observation category, with its display from `categories.csv`.
 pub(crate) fn category(code: &str) -> Json {
-    static CATEGORIES: OnceLock<Table> = OnceLock::new();
-    let table = CATEGORIES.get_or_init(|| Table::embedded(include_str!("../mappings/categories.csv")));
-    let display = table.rows().find(|row| row.get("code") == code).map_or(code, |row| row.get("display"));
+    let display =
+        table_of_categories().rows().find(|row| row.get("code") == code).map_or(code, |row| row.get("display"));
     fhir::object! {
         "system": "http://terminology.hl7.org/CodeSystem/observation-category",
         "code": code,
         "display": display,
     }
+}
+
+fn table_of_categories() -> &'static Table {
+    static CATEGORIES: OnceLock<Table> = OnceLock::new();
+    CATEGORIES.get_or_init(|| Table::embedded(include_str!("../mappings/categories.csv")))
 }
 
 /// The lowest and highest believable value of a code in a unit, from `plausible-ranges.csv`.

@@ -59,6 +59,46 @@ pub(crate) fn at_offset(moment: &Moment, seconds: i64) -> Moment {
     Moment { text, micros: moment.micros }
 }
 
+/// A moment that is known as an instant only, in UTC; nothing before 1900 or after 9999.
+pub(crate) fn from_micros(micros: i64) -> Option<Moment> {
+    let timestamp = jiff::Timestamp::from_microsecond(micros).ok()?;
+    let year = timestamp.to_zoned(TimeZone::UTC).year();
+    (1900..=9999).contains(&year).then(|| Moment { text: timestamp.to_string(), micros })
+}
+
+/// The moment so many microseconds later, or earlier, at the same offset.
+pub(crate) fn later(moment: &Moment, micros: i64) -> Option<Moment> {
+    let later = from_micros(moment.micros.checked_add(micros)?)?;
+    let clock = moment.text.get(11..)?;
+    let seconds = offset(&clock[clock.find(['Z', '+', '-'])?..])?;
+    Some(at_offset(&later, seconds))
+}
+
+/// The moment at which clocks at an offset from UTC showed a time; nothing if that is no time, or no offset.
+pub(crate) fn local(text: &str, seconds: i64) -> Option<Moment> {
+    let offset = i32::try_from(seconds).ok().filter(|it| it % 60 == 0 && it.abs() <= 14 * 3600)?;
+    moment(&format!("{}{}", text.trim(), offset_text(offset)), None).ok()
+}
+
+/// Seconds of an offset from UTC: `+02:00`, `+0200` or `Z`.
+pub(crate) fn offset(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    match (text, text.len()) {
+        ("Z" | "z", _) => Some(0),
+        (_, 5) if digits.len() == 4 => offset_seconds(&format!("{}:{}", text.get(..3)?, text.get(3..)?)).map(i64::from),
+        (_, 6) if digits.len() == 4 && text.starts_with(['+', '-']) => offset_seconds(text).map(i64::from),
+        _ => None,
+    }
+}
+
+/// Seconds east of UTC that clocks of a zone were at, at a moment.
+pub(crate) fn offset_at(zone: &str, moment: &Moment) -> Option<i64> {
+    let zone = TimeZone::get(zone).ok()?;
+    let timestamp = jiff::Timestamp::from_microsecond(moment.micros).ok()?;
+    Some(zone.to_offset(timestamp).seconds().into())
+}
+
 /// Date and time with `T`, and the offset as `Z` or `+hh:mm`.
 fn split(text: &str) -> Option<(String, Option<String>)> {
     let (date, rest) = (text.get(..10)?, text.get(11..)?);

@@ -12,12 +12,12 @@ mod stream;
 use std::collections::BTreeSet;
 
 use fhir::json::Json;
-use fhir::outcome::{Issue, IssueCode};
+use fhir::outcome::IssueCode;
 
 use crate::bundle;
+use crate::found::Found;
 use crate::{
-    Adapter, Authentication, Context, Delivery, Mapping, Publication, Refusal, Shape, Withdrawal, error, first_byte,
-    json, quarantined,
+    Adapter, Authentication, Context, Delivery, Mapping, Refusal, Shape, error, first_byte, json, quarantined,
 };
 
 /// The adapter.
@@ -27,33 +27,34 @@ pub(crate) static ADAPTER: Adapter = Adapter {
     version: "1",
     authentication: Authentication::ApiKey { header: "x-api-key" },
     max_bytes: 10 << 20,
+    content_types: &[],
     shapes: &[
         Shape {
             name: "records",
             about: "one record, or an answer of the REST service or a push with several in data[]",
             answers: 200,
             routes: &["/health-data/validic", "/health-data/validic/records"],
-            recognises: |bytes| json(bytes).is_ok_and(|json| records(&json).is_some()),
-            receive: receive_records,
-            map: map_records,
+            recognises: &|bytes| json(bytes).is_ok_and(|json| records(&json).is_some()),
+            receive: &receive_records,
+            map: &map_records,
         },
         Shape {
             name: "stream",
             about: "a piece of the event stream: poke, data, connection, rule",
             answers: 200,
             routes: &["/health-data/validic", "/health-data/validic/stream"],
-            recognises: stream::recognises,
-            receive: stream::receive,
-            map: stream::map,
+            recognises: &stream::recognises,
+            receive: &stream::receive,
+            map: &stream::map,
         },
         Shape {
             name: "connection",
             about: "an answer of the direct connection: a device was connected or disconnected",
             answers: 202,
             routes: &[],
-            recognises: |bytes| json(bytes).is_ok_and(|json| connection::recognises(&json)),
-            receive: |bytes| connection::receive(&json(bytes)?),
-            map: |bytes, context| match json(bytes) {
+            recognises: &|bytes| json(bytes).is_ok_and(|json| connection::recognises(&json)),
+            receive: &|bytes| connection::receive(&json(bytes)?),
+            map: &|bytes, context| match json(bytes) {
                 Ok(json) => connection::map(&json, context),
                 Err(refusal) => quarantined(refusal),
             },
@@ -63,9 +64,9 @@ pub(crate) static ADAPTER: Adapter = Adapter {
             about: "an error that the service answered with, in any of its envelopes",
             answers: 200,
             routes: &[],
-            recognises: |bytes| json(bytes).is_ok_and(|json| answer::issues(&json).is_some()),
-            receive: |bytes| Err(answer::refusal(&json(bytes)?)),
-            map: |bytes, _| match json(bytes) {
+            recognises: &|bytes| json(bytes).is_ok_and(|json| answer::issues(&json).is_some()),
+            receive: &|bytes| Err(answer::refusal(&json(bytes)?)),
+            map: &|bytes, _| match json(bytes) {
                 Ok(json) => quarantined(answer::refusal(&json)),
                 Err(refusal) => quarantined(refusal),
             },
@@ -79,43 +80,6 @@ const VENDOR: &str = "validic";
 
 /// Records of one message at most.
 const MAX_RECORDS: usize = 10_000;
-
-/// What a message comes to, while it is read.
-#[derive(Debug, Default)]
-struct Found {
-    entries: Vec<Json>,
-    urls: BTreeSet<String>,
-    issues: Vec<Issue>,
-    withdrawn: Vec<Withdrawal>,
-    waits: bool,
-}
-
-impl Found {
-    /// Takes an entry unless the same resource is there already: records repeat their device.
-    fn push(&mut self, entry: Json) {
-        if entry.str("fullUrl").is_some_and(|url| self.urls.insert(url.to_owned())) {
-            self.entries.push(entry);
-        }
-    }
-
-    /// Keeps a record back, with the reason.
-    fn keep_back(&mut self, issue: Issue) {
-        self.issues.push(issue);
-        self.waits = true;
-    }
-
-    fn mapping(self) -> Mapping {
-        if self.entries.is_empty() && self.withdrawn.is_empty() && !self.issues.is_empty() {
-            return Mapping::Quarantine { issues: self.issues };
-        }
-        Mapping::Publish(Publication {
-            bundle: bundle::transaction(self.entries),
-            issues: self.issues,
-            withdrawn: self.withdrawn,
-            waits: self.waits,
-        })
-    }
-}
 
 /// System of an identifier of this vendor.
 fn system(context: &Context<'_>, kind: &str) -> String {

@@ -9,6 +9,7 @@ use crate::background::Worker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cors::Origins;
+use crate::devices::mapping_files::{self, MappingError};
 use crate::devices::stream::Listeners;
 use crate::insurance;
 use crate::oauth::client_keys::ClientKeyCache;
@@ -19,6 +20,7 @@ use crate::random::Random;
 use crate::search_parameters;
 use crate::secret::{SecretKey, SecretKeyError};
 use crate::usage::Usage;
+use adapters::Registry;
 use moka::sync::Cache;
 use search::view::TypeRule;
 use store::{Store, StoreError};
@@ -50,6 +52,8 @@ pub struct App {
     pub outbound: Outbound,
     /// The same, to services of vendors.
     pub services: Outbound,
+    /// What is known of vendors' messages: the compiled adapters and the mapping files.
+    pub adapters: Registry,
     /// Public keys of clients that were fetched from their addresses.
     pub client_keys: ClientKeyCache,
     /// What sets of scopes show of each type: a function of their text, remembered.
@@ -82,6 +86,9 @@ pub enum OpenError {
     /// The database cannot be opened or brought up to date.
     #[error("database {0}: {1}")]
     Database(String, StoreError),
+    /// A mapping file that cannot be used.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
     /// Settings that do not go together.
     #[error("{0}")]
     Settings(&'static str),
@@ -95,6 +102,7 @@ impl App {
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let config = config.clone().resolved();
         external::check(&config).map_err(OpenError::Settings)?;
+        let adapters = mapping_files::registry(&config)?;
         let random = Random::system();
         if let Some(folder) = config.sqlite_path().and_then(Path::parent) {
             make_private(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
@@ -119,6 +127,7 @@ impl App {
             origins: Origins::default(),
             outbound,
             services,
+            adapters,
             client_keys: ClientKeyCache::default(),
             rules,
             inbox_changed: Arc::default(),

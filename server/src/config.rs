@@ -88,6 +88,9 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_ADAPTER_NAMESPACE", global = true, value_name = "URL")]
     #[arg(default_value = "https://example.org/fhir/adapters", value_parser = setting::namespace)]
     pub adapter_namespace: String,
+    /// Folder with mapping files (`*.toml`): vendors that are added without a compiler.
+    #[arg(long, env = "TRIBUTARY_ADAPTERS", global = true, value_name = "FOLDER")]
+    pub adapters: Option<PathBuf>,
     /// Most entries of a batch or transaction.
     #[arg(long, env = "TRIBUTARY_MAX_BUNDLE_ENTRIES", global = true, value_name = "COUNT", default_value_t = 10_000)]
     pub max_bundle_entries: usize,

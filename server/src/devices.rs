@@ -10,6 +10,7 @@
 //! is in package `adapters`; nothing here knows a vendor by name.
 
 pub mod ingest;
+pub mod mapping_files;
 pub mod pairing;
 pub mod phone;
 mod registry;

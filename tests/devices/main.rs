@@ -12,6 +12,7 @@ mod claims;
 mod connections;
 mod import;
 mod ingest;
+mod mapping_files;
 mod pairing;
 mod phone;
 mod stream;

@@ -8,25 +8,25 @@ use crate::{Delivery, Publication, bundle, json, table, time};
 
 /// A manufacturer and its products.
 pub(super) const PRODUCTS: Kind = Kind {
-    recognises: |bytes| {
+    recognises: &|bytes| {
         json(bytes).is_ok_and(|json| json.get("manufacturer").is_some() || json.get("products").is_some())
     },
-    receive: |bytes| json(bytes).map(|_| Delivery::default()),
-    map: |bytes, context| mapped(bytes, context, products),
+    receive: &|bytes| json(bytes).map(|_| Delivery::default()),
+    map: &|bytes, context| mapped(bytes, context, products),
 };
 
 /// An organisation with its devices.
 pub(super) const DEVICES: Kind = Kind {
-    recognises: |bytes| json(bytes).is_ok_and(|json| json.get("pods").is_some() || json.get("nodes").is_some()),
-    receive: |bytes| json(bytes).map(|_| Delivery::default()),
-    map: |bytes, context| mapped(bytes, context, devices),
+    recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("pods").is_some() || json.get("nodes").is_some()),
+    receive: &|bytes| json(bytes).map(|_| Delivery::default()),
+    map: &|bytes, context| mapped(bytes, context, devices),
 };
 
 /// A patient and the pod on them.
 pub(super) const PATIENT: Kind = Kind {
-    recognises: |bytes| json(bytes).is_ok_and(|json| json.get("patient").is_some()),
-    receive: |bytes| json(bytes).map(|_| Delivery::default()),
-    map: |bytes, context| mapped(bytes, context, patient),
+    recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("patient").is_some()),
+    receive: &|bytes| json(bytes).map(|_| Delivery::default()),
+    map: &|bytes, context| mapped(bytes, context, patient),
 };
 
 fn products(payload: &Payload<'_>) -> Result<Publication, Vec<Issue>> {

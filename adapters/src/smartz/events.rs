@@ -10,16 +10,16 @@ use crate::{Delivery, Publication, Refusal, bundle, error, json, time};
 
 /// An alert.
 pub(super) const ALERT: Kind = Kind {
-    recognises: |bytes| json(bytes).is_ok_and(|json| json.get("raisedAt").is_some() || json.get("severity").is_some()),
-    receive,
-    map: |bytes, context| mapped(bytes, context, alert),
+    recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("raisedAt").is_some() || json.get("severity").is_some()),
+    receive: &receive,
+    map: &|bytes, context| mapped(bytes, context, alert),
 };
 
 /// A status.
 pub(super) const STATUS: Kind = Kind {
-    recognises: |bytes| json(bytes).is_ok_and(|json| json.get("state").is_some()),
-    receive,
-    map: |bytes, context| mapped(bytes, context, status),
+    recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("state").is_some()),
+    receive: &receive,
+    map: &|bytes, context| mapped(bytes, context, status),
 };
 
 /// The configured names are not known here: whatever is an object is kept and looked at when it is mapped.

@@ -3,7 +3,7 @@
 use adapters::{Context, Mapping, Shape};
 use proptest::prelude::*;
 
-use crate::{context, manifests};
+use crate::{context, manifests, registry};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
@@ -41,7 +41,7 @@ fn cut_samples_panic_no_adapter_and_are_never_published_in_part() {
 /// Gives bytes to every shape of every vendor; what is accepted is also mapped, and mapped twice alike.
 fn everything(bytes: &[u8]) {
     let context = Context { session: Some("p"), user: Some("u"), ..context(&[]) };
-    for adapter in adapters::ADAPTERS {
+    for adapter in registry().all() {
         let _ = adapter.shape_of(bytes);
         for shape in adapter.shapes {
             let _ = (shape.recognises)(bytes);

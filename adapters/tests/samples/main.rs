@@ -5,21 +5,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use adapters::declared::Plan;
 use adapters::device::{self, Use};
 use adapters::memory::Memory;
-use adapters::{Adapter, Assignment, Context, Mapping, Publication, Refusal, Shape};
+use adapters::{Adapter, Assignment, Context, Mapping, Publication, Refusal, Registry, Shape};
 use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::outcome::{Issue, Severity};
 
 mod any_bytes;
+mod declared;
 mod healthkit;
 mod medisante;
 mod smart_meter;
 mod smartlink;
 mod smartz;
 mod validic;
+mod vital_signs;
 
 #[test]
 fn every_sample_gives_what_its_manifest_says() {
@@ -33,7 +37,7 @@ fn every_sample_gives_what_its_manifest_says() {
         }
     }
     assert!(failed.is_empty(), "these differ, see above: {failed:#?}");
-    assert_eq!(checked, 12 + 11 + 13 + 6 + 8 + 15);
+    assert_eq!(checked, 12 + 11 + 13 + 6 + 8 + 15 + 11);
 }
 
 #[test]
@@ -67,7 +71,7 @@ fn every_unit_that_is_published_is_ucum() {
 #[test]
 fn vendors_names_routes_and_shapes_are_each_one() {
     let mut routes: Vec<&str> = Vec::new();
-    for adapter in adapters::ADAPTERS {
+    for adapter in registry().all() {
         assert!(!adapter.shapes.is_empty() && !adapter.version.is_empty(), "{}", adapter.vendor);
         let mut names: Vec<&str> = adapter.shapes.iter().map(|shape| shape.name).collect();
         names.sort_unstable();
@@ -149,6 +153,20 @@ impl Run {
     }
 }
 
+/// All adapters: those that are compiled in, and those of the mapping files that come with them.
+fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| {
+        let mut registry = Registry::default();
+        for file in fs::read_dir(root().join("../declared")).expect("mapping files are part of this package") {
+            let text = fs::read_to_string(file.expect("a readable folder").path()).expect("a text");
+            let plan = Plan::read(&text).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+            registry.add(plan.adapter()).expect("names and paths of its own");
+        }
+        registry
+    })
+}
+
 fn manifests() -> Vec<(&'static Adapter, PathBuf, Json)> {
     let folders = fs::read_dir(root()).expect("fixtures are part of this package");
     let folders = folders.map(|folder| folder.expect("readable folder").path());
@@ -156,7 +174,7 @@ fn manifests() -> Vec<(&'static Adapter, PathBuf, Json)> {
         .map(|folder| {
             let manifest = document(&folder.join("manifest.json"));
             let vendor = manifest.str("vendor").expect("vendor").to_owned();
-            (adapters::find(&vendor).expect("a known vendor"), folder, manifest)
+            (registry().find(&vendor).expect("a known vendor"), folder, manifest)
         })
         .collect()
 }
@@ -377,7 +395,7 @@ fn context(assignments: &[Assignment]) -> Context<'_> {
 
 /// What a message of a shape is published as.
 fn publication(vendor: &str, shape: &str, bytes: &[u8], context: &Context<'_>) -> Publication {
-    let shape = adapters::find(vendor).and_then(|adapter| adapter.shape(shape)).expect("a shape");
+    let shape = registry().find(vendor).and_then(|adapter| adapter.shape(shape)).expect("a shape");
     (shape.receive)(bytes).unwrap_or_else(|refusal| panic!("refused: {refusal:?}"));
     match (shape.map)(bytes, context) {
         Mapping::Publish(publication) => publication,

@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use adapters::declared::Mistake;
 use adapters::memory::Memory;
-use adapters::{Adapter, Assignment, Context, Delivery, Mapping, Publication, Refusal, Shape};
+use adapters::{Adapter, Assignment, Context, Delivery, Mapping, Publication, Refusal, Registry, Shape};
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, Severity};
 use sha2::{Digest as _, Sha256};
 
 use super::CommandError;
 use crate::config::Config;
+use crate::devices::mapping_files;
 
 /// Options of `adapter`.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,6 +40,15 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Check mapping files: every mistake is named with its line and setting.
+    Check {
+        /// Mapping files, such as `adapters/declared/open-mhealth.toml`.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print what a message becomes: outcome, Bundle and issues as one JSON document.
     Translate {
         /// Such as `medisante`.
@@ -56,15 +67,20 @@ pub enum Action {
 /// Lists, describes or translates.
 #[expect(clippy::unused_async, reason = "every command has the same shape")]
 pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
+    if let Action::Check { files, json } = &args.action {
+        return check(files, *json);
+    }
+    let registry = mapping_files::registry(config)?;
     match args.action {
-        Action::List { json } => list(adapters::ADAPTERS, json),
-        Action::Describe { vendor, json } => list(&[find(&vendor)?], json),
+        Action::Check { .. } => {}
+        Action::List { json } => list(registry.all(), json),
+        Action::Describe { vendor, json } => list(&[find(&registry, &vendor)?], json),
         Action::Translate { vendor, file, shape, context } => {
             let told = match &context {
                 Some(path) => Told::read(path)?,
                 None => Told::default(),
             };
-            let adapter = find(&vendor)?;
+            let adapter = find(&registry, &vendor)?;
             let (body, namespace) = (fs::read(&file)?, config.adapter_namespace.as_str());
             let shape = told.shape(adapter, shape.as_deref(), &body)?;
             println!("{}", translate(adapter, shape, &body, &told, namespace)?.to_pretty());
@@ -266,10 +282,45 @@ fn described(adapter: &Adapter) -> Json {
     }
 }
 
-fn find(vendor: &str) -> Result<&'static Adapter, CommandError> {
-    adapters::find(vendor).ok_or_else(|| {
-        let known: Vec<&str> = adapters::ADAPTERS.iter().map(|adapter| adapter.vendor).collect();
-        CommandError::usage(format!("there is no adapter for {vendor}; there is {}", known.join(", ")))
+/// Checks files one after the other, as they would be read together at the start.
+fn check(files: &[PathBuf], json: bool) -> Result<(), CommandError> {
+    let mut registry = Registry::default();
+    let (mut found, mut wrong) = (Vec::new(), 0);
+    for path in files {
+        let mistakes = match mapping_files::read(path)? {
+            Ok(plan) => registry.add(plan.adapter()).err().map(|taken| mapping_files::whole(taken.to_string())),
+            Err(mistakes) => Some(mistakes),
+        };
+        let mistakes = mistakes.unwrap_or_default();
+        wrong += mistakes.len();
+        if json {
+            found.extend(mistakes.iter().map(|mistake| as_json(path, mistake)));
+        } else if mistakes.is_empty() {
+            println!("{}: good", path.display());
+        }
+        for mistake in mistakes.iter().filter(|_| !json) {
+            println!("{}", mapping_files::told(path, mistake));
+        }
+    }
+    if json {
+        println!("{}", Json::Array(found).to_pretty());
+    }
+    if wrong == 0 { Ok(()) } else { Err(CommandError::new(format!("{wrong} mistake(s)"))) }
+}
+
+fn as_json(path: &Path, mistake: &Mistake) -> Json {
+    fhir::object! {
+        "file": path.display().to_string(),
+        "line": i64::try_from(mistake.line).unwrap_or(i64::MAX),
+        "place": mistake.place.as_str(),
+        "message": mistake.message.as_str(),
+    }
+}
+
+fn find(registry: &Registry, vendor: &str) -> Result<&'static Adapter, CommandError> {
+    registry.find(vendor).ok_or_else(|| {
+        let known = registry.vendors().join(", ");
+        CommandError::usage(format!("there is no adapter for {vendor}; there is {known}"))
     })
 }
 

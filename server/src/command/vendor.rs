@@ -76,8 +76,8 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
 
 /// Makes a key for a sender and keeps its hash.
 pub async fn add(app: &App, vendor: &str, sender: &str) -> Result<String, CommandError> {
-    if adapters::find(vendor).is_none() {
-        let known: Vec<&str> = adapters::ADAPTERS.iter().map(|adapter| adapter.vendor).collect();
+    if app.adapters.find(vendor).is_none() {
+        let known = app.adapters.vendors();
         return Err(CommandError::new(format!("there is no adapter for {vendor}; there is {}", known.join(", "))));
     }
     let key = app.random.token();
@@ -119,7 +119,7 @@ async fn list(app: &App, json: bool) -> Result<(), CommandError> {
         println!("{}", serde_json::Value::Array(rows));
         return Ok(());
     }
-    for adapter in adapters::ADAPTERS {
+    for adapter in app.adapters.all() {
         for shape in adapter.shapes {
             for route in shape.routes {
                 println!("{}  POST {}{route}  {}", adapter.vendor, app.config.base_url, shape.name);

@@ -133,7 +133,7 @@ async fn apply(app: &App, message: &Message, body: &Arc<[u8]>) -> Result<(), Sto
         let issue = Issue::error(IssueCode::Exception, format!("given up after {ATTEMPTS} attempts; raw data kept"));
         return settle(app, message, (State::Dead, Vec::new(), vec![issue]), None).await;
     }
-    let Some(adapter) = adapters::find(&message.vendor) else {
+    let Some(adapter) = app.adapters.find(&message.vendor) else {
         let issue = Issue::error(IssueCode::NotSupported, format!("there is no adapter for {}", message.vendor));
         return settle(app, message, (State::Quarantined, Vec::new(), vec![issue]), None).await;
     };

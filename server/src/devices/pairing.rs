@@ -75,7 +75,7 @@ pub async fn assign(
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, format!("Body is not well formed JSON: {error}")))?;
     let wish = wish(&json)?;
     if let Some(person) = &person {
-        own(person, &wish)?;
+        own(&app, person, &wish)?;
     }
     let made = pair(&app, &caller, wish).await?;
     let answer = fhir::object! { "_id": made.pairing.id };
@@ -181,7 +181,8 @@ async fn publish(
     name: Option<&str>,
     device_type: Option<&str>,
 ) -> Result<(), Error> {
-    let kind = adapters::find(&pairing.vendor).map_or("device-id", |adapter| (adapter.device_kind)(&pairing.device));
+    let adapter = app.adapters.find(&pairing.vendor);
+    let kind = adapter.map_or("device-id", |adapter| (adapter.device_kind)(&pairing.device));
     let (start, end) = (instant(pairing.from), pairing.until.map(instant));
     let usage = Use {
         provider: &pairing.vendor,
@@ -221,12 +222,12 @@ fn authorize(caller: &Caller) -> Result<(), Error> {
 
 /// A person assigns to themselves, and only what sends with their own sign-in: of a device whose vendor delivers, the
 /// next readings may be somebody else's.
-fn own(person: &phone::Person, wish: &Wish) -> Result<(), Refused> {
+fn own(app: &App, person: &phone::Person, wish: &Wish) -> Result<(), Refused> {
     let refused = |text| Err(Refused::new(StatusCode::FORBIDDEN, text));
     if wish.patient != person.patient {
         return refused("a device can be assigned to your own record only");
     }
-    match adapters::find(&wish.provider) {
+    match app.adapters.find(&wish.provider) {
         Some(adapter) if adapter.authentication == Authentication::Session => Ok(()),
         _ => refused("devices of this vendor are assigned by who runs the server"),
     }

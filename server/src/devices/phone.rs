@@ -80,10 +80,10 @@ pub fn is_meant(request: &HttpRequest) -> bool {
 }
 
 /// The path of a message: with the cookie, the vendor's name may be left out.
-pub fn path(request: &HttpRequest) -> Cow<'_, str> {
+pub fn path<'r>(app: &App, request: &'r HttpRequest) -> Cow<'r, str> {
     let path = request.path();
     match path.strip_prefix("/health-data/") {
-        Some(format) if adapters::at(path).is_none() && is_meant(request) => {
+        Some(format) if app.adapters.at(path).is_none() && is_meant(request) => {
             format!("/health-data/{VENDOR}/{format}").into()
         }
         _ => path.into(),

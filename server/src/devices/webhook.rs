@@ -5,6 +5,7 @@
 //! | no key, or one that is not this vendor's, and no access token either | 401 | no |
 //! | a token without the rights, or of nobody's record where it takes one | 403 | no |
 //! | larger than the vendor's messages are | 413 | no |
+//! | of a media type that a mapping file does not name | 415 | no |
 //! | not well formed | 400 | no |
 //! | well formed, but names or values are missing or wrong | 422 listing all of them | yes, as dead |
 //! | sound | 200 `{"_id": receipt}` after the commit; of a batch one for each item | yes |
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use adapters::{Adapter, Authentication, Delivery, Refusal, Shape};
 use fhir::json::Json;
@@ -51,10 +52,12 @@ pub async fn handler(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refused> {
-    let path = phone::path(&request);
+    let path = phone::path(&app, &request);
     let path = path.as_ref();
-    let adapter = adapters::at(path).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no vendor delivers here"))?;
+    let adapter =
+        app.adapters.at(path).ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no vendor delivers here"))?;
     let sender = authenticate(&app, adapter, &request, caller).await?;
+    expect_type(adapter, &request)?;
     let limit = adapter.max_bytes.min(app.config.max_delivery);
     let body = request::body(&request, payload, limit).await?;
     let shape = adapter
@@ -68,6 +71,17 @@ pub async fn handler(
     let answer = items.map_or_else(one, |count| Json::Array((0..count).map(|_| one()).collect()));
     let status = StatusCode::from_u16(shape.answers).unwrap_or(StatusCode::OK);
     Ok(HttpResponse::build(status).content_type("application/json").body(answer.to_string()))
+}
+
+/// Refuses what comes as a media type that the vendor does not send.
+fn expect_type(adapter: &Adapter, request: &HttpRequest) -> Result<(), Refused> {
+    let told = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if adapter.content_types.is_empty() || adapter.content_types.contains(&essence.as_str()) {
+        return Ok(());
+    }
+    let text = format!("the Content-Type is \"{essence}\"; taken are {}", adapter.content_types.join(", "));
+    Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
 }
 
 /// A message as it will be kept.
