@@ -321,23 +321,23 @@ async fn what_was_written_says_who_made_it_of_what(server: TestServer) {
 }
 
 /// A key of a vendor.
-pub fn key(server: &TestServer, vendor: &str) -> String {
+pub(crate) fn key(server: &TestServer, vendor: &str) -> String {
     server.command(&["vendor", "add", vendor]).trim().to_owned()
 }
 
 /// Delivers a sample with the vendor's key.
-pub async fn push(server: &TestServer, path: &str, key: &str, vendor: &str, file: &str) {
+pub(crate) async fn push(server: &TestServer, path: &str, key: &str, vendor: &str, file: &str) {
     send(server, path, key, bytes(vendor, file)).await;
 }
 
 /// Sends a body with a key.
-pub async fn send(server: &TestServer, path: &str, key: &str, body: Vec<u8>) {
+pub(crate) async fn send(server: &TestServer, path: &str, key: &str, body: Vec<u8>) {
     let call = server.anonymous().post(path).header("x-api-key", key);
     call.body("application/json", body).await.expect_status(200);
 }
 
 /// Waits until all is applied, and fails if something became of a message that should not.
-pub async fn settled(server: &TestServer, state: &str) {
+pub(crate) async fn settled(server: &TestServer, state: &str) {
     let kept = inbox(server).await;
     for message in kept {
         assert_eq!(message["state"], state, "{message}");
@@ -352,7 +352,7 @@ async fn user(system: &Client, id: &str, kind: &str, value: &str) {
 }
 
 /// Checks that everything the manifest expects of what was sent is stored.
-pub async fn published(system: &Client, vendor: &str, manifest: &Json) {
+pub(crate) async fn published(system: &Client, vendor: &str, manifest: &Json) {
     for sample in manifest.list("samples") {
         let expect = sample.get("expect").expect("an expectation");
         let file = expect.str("expected_file").filter(|_| expect.str("outcome") == Some("mapped"));
@@ -380,17 +380,17 @@ async fn says(system: &Client, expected: &Json, file: &str) {
 }
 
 /// The version of a resource.
-pub fn version(resource: &Json) -> Option<&str> {
+pub(crate) fn version(resource: &Json) -> Option<&str> {
     resource.at(&["meta", "versionId"])?.as_str()
 }
 
 /// A file of the samples of a vendor.
-pub fn bytes(vendor: &str, file: &str) -> Vec<u8> {
+pub(crate) fn bytes(vendor: &str, file: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapters/fixtures").join(vendor);
     std::fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// The same as JSON.
-pub fn document(vendor: &str, file: &str) -> Json {
+pub(crate) fn document(vendor: &str, file: &str) -> Json {
     Json::parse(&bytes(vendor, file)).expect("fixtures are JSON")
 }
