@@ -74,13 +74,13 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     match args.action {
         Action::Check { .. } => {}
         Action::List { json } => list(registry.all(), json),
-        Action::Describe { vendor, json } => list(&[find(&registry, &vendor)?], json),
+        Action::Describe { vendor, json } => list(&[find(&registry, &vendor, config)?], json),
         Action::Translate { vendor, file, shape, context } => {
             let told = match &context {
                 Some(path) => Told::read(path)?,
                 None => Told::default(),
             };
-            let adapter = find(&registry, &vendor)?;
+            let adapter = find(&registry, &vendor, config)?;
             let (body, namespace) = (fs::read(&file)?, config.adapter_namespace.as_str());
             let shape = told.shape(adapter, shape.as_deref(), &body)?;
             println!("{}", translate(adapter, shape, &body, &told, namespace)?.to_pretty());
@@ -317,11 +317,8 @@ fn as_json(path: &Path, mistake: &Mistake) -> Json {
     }
 }
 
-fn find(registry: &Registry, vendor: &str) -> Result<&'static Adapter, CommandError> {
-    registry.find(vendor).ok_or_else(|| {
-        let known = registry.vendors().join(", ");
-        CommandError::usage(format!("there is no adapter for {vendor}; there is {known}"))
-    })
+fn find(registry: &Registry, vendor: &str, config: &Config) -> Result<&'static Adapter, CommandError> {
+    registry.find(vendor).ok_or_else(|| CommandError::usage(mapping_files::unknown(registry, vendor, config)))
 }
 
 fn assignment(json: &Json) -> Result<Assignment, CommandError> {

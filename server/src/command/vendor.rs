@@ -6,7 +6,7 @@ use store::vendor_keys;
 use super::CommandError;
 use crate::app::App;
 use crate::config::Config;
-use crate::devices::webhook;
+use crate::devices::{mapping_files, webhook};
 
 /// Options of `vendor`.
 #[derive(clap::Args, Clone, Debug)]
@@ -77,8 +77,7 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
 /// Makes a key for a sender and keeps its hash.
 pub async fn add(app: &App, vendor: &str, sender: &str) -> Result<String, CommandError> {
     if app.adapters.find(vendor).is_none() {
-        let known = app.adapters.vendors();
-        return Err(CommandError::new(format!("there is no adapter for {vendor}; there is {}", known.join(", "))));
+        return Err(CommandError::new(mapping_files::unknown(&app.adapters, vendor, &app.config)));
     }
     let key = app.random.token();
     let (hash, now) = (webhook::hash(&key), app.clock.now());

@@ -50,6 +50,15 @@ pub fn registry(config: &Config) -> Result<Registry, MappingError> {
     }
 }
 
+/// Says that a vendor is not known, and where mapping files are looked for.
+pub fn unknown(registry: &Registry, vendor: &str, config: &Config) -> String {
+    let folder = config.adapters.as_ref().map_or_else(
+        || "no folder of mapping files is set (--adapters)".to_owned(),
+        |folder| format!("mapping files are those of {}", folder.display()),
+    );
+    format!("there is no adapter for {vendor}; there is {}; {folder}", registry.vendors().join(", "))
+}
+
 /// Reads one file; what is wrong with it, if something is.
 pub fn read(path: &Path) -> Result<Result<Plan, Vec<Mistake>>, MappingError> {
     let unreadable = |cause| MappingError::Unreadable(path.to_owned(), cause);
