@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,6 +16,8 @@ tests::on_both_engines!(
     an_export_is_imported_once_however_often_it_is_tried,
     memory_does_not_grow_with_the_export,
     an_export_needs_a_patient_that_is_there,
+    the_archive_of_a_phone_is_the_same_as_the_file_in_it,
+    exports_that_would_fill_memory_or_time_are_refused,
 );
 
 /// Samples of the exports here: more than one message of them.
@@ -67,6 +70,82 @@ async fn an_export_needs_a_patient_that_is_there(server: TestServer) {
         let told = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(!ended.status.success() && told.contains(reason), "{told}");
     }
+}
+
+async fn the_archive_of_a_phone_is_the_same_as_the_file_in_it(server: TestServer) {
+    add_patient(&server.system(), "pat-x").await;
+    let file = export(server.folder(), 40, 0);
+    let text = fs::read(&file).expect("it was just written");
+    let members = [("apple_health_export/export_cda.xml", &b"<x/>"[..]), ("apple_health_export/export.xml", &text)];
+    let first = run(&server, &archive(server.folder(), "export.zip", &members));
+    assert_eq!((&first["samples"], &first["issues"]), (&41.into(), &0.into()), "{first}");
+    assert_eq!(count_of(&server, "Observation").await, 41);
+    let again = run(&server, &file);
+    assert_eq!(
+        (&again["written"], &again["known"]),
+        (&0.into(), &again["messages"]),
+        "the file says the same: {again}"
+    );
+}
+
+async fn exports_that_would_fill_memory_or_time_are_refused(server: TestServer) {
+    add_patient(&server.system(), "pat-x").await;
+    let folder = server.folder();
+    let token = folder.join("token.xml");
+    let start = "<HealthData>";
+    fs::write(&token, format!("{start}<Record type=\"{}\"/></HealthData>", "x".repeat(2 << 20))).expect("writable");
+    let bomb = "<HealthData>".to_owned() + &" ".repeat(4 << 20) + "</HealthData>";
+    let inner = b"<HealthData></HealthData>";
+    let sound = archive(folder, "sound.zip", &[("a/export.xml", &bomb.as_bytes()[..500])]);
+    let cut = folder.join("cut.zip");
+    let bytes = fs::read(&sound).expect("it was just written");
+    fs::write(&cut, &bytes[..bytes.len() / 2]).expect("writable");
+    let changed = folder.join("changed.zip");
+    let at = bytes.windows(4).rposition(|it| it == b"PK\x01\x02").expect("a directory");
+    let mut lying = bytes.clone();
+    lying[at + 24] = 7; // says that it becomes fewer bytes than it does
+    fs::write(&changed, lying).expect("writable");
+    let cases = [
+        (token, "at byte 12: a tag, text or comment begins that is longer than 1048576 bytes"),
+        (archive(folder, "bomb.zip", &[("export.xml", bomb.as_bytes())]), "200 times as much"),
+        (archive(folder, "none.zip", &[("export_cda.xml", inner)]), "holds 0 files export.xml"),
+        (archive(folder, "two.zip", &[("a/export.xml", inner), ("b/export.xml", inner)]), "holds 2 files export.xml"),
+        (cut, "the archive cannot be read"),
+        (changed, "export.xml"),
+    ];
+    for (file, reason) in cases {
+        let ended = import(&server, &file).output().expect("it can be started");
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && told.contains(reason), "{}: {told}", file.display());
+    }
+    assert_eq!(count_of(&server, "Observation").await, 0);
+}
+
+/// An archive with these members, compressed. <https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT>
+fn archive(folder: &Path, name: &str, members: &[(&str, &[u8])]) -> PathBuf {
+    let (mut whole, mut directory) = (Vec::new(), Vec::new());
+    let short = |number: usize| u16::try_from(number).expect("small").to_le_bytes();
+    let long = |number: usize| u32::try_from(number).expect("small").to_le_bytes();
+    for (member, text) in members {
+        let offset = whole.len();
+        let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        deflated.write_all(text).expect("into memory");
+        let deflated = deflated.finish().expect("into memory");
+        let mut sum = flate2::Crc::new();
+        sum.update(text);
+        let sizes = [sum.sum().to_le_bytes(), long(deflated.len()), long(text.len())].concat();
+        let head = [&[20, 0, 0, 0, 8, 0, 0, 0, 0x21, 0][..], &sizes, &short(member.len()), &[0, 0]].concat();
+        whole.extend([&b"PK\x03\x04"[..], head.as_slice(), member.as_bytes(), &deflated].concat());
+        directory
+            .extend([&b"PK\x01\x02\x14\0"[..], head.as_slice(), &[0; 10], &long(offset), member.as_bytes()].concat());
+    }
+    let (count, start) = (short(members.len()), long(whole.len()));
+    let length = long(directory.len());
+    whole.extend(directory);
+    whole.extend([&b"PK\x05\x06\0\0\0\0"[..], &count, &count, &length, &start, &[0, 0]].concat());
+    let file = folder.join(name);
+    fs::write(&file, whole).expect("the folder is writable");
+    file
 }
 
 /// An export with so many heart rates, one blood pressure whose halves stand there twice, and so many bytes of what is

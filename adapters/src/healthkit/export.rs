@@ -5,7 +5,7 @@
 //! The real file begins with a document type, which is passed over: entities of its own are not resolved.
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::io::{self, BufRead, Read};
 
 use fhir::json::{Json, Object};
 use quick_xml::events::{BytesStart, Event};
@@ -18,6 +18,15 @@ const MAX_DEPTH: usize = 16;
 
 /// Parts of one sample at most: entries of metadata, parts of a correlation, statistics of a workout.
 const MAX_PARTS: usize = 10_000;
+
+/// Longest tag, text or comment in bytes: each is in memory as a whole.
+pub const MAX_TOKEN: usize = 1 << 20;
+
+/// Longest sample in bytes, with all its parts.
+pub const MAX_SAMPLE: u64 = 8 << 20;
+
+/// Attributes of one element at most: each is compared with all others.
+const MAX_ATTRIBUTES: usize = 64;
 
 /// Why an export cannot be read further.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +41,7 @@ pub struct ExportError {
 /// The samples of an export, one after the other.
 #[derive(Debug)]
 pub struct Samples<R> {
-    reader: Reader<R>,
+    reader: Reader<Bounded<R>>,
     buffer: Vec<u8>,
     depth: usize,
     over: bool,
@@ -41,7 +50,7 @@ pub struct Samples<R> {
 impl<R: BufRead> Samples<R> {
     /// Reads from the start of a document.
     pub fn new(reader: R) -> Self {
-        let mut reader = Reader::from_reader(reader);
+        let mut reader = Reader::from_reader(Bounded { inner: reader, left: 0 });
         reader.config_mut().expand_empty_elements = true;
         Samples { reader, buffer: Vec::new(), depth: 0, over: false }
     }
@@ -59,7 +68,13 @@ impl<R: BufRead> Samples<R> {
     fn step(&mut self) -> Result<Option<Step>, ExportError> {
         loop {
             self.buffer.clear();
+            let offset = self.reader.buffer_position();
+            self.reader.get_mut().left = MAX_TOKEN + 1;
             let event = self.reader.read_event_into(&mut self.buffer);
+            if self.reader.get_ref().left == 0 {
+                let message = format!("a tag, text or comment begins that is longer than {MAX_TOKEN} bytes");
+                return Err(ExportError { offset, message });
+            }
             let step = match event {
                 Ok(Event::Start(start)) => Step::Start(element(&start)),
                 Ok(Event::End(_)) => Step::End,
@@ -105,11 +120,15 @@ impl<R: BufRead> Samples<R> {
 
     /// The rest of an element whose start was read; nothing if it is no sample.
     fn whole(&mut self, element: &Element, level: usize) -> Result<Option<Json>, ExportError> {
+        let begun = self.reader.buffer_position();
         let mut sample = started(element);
         let mut metadata = Object::new();
         let (mut objects, mut statistics) = (Vec::new(), Vec::new());
         while self.depth >= level {
             let Some(step) = self.step()? else { return Err(self.error("the file ends in the middle")) };
+            if self.reader.buffer_position().saturating_sub(begun) > MAX_SAMPLE {
+                return Err(self.error(format!("a sample is longer than {MAX_SAMPLE} bytes")));
+            }
             let Step::Start(Ok(inner)) = step else { continue };
             if metadata.len() + objects.len() + statistics.len() > MAX_PARTS {
                 return Err(self.error("a sample has too many parts"));
@@ -172,6 +191,40 @@ pub fn parts<R: BufRead>(reader: R) -> Result<BTreeSet<String>, ExportError> {
     Ok(found)
 }
 
+/// A reader that ends with an error where one token takes too many bytes.
+#[derive(Debug)]
+struct Bounded<R> {
+    inner: R,
+    /// Bytes that the token may still have.
+    left: usize,
+}
+
+impl<R: BufRead> Read for Bounded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = {
+            let mut available = self.fill_buf()?;
+            available.read(into)?
+        };
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Bounded<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let available = self.inner.fill_buf()?;
+        Ok(&available[..available.len().min(self.left)])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(count);
+        self.inner.consume(count);
+    }
+}
+
 enum Step {
     Start(Result<Element, String>),
     End,
@@ -200,6 +253,9 @@ fn element(start: &BytesStart<'_>) -> Result<Element, String> {
     let name = start.name().as_ref().to_owned();
     let mut attributes = Vec::new();
     for attribute in start.attributes() {
+        if attributes.len() >= MAX_ATTRIBUTES {
+            return Err(format!("an element has more than {MAX_ATTRIBUTES} attributes"));
+        }
         let attribute = attribute.map_err(|cause| cause.to_string())?;
         let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|cause| cause.to_string())?;
         attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
@@ -293,5 +349,34 @@ mod tests {
         assert!(samples(&good.replace("\"x\"", "\"&a;\"")).is_err());
         assert!(samples("<HealthData><Record type=\"x\"/>").is_err());
         assert!(samples("<Other/>").is_err());
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_refused_where_it_begins() {
+        let failure = |text: &str| {
+            let failed = Samples::new(text.as_bytes()).find_map(Result::err);
+            failed.unwrap_or_else(|| panic!("taken: {}", &text[..60]))
+        };
+        let start = "<HealthData>";
+        let long = "x".repeat(MAX_TOKEN + 1);
+        for token in [
+            format!("<Record type=\"{long}\"/>"),
+            long.clone(),
+            format!("<!--{long}-->"),
+            format!("<![CDATA[{long}]]>"),
+            format!("<{long}"),
+        ] {
+            let failed = failure(&format!("{start}{token}</HealthData>"));
+            assert_eq!((failed.offset, failed.message.contains("longer than")), (start.len() as u64, true), "{failed}");
+        }
+        let half = "x".repeat(MAX_TOKEN / 2);
+        let entry = format!("<MetadataEntry key=\"{half}\" value=\"y\"/>");
+        let sample = format!("{start}<Record type=\"t\">{}</Record></HealthData>", entry.repeat(20));
+        assert!(failure(&sample).message.contains("a sample is longer than"));
+        let many: String = (0..1000).map(|number| format!(" a{number}=\"\"")).collect();
+        assert!(failure(&format!("{start}<Record{many}/></HealthData>")).message.contains("attributes"));
+        let just = "x".repeat(MAX_TOKEN - 100);
+        let fine = format!("{start}<Record type=\"{just}\"/><!--{just}--><Record type=\"{just}\"/></HealthData>");
+        assert_eq!(Samples::new(fine.as_bytes()).filter(Result::is_ok).count(), 2);
     }
 }

@@ -20,6 +20,7 @@ use crate::caller::Caller;
 use crate::config::Config;
 use crate::rest::bundle;
 
+mod export_file;
 mod phone;
 mod source;
 
@@ -35,7 +36,7 @@ const BATCH_BYTES: usize = 8 << 20;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// NDJSON files (`.ndjson`, `.ndjson.gz`), bundles or single resources (`.json`), or folders of them; or what
-    /// Apple Health exported (`.xml`).
+    /// Apple Health exported (`.xml`, `.zip`).
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Logical id of the patient whose export of Apple Health it is.

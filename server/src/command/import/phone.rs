@@ -1,4 +1,4 @@
-//! What Apple Health exported, `export.xml`: files of gigabytes, read as a stream.
+//! What Apple Health exported, `export.xml` or `export.zip`: files of gigabytes, read as a stream.
 //!
 //! Some hundred samples at a time become one message of the vendor `healthkit`, which goes through the same door and is
 //! applied in the same way as what a phone sends (`devices/webhook.rs`, `devices/ingest.rs`): kept raw, known by what
@@ -8,16 +8,16 @@
 //! The file is read twice: parts of a blood pressure or a meal stand in it before the whole they belong to, as copies.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::BufReader;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use adapters::healthkit::export::{self, Samples};
 use fhir::json::Json;
-use indicatif::{ProgressBar, ProgressBarIter, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use search::view::View;
 use store::inbox::{Origin, State};
 
+use super::export_file::{Export, is_archive};
 use crate::app::App;
 use crate::command::CommandError;
 use crate::devices::{ingest, webhook};
@@ -52,11 +52,8 @@ struct Summary {
 
 /// The patient, if what the paths name are exports; an error if some are, or nobody says whose they are.
 pub(super) fn exports<'a>(paths: &[PathBuf], patient: Option<&'a str>) -> Result<Option<&'a str>, CommandError> {
-    let ends = |path: &Path, with: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(with));
-    if paths.iter().any(|path| ends(path, "zip")) {
-        return Err(CommandError::usage("unzip the export first and import the file export.xml in it"));
-    }
-    let count = paths.iter().filter(|path| ends(path, "xml")).count();
+    let is_xml = |path: &Path| path.extension().is_some_and(|found| found.eq_ignore_ascii_case("xml"));
+    let count = paths.iter().filter(|path| is_xml(path) || is_archive(path)).count();
     match patient {
         None if count == 0 => Ok(None),
         None => Err(CommandError::usage("whose export is it? --patient ID")),
@@ -71,14 +68,17 @@ pub(super) async fn run(app: &App, patient: &str, paths: &[PathBuf], json: bool)
     if known.is_none_or(|stored| stored.deleted) {
         return Err(CommandError::new(format!("there is no Patient/{patient}")));
     }
+    let mut exports = Vec::new();
     let mut sizes = 0;
     for path in paths {
-        sizes += path.metadata().map_err(|error| at(path, error))?.len();
+        let export = Export::open(path).map_err(|error| at(path, error))?;
+        sizes += export.size().map_err(|error| at(path, error))?;
+        exports.push((path, export));
     }
     let bar = ProgressBar::new(2 * sizes).with_style(style());
     let mut import = Import { app, patient, bar, summary: Summary::default() };
-    for path in paths {
-        import.file(path).await?;
+    for (path, export) in &mut exports {
+        import.file(path, export).await?;
     }
     import.bar.finish_and_clear();
     import.summary.report(json);
@@ -99,11 +99,13 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn file(&mut self, path: &Path) -> Result<(), CommandError> {
+    async fn file(&mut self, path: &Path, export: &mut Export) -> Result<(), CommandError> {
         self.bar.set_message("looking for copies");
-        let copies = copies(self.open(path)?).map_err(|error| at(path, error))?;
+        let copies =
+            copies(export.read(&self.bar).map_err(|error| at(path, error))?).map_err(|error| at(path, error))?;
         let (mut message, mut bytes) = (Vec::new(), 0);
-        for sample in Samples::new(self.open(path)?) {
+        let reader = export.read(&self.bar).map_err(|error| at(path, error))?;
+        for sample in Samples::new(reader) {
             let sample = sample.map_err(|error| at(path, error))?;
             if copies.contains(&export::identity(&sample)) {
                 continue;
@@ -116,11 +118,6 @@ impl Import<'_> {
             }
         }
         if message.is_empty() { Ok(()) } else { self.send(message).await }
-    }
-
-    fn open(&self, path: &Path) -> Result<BufReader<ProgressBarIter<File>>, CommandError> {
-        let file = File::open(path).map_err(|error| at(path, error))?;
-        Ok(BufReader::with_capacity(1 << 16, self.bar.wrap_read(file)))
     }
 
     async fn send(&mut self, samples: Vec<Json>) -> Result<(), CommandError> {
@@ -172,7 +169,7 @@ impl Summary {
 }
 
 /// What the parts of correlations are known by: their copies are passed over.
-fn copies(reader: BufReader<ProgressBarIter<File>>) -> Result<BTreeSet<String>, String> {
+fn copies(reader: impl BufRead) -> Result<BTreeSet<String>, String> {
     let mut found = BTreeSet::new();
     for sample in Samples::new(reader) {
         let sample = sample.map_err(|error| error.to_string())?;
