@@ -84,10 +84,8 @@ impl Export {
                 io::Seek::rewind(file)?;
                 Box::new(file)
             }
-            Export::Archive { archive, member, size } => {
-                let samples = archive.by_index(*member).map_err(io::Error::other)?;
-                Box::new(Expected { samples, left: *size })
-            }
+            // More than the archive said, or with another check sum, is an error of the reader.
+            Export::Archive { archive, member, .. } => Box::new(archive.by_index(*member).map_err(io::Error::other)?),
         };
         Ok(Box::new(BufReader::with_capacity(BUFFER, bar.wrap_read(samples))))
     }
@@ -96,21 +94,4 @@ impl Export {
 /// Whether a path is that of an archive.
 pub(super) fn is_archive(path: &Path) -> bool {
     path.extension().is_some_and(|found| found.eq_ignore_ascii_case("zip"))
-}
-
-/// What an archive said it would hold; more is an error, and so is less by its check sum.
-struct Expected<R> {
-    samples: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Expected<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.samples.read(into)?;
-        let Some(left) = self.left.checked_sub(count as u64) else {
-            return Err(io::Error::other(format!("{MEMBER} is longer than the archive says")));
-        };
-        self.left = left;
-        Ok(count)
-    }
 }
