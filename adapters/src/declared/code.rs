@@ -25,24 +25,24 @@ pub(super) const LOINC: &str = "http://loinc.org";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Code {
     /// Its system.
-    pub(super) system: String,
-    /// The code.
-    pub(super) code: String,
+    system: String,
+    /// The code itself.
+    symbol: String,
     display: Option<String>,
 }
 
 impl Code {
     /// Whether it is this code of LOINC.
     pub(super) fn is_loinc(&self, code: &str) -> bool {
-        self.system == LOINC && self.code == code
+        self.system == LOINC && self.symbol == code
     }
 
     /// As a FHIR Coding, with the display of the table of published codes where the file gives none.
     pub(super) fn coding(&self) -> Json {
-        let Some(display) = &self.display else { return table::coding(&self.system, &self.code) };
+        let Some(display) = &self.display else { return table::coding(&self.system, &self.symbol) };
         let mut coding = Object::new();
         coding.insert("system", self.system.as_str());
-        coding.insert("code", self.code.as_str());
+        coding.insert("code", self.symbol.as_str());
         coding.insert("display", display.as_str());
         coding.into()
     }
@@ -70,7 +70,7 @@ fn code(file: &mut File<'_>, entry: &Entry<'_, '_>) -> Option<Code> {
         let mut text = |name: &str| file.required(&table, name).and_then(|entry| file.text(&entry));
         let (system, code) = (text("system"), text("code"));
         let display = table.get("display").and_then(|entry| file.text(&entry));
-        return known(file, entry, Code { system: system_of(&system?), code: code?, display });
+        return known(file, entry, Code { system: system_of(&system?), symbol: code?, display });
     }
     let text = file.text(entry)?;
     let Some((system, code)) = text.split_once(' ') else {
@@ -81,12 +81,12 @@ fn code(file: &mut File<'_>, entry: &Entry<'_, '_>) -> Option<Code> {
         );
         return None;
     };
-    known(file, entry, Code { system: system_of(system), code: code.trim().to_owned(), display: None })
+    known(file, entry, Code { system: system_of(system), symbol: code.trim().to_owned(), display: None })
 }
 
 /// The code, if its system is an address and its check digit is right.
 fn known(file: &mut File<'_>, entry: &Entry<'_, '_>, code: Code) -> Option<Code> {
-    let Code { system, code: text, .. } = &code;
+    let Code { system, symbol: text, .. } = &code;
     let wrong = match system.as_str() {
         LOINC if !is_loinc(text) => Some("is no LOINC code: its check digit is wrong"),
         "http://snomed.info/sct" if !is_snomed(text) => Some("is no SNOMED CT concept: its check digit is wrong"),

@@ -59,7 +59,7 @@ pub(super) struct Entry<'e, 't> {
 /// A table of the file, all keys of which are known.
 #[derive(Clone, Debug)]
 pub(super) struct Table<'e, 't> {
-    table: &'e DeTable<'t>,
+    members: &'e DeTable<'t>,
     span: Range<usize>,
     /// The setting; empty for the file as a whole.
     pub(super) place: String,
@@ -92,7 +92,7 @@ impl<'t> File<'t> {
 
     /// A table under the names that are known there; others are mistakes.
     pub(super) fn open<'e, 'd>(&mut self, root: &'e Spanned<DeTable<'d>>, known: &[&str]) -> Table<'e, 'd> {
-        let table = Table { table: root.get_ref(), span: root.span(), place: String::new() };
+        let table = Table { members: root.get_ref(), span: root.span(), place: String::new() };
         self.refuse_others(&table, known);
         table
     }
@@ -110,7 +110,7 @@ impl<'t> File<'t> {
             self.refuse(entry, "a table");
             return None;
         };
-        Some(Table { table, span: entry.span.clone(), place: entry.place.clone() })
+        Some(Table { members: table, span: entry.span.clone(), place: entry.place.clone() })
     }
 
     /// The items of an entry that is a list, or the entry itself; at most `most`.
@@ -235,13 +235,13 @@ impl<'t> File<'t> {
 impl<'e, 't> Table<'e, 't> {
     /// The entry of a name.
     pub(super) fn get(&self, name: &str) -> Option<Entry<'e, 't>> {
-        let (_, value) = self.table.iter().find(|(key, _)| key.get_ref() == name)?;
+        let (_, value) = self.members.iter().find(|(key, _)| key.get_ref() == name)?;
         Some(self.entry(name, value))
     }
 
     /// Names and entries.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (String, Entry<'e, 't>)> {
-        self.table.iter().map(|(key, value)| (key.get_ref().to_string(), self.entry(key.get_ref(), value)))
+        self.members.iter().map(|(key, value)| (key.get_ref().to_string(), self.entry(key.get_ref(), value)))
     }
 
     fn entry(&self, name: &str, value: &'e Spanned<DeValue<'t>>) -> Entry<'e, 't> {

@@ -122,12 +122,16 @@ impl Timing {
                 let start = time::later(&end, -length).ok_or_else(|| unclear("duration", "is out of reach", scope))?;
                 (start, end)
             }
-            _ => return Err(unclear("time", "is not said: no moment, and no two of start, end and duration", scope)),
+            _ => {
+                return Err(
+                    unclear("time", "is not said: no moment, and no two of start, end and duration", scope).into()
+                );
+            }
         };
         match start.micros.cmp(&end.micros) {
             std::cmp::Ordering::Less => Ok(When::Between(start, end)),
             std::cmp::Ordering::Equal => Ok(When::At(start)),
-            std::cmp::Ordering::Greater => Err(unclear("time", "ends before it starts", scope)),
+            std::cmp::Ordering::Greater => Err(unclear("time", "ends before it starts", scope).into()),
         }
     }
 
@@ -138,7 +142,7 @@ impl Timing {
 
     fn moment(&self, path: Option<&Path>, name: &str, scope: &Scope<'_>) -> Result<Option<Moment>, Box<Issue>> {
         let Some(text) = path.and_then(|path| path.text(scope)) else { return Ok(None) };
-        self.writing.read_moment(&text, scope).map(Some).map_err(|what| unclear(name, what, scope))
+        self.writing.read_moment(&text, scope).map(Some).map_err(|what| unclear(name, what, scope).into())
     }
 }
 
@@ -246,7 +250,7 @@ impl Duration {
         // In millionths, so that 0.5 h stays exact.
         let millionths = number::shifted(&text, 6).and_then(|text| text.split('.').next()?.parse::<i128>().ok());
         let micros = millionths.and_then(|it| i64::try_from(it.checked_mul(length.into())? / 1_000_000).ok());
-        micros.filter(|it| *it >= 0).map(Some).ok_or_else(|| unclear("duration", "is no usual number", scope))
+        micros.filter(|it| *it >= 0).map(Some).ok_or_else(|| unclear("duration", "is no usual number", scope).into())
     }
 }
 
@@ -254,6 +258,6 @@ fn length_of(ucum: &str) -> Option<i64> {
     DURATIONS.iter().find(|(code, _)| *code == ucum).map(|(_, micros)| *micros)
 }
 
-fn unclear(name: &str, what: &str, scope: &Scope<'_>) -> Box<Issue> {
-    Box::new(error(IssueCode::Value, format!("The {name} {what}; raw data kept"), &scope.at(name)))
+fn unclear(name: &str, what: &str, scope: &Scope<'_>) -> Issue {
+    error(IssueCode::Value, format!("The {name} {what}; raw data kept"), &scope.at(name))
 }

@@ -267,6 +267,6 @@ fn code_of(word: &str) -> String {
     word.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn wrong(name: &str, what: &str, place: &str) -> Box<Issue> {
-    Box::new(error(IssueCode::Value, format!("{name} {what}; raw data kept"), place))
+fn wrong(name: &str, what: &str, place: &str) -> Issue {
+    error(IssueCode::Value, format!("{name} {what}; raw data kept"), place)
 }

@@ -373,10 +373,10 @@ mod tests {
         let entry = format!("<MetadataEntry key=\"{half}\" value=\"y\"/>");
         let sample = format!("{start}<Record type=\"t\">{}</Record></HealthData>", entry.repeat(20));
         assert!(failure(&sample).message.contains("a sample is longer than"));
-        let many: String = (0..1000).map(|number| format!(" a{number}=\"\"")).collect();
+        let many = (0..1000).map(|number| format!(" a{number}=\"\"")).collect::<Vec<_>>().concat();
         assert!(failure(&format!("{start}<Record{many}/></HealthData>")).message.contains("attributes"));
         let just = "x".repeat(MAX_TOKEN - 100);
         let fine = format!("{start}<Record type=\"{just}\"/><!--{just}--><Record type=\"{just}\"/></HealthData>");
-        assert_eq!(Samples::new(fine.as_bytes()).filter(Result::is_ok).count(), 2);
+        assert_eq!(Samples::new(fine.as_bytes()).flatten().count(), 2);
     }
 }
