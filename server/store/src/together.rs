@@ -36,14 +36,14 @@ pub(crate) enum Insert {
     /// Of one table.
     One(InsertStatement),
     /// Of several.
-    Several(WithQuery),
+    Several(Box<WithQuery>),
 }
 
 impl StatementBuilder for Insert {
     fn build(&self, backend: &DbBackend) -> Statement {
         match self {
             Insert::One(insert) => StatementBuilder::build(insert, backend),
-            Insert::Several(with) => StatementBuilder::build(with, backend),
+            Insert::Several(with) => StatementBuilder::build(with.as_ref(), backend),
         }
     }
 }
@@ -64,7 +64,7 @@ pub(crate) fn statements(mut tables: Vec<Rows>) -> Vec<Insert> {
             let mut part = CommonTableExpression::new();
             with.cte(part.table_name(format!("i{number}")).query(insert).to_owned());
         }
-        statements.push(Insert::Several(with.query(last)));
+        statements.push(Insert::Several(Box::new(with.query(last))));
     }
 }
 
