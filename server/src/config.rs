@@ -88,6 +88,10 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_ADAPTER_NAMESPACE", global = true, value_name = "URL")]
     #[arg(default_value = "https://example.org/fhir/adapters", value_parser = setting::namespace)]
     pub adapter_namespace: String,
+    /// Whether a reading that comes by two vendors counts once: same IMEI, same second, same LOINC codes and values.
+    #[arg(long, env = "TRIBUTARY_JOIN_TWIN_READINGS", global = true, value_name = "BOOL", default_value_t = false)]
+    #[arg(action = ArgAction::Set)]
+    pub join_twin_readings: bool,
     /// Most entries of a batch or transaction.
     #[arg(long, env = "TRIBUTARY_MAX_BUNDLE_ENTRIES", global = true, value_name = "COUNT", default_value_t = 10_000)]
     pub max_bundle_entries: usize,
