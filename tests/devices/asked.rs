@@ -6,7 +6,7 @@ use serde_json::Value;
 use simulators::smart_meter::{self, SmartMeter};
 use simulators::smartz::{self, LINK_CODE, Smartz};
 use simulators::trouble::Trouble;
-use tests::{Client, TestServer};
+use tests::TestServer;
 
 use crate::connections::{IMEI, NAMESPACE, arrived, command, json, loopback, outward, refused, subject, until_state};
 use crate::{add_patient, count, inbox, only};
@@ -43,7 +43,9 @@ async fn smartz_is_read_with_other_paths_and_names(server: TestServer) {
     let of = format!("Patient/{}", patient.str("id").expect("an id"));
     let percent = only(&system, "Observation", &format!("{NAMESPACE}/smartz/status|st-1:saturation-percent")).await;
     assert_eq!((subject(&percent), number(&percent)), (Some(of.as_str()), Some("1")));
-    let wrong = refused(&server, &["connection", "add", "smartz", "--setting", "fields=[1]"]);
+    let mut wrong = vec!["connection", "add", "smartz", "--setting", "fields=[1]"];
+    wrong.extend(["app-id=a", "app-key=b", "sub-key=c"].iter().flat_map(|credential| ["--credential", credential]));
+    let wrong = refused(&server, &wrong);
     assert!(wrong.contains("JSON object"), "{wrong}");
 }
 
@@ -59,7 +61,7 @@ async fn a_link_code_ties_to_one_organisation_and_is_kept_nowhere(server: TestSe
     std::fs::write(server.folder().join("code"), LINK_CODE).expect("written");
     let linked = json(&command(&server, &["connection", "link", "smartz", "--code", "file:code", "--json"]));
     assert_eq!(linked["organisation"], "org-1 (Sunrise Care Home)");
-    arrived(&server, 1).await;
+    arrived(&server, 2).await; // the manufacturer was there before
     let organisation = only(&server.system(), "Organization", &format!("{NAMESPACE}/smartz/organisation|org-1")).await;
     assert_eq!(organisation.str("name"), Some("Sunrise Care Home"));
     let again = refused(&server, &["connection", "link", "smartz", "--code", LINK_CODE]);
@@ -131,7 +133,7 @@ async fn smart_meter_is_asked_window_by_window(server: TestServer) {
     assert!(kept.iter().all(|message| message["state"] == "applied"), "{kept:?}");
     let system = server.system();
     assert_eq!(count(&system, "Observation").await, 6, "a panel and a pulse each");
-    let panel = only(&system, "Observation", &format!("{NAMESPACE}/smart_meter/reading|7001:blood-pressure")).await;
+    let panel = only(&system, "Observation", &format!("{NAMESPACE}/smart_meter/reading|7001:blood_pressure")).await;
     assert_eq!(panel.str("effectiveDateTime"), Some("2025-05-01T00:01:00-04:00"), "a local time");
     assert_eq!(panel.str("status"), Some("corrected"));
     let questions = vendor.questions();
@@ -152,22 +154,23 @@ async fn a_reading_by_two_vendors_counts_once_where_that_is_wanted(server: TestS
         meter(&server, "smart_meter", IMEI, "p").await;
         let system = server.system();
         server.command(&["pair", "--vendor", "validic", "--device", "uid-7", "--patient", "p", "--from", "2022-01-01"]);
+        let [validic, meter] = ["validic", "smart_meter"].map(|vendor| server.command(&["vendor", "add", vendor]));
         let mut record = simulators::validic::record("uid-7", 0, 71);
-        post(&server, "validic", "/health-data/validic", &record.to_string()).await;
+        post(&server, (&validic, "validic"), &record.to_string()).await;
         let reading = |id: &str, pulse: u64, second: &str| {
             serde_json::json!({
                 "reading_id": id, "device_id": IMEI, "device_model": "iPulseOx", "reading_type": "pulse_ox",
                 "date_recorded": format!("2025-03-01T00:00:{second}"), "time_zone_offset": "-4", "pulse_bpm": pulse,
             })
         };
-        post(&server, "smart_meter", "/health-data/smart-meter", &reading("same", 71, "01").to_string()).await;
+        post(&server, (&meter, "smart-meter"), &reading("same", 71, "01").to_string()).await;
         assert_eq!(count(&system, "Observation").await, apart, "{wanted}");
         let page = [reading("other", 72, "00"), reading("later", 71, "02")];
-        post(&server, "smart_meter", "/health-data/smart-meter", &Value::from(page.to_vec()).to_string()).await;
+        post(&server, (&meter, "smart-meter"), &Value::from(page.to_vec()).to_string()).await;
         assert_eq!(count(&system, "Observation").await, apart + 2, "another value, and another time: {wanted}");
         record["metrics"][0]["value"] = 70.into();
         record["checksum"] = "sum-70".into();
-        post(&server, "validic", "/health-data/validic", &record.to_string()).await;
+        post(&server, (&validic, "validic"), &record.to_string()).await;
         assert_eq!(count(&system, "Observation").await, apart + 2, "{wanted}");
         let first = only(&system, "Observation", &format!("{NAMESPACE}/validic/record-metric|record-0:pulse")).await;
         assert_eq!(number(&first), Some("70"), "its own vendor corrects it");
@@ -195,12 +198,10 @@ async fn meter(server: &TestServer, vendor: &str, device: &str, patient: &str) {
     server.command(&["pair", "--vendor", vendor, "--device", device, "--patient", patient, "--from", "2022-01-01"]);
 }
 
-/// Delivers a message, and waits until it is applied.
-async fn post(server: &TestServer, vendor: &str, path: &str, body: &str) {
-    let sender = format!("cloud-{}", inbox(server).await.len());
-    let key = server.command(&["vendor", "add", vendor, "--sender", &sender]);
-    let cloud: Client = server.anonymous();
-    cloud.post(path).header("x-api-key", key.trim()).body("application/json", body).await.expect_status(200);
+/// Delivers a message with a vendor's key at its path, and waits until it is applied.
+async fn post(server: &TestServer, (key, path): (&str, &str), body: &str) {
+    let cloud = server.anonymous().post(&format!("/health-data/{path}")).header("x-api-key", key.trim());
+    cloud.body("application/json", body).await.expect_status(200);
     inbox(server).await;
 }
 

@@ -294,7 +294,8 @@ impl Vendor<'_> {
                     next.set(number + 1);
                     stream.write_all(&ask(number)).await?;
                     load::receive(&mut stream, &mut buffer).await?;
-                    if !String::from_utf8_lossy(&buffer).contains("\"total\":1}") {
+                    let answer = String::from_utf8_lossy(&buffer);
+                    if !answer.contains("\"total\":1,") && !answer.contains("\"total\":1}") {
                         return Err::<(), Failure>(format!("{} is not there once", name(number)).into());
                     }
                 }

@@ -127,11 +127,14 @@ impl Round<'_> {
         let now = app.clock.now();
         let every = i64::try_from(opened.number("catalogue-seconds")).unwrap_or(3600) * 1_000_000;
         let looked = self.cursor.get("catalogue").and_then(Json::as_number).and_then(|at| at.parse::<i64>().ok());
-        let due = looked.is_none_or(|at| at + every <= now);
         let mut organisations = chosen(opened);
         if organisations.is_empty() {
             organisations = ids(opened, &self.ask("organisations", "", None).await?);
         }
+        let all = organisations.join(",");
+        // Another organisation is news, whenever everything was looked at last.
+        let is_same = self.cursor.get("organisations").and_then(Json::as_str) == Some(&all);
+        let due = !is_same || looked.is_none_or(|at| at + every <= now);
         if due {
             self.catalogue(&organisations).await?;
         }
@@ -141,6 +144,7 @@ impl Round<'_> {
         }
         if due {
             self.cursor.insert("catalogue", now);
+            self.cursor.insert("organisations", all);
             self.held.keep(adapter()?, Vec::new(), Some(&self.cursor.clone().into())).await?;
         }
         Ok(())

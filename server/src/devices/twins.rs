@@ -81,7 +81,11 @@ async fn imei(app: &App, caller: &Caller, entries: &[Json], device: &str) -> Res
         let mut known = device.list("identifier").iter().filter(|it| it.str("system") == Some(system.as_str()));
         known.find_map(|identifier| identifier.str("value").map(str::to_owned))
     };
-    let told = entries.iter().find(|entry| entry.str("fullUrl") == Some(device));
+    let is_it = |entry: &&Json| {
+        let url = entry.get("request").and_then(|request| request.str("url"));
+        entry.str("fullUrl") == Some(device) || url == Some(device)
+    };
+    let told = entries.iter().find(is_it);
     if let Some(told) = told {
         return Ok(told.get("resource").and_then(of));
     }
