@@ -36,6 +36,7 @@ const TEST_VARIABLE_PREFIX: &str = "TRIBUTARY_TEST_";
 /// The settings of one server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Settings")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// TOML file with settings [default: ./tributary.toml if it exists].
     #[arg(long, env = "TRIBUTARY_CONFIG", global = true, value_name = "FILE")]

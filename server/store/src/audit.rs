@@ -261,7 +261,7 @@ impl Tx {
     }
 
     /// Writes the events of this work.
-    pub(crate) async fn write_events(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn write_events(&mut self) -> Result<(), StoreError> {
         self.end_event();
         let (mut written, mut parts) = (Vec::new(), Vec::new());
         for mut event in std::mem::take(&mut self.ended_events) {

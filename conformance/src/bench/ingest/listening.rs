@@ -46,7 +46,7 @@ impl Listening {
                 let listeners = streams.iter_mut().map(|stream| hear(stream, &heard, count * self.each, begun));
                 try_join_all(listeners).await
             };
-            let (_, heard) = futures::future::join(self.send(vendor, count, begun, &heard), hear).await;
+            let ((), heard) = futures::future::join(self.send(vendor, count, begun, &heard), hear).await;
             heard
         })?;
         let Heard { early, mut delays, .. } = heard.into_inner();

@@ -61,12 +61,11 @@ pub(super) async fn apply(app: &App, messages: Vec<Leased>) -> Result<(), StoreE
                 // What stands is another now.
                 one = made_ready(app, &some[at].0, at, publication.as_ref().filter(|_| one.is_some()), &mut seen).await;
             }
-            match one {
-                Some(one) => ready.push(one),
-                None => {
-                    super::apply(app, &some[at].0, &some[at].1).await?;
-                    seen.clear();
-                }
+            if let Some(one) = one {
+                ready.push(one);
+            } else {
+                super::apply(app, &some[at].0, &some[at].1).await?;
+                seen.clear();
             }
         }
         write(app, some, ready).await?;
@@ -76,7 +75,7 @@ pub(super) async fn apply(app: &App, messages: Vec<Leased>) -> Result<(), StoreE
 
 /// What adapters make of messages, on one thread of their own: nothing of a message that is not simply published, or
 /// was tried before.
-async fn mapped(app: &App, some: &[Leased]) -> Result<Vec<Option<(&'static Adapter, Publication)>>, StoreError> {
+async fn mapped(app: &App, some: &[Leased]) -> Result<Vec<Mapped>, StoreError> {
     let known: Vec<_> = some.iter().map(|(message, body)| known(message, body)).collect();
     let bodies: Vec<_> = some.iter().map(|(_, body)| body.clone()).collect();
     let receive = known.clone();
@@ -137,6 +136,9 @@ async fn arounds(
     }
     Ok(arounds)
 }
+
+/// What a message says, if it is simply published.
+type Mapped = Option<(&'static Adapter, Publication)>;
 
 /// The adapter of a message and the shape that it is in.
 type Known = (&'static Adapter, &'static adapters::Shape);
