@@ -1,6 +1,7 @@
 //! Smart Meter's own service: readings of cellular meters, asked for or pushed.
 //!
-//! Times have no offset: they are UTC and shown at `time_zone_offset` hours. What each field becomes is in
+//! Times have no offset: they are UTC and shown at `time_zone_offset` hours; `date_recorded` is a local time at that
+//! offset where the query says `recorded_time=local`. What each field becomes is in
 //! `mappings/smart-meter-readings.csv`. Late and repeated readings are common, so an Observation is state.
 
 use std::collections::BTreeSet;
@@ -149,7 +150,7 @@ fn one(item: &Json, path: &str, context: &Context<'_>, issues: &mut Vec<Issue>) 
         let text = format!("Readings of type {kind} have no mapping yet; raw data kept");
         return Err(Box::new(warning(IssueCode::NotSupported, text, &format!("{path}.reading_type"))));
     }
-    let moment = moment(item, "date_recorded").ok_or_else(|| {
+    let moment = recorded(item, context.query).ok_or_else(|| {
         let text = "date_recorded is not a date with a time such as 2025-05-01T11:30:00";
         Box::new(error(IssueCode::Value, text, &format!("{path}.date_recorded")))
     })?;
@@ -291,6 +292,18 @@ fn device(item: &Json, id: String, source: &Source<'_>) -> Option<(String, Json)
         ..Device::default()
     };
     device::entry(&described, None, source)
+}
+
+/// When it was measured.
+fn recorded(item: &Json, query: &str) -> Option<Moment> {
+    let moment = moment(item, "date_recorded")?;
+    let is_local = query.split('&').any(|pair| pair == "recorded_time=local");
+    if !is_local {
+        return Some(moment);
+    }
+    let seconds = offset_seconds(item);
+    let is_offset = seconds % 60 == 0 && seconds.unsigned_abs() <= 14 * 3600;
+    is_offset.then(|| Moment { micros: moment.micros - seconds * 1_000_000, ..moment })
 }
 
 fn moment(item: &Json, name: &str) -> Option<Moment> {

@@ -60,6 +60,8 @@ pub struct App {
     pub rules: Cache<String, Arc<BTreeMap<String, TypeRule>>>,
     /// Rung when vendors' messages wait to be applied.
     pub inbox_changed: Arc<Notify>,
+    /// Rung when a vendor's service is to be asked anew.
+    pub connections_changed: Arc<Notify>,
     /// Keeps the search parameters in force that the database defines, as long as the state is in use.
     pub parameters: Arc<OnceLock<Worker>>,
     /// Rung when jobs wait to be carried out.
@@ -131,6 +133,7 @@ impl App {
             client_keys: ClientKeyCache::default(),
             rules,
             inbox_changed: Arc::default(),
+            connections_changed: Arc::default(),
             parameters: Arc::default(),
             jobs_changed: Arc::default(),
             claims_changed: Arc::default(),

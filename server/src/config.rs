@@ -36,6 +36,7 @@ const TEST_VARIABLE_PREFIX: &str = "TRIBUTARY_TEST_";
 /// The settings of one server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Settings")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// TOML file with settings [default: ./tributary.toml if it exists].
     #[arg(long, env = "TRIBUTARY_CONFIG", global = true, value_name = "FILE")]
@@ -91,6 +92,10 @@ pub struct Config {
     /// Folder with mapping files (`*.toml`): vendors that are added without a compiler.
     #[arg(long, env = "TRIBUTARY_ADAPTERS", global = true, value_name = "FOLDER")]
     pub adapters: Option<PathBuf>,
+    /// Whether a reading that comes by two vendors counts once: same IMEI, same second, same LOINC codes and values.
+    #[arg(long, env = "TRIBUTARY_JOIN_TWIN_READINGS", global = true, value_name = "BOOL", default_value_t = false)]
+    #[arg(action = ArgAction::Set)]
+    pub join_twin_readings: bool,
     /// Most entries of a batch or transaction.
     #[arg(long, env = "TRIBUTARY_MAX_BUNDLE_ENTRIES", global = true, value_name = "COUNT", default_value_t = 10_000)]
     pub max_bundle_entries: usize,

@@ -22,6 +22,7 @@ use crate::secret::SecretText;
 
 pub mod client;
 mod sealing;
+mod smart_meter;
 mod smartz;
 pub mod validic;
 mod worker;
@@ -31,7 +32,7 @@ pub use sealing::Credentials;
 pub use worker::{Held, Told, arrival, start};
 
 /// All vendors whose services can be asked.
-pub const KINDS: &[&Kind] = &[&validic::KIND, &smartz::KIND, &crate::insurance::account::SMARTLINK];
+pub const KINDS: &[&Kind] = &[&validic::KIND, &smart_meter::KIND, &smartz::KIND, &crate::insurance::account::SMARTLINK];
 
 /// Name of a connection where none is given.
 pub const DEFAULT_NAME: &str = "default";
@@ -165,6 +166,7 @@ pub async fn add(app: &App, wish: &Wish) -> Result<Connection, Failure> {
             Box::pin(async move { connections::put(tx, &row, now).await })
         })
         .await?;
+    app.connections_changed.notify_one();
     Ok(Connection { id, ..row })
 }
 
@@ -175,6 +177,30 @@ pub async fn open(app: &App, vendor: &str, name: &str) -> Result<Opened, Failure
         settings(format!("there is no connection with {vendor}; `tributary connection add {vendor}` makes one"))
     })?;
     Opened::of(app, row)
+}
+
+/// Ties a connection to an organisation of its vendor by a link code, which is kept nowhere; says to which.
+pub async fn link(app: &App, vendor: &str, name: &str, code: &SecretText) -> Result<String, Failure> {
+    if vendor != smartz::KIND.vendor {
+        return Err(settings(format!("{vendor} has no link codes")));
+    }
+    let opened = open(app, vendor, name).await?;
+    let (id, called) = smartz::link(app, &opened, code.expose()).await?;
+    let mut told = opened.settings.as_object().cloned().unwrap_or_default();
+    let standing = opened.setting("organisations").unwrap_or_default().to_owned();
+    let others = standing.split(',').map(str::trim).filter(|other| !other.is_empty() && *other != id);
+    let all: Vec<&str> = others.chain([id.as_str()]).collect();
+    told.insert("organisations", all.join(","));
+    let row = Connection { settings: Json::from(told).to_string(), ..opened.row };
+    let now = app.clock.now();
+    app.store
+        .write(move |tx| {
+            let row = row.clone();
+            Box::pin(async move { connections::put(tx, &row, now).await })
+        })
+        .await?;
+    app.connections_changed.notify_one();
+    Ok(called.map_or_else(|| id.clone(), |called| format!("{id} ({called})")))
 }
 
 /// Names of a vendor's fields, where the setting `fields` of a connection replaces the usual ones. Also for what the

@@ -16,6 +16,7 @@ pub mod phone;
 mod registry;
 mod split;
 pub mod stream;
+mod twins;
 pub mod webhook;
 
 use actix_web::http::{StatusCode, header};

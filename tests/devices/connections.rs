@@ -24,8 +24,10 @@ tests::on_both_engines!(
     smartz_is_asked_with_tokens_that_end,
 );
 
-const NAMESPACE: &str = "https://example.org/fhir/adapters";
-const IMEI: &str = "111111111111111";
+/// What identifiers begin with.
+pub(crate) const NAMESPACE: &str = "https://example.org/fhir/adapters";
+/// A meter.
+pub(crate) const IMEI: &str = "111111111111111";
 const TOKEN: &str = "secret-validic-token";
 
 async fn credentials_are_sealed_and_never_shown(server: TestServer) {
@@ -305,22 +307,24 @@ async fn smartz_is_asked_with_tokens_that_end(server: TestServer) {
 }
 
 /// A server that may ask this machine.
-async fn outward(server: TestServer) -> TestServer {
+pub(crate) async fn outward(server: TestServer) -> TestServer {
     let engine = server.engine();
     drop(server);
     TestServer::start_with(engine, &["--outbound-private", "true"]).await
 }
 
-fn loopback() -> SocketAddr {
+/// A free port of this machine.
+pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-async fn validic(trouble: Trouble) -> Validic {
+/// Validic, on this machine.
+pub(crate) async fn validic(trouble: Trouble) -> Validic {
     Validic::start(loopback(), TOKEN, trouble).await.expect("a free port")
 }
 
 /// Makes the connection; what is shown of it.
-fn connect(server: &TestServer, vendor: &Validic, more: &[&str]) -> Value {
+pub(crate) fn connect(server: &TestServer, vendor: &Validic, more: &[&str]) -> Value {
     let at = vendor.http.origin();
     let (token, organization) = (format!("token={TOKEN}"), format!("organization={ORGANIZATION}"));
     let (stream, direct) = (format!("stream-url={at}"), format!("connect-url={at}"));
@@ -332,12 +336,13 @@ fn connect(server: &TestServer, vendor: &Validic, more: &[&str]) -> Value {
     json(&command(server, &add.concat()))
 }
 
-fn command(server: &TestServer, arguments: &[&str]) -> String {
+/// What a command prints.
+pub(crate) fn command(server: &TestServer, arguments: &[&str]) -> String {
     server.command(&[arguments, &["--outbound-private", "true"]].concat())
 }
 
 /// What a command says that must not succeed.
-fn refused(server: &TestServer, arguments: &[&str]) -> String {
+pub(crate) fn refused(server: &TestServer, arguments: &[&str]) -> String {
     let reach = ["--outbound-private", "true", "--database", server.database_url()];
     let mut command = tests::program::command(&[arguments, &reach].concat());
     let output = command.current_dir(server.folder()).output().expect("the tributary executable can be started");
@@ -345,12 +350,13 @@ fn refused(server: &TestServer, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn json(text: &str) -> Value {
+/// A text as JSON.
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Waits until the only connection is in a state.
-async fn until_state(server: &TestServer, state: &str) -> Value {
+pub(crate) async fn until_state(server: &TestServer, state: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let listed = json(&command(server, &["connection", "list", "--json"]));
@@ -363,7 +369,7 @@ async fn until_state(server: &TestServer, state: &str) -> Value {
 }
 
 /// Waits until so many messages came and are settled; more is too many.
-async fn arrived(server: &TestServer, wanted: usize) -> Vec<Value> {
+pub(crate) async fn arrived(server: &TestServer, wanted: usize) -> Vec<Value> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let kept = inbox(server).await;
@@ -393,6 +399,7 @@ async fn uses(server: &TestServer, patient: &str) -> Vec<String> {
     states
 }
 
-fn subject(resource: &Json) -> Option<&str> {
+/// Whom a resource is about.
+pub(crate) fn subject(resource: &Json) -> Option<&str> {
     resource.at(&["subject", "reference"])?.as_str()
 }

@@ -13,6 +13,7 @@ tests::on_both_engines!(
     a_batch_waits_for_any_of_its_devices,
     what_is_wrong_with_one_item_does_not_hold_up_the_others,
     an_alert_that_was_overtaken_does_not_open_again,
+    messages_that_share_a_commit_stand_each_by_itself,
 );
 
 /// Identifiers of readings.
@@ -155,6 +156,44 @@ async fn an_alert_that_was_overtaken_does_not_open_again(server: TestServer) {
     let flags = server.system().get("Flag").await.expect_status(200).entries("match");
     assert_eq!(flags.len(), 1);
     assert_eq!(flags[0].str("status"), Some("inactive"), "the alert was over before it came");
+}
+
+async fn messages_that_share_a_commit_stand_each_by_itself(server: TestServer) {
+    let status = |number: usize| {
+        let patient = format!("pt-{number}");
+        let status = fhir::object! {
+            "id": format!("st-{number}"), "podId": "pod-1", "patientId": patient, "state": "wet",
+            "timestamp": "2025-05-01T09:00:00Z",
+        };
+        status.to_string()
+    };
+    let key = server.command(&["vendor", "add", "smartz"]);
+    for number in 0..10 {
+        let cloud = server.anonymous().post("/health-data/smartz").header("x-sub-key", key.trim());
+        cloud.body("application/json", status(number)).await.expect_status(200);
+    }
+    assert!(inbox(&server).await.iter().all(|message| message["state"] == "quarantined"), "nobody knows of whom");
+    let system = server.system();
+    let namespace = "https://example.org/fhir/adapters/smartz";
+    let pod = fhir::object! { "system": format!("{namespace}/pod"), "value": "pod-1" };
+    system.store(&fhir::object! { "resourceType": "Device", "id": "pod", "identifier": fhir::array![pod] }).await;
+    for number in (0..10).filter(|number| *number != 4) {
+        let identifier = fhir::object! { "system": format!("{namespace}/patient"), "value": format!("pt-{number}") };
+        let id = format!("p{number}");
+        let patient = fhir::object! { "resourceType": "Patient", "id": id, "identifier": fhir::array![identifier] };
+        system.store(&patient).await;
+    }
+    // All of them are due at once, and one has nobody.
+    server.command(&["inbox", "replay", "--state", "quarantined"]);
+    let kept = inbox(&server).await;
+    let applied = kept.iter().filter(|message| message["state"] == "applied").count();
+    assert_eq!((kept.len(), applied, count(&system, "Observation").await), (10, 9, 9), "{kept:?}");
+    assert_eq!(count(&system, "Provenance").await, 9, "one each");
+    let told = system.get("AuditEvent?patient=p1&_count=1000").await.expect_status(200).entries("match");
+    let mut written = told.iter().map(Json::to_string).filter(|event| event.contains("\"transaction\""));
+    let event = written.next().expect("an event");
+    assert!(event.contains("Patient/p1") && !event.contains("Patient/p2"), "each has an event of its own: {event}");
+    assert!(written.next().is_none());
 }
 
 fn pulse(reading: &str, device: &str) -> String {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use simulators::medisante::{Medisante, SAMPLES};
 use tests::{Client, TestServer};
 
+mod asked;
 mod claims;
 mod connections;
 mod import;

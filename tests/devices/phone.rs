@@ -11,6 +11,7 @@ tests::on_both_engines!(
     oa_14_pages_of_other_sites_cannot_use_the_cookie,
     a_phone_assigns_what_it_sends_with_to_its_own_record_only,
     co_01_who_delivers_stands_in_the_audit_trail,
+    a_simulated_phone_sends_each_sample_once_in_effect,
 );
 
 const SAMPLES: &str = r#"[{"id": "66666666-aaaa-4aaa-8aaa-000000000001", "type": "HKQuantityTypeIdentifierHeartRate",
@@ -148,4 +149,30 @@ async fn signed_in(client: &Client, username: &str, password: &str) -> String {
         assert!(cookie.contains(part), "{cookie}");
     }
     cookie.split(';').next().expect("split has a first part").to_owned()
+}
+
+async fn a_simulated_phone_sends_each_sample_once_in_effect(server: TestServer) {
+    let system = server.system();
+    add_patient(&system, "pat-a").await;
+    let token = server.mint("patient/Observation.cu patient/Device.cu", Some("pat-a"));
+    let url = format!("{}/health-data/healthkit", server.origin());
+    let simulate = ["simulate", "healthkit", "--url", &url, "--token", &token, "--count", "6", "--rate", "1000"];
+    let said = simulated(&server, &[&simulate[..], &["--duplicate-every", "2"]].concat());
+    assert_eq!(said.lines().filter(|line| line.starts_with("200 ")).count(), 9, "three are sent twice: {said}");
+    simulated(&server, &simulate);
+    let kept = inbox(&server).await;
+    assert_eq!(kept.len(), 6, "a sample is known by what it says: {kept:?}");
+    assert!(kept.iter().all(|message| message["state"] == "applied"), "{kept:?}");
+    let found = system.matches("Observation?patient=pat-a&code=http://loinc.org|8867-4").await;
+    assert_eq!(found.len(), 6);
+    let wrong = simulated(&server, &["simulate", "healthkit", "--url", &url, "--token", "x", "--count", "1"]);
+    assert!(wrong.starts_with("401 "), "{wrong}");
+}
+
+/// What a simulator says; it needs no database.
+fn simulated(server: &TestServer, arguments: &[&str]) -> String {
+    let mut command = tests::program::command(arguments);
+    let output = command.current_dir(server.folder()).output().expect("the tributary executable can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -12,5 +12,8 @@ fn the_demo_shows_the_whole_product() {
     for shown in ["/health-data/medisante", "/oauth/authorize", "/oauth/token", "/fhir/Observation", "code_challenge"] {
         assert!(output.contains(shown), "the demo does not show {shown}:\n{output}");
     }
+    for vendor in ["Validic tells", "Smart Meter is asked", "Smartz is asked", "A phone posts"] {
+        assert!(output.contains(vendor), "the demo does not show that {vendor}:\n{output}");
+    }
     fs::remove_dir_all(&folder).expect("the demo's folder can be removed");
 }

@@ -109,6 +109,13 @@ async fn serve(mut stream: TcpStream, service: &impl Service, running: &Running)
     let reply = match trouble.fate(number) {
         Fate::Answered => service.answer(&request),
         Fate::Dropped => return,
+        Fate::Refused(403, wait) => {
+            let seconds = wait.unwrap_or(0);
+            let clock = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+            let message = format!("Out of call volume quota. Quota will be replenished in {clock}.");
+            let body = json!({ "statusCode": 403, "message": message });
+            return whole(&mut stream, 403, "application/json", "", &body.to_string()).await;
+        }
         Fate::Refused(status, wait) => {
             let message = wait.map(|seconds| format!("Rate limit is exceeded. Try again in {seconds} seconds."));
             let body =

@@ -6,6 +6,7 @@
 //! | Medisanté | a sender | `tributary simulate medisante --api-key KEY` |
 //! | HealthKit | a sender | `tributary simulate healthkit --token TOKEN` |
 //! | Validic | a server: users, records, event stream, devices | `tributary simulate validic` |
+//! | Smart Meter | a server: readings by when they were taken in | `tributary simulate smart-meter` |
 //! | Smartz | a server: tokens, lists, statuses, alerts | `tributary simulate smartz` |
 //!
 //! What goes wrong on their side is asked for with the options of [`trouble::Trouble`]. The demo and the black-box
@@ -15,6 +16,7 @@ pub mod healthkit;
 pub mod http;
 pub mod medisante;
 pub mod run;
+pub mod smart_meter;
 pub mod smartlink;
 pub mod smartz;
 pub mod trouble;

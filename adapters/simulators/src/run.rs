@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::healthkit::{self, Phone};
 use crate::medisante::{self, Answer, Medisante, Undelivered};
+use crate::smart_meter::{self, SmartMeter};
 use crate::smartz::{self, Smartz};
 use crate::trouble::Trouble;
 use crate::validic::{self, Validic};
@@ -18,6 +19,8 @@ pub enum Vendor {
     Healthkit(Uploads),
     /// Validic Inform: a server with users, records, an event stream, and Smart Meter's devices.
     Validic(ValidicServer),
+    /// Smart Meter's own service: a server that is asked for readings.
+    SmartMeter(SmartMeterServer),
     /// Smartz Connect, as we imagine it: a server with tokens, lists, statuses and alerts.
     Smartz(SmartzServer),
 }
@@ -88,6 +91,26 @@ pub struct ValidicServer {
     pub trouble: Trouble,
 }
 
+/// Smart Meter's server.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SmartMeterServer {
+    /// Where it listens.
+    #[arg(long = "at", value_name = "ADDRESS", default_value = "127.0.0.1:9403")]
+    pub at: SocketAddr,
+    /// The key that it takes.
+    #[arg(long, default_value = "smart-meter-key")]
+    pub key: String,
+    /// Device whose readings it takes in.
+    #[arg(long, default_value = "860000000000011")]
+    pub device: String,
+    /// Readings a second.
+    #[arg(long, default_value_t = 0.2)]
+    pub rate: f64,
+    /// What goes wrong.
+    #[command(flatten)]
+    pub trouble: Trouble,
+}
+
 /// Smartz's server.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SmartzServer {
@@ -122,6 +145,7 @@ pub async fn run(vendor: &Vendor) -> Result<(), Ended> {
         Vendor::Medisante(sender) => send(sender).await?,
         Vendor::Healthkit(uploads) => upload(uploads).await?,
         Vendor::Validic(server) => serve_validic(server).await?,
+        Vendor::SmartMeter(server) => serve_smart_meter(server).await?,
         Vendor::Smartz(server) => serve_smartz(server).await?,
     }
     Ok(())
@@ -180,6 +204,25 @@ async fn serve_validic(server: &ValidicServer) -> Result<(), Ended> {
             service.publish(&validic::record(&uid, number, 55 + number * 3 % 40));
             number += 1;
         }
+    }
+}
+
+async fn serve_smart_meter(server: &SmartMeterServer) -> Result<(), Ended> {
+    let service = SmartMeter::start(server.at, &server.key, server.trouble.clone()).await?;
+    let at = service.http.origin();
+    println!("Smart Meter listens on {at}. In a server that runs with --outbound-private=true:");
+    println!(
+        "  tributary connection add smart_meter --url {at} --credential api-key={} --setting poll-seconds=5",
+        server.key
+    );
+    let (mut ticks, mut number) = (ticks(server.rate), 0);
+    loop {
+        ticks.tick().await;
+        let reading = smart_meter::blood_pressure(&server.device, number);
+        for _ in 0..server.trouble.copies(number) {
+            service.take_in(reading.clone());
+        }
+        number += 1;
     }
 }
 

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::http::{self, Reply, Request, Running, Service, lock};
 use crate::trouble::Trouble;
 
+/// The link code of the organisation; it works once.
+pub const LINK_CODE: &str = "LINK-7Q4M-22";
+
 /// App Id, App Key and subscription key that are good.
 pub const CREDENTIALS: [&str; 3] = ["app-1", "app-key-1", "sub-key-1"];
 
@@ -27,6 +30,10 @@ struct State {
     tokens: BTreeMap<String, jiff::Timestamp>,
     made: u64,
     refuse: bool,
+    /// Whether the app is tied to the organisation.
+    linked: bool,
+    /// Whether paths and names are others than ours.
+    foreign: bool,
     organisation: Value,
     patients: Vec<Value>,
     statuses: Vec<Value>,
@@ -52,6 +59,8 @@ impl Smartz {
             tokens: BTreeMap::new(),
             made: 0,
             refuse: false,
+            linked: true,
+            foreign: false,
             organisation,
             patients: vec![patient],
             statuses: Vec::new(),
@@ -76,6 +85,17 @@ impl Smartz {
     /// The charge of the pod.
     pub fn charge(&self, percent: u64) {
         lock(&self.state).organisation["pods"][0]["batteryPercent"] = percent.into();
+    }
+
+    /// The app is not tied to the organisation until it shows the link code.
+    pub fn unlink(&self) {
+        lock(&self.state).linked = false;
+    }
+
+    /// From now on paths and names are others: `tenants` for organisations, `key` for `id` and the like. Tokens are
+    /// asked for with the credentials in the header `Authorization`.
+    pub fn speak_otherwise(&self) {
+        lock(&self.state).foreign = true;
     }
 
     /// How many tokens were made.
@@ -117,9 +137,12 @@ pub fn alert(number: u64, resolved: Option<&str>) -> Value {
 impl State {
     fn token(&mut self, request: &Request) -> Reply {
         let get = |name: &str| request.parameters.get(name).map(String::as_str);
-        let good = get("grant_type") == Some("client_credentials")
-            && get("client_id") == Some(CREDENTIALS[0])
-            && get("client_secret") == Some(CREDENTIALS[1]);
+        let known = if self.foreign {
+            request.headers.get("authorization").is_some_and(|header| header == BASIC)
+        } else {
+            get("client_id") == Some(CREDENTIALS[0]) && get("client_secret") == Some(CREDENTIALS[1])
+        };
+        let good = known && get("grant_type") == Some("client_credentials");
         if !good || self.refuse {
             return Reply::Json(401, json!({ "statusCode": 401, "message": "Access denied." }));
         }
@@ -128,6 +151,17 @@ impl State {
         let life = i64::try_from(self.life).unwrap_or(i64::MAX);
         self.tokens.insert(token.clone(), http::now() + jiff::SignedDuration::from_secs(life));
         Reply::Json(200, json!({ "access_token": token, "token_type": "Bearer", "expires_in": self.life }))
+    }
+
+    /// Ties the app to the organisation, once.
+    fn link(&mut self, request: &Request) -> Reply {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if request.method != "POST" || body["linkCode"] != LINK_CODE || self.linked {
+            let message = format!("Link code {} is not valid or was used.", body["linkCode"]);
+            return Reply::Json(422, json!({ "statusCode": 422, "message": message }));
+        }
+        self.linked = true;
+        Reply::Json(200, json!({ "data": [{ "organisation": self.organisation["organisation"] }] }))
     }
 
     fn is_good(&self, request: &Request) -> bool {
@@ -146,7 +180,9 @@ impl Service for Api {
             let message = "Access denied due to invalid subscription key.";
             return Reply::Json(401, json!({ "statusCode": 401, "message": message }));
         }
-        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        let own = |segment: &str| if state.foreign { ours(FOREIGN, segment) } else { segment.to_owned() };
+        let path: Vec<String> = request.path.iter().map(|segment| own(segment)).collect();
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
         if path == ["v1", "token"] {
             return state.token(request);
         }
@@ -157,12 +193,20 @@ impl Service for Api {
             );
         }
         let since = |items: &[Value]| {
-            let since = request.parameters.get("since").and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let name = if state.foreign { "after" } else { "since" };
+            let since = request.parameters.get(name).and_then(|text| text.parse::<jiff::Timestamp>().ok());
             let at = |item: &Value| item["receivedAt"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
             let found: Vec<&Value> = items.iter().filter(|item| at(item) >= since).collect();
             json!({ "data": found })
         };
+        if path == ["v1", "organisations", "link"] {
+            return state.link(request);
+        }
         let body = match path.as_slice() {
+            _ if !state.linked && path.get(2).is_some() => {
+                return Reply::Json(404, json!({ "statusCode": 404, "message": "Resource not found" }));
+            }
+            ["v1", "organisations"] if !state.linked => json!({ "data": [] }),
             ["v1", "organisations"] => json!({ "data": [state.organisation["organisation"]] }),
             ["v1", "manufacturers"] => {
                 let products = json!([{ "id": "prd-70", "name": "DryWell Night", "type": "brief", "size": "L" }]);
@@ -175,6 +219,42 @@ impl Service for Api {
             ["v1", "organisations", "org-1", "alerts"] => since(&state.alerts),
             _ => return Reply::Json(404, json!({ "statusCode": 404, "message": "Resource not found" })),
         };
-        Reply::Json(200, body)
+        Reply::Json(200, if state.foreign { renamed(body) } else { body })
+    }
+}
+
+/// `app-1:app-key-1`, as HTTP writes it.
+const BASIC: &str = "Basic YXBwLTE6YXBwLWtleS0x";
+
+/// Segments of paths as they might be, and ours.
+const FOREIGN: &[(&str, &str)] = &[
+    ("oauth2", "token"),
+    ("tenants", "organisations"),
+    ("makers", "manufacturers"),
+    ("things", "devices"),
+    ("people", "patients"),
+    ("readings", "statuses"),
+    ("alarms", "alerts"),
+];
+
+/// Our names of members, and what they might be.
+const NAMES: &[(&str, &str)] = &[("data", "results"), ("id", "key"), ("podId", "transceiver"), ("patientId", "person")];
+
+fn ours(table: &[(&str, &str)], word: &str) -> String {
+    table.iter().find(|(foreign, _)| *foreign == word).map_or(word, |(_, ours)| ours).to_owned()
+}
+
+/// An answer with other names; the percentage stands one level deeper.
+fn renamed(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let renamed = members.into_iter().map(|(name, value)| match name.as_str() {
+                "saturationPercent" => ("measured".to_owned(), json!({ "wetness": value })),
+                _ => (ours(NAMES, &name), renamed(value)),
+            });
+            Value::Object(renamed.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(renamed).collect()),
+        other => other,
     }
 }

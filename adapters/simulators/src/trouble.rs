@@ -26,6 +26,9 @@ pub struct Trouble {
     /// Messages are held back until there are so many, and sent in reverse order.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub reorder: usize,
+    /// Everything is answered with 403: the quota is spent.
+    #[arg(long)]
+    pub quota: bool,
     /// Everything is answered with 503.
     #[arg(long)]
     pub outage: bool,
@@ -47,6 +50,9 @@ impl Trouble {
     pub fn fate(&self, number: u64) -> Fate {
         if self.outage {
             return Fate::Refused(503, Some(self.retry_after));
+        }
+        if self.quota {
+            return Fate::Refused(403, Some(self.retry_after));
         }
         if every(self.drop_every, number) {
             return Fate::Dropped;

@@ -129,6 +129,11 @@ fn redirect_absent(entries: &mut [Json], payload: &Payload<'_>) {
 fn patient(payload: &Payload<'_>) -> Result<Publication, Vec<Issue>> {
     let told = payload.fields.of(payload.json, "patient").ok_or_else(|| missing(payload, "patient"))?;
     let id = payload.text_of(told, "patient.id").ok_or_else(|| missing(payload, "patient.id"))?;
+    if payload.context.query.split('&').any(|pair| pair == "patients=link") {
+        // Smartz is not the source of patients: it only says who wears what.
+        let entries = pod_use(payload, &id)?.into_iter().collect();
+        return Ok(Publication::of(bundle::transaction(entries), Vec::new()));
+    }
     let system = payload.system("patient");
     let mut resource = head(payload, "Patient", "patient", &id);
     let mut identifiers = vec![fhir::object! { "system": system.clone(), "value": id.as_str() }];

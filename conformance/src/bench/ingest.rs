@@ -1,20 +1,22 @@
 //! `conformance ingest`: a vendor's readings, sent several times each and in any order while the server is killed, are
 //! one Observation each; and how fast readings become FHIR and reach whoever listens, next to bare creates.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fhir::json::Json;
-use futures::future::join_all;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures::future::{join_all, try_join_all};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::Failure;
 use super::load::{self, Driver};
 use super::server::{self, Server};
+use super::{Failure, process};
+
+mod listening;
+
+use listening::Listening;
 
 /// Devices that the readings come from, each with a patient of its own.
 const DEVICES: usize = 100;
@@ -43,6 +45,15 @@ pub(crate) struct Arguments {
     /// How often the server is killed meanwhile.
     #[arg(long, default_value_t = 5)]
     kills: usize,
+    /// Listeners at once, each on the readings of one patient; none: they are left out.
+    #[arg(long, default_value_t = 1000)]
+    listeners: usize,
+    /// Readings a second that they hear of together.
+    #[arg(long, default_value_t = 20.0)]
+    listened: f64,
+    /// Leave out what is measured: only count.
+    #[arg(long)]
+    count_only: bool,
     /// The executable under test; default: what `cargo build --release` makes.
     #[arg(long)]
     binary: Option<PathBuf>,
@@ -79,14 +90,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         server.command(&["pair", "--device", &device, "--patient", &patient, "--from", "2020-01-01"])?;
     }
     exactly_once(arguments, &mut server, &key)?;
-    let vendor = Vendor { server: &server, key, connections: arguments.connections };
-    let create = bare_creates(&vendor)?;
-    let ingest = vendor.rate(arguments.readings)?;
-    println!("bare creates      {create:>8.0}/s");
-    println!("readings to FHIR  {ingest:>8.0}/s, {:.2} of bare creates", ingest / create);
-    let (p50, p99) = vendor.latency(2 * arguments.readings + 1_000_000, ingest / 2.0)?;
-    println!("receipt to listener at {:.0}/s: median {p50:.1} ms, p99 {p99:.1} ms", ingest / 2.0);
+    if !arguments.count_only {
+        measure(arguments, &Vendor { server: &server, key, connections: arguments.connections })?;
+    }
     Ok(())
+}
+
+/// Rates and delays, as rows of a table.
+fn measure(arguments: &Arguments, vendor: &Vendor<'_>) -> Result<(), Failure> {
+    let create = bare_creates(vendor)?;
+    let ingest = vendor.rate(arguments.readings)?;
+    println!("| what | a second | of bare creates | CPU µs each | of bare creates |\n|---|--:|--:|--:|--:|");
+    println!("| bare creates | {:.0} | | {:.0} | |", create.rate, create.micros);
+    let (rates, costs) = (ingest.rate / create.rate, ingest.micros / create.micros);
+    println!("| readings to FHIR | {:.0} | {rates:.2} | {:.0} | {costs:.2} |", ingest.rate, ingest.micros);
+    println!("\n| from receipt to listeners | readings a second | heard | median ms | p99 ms |\n|---|--:|--:|--:|--:|");
+    let first = 2 * arguments.readings + 1_000_000;
+    let one = Listening {
+        first,
+        rate: ingest.rate / 2.0,
+        seconds: SECONDS,
+        tokens: vec![vendor.server.token.clone()],
+        each: 1,
+    };
+    println!("| 1, at half of that rate | {:.0} | {}", one.rate, one.run(vendor)?);
+    if arguments.listeners > 0 {
+        let own = |number: usize| vendor.server.patient_token(&format!("p{number}"));
+        let own: Vec<String> = (0..DEVICES).map(own).collect::<Result<_, _>>()?;
+        let each = arguments.listeners.div_ceil(DEVICES);
+        let tokens = own.iter().flat_map(|token| std::iter::repeat_n(token.clone(), each)).collect();
+        let all = Listening { first: 2 * first, rate: arguments.listened, seconds: 2 * SECONDS, tokens, each };
+        println!("| {} | {:.0} | {}", each * DEVICES, all.rate, all.run(vendor)?);
+    }
+    Ok(())
+}
+
+/// How much is done a second, and what it costs.
+struct Rate {
+    rate: f64,
+    /// CPU microseconds of the server for each.
+    micros: f64,
 }
 
 /// Each reading 1 to 5 times, shuffled, with kills in between.
@@ -127,6 +170,7 @@ fn exactly_once(arguments: &Arguments, server: &mut Server, key: &str) -> Result
     let found = vendor.settled(arguments.readings)?;
     let devices = vendor.count("Device")?;
     println!("{} readings, {sent} deliveries, {} kills: {found} Observations", arguments.readings, arguments.kills);
+    vendor.each_once(arguments.readings)?;
     if found != arguments.readings || devices != DEVICES {
         return Err(
             format!("{found} Observations and {devices} Devices, not {} and {DEVICES}", arguments.readings).into()
@@ -135,8 +179,8 @@ fn exactly_once(arguments: &Arguments, server: &mut Server, key: &str) -> Result
     Ok(())
 }
 
-/// Observations a second that are created one by one.
-fn bare_creates(vendor: &Vendor<'_>) -> Result<f64, Failure> {
+/// Observations that are created one by one.
+fn bare_creates(vendor: &Vendor<'_>) -> Result<Rate, Failure> {
     let body = |number: usize| {
         format!(
             r#"{{"resourceType":"Observation","status":"final","category":[{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"vital-signs"}}]}}],"code":{{"coding":[{{"system":"http://loinc.org","code":"29463-7"}}]}},"subject":{{"reference":"Patient/p{}"}},"effectiveDateTime":"2024-01-01T00:00:00Z","valueQuantity":{{"value":{number},"unit":"g","system":"http://unitsofmeasure.org","code":"g"}}}}"#,
@@ -146,7 +190,8 @@ fn bare_creates(vendor: &Vendor<'_>) -> Result<f64, Failure> {
     let server = vendor.server;
     let make = |number: usize| load::request("POST", "/fhir/Observation", &server.token, &body(number));
     let driver = Driver::new(vendor.connections, Duration::from_secs(SECONDS));
-    Ok(driver.drive(server.address, server.process(), &make)?.rate)
+    let measured = driver.drive(server.address, server.process(), &make)?;
+    Ok(Rate { rate: measured.rate, micros: measured.cpu_micros.unwrap_or_default() })
 }
 
 impl Vendor<'_> {
@@ -197,81 +242,30 @@ impl Vendor<'_> {
         }
     }
 
-    /// Readings a second from the first delivery to the last Observation, at full speed.
-    fn rate(&self, known: usize) -> Result<f64, Failure> {
+    /// Readings from the first delivery to the last Observation, at full speed.
+    fn rate(&self, known: usize) -> Result<Rate, Failure> {
         let (first, count) = (known, known.clamp(200, 10_000));
         let already = self.count("Observation")?;
+        let used = process::cpu_micros(self.server.process())?;
         let started = Instant::now();
         self.send_all(&(first..first + count).collect::<Vec<_>>(), false)?;
         let found = self.settled(already + count)?;
         let seconds = started.elapsed().as_secs_f64();
-        if found == already + count { Ok(count as f64 / seconds) } else { Err("readings were lost or doubled".into()) }
-    }
-
-    /// Median and 99th percentile, milliseconds, from a receipt to a listener, at a rate a second.
-    fn latency(&self, first: usize, rate: f64) -> Result<(f64, f64), Failure> {
-        let count = (rate * SECONDS as f64).max(20.0) as usize;
-        let sent: Rc<RefCell<HashMap<String, Instant>>> = Rc::default();
-        let mut heard = runtime()?.block_on(async {
-            let mut stream = TcpStream::connect(self.server.address).await?;
-            let token = &self.server.token;
-            stream.write_all(&load::request("GET", "/devices/stream", token, "")).await?;
-            let (mut greeting, mut delays) = (vec![0; 1 << 16], Vec::new());
-            let read = stream.read(&mut greeting).await?;
-            if !greeting[..read].starts_with(b"HTTP/1.1 200") {
-                return Err::<_, Failure>("nobody may listen".into());
-            }
-            let begun = Instant::now();
-            let next = Cell::new(0);
-            let work = (0..self.connections).map(|_| async {
-                let mut connection = None;
-                while next.get() < count {
-                    let number = next.get();
-                    next.set(number + 1);
-                    let due = begun + Duration::from_secs_f64(number as f64 / rate);
-                    tokio::time::sleep_until(due.into()).await;
-                    if self.send(&mut connection, first + number).await.is_ok() {
-                        sent.borrow_mut().insert(name(first + number), Instant::now());
-                    }
-                }
-            });
-            let listen = async {
-                let mut buffer = Vec::new();
-                let mut seen: HashMap<String, Instant> = HashMap::new();
-                while seen.len() < count && begun.elapsed() < PATIENCE {
-                    let read = stream.read_buf(&mut buffer).await?;
-                    let now = Instant::now();
-                    if read == 0 {
-                        return Err::<_, Failure>("the stream ended".into());
-                    }
-                    let whole = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-                    let told = String::from_utf8_lossy(&buffer[..whole]).into_owned();
-                    buffer.drain(..whole);
-                    // the identifier of an Observation begins with the id of its delivery
-                    for part in told.split("\"value\":\"n-").skip(1) {
-                        let id: String = part.chars().take_while(char::is_ascii_digit).collect();
-                        seen.entry(format!("n-{id}")).or_insert(now);
-                    }
-                }
-                Ok(seen)
-            };
-            let (_, seen) = futures::future::join(join_all(work), listen).await;
-            let sent = sent.borrow();
-            for (name, at) in seen? {
-                delays.extend(sent.get(&name).map(|sent| at.saturating_duration_since(*sent).as_secs_f64() * 1000.0));
-            }
-            Ok(delays)
-        })?;
-        heard.sort_by(f64::total_cmp);
-        let at = |share: usize| heard.get(heard.len() * share / 100).copied().unwrap_or_default();
-        Ok((at(50), at(99)))
+        let used = process::cpu_micros(self.server.process())? - used;
+        if found != already + count {
+            return Err("readings were lost or doubled".into());
+        }
+        Ok(Rate { rate: count as f64 / seconds, micros: used as f64 / count as f64 })
     }
 
     /// How many Observations there are when nothing is left to be applied.
     fn settled(&self, wanted: usize) -> Result<usize, Failure> {
         let started = Instant::now();
         loop {
+            let asked = Instant::now();
             let found = self.count("Observation")?;
+            // Counting many costs what is to be measured.
+            let pause = PAUSE.max(10 * asked.elapsed());
             let over = found >= wanted;
             if over || started.elapsed() > PATIENCE {
                 let waiting =
@@ -280,8 +274,37 @@ impl Vendor<'_> {
                     return self.count("Observation");
                 }
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
         }
+    }
+
+    /// Looks for each reading by its identifier.
+    fn each_once(&self, readings: usize) -> Result<(), Failure> {
+        let next = Cell::new(0);
+        let ask = |number: usize| {
+            let path = format!("/fhir/Observation?identifier={}:body-weight&_summary=count", name(number));
+            load::request("GET", &path, &self.server.token, "")
+        };
+        runtime()?.block_on(async {
+            let work = (0..self.connections).map(|_| async {
+                let mut stream = TcpStream::connect(self.server.address).await?;
+                let mut buffer = Vec::new();
+                while next.get() < readings {
+                    let number = next.get();
+                    next.set(number + 1);
+                    stream.write_all(&ask(number)).await?;
+                    load::receive(&mut stream, &mut buffer).await?;
+                    let answer = String::from_utf8_lossy(&buffer);
+                    if !answer.contains("\"total\":1,") && !answer.contains("\"total\":1}") {
+                        return Err::<(), Failure>(format!("{} is not there once", name(number)).into());
+                    }
+                }
+                Ok(())
+            });
+            try_join_all(work).await
+        })?;
+        println!("each of them is there once");
+        Ok(())
     }
 
     fn count(&self, resource_type: &str) -> Result<usize, Failure> {

@@ -44,6 +44,17 @@ pub enum Action {
         #[arg(long, default_value = DEFAULT_NAME)]
         name: String,
     },
+    /// Tie a connection to an organisation by the link code that its vendor gave; the code is not kept.
+    Link {
+        /// Vendor, such as `smartz`.
+        vendor: String,
+        /// Name among several of one vendor.
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+        /// The code; also `env:VARIABLE`, `file:PATH`, or `-` for standard input.
+        #[arg(long)]
+        code: String,
+    },
     /// Ask something harmless, to see whether the connection works.
     Check {
         /// Vendor.
@@ -101,6 +112,11 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
                 .await?;
             let text = if removed { "removed" } else { "there was none" };
             say(args.json, &json!({ "vendor": vendor, "name": name, "removed": removed }), text);
+        }
+        Action::Link { vendor, name, code } => {
+            let organisation = connections::link(&app, &vendor, &name, &secret("code", &code)?).await?;
+            let value = json!({ "vendor": vendor, "name": name, "organisation": organisation });
+            say(args.json, &value, &format!("tied to organisation {organisation}"));
         }
         Action::Check { vendor, name } => {
             let opened = connections::open(&app, &vendor, &name).await?;

@@ -1,7 +1,8 @@
 //! `tributary demo`: the whole product on a fresh, temporary database, every step checked.
 //!
-//! Seeds patients, devices, an account and an app through the same code as everything else; a vendor's simulator
-//! delivers measurements over HTTP; an app is launched for a patient and reads what arrived, and nothing else.
+//! Seeds patients, devices, an account and an app through the same code as everything else; vendors' simulators deliver
+//! measurements over HTTP, or are asked for them; an app is launched for a patient and reads what arrived, and nothing
+//! else.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,10 +18,12 @@ mod devices;
 mod launch;
 mod seed;
 mod transcript;
+mod vendors;
 
 use launch::Launched;
 use seed::Seeds;
 use transcript::{Exchange, Transcript};
+use vendors::Services;
 
 /// Options of `demo`.
 #[derive(clap::Args, Clone, Debug)]
@@ -56,11 +59,13 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     config.database = format!("sqlite:{}", folder.0.join("tributary.sqlite").display());
     config.secret_key = None;
     config.secret_key_file = None;
+    // The vendors' services are on this machine.
+    config.outbound_private = true;
     let running = serve::start(&config).await?;
     let mut transcript = Transcript::new(args.json);
     transcript.say(&format!("A fresh server is running on {}", running.app.config.base_url));
-    let seeds = match walk(&running, &mut transcript).await {
-        Ok(seeds) => seeds,
+    let (seeds, _services) = match walk(&running, &mut transcript).await {
+        Ok(walked) => walked,
         Err(error) => {
             running.stop().await?;
             return Err(error);
@@ -81,7 +86,7 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
 }
 
 /// All steps; the first one that goes wrong ends the demo.
-async fn walk(running: &serve::Running, transcript: &mut Transcript) -> Result<Seeds, CommandError> {
+async fn walk(running: &serve::Running, transcript: &mut Transcript) -> Result<(Seeds, Services), CommandError> {
     let config = &running.app.config;
     let demo = Demo {
         fhir_base: config.fhir_base(),
@@ -92,13 +97,15 @@ async fn walk(running: &serve::Running, transcript: &mut Transcript) -> Result<S
     let seeds = seed::plant(&running.app).await?;
     transcript
         .say(&format!("{} patients, {} devices, one account and one app are in it", seeds.patients, seeds.devices));
+    let services = vendors::start(&running.app).await?;
     metadata(&demo, transcript).await?;
     without_token(&demo, transcript).await?;
     devices::deliver(&demo, &running.app.store, &seeds, transcript).await?;
+    vendors::arrive(&demo, &running.app, (&services, &seeds), transcript).await?;
     let launched = launch::standalone(&demo, &seeds, transcript).await?;
     own_observations(&demo, &launched, transcript).await?;
     nobody_elses(&demo, &seeds, &launched, transcript).await?;
-    Ok(seeds)
+    Ok((seeds, services))
 }
 
 async fn metadata(demo: &Demo, transcript: &mut Transcript) -> Result<(), CommandError> {

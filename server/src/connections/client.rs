@@ -329,12 +329,29 @@ impl From<Failure> for Error {
     }
 }
 
-/// "Try again in N seconds", as gateways say it in the body.
+/// "Try again in N seconds" or "will be replenished in HH:MM:SS", as gateways say it in the body.
 fn seconds_in(text: &str) -> Option<u64> {
-    let (before, _) = text.split_once(" second")?;
-    before.rsplit(' ').next()?.parse().ok()
+    if let Some((before, _)) = text.split_once(" second") {
+        return before.rsplit(' ').next()?.parse().ok();
+    }
+    let clock =
+        text.split([' ', '"']).map(|word| word.trim_end_matches('.')).find(|word| word.matches(':').count() == 2)?;
+    clock.split(':').try_fold(0, |seconds: u64, part| seconds.checked_mul(60)?.checked_add(part.parse().ok()?))
 }
 
 fn owned(segments: &[&str]) -> Vec<String> {
     segments.iter().map(|segment| (*segment).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds_in;
+
+    #[test]
+    fn gateways_say_in_words_how_long_to_wait() {
+        assert_eq!(seconds_in(r#"{"message":"Rate limit is exceeded. Try again in 29 seconds."}"#), Some(29));
+        let spent = r#"{"message":"Out of call volume quota. Quota will be replenished in 01:02:03."}"#;
+        assert_eq!(seconds_in(spent), Some(3723));
+        assert_eq!(seconds_in("Forbidden at http://a:80:b c:d:e"), None);
+    }
 }

@@ -19,7 +19,10 @@ use super::{Client, Failure, Field, Held, Kind, Opened, Question, Sort, Told};
 use crate::app::App;
 use token::Token;
 
+mod link;
 mod token;
+
+pub(super) use link::link;
 
 /// The row of the table of kinds.
 pub(super) const KIND: Kind = Kind {
@@ -37,7 +40,17 @@ pub(super) const KIND: Kind = Kind {
         field("items", Some("data"), "member of an answer that holds the list"),
         field("since", Some("since"), "parameter that asks for what is new"),
         field("token-style", Some("form"), "form or basic: where App Id and App Key go"),
-        field("patients", Some("off"), "mirror: Smartz is the source of patients; off: they are not read"),
+        field(
+            "organisations",
+            Some(""),
+            "ids of those that are read, separated by commas; without it all that are listed",
+        ),
+        field("link-field", Some("linkCode"), "member of the question that holds a link code"),
+        field(
+            "patients",
+            Some("off"),
+            "mirror: Smartz is the source of patients; link: only who wears which pod; off: they are not read",
+        ),
         Field {
             sort: Sort::Number,
             ..field("poll-seconds", Some("60"), "how often statuses and alerts are asked for")
@@ -55,6 +68,7 @@ const VENDOR: &str = "smartz";
 const PATHS: &[(&str, &str)] = &[
     ("token", "token"),
     ("organisations", "organisations"),
+    ("link", "organisations/link"),
     ("manufacturers", "manufacturers"),
     ("devices", "organisations/{organisation}/devices"),
     ("patients", "organisations/{organisation}/patients"),
@@ -113,9 +127,14 @@ impl Round<'_> {
         let now = app.clock.now();
         let every = i64::try_from(opened.number("catalogue-seconds")).unwrap_or(3600) * 1_000_000;
         let looked = self.cursor.get("catalogue").and_then(Json::as_number).and_then(|at| at.parse::<i64>().ok());
-        let due = looked.is_none_or(|at| at + every <= now);
-        let answer = self.ask("organisations", "", None).await?;
-        let organisations = ids(opened, &answer);
+        let mut organisations = chosen(opened);
+        if organisations.is_empty() {
+            organisations = ids(opened, &self.ask("organisations", "", None).await?);
+        }
+        let all = organisations.join(",");
+        // Another organisation is news, whenever everything was looked at last.
+        let is_same = self.cursor.get("organisations").and_then(Json::as_str) == Some(&all);
+        let due = !is_same || looked.is_none_or(|at| at + every <= now);
         if due {
             self.catalogue(&organisations).await?;
         }
@@ -125,6 +144,7 @@ impl Round<'_> {
         }
         if due {
             self.cursor.insert("catalogue", now);
+            self.cursor.insert("organisations", all);
             self.held.keep(adapter()?, Vec::new(), Some(&self.cursor.clone().into())).await?;
         }
         Ok(())
@@ -138,7 +158,7 @@ impl Round<'_> {
             new += self.look("devices", "devices", organisation).await?;
         }
         self.written().await?;
-        if self.held.opened.setting("patients") == Some("mirror") {
+        if matches!(self.held.opened.setting("patients"), Some("mirror" | "link")) {
             for organisation in organisations {
                 new += self.look("patients", "patient", organisation).await?;
             }
@@ -220,6 +240,9 @@ impl Round<'_> {
         if !organisation.is_empty() {
             query.append_pair("organisation", organisation);
         }
+        if shape == "patient" && self.held.opened.setting("patients") == Some("link") {
+            query.append_pair("patients", "link");
+        }
         Told { shape, query: query.finish(), body: item.to_string().into_bytes(), ..Told::default() }
     }
 
@@ -263,6 +286,12 @@ fn ids(opened: &Opened, answer: &Json) -> Vec<String> {
         fields.of(item, "organisation.id").and_then(|id| id.as_str().or(id.as_number())).map(str::to_owned)
     };
     items(opened, answer).iter().filter_map(id).take(MOST_ORGANISATIONS).collect()
+}
+
+/// The organisations that the settings name.
+fn chosen(opened: &Opened) -> Vec<String> {
+    let named = opened.setting("organisations").unwrap_or_default().split(',').map(str::trim);
+    named.filter(|id| !id.is_empty()).take(MOST_ORGANISATIONS).map(str::to_owned).collect()
 }
 
 fn adapter() -> Result<&'static Adapter, Failure> {

@@ -148,6 +148,7 @@ async fn run(app: &App) {
         }
         tokio::select! {
             Some(_) = running.join_next() => {}
+            () = app.connections_changed.notified() => {}
             () = tokio::time::sleep(POLL) => {}
         }
     }

@@ -3,38 +3,43 @@
 //! A message is taken with a lease, mapped by its adapter, and written by [`bundle::execute`]. If the process is killed
 //! in between, the lease runs out and the message is mapped again, to the same Bundle: its creates are conditional on
 //! identifiers, so the second time writes nothing twice.
+//!
+//! Messages that are simply written share a commit with others, see [`together`]; where that fails, and where there is
+//! more to it, each goes its own way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::{Adapter, Assignment, Context, Mapping, Publication, Shape, state};
+use adapters::{Adapter, Mapping, Publication, Shape, state};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use futures::StreamExt as _;
 use store::StoreError;
 use store::inbox::{self, Message, State};
 use store::pairings::{self, Pairing};
 
-use super::{outcome, registry, split};
+use super::registry::Seen;
+use super::{outcome, registry, split, twins};
 use crate::app::App;
 use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::caller::Caller;
-use crate::connections;
 use crate::error::{Error, Kind};
 use crate::rest::bundle;
+use together::Around;
+
+mod together;
 
 /// How long whoever needs one message waits before looking at it again.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Messages that are leased at once.
-const BATCH: u64 = 64;
+const BATCH: u64 = 256;
 
 /// A message and its bytes.
 type Leased = (Message, Arc<[u8]>);
 
-/// Devices whose messages are applied at the same time: they share commits.
-const DEVICES_AT_ONCE: usize = 16;
+/// Parts of a batch that are applied at the same time: one is made ready while another is written.
+const LANES: usize = 4;
 
 /// Attempts before a message is given up.
 const ATTEMPTS: i64 = 10;
@@ -69,15 +74,8 @@ pub async fn drain(app: &App) -> Result<usize, StoreError> {
             return Ok(count);
         }
         count += leased.len();
-        // One device's messages one after the other, in the order they came; different devices at the same time.
-        let mut devices: BTreeMap<Option<String>, Vec<Leased>> = BTreeMap::new();
-        for (message, body) in leased {
-            devices.entry(message.device.clone()).or_default().push((message, body.into()));
-        }
-        let results = futures::stream::iter(devices.into_values().map(|messages| apply_all(app, messages)))
-            .buffer_unordered(DEVICES_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await;
+        let lanes = lanes(leased).into_iter().map(|messages| together::apply(app, messages));
+        let results = futures::future::join_all(lanes).await;
         results.into_iter().collect::<Result<Vec<()>, _>>()?;
     }
 }
@@ -119,11 +117,20 @@ async fn run(app: &App) {
     }
 }
 
-async fn apply_all(app: &App, messages: Vec<Leased>) -> Result<(), StoreError> {
-    for (message, body) in messages {
-        apply(app, &message, &body).await?;
+/// One device's messages one after the other, in the order they came; different devices at the same time.
+fn lanes(leased: Vec<(Message, Vec<u8>)>) -> Vec<Vec<Leased>> {
+    let mut devices: BTreeMap<Option<String>, Vec<Leased>> = BTreeMap::new();
+    for (message, body) in leased {
+        devices.entry(message.device.clone()).or_default().push((message, body.into()));
     }
-    Ok(())
+    let mut lanes: Vec<Vec<Leased>> = (0..LANES).map(|_| Vec::new()).collect();
+    for messages in devices.into_values() {
+        if let Some(shortest) = lanes.iter_mut().min_by_key(|lane| lane.len()) {
+            shortest.extend(messages);
+        }
+    }
+    lanes.retain(|lane| !lane.is_empty());
+    lanes
 }
 
 /// Applies one leased message and keeps what became of it.
@@ -187,32 +194,12 @@ async fn publish(
     body: &Arc<[u8]>,
     pairings: &[Pairing],
 ) -> Verdict {
-    let assignments: Vec<Assignment> = pairings.iter().map(assignment).collect();
-    let (namespace, now, origin) = (app.config.adapter_namespace.clone(), app.clock.now(), message.origin.clone());
-    let map = shape.map;
-    let told = |name: &str| {
-        let mut pairs = url::form_urlencoded::parse(origin.query.as_bytes());
-        pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
-    };
-    let (user, organisation) = (told("uid"), told("organisation"));
-    let fields = match connections::fields(app, adapter.vendor, told("connection").as_deref()).await {
-        Ok(fields) => fields,
+    let around = match Around::of(app, adapter, message, pairings).await {
+        Ok(around) => around,
         Err(error) => return Verdict::TryAgain(Error::from(error).issues().to_vec()),
     };
-    let mapped = alone(body, move |body| {
-        let context = Context {
-            namespace: &namespace,
-            now,
-            assignments: &assignments,
-            session: origin.patient.as_deref(),
-            user: user.as_deref(),
-            query: &origin.query,
-            organisation: organisation.as_deref(),
-            fields: fields.as_ref(),
-            visit: None,
-        };
-        map(body, &context)
-    });
+    let map = shape.map;
+    let mapped = alone(body, move |body| around.map(map, body));
     let publication = match mapped.await {
         None => return Verdict::Settled(State::Dead, Vec::new(), vec![broken()]),
         Some(Mapping::Publish(publication)) => publication,
@@ -318,15 +305,33 @@ async fn write_living(app: &App, adapter: &Adapter, name: &str, mut publication:
 }
 
 async fn write(app: &App, adapter: &Adapter, name: &str, publication: &Publication) -> Result<Json, Error> {
-    let caller = &Caller::server(adapter.vendor);
-    let mut settled =
-        registry::settle(app, caller, &publication.bundle, &publication.withdrawn, registry::Change::default()).await?;
-    let targets: Vec<Json> = settled.iter().filter_map(target).collect();
-    if targets.is_empty() {
+    let entries = news(app, adapter, name, publication, &mut Seen::new()).await?;
+    if entries.is_empty() {
         return Ok(fhir::object! { "resourceType": "Bundle", "type": "transaction-response" });
     }
-    settled.push(provenance(app, adapter, name, targets));
-    bundle::execute(app, caller, registry::transaction(settled)).await
+    bundle::execute(app, &Caller::server(adapter.vendor), registry::transaction(entries)).await
+}
+
+/// What of a publication is new, with its Provenance; nothing where all is known already.
+async fn news(
+    app: &App,
+    adapter: &Adapter,
+    name: &str,
+    publication: &Publication,
+    seen: &mut Seen,
+) -> Result<Vec<Json>, Error> {
+    let caller = &Caller::server(adapter.vendor);
+    let Publication { bundle, withdrawn, .. } = publication;
+    let mut entries = registry::settle(app, caller, bundle, withdrawn, registry::Change::default(), seen).await?;
+    let mut targets = Vec::new();
+    if app.config.join_twin_readings {
+        targets = twins::join(app, caller, &mut entries).await?;
+    }
+    targets.extend(entries.iter().filter_map(target));
+    if !targets.is_empty() {
+        entries.push(provenance(app, adapter, name, targets));
+    }
+    Ok(entries)
 }
 
 /// What the Provenance of an entry points at.
@@ -410,15 +415,6 @@ async fn postpone(app: &App, message: &Message, issues: &[Issue]) -> Result<(), 
             Box::pin(async move { inbox::postpone(tx, &receipt, &outcome, due_at).await })
         })
         .await
-}
-
-fn assignment(pairing: &Pairing) -> Assignment {
-    Assignment {
-        device: pairing.device.clone(),
-        patient: pairing.patient.clone(),
-        from: pairing.from,
-        until: pairing.until,
-    }
 }
 
 fn written(response: &Json) -> Vec<String> {

@@ -18,6 +18,10 @@ const MAX_WITHDRAWN: usize = 10_000;
 /// Where those resources are that exist already, by `fullUrl`.
 type Known = BTreeMap<String, String>;
 
+/// Devices of which messages said nothing new, by the URL under which they were looked for: the next messages of the same
+/// batch need not look again. What somebody else changes meanwhile is seen by the next batch.
+pub(super) type Seen = BTreeMap<String, Stored>;
+
 /// What else is to be said about the devices of a Bundle.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Change<'a> {
@@ -36,11 +40,13 @@ pub(super) async fn settle(
     bundle: &Json,
     withdrawn: &[Withdrawal],
     change: Change<'_>,
+    seen: &mut Seen,
 ) -> Result<Vec<Json>, Error> {
     let mut entries = Vec::new();
     let mut known = Known::new();
     for entry in bundle.list("entry") {
         let stored = match criteria(entry) {
+            Some(_) if seen.contains_key(url(entry)) => seen.get(url(entry)).cloned(),
             Some((resource_type, criteria)) => {
                 let mut found = find(app, caller, resource_type, criteria, 2).await?;
                 // Where there are several, the Bundle's own conditional write says so.
@@ -57,8 +63,15 @@ pub(super) async fn settle(
         known.insert(entry.str("fullUrl").unwrap_or_default().to_owned(), local.clone());
         let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
         same_patient(app, caller, &body, entry.get("resource").unwrap_or(&Json::Null), &local).await?;
-        if let Some(next) = next_version(body, entry, &known, change) {
-            entries.push(update(app, &local, &stored, next));
+        match next_version(body, entry, &known, change) {
+            Some(next) => {
+                seen.remove(url(entry));
+                entries.push(update(app, &local, &stored, next));
+            }
+            None if resource_type == "Device" => {
+                seen.insert(url(entry).to_owned(), stored);
+            }
+            None => {}
         }
     }
     for withdrawal in withdrawn {
@@ -99,10 +112,15 @@ fn update(app: &App, local: &str, stored: &Stored, next: Json) -> Json {
 
 /// Type and criteria of a conditional update.
 fn criteria(entry: &Json) -> Option<(&str, &str)> {
-    entry.get("request")?.str("url")?.split_once('?')
+    url(entry).split_once('?')
 }
 
-async fn find(
+fn url(entry: &Json) -> &str {
+    entry.get("request").and_then(|request| request.str("url")).unwrap_or_default()
+}
+
+/// What criteria find.
+pub(super) async fn find(
     app: &App,
     caller: &Caller,
     resource_type: &str,

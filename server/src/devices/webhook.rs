@@ -206,10 +206,13 @@ pub fn decide(sender: &Caller, resource_type: &str) -> Result<(), Error> {
     Err(Error::forbidden(format!("delivering {resource_type} needs a scope for all resources of that type")))
 }
 
-/// What is kept of the query: the type of samples. Some vendors put secrets there.
+/// What is kept of the query: the type of samples, and how times are meant. Some vendors put secrets there.
 fn told(query: &str) -> String {
-    let kind = query.split('&').find(|pair| pair.starts_with("type=") && pair.len() <= MAX_QUERY);
-    kind.unwrap_or_default().to_owned()
+    let is_told = |pair: &&str| {
+        let mut names = ["type=", "recorded_time="].into_iter();
+        names.any(|name| pair.starts_with(name)) && pair.len() <= MAX_QUERY
+    };
+    query.split('&').filter(is_told).take(2).collect::<Vec<_>>().join("&")
 }
 
 /// The identity of a message without an id of its own: the same bytes mean something else in another shape, or with

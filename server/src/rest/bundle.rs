@@ -30,11 +30,14 @@ mod entry;
 mod links;
 mod narrative;
 mod resolution;
+mod together;
 mod touched;
 mod transaction;
 
 /// What else is written in the transaction of a Bundle, after its entries: both are there, or neither.
 pub type Also = Arc<dyn for<'t> Fn(&'t mut Tx) -> Work<'t, (), Error> + Send + Sync>;
+
+pub use together::{Then, Together, execute_together};
 
 /// `POST` on the base.
 pub async fn handler(

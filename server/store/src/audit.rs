@@ -255,11 +255,19 @@ impl Tx {
         event.patients.extend(patients);
     }
 
-    /// Writes the event of this work.
-    pub(crate) async fn write_event(&mut self) -> Result<(), StoreError> {
-        let Some(mut event) = self.event.take() else { return Ok(()) };
-        let written = event.written.take();
-        let parts = event.parts();
+    /// Ends the event of what this work did so far: what follows is another one.
+    pub fn end_event(&mut self) {
+        self.ended_events.extend(self.event.take());
+    }
+
+    /// Writes the events of this work.
+    pub(crate) fn write_events(&mut self) -> Result<(), StoreError> {
+        self.end_event();
+        let (mut written, mut parts) = (Vec::new(), Vec::new());
+        for mut event in std::mem::take(&mut self.ended_events) {
+            written.extend(event.written.take());
+            parts.extend(event.parts());
+        }
         let failed = |error: StoreError| {
             if error.is_serialization_failure() { error } else { StoreError::Audit(error.to_string()) }
         };
@@ -269,7 +277,7 @@ impl Tx {
             // Written with the rest of the work, in the same statement.
             self.pending.events.extend(rows(&parts));
         }
-        if let Some(written) = written {
+        for written in written {
             self.on_commit(move || written.store(true, Ordering::Release));
         }
         Ok(())

@@ -40,6 +40,8 @@ pub struct Tx {
     crossed: bool,
     /// What the present work tells the audit trail.
     pub(crate) event: Option<Event>,
+    /// Events of the present work that nothing more is added to.
+    pub(crate) ended_events: Vec<Event>,
     /// What is to be called after the commit: of the present work, and of earlier ones that share it.
     calls: Vec<Call>,
     kept_calls: Vec<Call>,
@@ -112,6 +114,7 @@ impl Tx {
             instant: None,
             crossed: false,
             event: None,
+            ended_events: Vec::new(),
             calls: Vec::new(),
             kept_calls: Vec::new(),
         }
@@ -150,6 +153,7 @@ impl Tx {
     pub(crate) fn end_work(&mut self, keep: bool) {
         self.pending = Pending::default();
         self.event = None;
+        self.ended_events.clear();
         if keep {
             self.kept.extend(self.found.drain());
             self.kept_tokens.append(&mut self.found_tokens);

@@ -95,7 +95,7 @@ where
     F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E>,
 {
     let value = work(tx).await?;
-    tx.write_event().await.map_err(|error| tx.note(error))?;
+    tx.write_events().map_err(|error| tx.note(error))?;
     tx.flush().await.map_err(|error| tx.note(error))?;
     Ok(value)
 }

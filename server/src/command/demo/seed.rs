@@ -37,6 +37,11 @@ const DEVICES: [(&str, &str); 6] = [
     ("GETEMED:PM100:465465450001", "ben"),
 ];
 
+/// Ada's name at Validic, and her blood pressure monitor of Smart Meter; at Smartz she is this patient.
+pub(super) const USER: &str = "uid-ada";
+pub(super) const METER: &str = "860000000000011";
+const SMARTZ_PATIENT: &str = "pt-9001";
+
 /// 2022-01-01T00:00:00Z, before any of the samples, in microseconds.
 const PAIRED_SINCE: i64 = 1_640_995_200_000_000;
 
@@ -96,7 +101,7 @@ pub(super) async fn plant(app: &App) -> Result<Seeds, CommandError> {
         .await?;
     Ok(Seeds {
         patients: PATIENTS.len(),
-        devices: DEVICES.len(),
+        devices: DEVICES.len() + 1,
         patient: "ada".to_owned(),
         other_patient: "ben".to_owned(),
         username: "ada".to_owned(),
@@ -131,9 +136,12 @@ async fn patients(app: &App) -> Result<(), CommandError> {
         .iter()
         .map(|(id, given, family, born)| {
             let name = object! { "family": *family, "given": array![*given] };
-            let resource = object! {
+            let mut resource = object! {
                 "resourceType": "Patient", "id": *id, "active": true, "name": array![name], "birthDate": *born,
             };
+            if let Some(ada) = resource.as_object_mut().filter(|_| *id == "ada") {
+                ada.insert("identifier", identifiers(app));
+            }
             let request = object! { "method": "PUT", "url": format!("Patient/{id}") };
             object! { "resource": resource, "request": request }
         })
@@ -144,16 +152,24 @@ async fn patients(app: &App) -> Result<(), CommandError> {
     ensure(stored.list("entry").len() == PATIENTS.len(), "all patients are stored")
 }
 
+/// What Ada is called by vendors that know users.
+fn identifiers(app: &App) -> Vec<Json> {
+    let namespace = &app.config.adapter_namespace;
+    let identifier = |kind: &str, value: &str| object! { "system": format!("{namespace}/{kind}"), "value": value };
+    vec![identifier("validic/uid", USER), identifier("smartz/patient", SMARTZ_PATIENT)]
+}
+
 fn pairings(app: &App) -> Vec<Pairing> {
-    let pairing = |(device, patient): &(&str, &str)| Pairing {
+    let pairing = |(vendor, device, patient): (&str, &str, &str)| Pairing {
         id: app.random.uuid().replace('-', ""),
-        vendor: VENDOR.to_owned(),
-        device: (*device).to_owned(),
-        patient: (*patient).to_owned(),
+        vendor: vendor.to_owned(),
+        device: device.to_owned(),
+        patient: patient.to_owned(),
         from: PAIRED_SINCE,
         until: None,
     };
-    DEVICES.iter().map(pairing).collect()
+    let own = DEVICES.iter().map(|(device, patient)| (VENDOR, *device, *patient));
+    own.chain([("smart_meter", METER, "ada")]).map(pairing).collect()
 }
 
 fn client() -> Result<Client, CommandError> {

@@ -33,8 +33,8 @@ use crate::rest::response::Answer;
 use crate::rest::{Context, Prepared, Written, capabilities, create, delete, patch, projected, search, update, vread};
 
 /// A transaction that is ready to be carried out.
-struct Plan {
-    steps: Vec<Step>,
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
     /// Criteria in references, by their text.
     references: Vec<(String, Criteria)>,
     /// Searches of GET entries.
@@ -54,7 +54,7 @@ pub(super) async fn run(
     returned: Return,
     also: Option<Also>,
 ) -> Result<Vec<Answer>, Error> {
-    let plan = Arc::new(plan(app, context, entries).await?);
+    let plan = Arc::new(plan(app, context, entries, Before::All).await?);
     let context = context.clone();
     app.store
         .write(move |tx| {
@@ -70,7 +70,17 @@ pub(super) async fn run(
         .await
 }
 
-async fn plan(app: &App, context: &Context, entries: Vec<Json>) -> Result<Plan, Error> {
+/// What is asked before the transaction; what is not, is taken to find nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// All criteria.
+    All,
+    /// Those in references only: what is to be written is probably new.
+    References,
+}
+
+/// Reads the entries and does all that costs time.
+pub(super) async fn plan(app: &App, context: &Context, entries: Vec<Json>, before: Before) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(entries.len());
     let mut searches = HashMap::new();
     let mut capabilities = None;
@@ -92,7 +102,9 @@ async fn plan(app: &App, context: &Context, entries: Vec<Json>) -> Result<Plan, 
         steps.push(step);
     }
     let mut found = Found::new();
-    ask_before(&app.store, context, asked(&steps, &[]), &mut found).await?;
+    if before == Before::All {
+        ask_before(&app.store, context, asked(&steps, &[]), &mut found).await?;
+    }
     for (index, step) in steps.iter_mut().enumerate() {
         step.patched =
             patched_before(&app.store, context, step, &found).await.map_err(|it| it.within(&place(index)))?;
@@ -248,17 +260,33 @@ fn prepared(context: &Context, steps: &[Step], resolution: &Resolution) -> Resul
 }
 
 async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) -> Result<Vec<Answer>, Error> {
-    tx.record(Event { subtype: "transaction".into(), action: 'E', status: 200, ..context.event() });
-    let found = ask(tx, context, plan).await?;
+    let found = ask(tx, context, &[plan]).await?;
+    let now = settled_now(context, plan, &found)?;
+    tx.lock(&changed_resources(plan, now.as_ref())).await?;
+    carry_out(tx, context, plan, (&found, now), returned).await
+}
+
+/// How things stand inside the transaction; nothing where they cannot have changed.
+pub(super) fn settled_now(context: &Context, plan: &Plan, found: &Found) -> Result<Option<Resolution>, Error> {
     // Without criteria nothing can have changed.
-    let again = |steps| resolve(steps, &plan.references, &found, &context.base);
-    let now = if found.is_empty() { None } else { Some(again(&plan.steps)?) };
+    let again = || resolve(&plan.steps, &plan.references, found, &context.base);
+    if found.is_empty() { Ok(None) } else { again().map(Some) }
+}
+
+/// Carries out the entries once their criteria are asked and what they change is locked.
+pub(super) async fn carry_out(
+    tx: &mut Tx,
+    context: &Context,
+    plan: &Plan,
+    (found, now): (&Found, Option<Resolution>),
+    returned: Return,
+) -> Result<Vec<Answer>, Error> {
+    tx.record(Event { subtype: "transaction".into(), action: 'E', status: 200, ..context.event() });
     let resolution = now.as_ref().unwrap_or(&plan.resolution);
-    tx.lock(&changed_resources(&plan.steps, resolution)).await?;
-    check_unchanged(tx, context, plan, resolution, &found).await?;
+    check_unchanged(tx, context, plan, resolution, found).await?;
     let repatched = repatched(tx, context, plan, resolution).await?;
     let now = match &repatched {
-        Some(steps) => Some(again(steps)?),
+        Some(steps) => Some(resolve(steps, &plan.references, found, &context.base)?),
         None => now.filter(|now| *now != plan.resolution),
     };
     let steps = repatched.as_deref().unwrap_or(&plan.steps);
@@ -272,7 +300,7 @@ async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) 
         }
     };
     let order = order(steps, resolution);
-    let mut work = Work { tx, context, plan, found: &found, returned, answers: vec![None; steps.len()] };
+    let mut work = Work { tx, context, plan, found, returned, answers: vec![None; steps.len()] };
     for index in order {
         let prepared = prepared[index].as_ref();
         let answer = work.carry_out(index, &steps[index], &resolution.settled[index], prepared).await;
@@ -332,8 +360,9 @@ async fn repatched(
 }
 
 /// What entries update, patch or delete, by type and id.
-fn changed_resources<'a>(steps: &'a [Step], resolution: &'a Resolution) -> Vec<(&'a str, &'a str)> {
-    let pairs = steps.iter().zip(&resolution.settled).filter(|(_, settled)| **settled != Settled::New);
+pub(super) fn changed_resources<'a>(plan: &'a Plan, now: Option<&'a Resolution>) -> Vec<(&'a str, &'a str)> {
+    let resolution = now.unwrap_or(&plan.resolution);
+    let pairs = plan.steps.iter().zip(&resolution.settled).filter(|(_, settled)| **settled != Settled::New);
     pairs.flat_map(|(step, settled)| step.written(settled)).collect()
 }
 
@@ -356,15 +385,16 @@ fn order(steps: &[Step], resolution: &Resolution) -> Vec<usize> {
 }
 
 /// Asks all criteria in an order that is the same for every transaction, so that none waits for another crosswise.
-async fn ask(tx: &mut Tx, context: &Context, plan: &Plan) -> Result<Found, Error> {
-    let mut claims: Vec<&str> = plan.steps.iter().filter_map(|step| Some(step.criteria.as_ref()?.claim())).collect();
+pub(super) async fn ask(tx: &mut Tx, context: &Context, plans: &[&Plan]) -> Result<Found, Error> {
+    let steps = plans.iter().flat_map(|plan| &plan.steps);
+    let mut claims: Vec<&str> = steps.filter_map(|step| Some(step.criteria.as_ref()?.claim())).collect();
     claims.sort_unstable();
     claims.dedup();
     for claim in claims {
         tx.claim(claim).await?;
     }
     let mut found = Found::new();
-    for criteria in asked(&plan.steps, &plan.references) {
+    for criteria in plans.iter().flat_map(|plan| asked(&plan.steps, &plan.references)) {
         let matches = criteria.matches(tx, context).await?;
         found.insert(criteria.claim().to_owned(), matches);
     }
