@@ -10,6 +10,7 @@ pub mod memory;
 pub mod money;
 mod number;
 mod observation;
+pub mod pas;
 pub mod payer;
 mod reading;
 mod smart_meter;
@@ -33,6 +34,7 @@ pub const ADAPTERS: &[&Adapter] = &[
     &smart_meter::ADAPTER,
     &smartz::ADAPTER,
     &smartlink::ADAPTER,
+    &pas::ADAPTER,
 ];
 
 /// What the server has to know about a vendor: who it is, and the shapes that its messages come in.

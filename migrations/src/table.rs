@@ -126,6 +126,25 @@ pub async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result<(), Db
     Ok(())
 }
 
+/// Adds a column to a table; rows that are there already hold `before`.
+pub async fn add(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: &Column,
+    before: &'static str,
+) -> Result<(), DbErr> {
+    let backend = manager.get_database_backend();
+    let mut added = definition(column, backend);
+    added.default(before);
+    manager.alter_table(sea_query::Table::alter().table(table).add_column(added).to_owned()).await?;
+    if backend == DbBackend::Postgres {
+        let comment = column.comment.replace('\'', "''");
+        let sql = format!("COMMENT ON COLUMN \"{table}\".\"{}\" IS '{comment}'", column.name);
+        manager.get_connection().execute_unprepared(&sql).await?;
+    }
+    Ok(())
+}
+
 fn create_statement(table: &Table, backend: DbBackend) -> TableCreateStatement {
     let mut statement = sea_query::Table::create();
     statement.table(table.name);

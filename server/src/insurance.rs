@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $fetch-visit, $merge-visit, $close-visit ─▶ visit   payer ─▶ adapter (pure) ─▶ rest::bundle, session row
-//! Claim/[id]/$submit                       ─▶ submit  checks ─▶ Claim active, ClaimResponse, outbox row: one transaction
+//! Claim/[id]/$submit                       ─▶ route, submit   checks ─▶ Claim active, ClaimResponse, outbox row: one transaction
 //! outbox row                               ─▶ worker  lease ─▶ "sending" ─▶ payer ─▶ ClaimResponse and state together
 //!                                                     outcome unknown ─▶ ask ─▶ known, or sent again
 //! ```
@@ -10,8 +10,10 @@
 //! What the payers' formats are is in package `adapters`; nothing here knows a payer by name but [`DEFAULT_PAYER`].
 
 pub mod account;
+pub mod assertion;
 mod gather;
 mod response;
+mod route;
 pub mod submit;
 pub mod visit;
 pub mod worker;
@@ -22,7 +24,7 @@ use fhir::outcome::Issue;
 
 use crate::error::{Error, Kind};
 
-/// The payer that visits are asked of.
+/// The payer that visits are asked of, and that claims go to where no other connection is meant.
 pub const DEFAULT_PAYER: &str = "smartlink";
 
 /// What whoever asked us is answered when the payer refused.

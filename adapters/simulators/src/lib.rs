@@ -7,6 +7,7 @@
 //! | HealthKit | a sender | `tributary simulate healthkit --token TOKEN` |
 //! | Validic | a server: users, records, event stream, devices | `tributary simulate validic` |
 //! | Smartz | a server: tokens, lists, statuses, alerts | `tributary simulate smartz` |
+//! | FHIR payer | a server: tokens, claims, inquiries, a ledger | `tributary simulate pas` |
 //!
 //! What goes wrong on their side is asked for with the options of [`trouble::Trouble`]. The demo and the black-box
 //! tests use them, and so can a person who integrates.
@@ -14,6 +15,7 @@
 pub mod healthkit;
 pub mod http;
 pub mod medisante;
+pub mod pas;
 pub mod run;
 pub mod smartlink;
 pub mod smartz;

@@ -1,10 +1,11 @@
 //! The ClaimResponse of a submission: one resource, a version for each change. <https://hl7.org/fhir/R4/claimresponse.html>
 //!
-//! It says how far the claim is, never what was decided or paid: no payer's answer here is an adjudication.
+//! It says how far the claim is, and what was decided as far as the payer said it. SmartLink's answers decide nothing;
+//! those of a FHIR payer do, and what they say stands here as they said it.
 
 use fhir::date::format_instant;
 use fhir::json::{Json, Object};
-use store::claim_submissions::{State, Submission};
+use store::claim_submissions::{Intent, State, Submission};
 
 /// The transaction that writes it.
 pub(super) fn bundle(submission: &Submission, namespace: &str) -> Json {
@@ -27,7 +28,10 @@ fn escaped(text: &str) -> String {
 }
 
 fn name(submission: &Submission) -> String {
-    format!("{}:{}", submission.visit, submission.invoice)
+    match submission.visit.as_str() {
+        "" => submission.invoice.clone(),
+        visit => format!("{visit}:{}", submission.invoice),
+    }
 }
 
 fn system(submission: &Submission, namespace: &str, kind: &str) -> String {
@@ -48,23 +52,41 @@ fn response(submission: &Submission, namespace: &str) -> Json {
         "url": format!("{namespace}/{}/StructureDefinition/claim-status", submission.payer),
         "valueCode": submission.state.as_str(),
     };
+    let answer = Json::parse(submission.answer.as_bytes()).unwrap_or(Json::Null);
+    let mut extensions = vec![extension];
+    extensions.extend(answer.list("extension").iter().cloned());
     let mut response = Object::new();
     response.insert("resourceType", "ClaimResponse");
-    response.insert("extension", fhir::array![extension]);
+    if let Some(contained) = answer.get("contained") {
+        response.insert("contained", contained.clone());
+    }
+    response.insert("extension", extensions);
     response.insert("identifier", identifiers);
     response.insert("status", if submission.state == State::Cancelled { "cancelled" } else { "active" });
     response.insert("type", of("type"));
-    response.insert("use", "claim");
+    response.insert("use", refs.str("use").unwrap_or("claim"));
     response.insert("patient", of("patient"));
     response.insert("created", format_instant(submission.created_at));
     response.insert("insurer", of("insurer"));
     response.insert("request", fhir::object! { "reference": format!("Claim/{}", submission.claim) });
-    let (outcome, disposition) = said(submission.state);
+    let (outcome, disposition) = match (submission.intent, submission.state) {
+        (Intent::Cancel, State::Waiting | State::Sending | State::Unknown | State::Taken) => {
+            ("queued", "To be cancelled at the payer")
+        }
+        (_, state) => said(state),
+    };
     response.insert("outcome", outcome);
     response.insert("disposition", disposition);
+    let decided = submission.intent == Intent::Submit && is_payers(submission.state);
+    for (name, value) in answer.as_object().into_iter().flat_map(Object::iter) {
+        let is_state = matches!(name, "outcome" | "disposition");
+        if !matches!(name, "contained" | "extension") && (decided || !is_state) {
+            response.insert(name, value.clone());
+        }
+    }
     let errors: Vec<Json> =
         reasons(submission).map(|text| fhir::object! { "code": fhir::object! { "text": text } }).collect();
-    if outcome == "error" && !errors.is_empty() {
+    if outcome == "error" && !errors.is_empty() && response.get("error").is_none() {
         response.insert("error", errors);
     }
     response.into()
@@ -77,12 +99,24 @@ pub(super) fn reasons(submission: &Submission) -> impl Iterator<Item = String> +
     texts.collect::<Vec<_>>().into_iter()
 }
 
+/// Whether what it comes to is the payer's to say.
+fn is_payers(state: State) -> bool {
+    matches!(
+        state,
+        State::Taken | State::Billed | State::Approved | State::Partial | State::Denied | State::Rejected
+    )
+}
+
 fn said(state: State) -> (&'static str, &'static str) {
     match state {
         State::Waiting | State::Sending => ("queued", "To be sent to the payer"),
         State::Unknown => ("queued", "Sent; the payer is asked whether it has it"),
         State::Taken => ("queued", "The payer has it"),
         State::Billed => ("complete", "Billed"),
+        State::Approved => ("complete", "Approved"),
+        State::Partial => ("partial", "Approved in part"),
+        State::Denied => ("complete", "Denied"),
+        State::Replaced => ("complete", "Replaced by an update of the claim"),
         State::Cancelled => ("complete", "Cancelled at the payer"),
         State::Refused => ("error", "Not taken by the payer; correct it and submit it again"),
         State::Rejected => ("error", "Rejected by the payer"),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 200 | the ClaimResponse: it is on its way, or how far it is if it was submitted before |
 //! | 404 | the Claim, or something that it refers to, is unknown or hidden |
-//! | 409 | the invoice number belongs to another Claim |
+//! | 409 | the invoice number belongs to another Claim; it is to be taken back while it is on its way |
 //! | 422 | it may not be sent as it is: each reason with its FHIRPath and what would be right |
 //! | 503 | there is no connection to the payer |
 
@@ -15,12 +15,12 @@ use adapters::payer::{Draft, Session};
 use fhir::decimal::Decimal;
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode, Severity};
-use store::claim_submissions::{self, State, Submission};
+use store::claim_submissions::{self, Intent, State, Submission};
 use store::insurance_sessions;
 
 use super::account::Account;
-use super::gather::{gather, with};
-use super::{DEFAULT_PAYER, account, response};
+use super::gather::{Gathered, gather, with};
+use super::{account, response, route};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -39,7 +39,11 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
     let version = answer.version.unwrap_or_default();
     let claim = Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?;
     let before = claim_submissions::find(&app.store, id).await?;
+    let is_cancelled = claim.str("status") == Some("cancelled");
     if let Some(before) = before.as_ref().filter(|before| !before.state.may_be_submitted_again()) {
+        if is_cancelled && let Some(answer) = withdraw(app, caller, &claim, version, before).await? {
+            return Ok(answer);
+        }
         return standing(app, caller, before).await;
     }
     if let Some(before) = before.as_ref().filter(|before| before.state == State::GivenUp) {
@@ -51,12 +55,90 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         let text = format!("the Claim is {}; only a draft is submitted", claim.str("status").unwrap_or("nothing"));
         return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.status")));
     }
-    let account = account::open(app, DEFAULT_PAYER).await?;
-    let bundle = gather(app, caller, &claim).await?;
-    let visit = visit_of(app, &account, &bundle).await?;
-    let (draft, warnings) = checked(app, &account, &bundle, &visit, invocation.input.text("benefit"))?;
-    let submission = submission(app, &claim, &account, draft, before.as_ref(), &warnings);
+    let mut gathered = gather(app, caller, &claim).await?;
+    let account = match &before {
+        // A claim that was refused is corrected where it was sent.
+        Some(before) => account::open_named(app, &before.payer, &before.connection).await?,
+        None => route::account(app, caller, &gathered).await?,
+    };
+    gathered.further(app, caller, account.payer.follows).await?;
+    let related = if account.payer.takes_changes { prior(app, &account, &gathered, &claim).await? } else { None };
+    let bundle = gathered.bundle();
+    let visit =
+        if account.payer.has_sessions { Some(visit_of(app, &account, &bundle).await?) } else { None };
+    let (draft, warnings) = checked(app, &account, &bundle, visit.as_ref(), invocation.input.text("benefit"))?;
+    let mut submission = submission(app, &claim, &account, draft, before.as_ref(), &warnings);
+    submission.related = related.unwrap_or_default();
     write(app, caller, &claim, version, submission, before.map(|before| before.state)).await
+}
+
+/// A claim that was cancelled here, taken back at the payer; nothing if that payer cannot be told so.
+async fn withdraw(
+    app: &App,
+    caller: &Caller,
+    claim: &Json,
+    version: i64,
+    before: &Submission,
+) -> Result<Option<Answer>, Error> {
+    let takes = adapters::payer::find(&before.payer).is_some_and(|payer| payer.takes_changes);
+    if !takes || before.intent == Intent::Cancel {
+        return Ok(None);
+    }
+    if matches!(before.state, State::Waiting | State::Sending | State::Unknown) {
+        let text = "the claim is on its way, and the payer has not said that it has it; submit it again when it has";
+        return Err(Error::conflict(Issue::error(IssueCode::Conflict, text).at("Claim.status")));
+    }
+    if !before.state.stands() {
+        return Ok(None);
+    }
+    let account = account::open_named(app, &before.payer, &before.connection).await?;
+    let mut gathered = gather(app, caller, claim).await?;
+    gathered.further(app, caller, account.payer.follows).await?;
+    let told = fhir::object! { "intent": "cancel", "uses": account.setting("uses").unwrap_or_default() };
+    let now = app.clock.now();
+    let context = Context { namespace: &app.config.adapter_namespace, now, visit: Some(&told), ..Context::default() };
+    let draft = (account.payer.draft)(&gathered.bundle(), &context).map_err(Error::unprocessable)?;
+    if draft.invoice != before.invoice {
+        let text = format!("it was sent as {}; a claim that is taken back keeps its identifier", before.invoice);
+        return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.identifier")));
+    }
+    let (_, body) = draft.ask.body.unwrap_or_default();
+    let taken_back = Submission {
+        path: draft.ask.path,
+        body,
+        state: State::Waiting,
+        reason: "{}".to_owned(),
+        changed_at: now,
+        intent: Intent::Cancel,
+        ..before.clone()
+    };
+    write(app, caller, claim, version, taken_back, Some(before.state)).await.map(Some)
+}
+
+/// The Claim that this one updates: the payer must have it.
+async fn prior(
+    app: &App,
+    account: &Account,
+    gathered: &Gathered,
+    claim: &Json,
+) -> Result<Option<String>, Error> {
+    let code = |it: &Json| it.at(&["relationship", "coding", "code"]).and_then(Json::as_str).map(str::to_owned);
+    let Some(related) = claim.list("related").iter().find(|it| code(it).as_deref() == Some("prior")) else {
+        return Ok(None);
+    };
+    let wrong = |text: String| Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.related"));
+    let Some(id) = gathered.target(related.get("claim")).and_then(|it| it.str("id")) else {
+        return Err(wrong("the claim that this one updates must be a Claim of this server".to_owned()));
+    };
+    let found = claim_submissions::find(&app.store, id).await?;
+    let is_there = |it: &&Submission| {
+        it.payer == account.payer.vendor && it.connection == account.name() && it.state.stands()
+    };
+    if found.as_ref().is_some_and(|it| it.intent == Intent::Submit && is_there(&it)) {
+        return Ok(Some(id.to_owned()));
+    }
+    let state = found.map_or("not submitted", |it| it.state.as_str());
+    Err(wrong(format!("Claim/{id} is {state}; only a claim that this payer has can be updated")))
 }
 
 /// The ClaimResponse as it stands, if the caller may see it.
@@ -97,19 +179,18 @@ fn checked(
     app: &App,
     account: &Account,
     bundle: &Json,
-    visit: &Visit,
+    visit: Option<&Visit>,
     benefit: Option<&str>,
 ) -> Result<(Draft, Vec<Issue>), Error> {
-    let benefit = chosen(&visit.facts, benefit).map_err(Error::unprocessable)?;
-    let told = told(account, visit, benefit);
+    let (session, told) = match visit {
+        Some(visit) => {
+            let benefit = chosen(&visit.facts, benefit).map_err(Error::unprocessable)?;
+            (session(visit, benefit), told(account, visit, benefit))
+        }
+        None => (Session::default(), fhir::object! { "uses": account.setting("uses").unwrap_or_default() }),
+    };
     let now = app.clock.now();
     let context = Context { namespace: &app.config.adapter_namespace, now, visit: Some(&told), ..Context::default() };
-    let session = Session {
-        status: visit.session.status.clone(),
-        seen_at: visit.session.seen_at,
-        currency: visit.facts.str("currency").map(str::to_owned),
-        balance: benefit.and_then(|it| it.get("amount")).and_then(Json::as_number).and_then(Decimal::parse),
-    };
     let draft = (account.payer.draft)(bundle, &context);
     let (net, currency) = match &draft {
         Ok(draft) => (draft.net.clone(), draft.currency.clone()),
@@ -128,6 +209,15 @@ fn checked(
             issues.extend(wrong);
             Err(Error::unprocessable(issues))
         }
+    }
+}
+
+fn session(visit: &Visit, benefit: Option<&Json>) -> Session {
+    Session {
+        status: visit.session.status.clone(),
+        seen_at: visit.session.seen_at,
+        currency: visit.facts.str("currency").map(str::to_owned),
+        balance: benefit.and_then(|it| it.get("amount")).and_then(Json::as_number).and_then(Decimal::parse),
     }
 }
 
@@ -192,12 +282,14 @@ fn submission(
     let of = |name: &str| claim.get(name).cloned().unwrap_or(Json::Null);
     let insurer = claim.get("insurer").cloned();
     let insurer = insurer.unwrap_or_else(|| fhir::object! { "display": account.payer.name });
-    let refs = fhir::object! { "type": of("type"), "patient": of("patient"), "insurer": insurer };
+    let refs = fhir::object! {
+        "type": of("type"), "use": of("use"), "patient": of("patient"), "insurer": insurer,
+    };
     let (_, body) = draft.ask.body.unwrap_or_default();
     Submission {
         claim: claim.str("id").unwrap_or_default().to_owned(),
         payer: account.payer.vendor.to_owned(),
-        connection: crate::connections::DEFAULT_NAME.to_owned(),
+        connection: account.name().to_owned(),
         invoice: draft.invoice,
         visit: draft.visit,
         session: draft.session,
@@ -217,6 +309,9 @@ fn submission(
         changed_at: now,
         due_at: 0,
         lease: 0,
+        answer: before.map(|before| before.answer.clone()).unwrap_or_default(),
+        intent: Intent::Submit,
+        related: String::new(),
     }
 }
 
@@ -230,8 +325,9 @@ async fn write(
     was: Option<State>,
 ) -> Result<Answer, Error> {
     let mut transaction = response::bundle(&submission, &app.config.adapter_namespace);
+    let status = if submission.intent == Intent::Cancel { "cancelled" } else { "active" };
     let active = fhir::object! {
-        "resource": with(claim, "status", "active"),
+        "resource": with(claim, "status", status),
         "request": fhir::object! {
             "method": "PUT", "url": format!("Claim/{}", submission.claim), "ifMatch": etag(version),
         },

@@ -6,19 +6,20 @@
 use std::sync::Arc;
 
 use adapters::Context;
-use adapters::payer::{Ask, Known, Question, Standing, Submitted};
+use adapters::payer::{Ask, Known, Question, Sent, Standing, Submitted};
 use fhir::decimal::Decimal;
+use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
 use store::StoreError;
-use store::claim_submissions::{self, State, Submission};
+use store::claim_submissions::{self, Intent, State, Submission};
 
 use super::account::{self, Account, Silence};
 use super::response;
 use crate::app::App;
 use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::rest::bundle::{self, Also};
 
 /// Claims that are taken at once, and worked on at the same time.
@@ -90,7 +91,7 @@ async fn hold(app: &App, submission: Submission) -> Result<(), Error> {
 
 /// The next step of one claim.
 async fn attend(app: &App, submission: Submission) -> Result<(), Error> {
-    let account = match account::open(app, &submission.payer).await {
+    let account = match account::open_named(app, &submission.payer, &submission.connection).await {
         Ok(account) => account,
         Err(error) => {
             let issues = error.issues().to_vec();
@@ -121,10 +122,10 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
         method: "POST",
         path: sending.path.clone(),
         headers: Vec::new(),
-        body: Some(("application/json", sending.body.clone())),
+        body: Some((account.payer.media_type, sending.body.clone())),
     };
     let outcome = match account.ask(app, &request).await {
-        Ok((status, body)) => (account.payer.submitted)(status, &body),
+        Ok((status, body)) => (account.payer.submitted)(status, &body, &sent(&sending)),
         Err(Silence::Login(issues)) => Submitted::Login(issues),
         Err(silence) => Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())]),
     };
@@ -148,6 +149,8 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
             due_at: now + FIRST_WAIT,
             ..sending
         },
+        Submitted::Answered(known) => learned(account, sending, &known, now),
+        Submitted::Refused(issues) if sending.intent == Intent::Cancel => kept_on(sending, &issues, now),
         Submitted::Refused(issues) => {
             Submission { state: State::Refused, reason: said(&issues), changed_at: now, due_at: 0, ..sending }
         }
@@ -161,20 +164,24 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
 
 /// Asks the payer what it knows of a claim.
 async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(), Error> {
-    let question = Question::Status {
-        invoice: &submission.invoice,
-        visit: &submission.visit,
-        member: &submission.member,
-        session: &submission.session,
-    };
-    let context = Context { namespace: &app.config.adapter_namespace, ..Context::default() };
+    let question = Question::Status { sent: sent(&submission) };
+    let now = app.clock.now();
+    let context = Context { namespace: &app.config.adapter_namespace, now, ..Context::default() };
     let found = match account.ask(app, &(account.payer.ask)(&question, &context)).await {
-        Ok((status, body)) => (account.payer.followed)(status, &body, &submission.invoice, &submission.visit),
+        Ok((status, body)) => (account.payer.followed)(status, &body, &sent(&submission)),
         Err(Silence::Login(issues)) => Err(Submitted::Login(issues)),
         Err(silence) => Err(Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())])),
     };
     let now = app.clock.now();
     match found {
+        // It is there, but not taken back: what says so did not arrive.
+        Ok(Some(known))
+            if submission.intent == Intent::Cancel
+                && submission.state == State::Unknown
+                && known.standing != Standing::Cancelled =>
+        {
+            not_known(app, account, submission, now).await
+        }
         Ok(Some(known)) => write(app, learned(account, submission, &known, now)).await,
         Ok(None) if submission.state == State::Unknown => not_known(app, account, submission, now).await,
         // A claim that was taken and is not known now is asked for again; it is not sent again.
@@ -195,7 +202,14 @@ fn learned(account: &Account, submission: Submission, known: &Known, now: i64) -
         Standing::Billed => State::Billed,
         Standing::Cancelled => State::Cancelled,
         Standing::Rejected => State::Rejected,
+        Standing::Approved => State::Approved,
+        Standing::Partial => State::Partial,
+        Standing::Denied => State::Denied,
     };
+    if submission.intent == Intent::Cancel && !matches!(state, State::Cancelled | State::Taken) {
+        let text = format!("the payer did not take it back; it says {}", known.word);
+        return kept_on(submission, &[Issue::error(IssueCode::BusinessRule, text)], now);
+    }
     let reason = match &known.amount {
         Some(amount) if differs => {
             let text = format!("the payer has {amount}, the claim says {} {}", submission.net, submission.currency);
@@ -208,7 +222,33 @@ fn learned(account: &Account, submission: Submission, known: &Known, now: i64) -
     };
     let changed_at = if state == submission.state { submission.changed_at } else { now };
     let due_at = if state.is_open() { now + account.micros("follow_seconds") } else { 0 };
-    Submission { state, reason, asked: 0, changed_at, due_at, ..submission }
+    let reference = if known.reference.is_empty() { submission.reference } else { known.reference.clone() };
+    let answer = known.answer.as_ref().map_or(submission.answer, Json::to_string);
+    Submission { state, reason, asked: 0, changed_at, due_at, reference, answer, ..submission }
+}
+
+/// A claim that is not taken back: the payer has it as before, and is asked how it stands there.
+fn kept_on(submission: Submission, issues: &[Issue], now: i64) -> Submission {
+    Submission {
+        state: State::Taken,
+        intent: Intent::Submit,
+        reason: said(issues),
+        asked: 0,
+        changed_at: now,
+        due_at: now + FIRST_WAIT,
+        ..submission
+    }
+}
+
+fn sent(submission: &Submission) -> Sent<'_> {
+    Sent {
+        invoice: &submission.invoice,
+        visit: &submission.visit,
+        member: &submission.member,
+        session: &submission.session,
+        body: &submission.body,
+        reference: &submission.reference,
+    }
 }
 
 /// The payer does not know it: if that was asked late enough after it was sent, it is sent again.
@@ -247,27 +287,61 @@ fn given_up(submission: Submission, issues: &[Issue], now: i64) -> Submission {
     Submission { state: State::GivenUp, reason: said(issues), changed_at: now, due_at: 0, ..submission }
 }
 
-/// Writes state and ClaimResponse together.
+/// Writes state and ClaimResponse together. What a payer says that is no FHIR is left out, and said to be.
 async fn write(app: &App, next: Submission) -> Result<(), Error> {
-    let caller = Caller::server("insurance");
-    let transaction = response::bundle(&next, &app.config.adapter_namespace);
-    let row = Arc::new(next);
-    let also: Also = Arc::new(move |tx| {
-        let row = row.clone();
-        Box::pin(async move {
-            if claim_submissions::advance(tx, &row).await? {
-                return Ok(());
-            }
-            Err(Error::conflict("the claim was taken by another worker"))
-        })
+    let bare = (!next.answer.is_empty()).then(|| {
+        let text = "what the payer said of it cannot be kept: it is not valid FHIR";
+        let issue = Issue::warning(IssueCode::Invalid, text);
+        Submission { answer: String::new(), reason: said(&[issue]), ..next.clone() }
     });
-    match bundle::execute_with(app, &caller, transaction, also).await {
-        Err(error) if error.kind() == crate::error::Kind::Conflict => {
+    match (put(app, next).await, bare) {
+        (Err(error), Some(bare)) if matches!(error.kind(), Kind::BadRequest | Kind::Unprocessable) => {
+            tracing::warn!(claim = bare.claim, %error, "a payer's answer is not valid FHIR");
+            put(app, bare).await
+        }
+        (Err(error), _) if error.kind() == Kind::Conflict => {
             tracing::warn!(%error, "a claim is no longer this worker's; it is taken up again");
             Ok(())
         }
-        done => done.map(drop),
+        (done, _) => done,
     }
+}
+
+async fn put(app: &App, next: Submission) -> Result<(), Error> {
+    let caller = Caller::server("insurance");
+    let namespace = &app.config.adapter_namespace;
+    let replaced = replaced(app, &next).await?;
+    let mut transaction = response::bundle(&next, namespace);
+    if let (Some(replaced), Some(Json::Array(entries))) =
+        (&replaced, transaction.as_object_mut().and_then(|it| it.get_mut("entry")))
+    {
+        entries.extend(response::bundle(replaced, namespace).list("entry").iter().cloned());
+    }
+    let row = Arc::new((next, replaced));
+    let also: Also = Arc::new(move |tx| {
+        let row = row.clone();
+        Box::pin(async move {
+            let (next, replaced) = row.as_ref();
+            if !claim_submissions::advance(tx, next).await? {
+                return Err(Error::conflict("the claim was taken by another worker"));
+            }
+            let Some(replaced) = replaced else { return Ok(()) };
+            if claim_submissions::replace(tx, &replaced.claim, replaced.changed_at).await? {
+                return Ok(());
+            }
+            Err(Error::conflict("the claim that is updated changed at the same time"))
+        })
+    });
+    bundle::execute_with(app, &caller, transaction, also).await.map(drop)
+}
+
+/// The claim that the payer has an update of, as it is from now on.
+async fn replaced(app: &App, next: &Submission) -> Result<Option<Submission>, Error> {
+    if next.related.is_empty() || !next.state.stands() {
+        return Ok(None);
+    }
+    let before = claim_submissions::find(&app.store, &next.related).await?.filter(|before| before.state.stands());
+    Ok(before.map(|before| Submission { state: State::Replaced, changed_at: next.changed_at, ..before }))
 }
 
 /// Writes the state alone: nothing that is told has changed.
@@ -291,7 +365,7 @@ fn said(issues: &[Issue]) -> String {
 
 fn issues_of(outcome: Submitted) -> Vec<Issue> {
     match outcome {
-        Submitted::Taken { .. } => Vec::new(),
+        Submitted::Taken { .. } | Submitted::Answered(_) => Vec::new(),
         Submitted::Refused(issues)
         | Submitted::Later { issues, .. }
         | Submitted::Login(issues)
@@ -302,6 +376,7 @@ fn issues_of(outcome: Submitted) -> Vec<Issue> {
 fn word(outcome: &Submitted) -> &'static str {
     match outcome {
         Submitted::Taken { .. } => "taken",
+        Submitted::Answered(_) => "answered",
         Submitted::Refused(_) => "refused",
         Submitted::Later { .. } => "later",
         Submitted::Login(_) => "login",

@@ -34,7 +34,7 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         states.push(State::parse(word).ok_or_else(|| issue(unknown()))?);
     }
     if states.is_empty() {
-        states = STATES.iter().copied().filter(|state| !matches!(state, State::Billed | State::Cancelled)).collect();
+        states = STATES.iter().copied().filter(|state| !state.is_done()).collect();
     }
     let (mut parameters, mut sums) = (Vec::new(), BTreeMap::new());
     for submission in claim_submissions::list(&app.store, &states, MOST).await? {

@@ -1,11 +1,12 @@
 //! Claims on their way to a payer: an outbox with a state for each.
 //!
 //! ```text
-//! waiting ──► sending ──► taken ──► billed | cancelled | rejected | differs
+//! waiting ──► sending ──► taken ──► billed | approved | partial | denied | cancelled | rejected | differs
 //!    ▲           ├──────► refused
 //!    │           └──────► unknown ──► taken, billed, …        the payer knows it
 //!    └─────────────────────┘   the payer was asked and does not know it: only then it is sent again
 //! unknown, taken ──► given-up                                 nothing was learned for long: a person has to look
+//! taken, approved, … ──► waiting                              it is withdrawn; or ──► replaced, an update was taken
 //! ```
 //!
 //! A row is in `sending` before the request leaves, so whoever finds it there does not know what became of it.
@@ -37,6 +38,23 @@ pub enum State {
     Differs,
     /// Nothing was learned for long.
     GivenUp,
+    /// Granted by the payer as it was asked for.
+    Approved,
+    /// Granted in part, or changed.
+    Partial,
+    /// Decided against by the payer.
+    Denied,
+    /// The payer has an update of it.
+    Replaced,
+}
+
+/// What is wanted of the payer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// To take the claim, or the update of another.
+    Submit,
+    /// To take it back.
+    Cancel,
 }
 
 /// All states.
@@ -51,6 +69,10 @@ pub const STATES: &[State] = &[
     State::Rejected,
     State::Differs,
     State::GivenUp,
+    State::Approved,
+    State::Partial,
+    State::Denied,
+    State::Replaced,
 ];
 
 /// A claim on its way.
@@ -100,6 +122,12 @@ pub struct Submission {
     pub due_at: i64,
     /// Counts the leases.
     pub lease: i64,
+    /// JSON: what the payer said that stands in the ClaimResponse too; empty until it said anything.
+    pub answer: String,
+    /// What is wanted.
+    pub intent: Intent,
+    /// Logical id of the Claim that this one updates; empty if it is none.
+    pub related: String,
 }
 
 impl State {
@@ -116,6 +144,10 @@ impl State {
             State::Rejected => "rejected",
             State::Differs => "differs",
             State::GivenUp => "given-up",
+            State::Approved => "approved",
+            State::Partial => "partial",
+            State::Denied => "denied",
+            State::Replaced => "replaced",
         }
     }
 
@@ -129,6 +161,16 @@ impl State {
         OPEN.contains(&self)
     }
 
+    /// Whether the payer has it, as something that can be changed or taken back.
+    pub fn stands(self) -> bool {
+        STANDING.contains(&self)
+    }
+
+    /// Whether nobody has to do anything about it.
+    pub fn is_done(self) -> bool {
+        matches!(self, State::Billed | State::Approved | State::Cancelled | State::Replaced)
+    }
+
     /// Whether it may be submitted again.
     pub fn may_be_submitted_again(self) -> bool {
         matches!(self, State::Refused | State::GivenUp)
@@ -136,6 +178,22 @@ impl State {
 }
 
 const OPEN: &[State] = &[State::Waiting, State::Sending, State::Unknown, State::Taken];
+
+const STANDING: &[State] = &[State::Taken, State::Billed, State::Approved, State::Partial];
+
+impl Intent {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Intent::Submit => "submit",
+            Intent::Cancel => "cancel",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Intent> {
+        [Intent::Submit, Intent::Cancel].into_iter().find(|intent| intent.as_str() == word)
+    }
+}
 
 /// Adds a submission; false if the claim or the invoice has one already.
 pub async fn insert(tx: &mut Tx, wanted: &Submission) -> Result<bool, StoreError> {
@@ -165,14 +223,16 @@ pub async fn insert(tx: &mut Tx, wanted: &Submission) -> Result<bool, StoreError
             wanted.changed_at.into(),
             wanted.due_at.into(),
             0_i64.into(),
+            wanted.answer.as_str().into(),
+            wanted.intent.as_str().into(),
+            wanted.related.as_str().into(),
         ])
         .on_conflict(OnConflict::new().do_nothing().to_owned())
         .to_owned();
     Ok(tx.execute(&insert).await? > 0)
 }
 
-/// Puts a submission that was refused or given up in the queue again, with what is sent now; false if it is not in
-/// the state that it was read in.
+/// Puts a submission in the queue again, with what is sent now; false if it is not in the state that it was read in.
 pub async fn again(tx: &mut Tx, wanted: &Submission, was: State) -> Result<bool, StoreError> {
     let update = Query::update()
         .table("claim_submission")
@@ -190,8 +250,13 @@ pub async fn again(tx: &mut Tx, wanted: &Submission, was: State) -> Result<bool,
         .value("asked", 0_i64)
         .value("changed_at", wanted.changed_at)
         .value("due_at", 0_i64)
+        .value("answer", wanted.answer.as_str())
+        .value("intent", wanted.intent.as_str())
+        .value("related", wanted.related.as_str())
         .value("lease", Expr::col("lease").add(1))
         .and_where(Expr::col("claim").eq(wanted.claim.as_str()))
+        .and_where(Expr::col("payer").eq(wanted.payer.as_str()))
+        .and_where(Expr::col("connection").eq(wanted.connection.as_str()))
         .and_where(Expr::col("invoice").eq(wanted.invoice.as_str()))
         .and_where(Expr::col("state").eq(was.as_str()))
         .to_owned();
@@ -231,8 +296,24 @@ pub async fn advance(tx: &mut Tx, now: &Submission) -> Result<bool, StoreError> 
         .value("sent_at", now.sent_at)
         .value("changed_at", now.changed_at)
         .value("due_at", now.due_at)
+        .value("answer", now.answer.as_str())
+        .value("intent", now.intent.as_str())
         .and_where(Expr::col("claim").eq(now.claim.as_str()))
         .and_where(Expr::col("lease").eq(now.lease))
+        .to_owned();
+    Ok(tx.execute(&update).await? > 0)
+}
+
+/// Notes that the payer has an update of a submission; false if it is not one that stands. Whoever works on it loses it.
+pub async fn replace(tx: &mut Tx, claim: &str, at: i64) -> Result<bool, StoreError> {
+    let update = Query::update()
+        .table("claim_submission")
+        .value("state", State::Replaced.as_str())
+        .value("changed_at", at)
+        .value("due_at", 0_i64)
+        .value("lease", Expr::col("lease").add(1))
+        .and_where(Expr::col("claim").eq(claim))
+        .and_where(Expr::col("state").is_in(STANDING.iter().map(|state| state.as_str())))
         .to_owned();
     Ok(tx.execute(&update).await? > 0)
 }
@@ -300,6 +381,9 @@ const COLUMNS: &[&str] = &[
     "changed_at",
     "due_at",
     "lease",
+    "answer",
+    "intent",
+    "related",
 ];
 
 fn open() -> Expr {
@@ -317,7 +401,7 @@ fn select() -> SelectStatement {
 }
 
 fn read(row: &Row) -> Result<Submission, StoreError> {
-    let word = row.text(12)?;
+    let (word, intent) = (row.text(12)?, row.text(23)?);
     Ok(Submission {
         claim: row.text(0)?,
         payer: row.text(1)?,
@@ -341,5 +425,8 @@ fn read(row: &Row) -> Result<Submission, StoreError> {
         changed_at: row.i64(19)?,
         due_at: row.i64(20)?,
         lease: row.i64(21)?,
+        answer: row.text(22)?,
+        intent: Intent::parse(&intent).ok_or_else(|| StoreError::Schema(format!("intent of a claim \"{intent}\"")))?,
+        related: row.text(24)?,
     })
 }
