@@ -21,7 +21,7 @@ use fhir::json::Json;
 use fhir::outcome::IssueCode;
 
 use crate::{
-    Adapter, Authentication, Context, Delivery, Mapping, Publication, Refusal, Shape, bundle, error, json, quarantined,
+    Adapter, Authentication, Delivery, Mapping, Publication, Refusal, Shape, bundle, error, json, quarantined,
 };
 
 /// The adapter.

@@ -13,6 +13,7 @@ mod connections;
 mod import;
 mod ingest;
 mod pairing;
+mod payers;
 mod phone;
 mod stream;
 mod vendors;

@@ -328,8 +328,9 @@ fn entered(claim: &Value, written: &str, state: &'static str) -> Entry {
 
 /// What breaks the rules of PAS for a request: first the Claim, every reference in the Bundle, every resource once.
 fn wrong(bundle: &Value) -> Option<String> {
-    let entries = bundle["entry"].as_array()?;
-    if entries.first()?["resource"]["resourceType"] != "Claim" || bundle["type"] != "collection" {
+    let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
+    let first = entries.first().map(|it| &it["resource"]["resourceType"]);
+    if first.is_none_or(|it| it != "Claim") || bundle["type"] != "collection" {
         return Some("the Bundle is no collection that begins with a Claim".to_owned());
     }
     let mut urls: Vec<&str> = entries.iter().map(|it| it["fullUrl"].as_str().unwrap_or_default()).collect();

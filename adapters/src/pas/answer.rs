@@ -135,14 +135,17 @@ fn names(response: &Json, url: &str, claim: &Json) -> bool {
 
 /// X12's codes of review actions: of the items, else of the claim.
 fn review_codes(response: &Json) -> Vec<&str> {
-    let of = |adjudications: &'_ [Json]| -> Vec<&str> {
-        let (action, code) = (format!("{DEFINITIONS}/extension-reviewAction"), format!("{DEFINITIONS}/extension-reviewActionCode"));
-        let actions = adjudications.iter().flat_map(|it| it.list("extension")).filter(|it| it.str("url") == Some(&action));
-        let codes = actions.flat_map(|it| it.list("extension")).filter(|it| it.str("url") == Some(&code));
-        codes.filter_map(|it| it.at(&["valueCodeableConcept", "coding", "code"])?.as_str()).collect()
-    };
-    let of_items: Vec<&str> = response.list("item").iter().flat_map(|item| of(item.list("adjudication"))).collect();
-    if of_items.is_empty() { of(response.list("adjudication")) } else { of_items }
+    let of_items: Vec<&str> =
+        response.list("item").iter().flat_map(|item| actions(item.list("adjudication"))).collect();
+    if of_items.is_empty() { actions(response.list("adjudication")) } else { of_items }
+}
+
+fn actions(adjudications: &[Json]) -> Vec<&str> {
+    let action = format!("{DEFINITIONS}/extension-reviewAction");
+    let code = format!("{DEFINITIONS}/extension-reviewActionCode");
+    let reviews = adjudications.iter().flat_map(|it| it.list("extension")).filter(|it| it.str("url") == Some(&action));
+    let codes = reviews.flat_map(|it| it.list("extension")).filter(|it| it.str("url") == Some(&code));
+    codes.filter_map(|it| it.at(&["valueCodeableConcept", "coding", "code"])?.as_str()).collect()
 }
 
 /// What a decision without review codes comes to: what is paid of what was asked for.

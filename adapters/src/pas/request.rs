@@ -45,7 +45,7 @@ pub(super) fn build(json: &Json, context: &Context<'_>) -> Result<Built, Vec<Iss
     };
     let told = |name: &str| context.visit.and_then(|told| told.str(name));
     let cancels = told("intent") == Some("cancel");
-    let claim = root.resource;
+    let claim = &insured(&sources, root.resource);
     let mut found = Findings::default();
     let invoice = identifier(claim).map(|(_, value)| value.to_owned());
     if invoice.is_none() {
@@ -79,7 +79,7 @@ pub(super) fn build(json: &Json, context: &Context<'_>) -> Result<Built, Vec<Iss
     let mut entries = Vec::new();
     if cancels {
         let url = bundle::full_url(&format!("{}/{VENDOR}/cancellation", context.namespace), &root.url);
-        entries.push(entry(&url, sources.written(&cancellation(root, &url, context), &urls)));
+        entries.push(entry(&url, sources.written(&cancellation(claim, root, &url, context), &urls)));
     }
     entries.push(entry(&root.url, sources.written(&active(&sent), &urls)));
     for source in along.iter().filter(|source| source.url != root.url) {
@@ -113,6 +113,20 @@ pub(super) fn collection(kind: &str, what: &str, entries: Vec<Json>, context: &C
         "type": "collection",
         "timestamp": fhir::date::format_instant(context.now),
         "entry": entries,
+    }
+}
+
+/// The claim with its insurer: where it names none, the payor of its Coverage.
+fn insured(sources: &Sources<'_>, claim: &Json) -> Json {
+    let mut coverages = claim.list("insurance").iter().filter_map(|it| sources.target(it.get("coverage")));
+    let payor = coverages.find_map(|it| it.resource.list("payor").iter().find(|payor| payor.str("reference").is_some()));
+    match payor {
+        Some(payor) if claim.get("insurer").is_none_or(|it| it.str("reference").is_none()) => {
+            let mut members = claim.as_object().cloned().unwrap_or_default();
+            members.insert("insurer", payor.clone());
+            members.into()
+        }
+        _ => claim.clone(),
     }
 }
 
@@ -316,7 +330,7 @@ fn active(claim: &Json) -> Json {
     members.into()
 }
 
-fn cancellation(root: &Source<'_>, url: &str, context: &Context<'_>) -> Json {
+fn cancellation(told: &Json, root: &Source<'_>, url: &str, context: &Context<'_>) -> Json {
     let concept = |system: &str, code: &str| {
         fhir::object! { "coding": fhir::array![fhir::object! { "system": system, "code": code }] }
     };
@@ -331,15 +345,15 @@ fn cancellation(root: &Source<'_>, url: &str, context: &Context<'_>) -> Json {
     claim.insert("identifier", fhir::array![fhir::object! { "system": system, "value": url }]);
     claim.insert("status", "active");
     for element in ["type", "use", "patient"] {
-        claim.insert(element, root.resource.get(element).cloned().unwrap_or(Json::Null));
+        claim.insert(element, told.get(element).cloned().unwrap_or(Json::Null));
     }
     claim.insert("created", fhir::date::format_instant(context.now));
     for element in ["insurer", "provider", "priority"] {
-        claim.insert(element, root.resource.get(element).cloned().unwrap_or(Json::Null));
+        claim.insert(element, told.get(element).cloned().unwrap_or(Json::Null));
     }
     let relation = concept("http://terminology.hl7.org/CodeSystem/ex-relatedclaimrelationship", PRIOR);
     let related = fhir::object! { "claim": fhir::object! { "reference": root.url.as_str() }, "relationship": relation };
     claim.insert("related", fhir::array![related]);
-    claim.insert("insurance", root.resource.get("insurance").cloned().unwrap_or(Json::Null));
+    claim.insert("insurance", told.get("insurance").cloned().unwrap_or(Json::Null));
     claim.into()
 }

@@ -16,6 +16,7 @@ use fhir::outcome::{Issue, Severity};
 mod any_bytes;
 mod healthkit;
 mod medisante;
+mod pas;
 mod smart_meter;
 mod smartlink;
 mod smartz;
@@ -33,7 +34,7 @@ fn every_sample_gives_what_its_manifest_says() {
         }
     }
     assert!(failed.is_empty(), "these differ, see above: {failed:#?}");
-    assert_eq!(checked, 12 + 11 + 13 + 6 + 8 + 15);
+    assert_eq!(checked, 12 + 11 + 13 + 6 + 8 + 15 + 8);
 }
 
 #[test]
