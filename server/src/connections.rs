@@ -31,7 +31,8 @@ pub use sealing::Credentials;
 pub use worker::{Held, Told, arrival, start};
 
 /// All vendors whose services can be asked.
-pub const KINDS: &[&Kind] = &[&validic::KIND, &smartz::KIND, &crate::insurance::account::SMARTLINK, &crate::insurance::account::PAS];
+pub const KINDS: &[&Kind] =
+    &[&validic::KIND, &smartz::KIND, &crate::insurance::account::SMARTLINK, &crate::insurance::account::PAS];
 
 /// Name of a connection where none is given.
 pub const DEFAULT_NAME: &str = "default";

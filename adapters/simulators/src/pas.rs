@@ -46,6 +46,9 @@ pub struct Faults {
     /// Claims of a thousand that are taken and answered with the answer to another claim.
     #[arg(long, default_value_t = 0)]
     pub mixed_up: u64,
+    /// Claims of a thousand whose answer says what it comes to in no valid FHIR.
+    #[arg(long, default_value_t = 0)]
+    pub invalid: u64,
     /// Claims of a thousand that are too many.
     #[arg(long, default_value_t = 0)]
     pub throttled: u64,
@@ -199,14 +202,14 @@ impl State {
         let (entry, response) = match claim["related"][0]["claim"]["reference"].as_str() {
             Some(before) if is_cancellation(claim) => {
                 self.change(before, "cancelled");
-                (None, self.response(claim, &bundle["entry"][0], "cancelled"))
+                (None, Self::response(claim, &bundle["entry"][0], "cancelled"))
             }
             before => {
                 if let Some(before) = before {
                     self.change(before, "replaced");
                 }
                 let state = self.decided(&faults);
-                (Some(entered(claim, written, state)), self.response(claim, &bundle["entry"][0], state))
+                (Some(entered(claim, written, state)), Self::response(claim, &bundle["entry"][0], state))
             }
         };
         if let Some(entry) = entry {
@@ -222,10 +225,15 @@ impl State {
             return Reply::Text(200, "text/html", "<html>Gateway</html>".to_owned());
         }
         if self.happens(faults.mixed_up) {
-            let other = json!({ "fullUrl": "urn:x", "resource": { "id": "other", "identifier": [{ "value": "other" }] } });
-            return Reply::Json(200, collection(self.response(claim, &other, "approved")));
+            let other =
+                json!({ "fullUrl": "urn:x", "resource": { "id": "other", "identifier": [{ "value": "other" }] } });
+            return Reply::Json(200, collection(&Self::response(claim, &other, "approved")));
         }
-        Reply::Json(200, collection(response))
+        let mut response = response;
+        if self.happens(faults.invalid) {
+            response["total"] = json!([{ "amount": "much" }]);
+        }
+        Reply::Json(200, collection(&response))
     }
 
     /// All claims of the patient, as a query by example finds them.
@@ -238,7 +246,7 @@ impl State {
         let patient = claim["patient"]["reference"].clone();
         let found: Vec<Value> = (self.ledger.iter())
             .filter(|(_, sent)| sent["resource"]["patient"]["reference"] == patient)
-            .map(|(entry, sent)| collection(self.response(&sent["resource"], sent, entry.state)))
+            .map(|(entry, sent)| collection(&Self::response(&sent["resource"], sent, entry.state)))
             .map(|bundle| json!({ "name": "return", "resource": bundle }))
             .collect();
         // What is pended is decided once it was asked for.
@@ -268,7 +276,8 @@ impl State {
     }
 
     /// The ClaimResponse of a claim that was sent as this entry of a Bundle.
-    fn response(&self, claim: &Value, sent: &Value, state: &str) -> Value {
+    fn response(claim: &Value, sent: &Value, state: &str) -> Value {
+        let number = sent["resource"]["identifier"][0]["value"].as_str().unwrap_or_default();
         let code = match state {
             "approved" => "A1",
             "denied" => "A3",
@@ -287,14 +296,14 @@ impl State {
         }]);
         let mut response = json!({
             "resourceType": "ClaimResponse",
-            "identifier": [{ "system": "https://payer.example/claims", "value": format!("P-{}", self.ledger.len()) }],
+            "identifier": [{ "system": "https://payer.example/claims", "value": format!("P-{number}") }],
             "status": "active", "type": claim["type"], "use": claim["use"], "patient": claim["patient"],
             "created": crate::http::now().to_string(), "insurer": claim["insurer"],
             "request": { "reference": sent["fullUrl"], "identifier": sent["resource"]["identifier"][0] },
             "outcome": "complete",
         });
         if state == "approved" {
-            response["preAuthRef"] = format!("AUTH-{}", self.ledger.len()).into();
+            response["preAuthRef"] = format!("AUTH-{number}").into();
         }
         let items = claim["item"].as_array().map_or(&[][..], Vec::as_slice);
         let items: Vec<Value> =
@@ -345,7 +354,8 @@ fn wrong(bundle: &Value) -> Option<String> {
     urls.sort_unstable();
     urls.dedup();
     let is_absolute = |url: &&str| url.starts_with("http") || url.starts_with("urn:uuid:");
-    (urls.len() < count || !urls.iter().all(is_absolute)).then(|| "each resource once, with an absolute fullUrl".to_owned())
+    (urls.len() < count || !urls.iter().all(is_absolute))
+        .then(|| "each resource once, with an absolute fullUrl".to_owned())
 }
 
 fn is_cancellation(claim: &Value) -> bool {
@@ -354,7 +364,7 @@ fn is_cancellation(claim: &Value) -> bool {
         && extension["valueCodeableConcept"]["coding"][0]["code"] == "3"
 }
 
-fn collection(response: Value) -> Value {
+fn collection(response: &Value) -> Value {
     let entry = json!({ "fullUrl": "https://payer.example/fhir/ClaimResponse/1", "resource": response });
     json!({
         "resourceType": "Bundle", "type": "collection", "timestamp": crate::http::now().to_string(), "entry": [entry],

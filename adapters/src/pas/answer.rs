@@ -107,7 +107,8 @@ fn known(body: &Json, sent: &Sent<'_>) -> Option<Known> {
     if withdrew && matches!(standing, Standing::Approved | Standing::Billed) {
         standing = Standing::Cancelled; // the withdrawal was granted
     }
-    let submitted = |total: &&Json| total.at(&["category", "coding", "code"]).and_then(Json::as_str) == Some("submitted");
+    let submitted =
+        |total: &&Json| total.at(&["category", "coding", "code"]).and_then(Json::as_str) == Some("submitted");
     let amount = newest.list("total").iter().find(submitted);
     Some(Known {
         standing,
@@ -176,7 +177,9 @@ fn moment(text: &str) -> Option<i64> {
 /// Resources of an answer: it, and what is in its Bundles and Parameters.
 fn resources(json: &Json) -> Vec<&Json> {
     match json.str("resourceType") {
-        Some("Parameters") => json.list("parameter").iter().filter_map(|it| it.get("resource")).flat_map(resources).collect(),
+        Some("Parameters") => {
+            json.list("parameter").iter().filter_map(|it| it.get("resource")).flat_map(resources).collect()
+        }
         Some("Bundle") => json.list("entry").iter().filter_map(|it| it.get("resource")).collect(),
         Some(_) => vec![json],
         None => Vec::new(),

@@ -16,6 +16,7 @@ use crate::{Context, Publication};
 /// Elements that are the payer's to say.
 const ELEMENTS: &[&str] = &[
     "extension",
+    "modifierExtension",
     "subType",
     "outcome",
     "disposition",
@@ -83,7 +84,8 @@ pub(super) fn publication(json: &Json, context: &Context<'_>) -> Publication {
     let sent = Sources::of(context.visit.and_then(|told| told.get("sent")).unwrap_or(&nothing), context.namespace);
     let entries = answer::responses(json).map(|response| {
         let (standing, _) = answer::standing(response);
-        let request = response.at(&["request", "identifier", "value"]).or_else(|| response.at(&["request", "reference"]));
+        let request =
+            response.at(&["request", "identifier", "value"]).or_else(|| response.at(&["request", "reference"]));
         let own = response.list("identifier").iter().find_map(|it| it.str("value"));
         let number = own.or(request.and_then(Json::as_str)).unwrap_or("without-a-number");
         let source = Source { namespace: context.namespace, vendor: VENDOR, of: "claim/", record: number };
@@ -104,9 +106,9 @@ pub(super) fn publication(json: &Json, context: &Context<'_>) -> Publication {
             made.insert(element, response.get(element).cloned().unwrap_or(Json::Null));
         }
         for element in ["patient", "insurer", "request"] {
-            let told = response.get(element).map_or(Json::Null, |it| {
-                rewritten(it, &|text| ours(text, &sent).map_or(Fate::Withheld, Fate::Named))
-            });
+            let told = response
+                .get(element)
+                .map_or(Json::Null, |it| rewritten(it, &|text| ours(text, &sent).map_or(Fate::Withheld, Fate::Named)));
             made.insert(element, told);
         }
         made.insert("created", response.get("created").cloned().unwrap_or(Json::Null));

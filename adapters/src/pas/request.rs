@@ -94,7 +94,10 @@ pub(super) fn build(json: &Json, context: &Context<'_>) -> Result<Built, Vec<Iss
 
 /// System and value of the identifier that a claim is known by: the payer is asked once for it.
 pub(super) fn identifier(claim: &Json) -> Option<(&str, &str)> {
-    claim.list("identifier").iter().find_map(|it| Some((it.str("system")?, it.str("value").filter(|it| !it.is_empty())?)))
+    claim
+        .list("identifier")
+        .iter()
+        .find_map(|it| Some((it.str("system")?, it.str("value").filter(|it| !it.is_empty())?)))
 }
 
 /// Whether a Claim withdraws another.
@@ -119,7 +122,8 @@ pub(super) fn collection(kind: &str, what: &str, entries: Vec<Json>, context: &C
 /// The claim with its insurer: where it names none, the payor of its Coverage.
 fn insured(sources: &Sources<'_>, claim: &Json) -> Json {
     let mut coverages = claim.list("insurance").iter().filter_map(|it| sources.target(it.get("coverage")));
-    let payor = coverages.find_map(|it| it.resource.list("payor").iter().find(|payor| payor.str("reference").is_some()));
+    let payor =
+        coverages.find_map(|it| it.resource.list("payor").iter().find(|payor| payor.str("reference").is_some()));
     match payor {
         Some(payor) if claim.get("insurer").is_none_or(|it| it.str("reference").is_none()) => {
             let mut members = claim.as_object().cloned().unwrap_or_default();
@@ -292,13 +296,12 @@ fn marked(claim: &Json, prior: &Json, found: &mut Findings) -> Json {
         if claim.list(list).is_empty() {
             continue;
         }
-        let items = claim.list(list).iter().map(|item| {
-            match sequence(item).and_then(|number| numbered(before, number)) {
+        let items =
+            claim.list(list).iter().map(|item| match sequence(item).and_then(|number| numbered(before, number)) {
                 Some(same) if same == item => item.clone(),
                 Some(_) => changed(item, "changed"),
                 None => changed(item, "added"),
-            }
-        });
+            });
         let items: Vec<Json> = items.collect();
         marked.insert(list, items);
     }

@@ -122,7 +122,8 @@ fn followed(status: u16, bytes: &[u8], sent: &Sent<'_>) -> Result<Option<Known>,
         None => {}
     }
     let rows = status::rows(&json).map_err(|refusal| Submitted::Unknown(payer::issues(refusal)))?;
-    let of_it = |row: &status::Row| row.invoice == sent.invoice && row.visit.as_deref().is_none_or(|it| it == sent.visit);
+    let of_it =
+        |row: &status::Row| row.invoice == sent.invoice && row.visit.as_deref().is_none_or(|it| it == sent.visit);
     let row = rows.into_iter().rfind(of_it);
     Ok(row.map(|row| Known {
         standing: status::standing(&row.word).unwrap_or(Standing::Pending),

@@ -89,7 +89,10 @@ fn an_update_marks_what_changed_and_drops_nothing() {
     let without = updated.to_string().replacen("\"sequence\":1,\"category\"", "\"sequence\":2,\"category\"", 2);
     let without = Json::parse(without.as_bytes()).expect("JSON");
     let refused = (pas().draft)(&without, &context(&[])).expect_err("an item is missing");
-    assert!(refused.iter().any(|it| it.diagnostics.as_ref().is_some_and(|it| it.contains("is missing"))), "{refused:?}");
+    assert!(
+        refused.iter().any(|it| it.diagnostics.as_ref().is_some_and(|it| it.contains("is missing"))),
+        "{refused:?}"
+    );
 }
 
 #[test]

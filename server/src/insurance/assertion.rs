@@ -99,7 +99,8 @@ impl Key {
 
     /// Name of the key that follows from it.
     fn thumbprint(&self) -> String {
-        let members: Vec<String> = self.members().iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+        let members: Vec<String> =
+            self.members().iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
         URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
     }
 }

@@ -54,7 +54,9 @@ fn response(submission: &Submission, namespace: &str) -> Json {
     };
     let answer = Json::parse(submission.answer.as_bytes()).unwrap_or(Json::Null);
     let mut extensions = vec![extension];
-    extensions.extend(answer.list("extension").iter().cloned());
+    let is_theirs = |it: &&Json| it.str("url") != extensions[0].str("url"); // what ours says is not theirs to say
+    let theirs: Vec<Json> = answer.list("extension").iter().filter(is_theirs).cloned().collect();
+    extensions.extend(theirs);
     let mut response = Object::new();
     response.insert("resourceType", "ClaimResponse");
     if let Some(contained) = answer.get("contained") {
@@ -101,10 +103,7 @@ pub(super) fn reasons(submission: &Submission) -> impl Iterator<Item = String> +
 
 /// Whether what it comes to is the payer's to say.
 fn is_payers(state: State) -> bool {
-    matches!(
-        state,
-        State::Taken | State::Billed | State::Approved | State::Partial | State::Denied | State::Rejected
-    )
+    matches!(state, State::Taken | State::Billed | State::Approved | State::Partial | State::Denied | State::Rejected)
 }
 
 fn said(state: State) -> (&'static str, &'static str) {

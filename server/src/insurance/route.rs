@@ -9,9 +9,9 @@ use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use store::connections::{self as rows, Connection};
 
+use super::DEFAULT_PAYER;
 use super::account::{self, Account};
 use super::gather::Gathered;
-use super::DEFAULT_PAYER;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connections::Opened;

@@ -64,8 +64,7 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
     gathered.further(app, caller, account.payer.follows).await?;
     let related = if account.payer.takes_changes { prior(app, &account, &gathered, &claim).await? } else { None };
     let bundle = gathered.bundle();
-    let visit =
-        if account.payer.has_sessions { Some(visit_of(app, &account, &bundle).await?) } else { None };
+    let visit = if account.payer.has_sessions { Some(visit_of(app, &account, &bundle).await?) } else { None };
     let (draft, warnings) = checked(app, &account, &bundle, visit.as_ref(), invocation.input.text("benefit"))?;
     let mut submission = submission(app, &claim, &account, draft, before.as_ref(), &warnings);
     submission.related = related.unwrap_or_default();
@@ -116,12 +115,7 @@ async fn withdraw(
 }
 
 /// The Claim that this one updates: the payer must have it.
-async fn prior(
-    app: &App,
-    account: &Account,
-    gathered: &Gathered,
-    claim: &Json,
-) -> Result<Option<String>, Error> {
+async fn prior(app: &App, account: &Account, gathered: &Gathered, claim: &Json) -> Result<Option<String>, Error> {
     let code = |it: &Json| it.at(&["relationship", "coding", "code"]).and_then(Json::as_str).map(str::to_owned);
     let Some(related) = claim.list("related").iter().find(|it| code(it).as_deref() == Some("prior")) else {
         return Ok(None);
@@ -131,9 +125,8 @@ async fn prior(
         return Err(wrong("the claim that this one updates must be a Claim of this server".to_owned()));
     };
     let found = claim_submissions::find(&app.store, id).await?;
-    let is_there = |it: &&Submission| {
-        it.payer == account.payer.vendor && it.connection == account.name() && it.state.stands()
-    };
+    let is_there =
+        |it: &&Submission| it.payer == account.payer.vendor && it.connection == account.name() && it.state.stands();
     if found.as_ref().is_some_and(|it| it.intent == Intent::Submit && is_there(&it)) {
         return Ok(Some(id.to_owned()));
     }

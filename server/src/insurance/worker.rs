@@ -25,6 +25,9 @@ use crate::rest::bundle::{self, Also};
 /// Claims that are taken at once, and worked on at the same time.
 const BATCH: usize = 8;
 
+/// Most bytes of what a payer says of a claim that are kept.
+const MAX_ANSWER: usize = 1 << 20;
+
 /// How often a claim is sent at most, each time after the payer said that it does not know it.
 const ATTEMPTS: i64 = 10;
 
@@ -224,6 +227,12 @@ fn learned(account: &Account, submission: Submission, known: &Known, now: i64) -
     let due_at = if state.is_open() { now + account.micros("follow_seconds") } else { 0 };
     let reference = if known.reference.is_empty() { submission.reference } else { known.reference.clone() };
     let answer = known.answer.as_ref().map_or(submission.answer, Json::to_string);
+    let (answer, reason) = if answer.len() > MAX_ANSWER {
+        let text = format!("what the payer said of it is more than {MAX_ANSWER} bytes, and is not kept");
+        (String::new(), said(&[Issue::warning(IssueCode::TooLong, text)]))
+    } else {
+        (answer, reason)
+    };
     Submission { state, reason, asked: 0, changed_at, due_at, reference, answer, ..submission }
 }
 
