@@ -53,7 +53,7 @@ pub(super) fn followed(status: u16, bytes: &[u8], sent: &Sent<'_>) -> Result<Opt
     if !is_list || held_back || nameless { Err(Submitted::Unknown(told(status, &body))) } else { Ok(None) }
 }
 
-/// All ClaimResponses of an answer.
+/// Each `ClaimResponse` of an answer.
 pub(super) fn responses(json: &Json) -> impl Iterator<Item = &Json> {
     resources(json).into_iter().filter(|it| it.str("resourceType") == Some("ClaimResponse"))
 }
@@ -218,7 +218,7 @@ fn issues(body: &Json, status: u16) -> Vec<Issue> {
         let said = issue.str("diagnostics").or(details).or(coded).unwrap_or("no reason").to_owned();
         let said: String = said.chars().take(1_000).collect();
         let made = Issue::error(IssueCode::BusinessRule, format!("the payer says: {said}"));
-        issue.list("expression").iter().filter_map(Json::as_str).fold(made, |made, at| made.at(at))
+        issue.list("expression").iter().filter_map(Json::as_str).fold(made, Issue::at)
     };
     let said: Vec<Issue> = body.list("issue").iter().take(MOST_ISSUES).map(text).collect();
     if !said.is_empty() {

@@ -41,15 +41,12 @@ fn token(credentials: &Credentials<'_>) -> Ask {
         }
     };
     say("scope", credentials.scope);
-    match credentials.assertion {
-        Some(assertion) => {
-            say("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-            say("client_assertion", assertion);
-        }
-        None => {
-            say("client_id", credentials.client_id);
-            say("client_secret", credentials.client_secret);
-        }
+    if let Some(assertion) = credentials.assertion {
+        say("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        say("client_assertion", assertion);
+    } else {
+        say("client_id", credentials.client_id);
+        say("client_secret", credentials.client_secret);
     }
     let body = Some(("application/x-www-form-urlencoded", form));
     Ask { method: "POST", path: String::new(), headers: Vec::new(), body }

@@ -51,10 +51,10 @@ pub(super) fn build(json: &Json, context: &Context<'_>) -> Result<Built, Vec<Iss
     if invoice.is_none() {
         found.wrong(IssueCode::Required, "an identifier with system and value is needed", "Claim.identifier");
     }
-    let uses = told("uses").unwrap_or(USES);
+    let taken = told("uses").unwrap_or(USES);
     let used = claim.str("use").unwrap_or_default();
-    if !uses.split([',', ' ']).any(|known| known == used) {
-        let text = format!("this payer takes claims with use = {uses}; setting uses of the connection says so");
+    if !taken.split([',', ' ']).any(|known| known == used) {
+        let text = format!("this payer takes claims with use = {taken}; setting uses of the connection says so");
         found.wrong(IssueCode::BusinessRule, text, "Claim.use");
     }
     let mut along = sources.reached(claim);
@@ -174,7 +174,7 @@ fn people(sources: &Sources<'_>, claim: &Json, along: &[&Source<'_>], found: &mu
         }
         may_go.extend(sources.target(coverage.resource.get("subscriber")).map(|it| it.url.as_str()));
         if member.is_empty() {
-            member = coverage.resource.str("subscriberId").unwrap_or_default().to_owned();
+            coverage.resource.str("subscriberId").unwrap_or_default().clone_into(&mut member);
         }
     }
     if claim.list("insurance").is_empty() {
@@ -270,16 +270,15 @@ fn parts(claim: &Json, used: &str, found: &mut Findings) {
         let url = format!("{DEFINITIONS}/extension-{name}");
         item.list("extension").iter().any(|it| it.str("url") == Some(&url))
     };
-    let asked: [(&str, &dyn Fn(&Json) -> bool); 3] = [
-        ("category", &|item| item.get("category").is_some()),
-        ("extension(serviceItemRequestType)", &|item| has(item, "serviceItemRequestType")),
-        ("extension(certificationType)", &|item| has(item, "certificationType")),
-    ];
-    for (what, is_there) in asked {
+    let mut ask = |what: &str, is_there: &dyn Fn(&Json) -> bool| {
         if let Some(index) = claim.list("item").iter().position(|item| !is_there(item)) {
             let text = "PAS asks for it; the payer may refuse the claim without it";
             found.warnings.push(warning(IssueCode::Required, text, &format!("Claim.item[{index}].{what}")));
         }
+    };
+    ask("category", &|item| item.get("category").is_some());
+    for name in ["serviceItemRequestType", "certificationType"] {
+        ask(&format!("extension({name})"), &|item| has(item, name));
     }
 }
 

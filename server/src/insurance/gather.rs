@@ -118,8 +118,8 @@ impl Gathered {
         let holders: Vec<String> = self.of_type("Coverage").filter_map(|it| id_of(it.get("subscriber"))).collect();
         for ((resource_type, id), resource) in &self.found[1..] {
             let patients = compartment::patients_of(resource, &self.base).map_err(Error::internal)?;
-            let is_theirs = patients.is_empty() || patients.contains(&patient);
-            if !is_theirs && !(resource_type == "Patient" && holders.contains(id)) {
+            let is_holder = resource_type == "Patient" && holders.contains(id);
+            if !(is_holder || patients.is_empty() || patients.contains(&patient)) {
                 let text = format!("{resource_type}/{id} is not of the claim's patient; nothing is sent");
                 return Err(Error::unprocessable(Issue::error(IssueCode::Security, text).at("Claim")));
             }

@@ -7,6 +7,7 @@
 use adapters::payer::PAYERS;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
+use fhir::reference::Reference;
 use store::connections::{self as rows, Connection};
 
 use super::DEFAULT_PAYER;
@@ -51,8 +52,8 @@ pub(super) async fn account(app: &App, caller: &Caller, gathered: &Gathered) -> 
             Err(unclear(format!("no connection serves the insurer; there are connections for {}", all.join(", "))))
         }
         several => {
-            let names: Vec<String> = several.iter().map(|row| format!("{} {}", row.vendor, row.name)).collect();
-            let text = format!("more than one connection could be meant: {}", names.join(", "));
+            let labels: Vec<String> = several.iter().map(|row| format!("{} {}", row.vendor, row.name)).collect();
+            let text = format!("more than one connection could be meant: {}", labels.join(", "));
             Err(unclear(format!("{text}; say with setting insurers which serves whom")))
         }
     }
@@ -82,14 +83,11 @@ async fn names(
     let of = |identifier: &Json| Some(format!("{}|{}", identifier.str("system")?, identifier.str("value")?));
     let Some(reference) = reference else { return Ok(Vec::new()) };
     let mut names: Vec<String> = reference.get("identifier").and_then(of).into_iter().collect();
-    let read;
-    let organisation = match gathered.target(Some(reference)) {
-        Some(known) => Some(known),
-        None => {
-            read = organisation(app, caller, reference).await?;
-            read.as_ref()
-        }
+    let read = match gathered.target(Some(reference)) {
+        Some(_) => None,
+        None => organisation(app, caller, reference).await?,
     };
+    let organisation = gathered.target(Some(reference)).or(read.as_ref());
     if let Some(organisation) = organisation {
         let kind = organisation.str("resourceType").unwrap_or_default();
         names.push(format!("{kind}/{}", organisation.str("id").unwrap_or_default()));
@@ -100,7 +98,6 @@ async fn names(
 
 /// The organisation that a Coverage names, if the caller can see it.
 async fn organisation(app: &App, caller: &Caller, reference: &Json) -> Result<Option<Json>, Error> {
-    use fhir::reference::Reference;
     let text = reference.str("reference").unwrap_or_default();
     let Reference::Local { resource_type, id, .. } = Reference::parse(text, &app.config.fhir_base()) else {
         return Ok(None);
