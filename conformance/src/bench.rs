@@ -97,7 +97,10 @@ fn measure(arguments: &Arguments, binary: &Path, observations: usize) -> Result<
     plan.write(&file)?;
     let mut server = server::Server::load_and_start(binary, &folder, &database, &file)?;
     std::fs::remove_file(&file)?;
-    let driver = load::Driver::new(arguments.connections, Duration::from_secs(arguments.seconds));
+    let mut driver = load::Driver::new(arguments.connections, Duration::from_secs(arguments.seconds));
+    if database.starts_with("postgres") {
+        driver.engine = ceiling_postgres::engine(&database);
+    }
     let mut rows = workload::run(&server, &plan, driver, arguments.only.as_deref())?;
     server.stop();
     let samples = workload::samples(&rows);

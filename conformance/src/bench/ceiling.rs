@@ -67,20 +67,20 @@ pub(crate) fn measure(folder: &Path, plan: &Plan, driver: Driver, samples: &Samp
     let same = |path: &'static str| move |_: usize| request("GET", path, "", "");
     let (same_resource, same_page) = (same("/resource"), same("/page"));
     let body = String::from_utf8_lossy(&samples.resource).into_owned();
-    let mut workloads: Vec<(&'static str, Box<Request<'_>>)> =
-        vec![(SAME_RESOURCE, Box::new(same_resource)), (SAME_PAGE, Box::new(same_page))];
-    workloads.push((INSERT_OVER_HTTP, Box::new(|_| request("POST", "/insert", "", &body))));
+    let mut workloads: Vec<(String, Box<Request<'_>>)> =
+        vec![(SAME_RESOURCE.to_owned(), Box::new(same_resource)), (SAME_PAGE.to_owned(), Box::new(same_page))];
+    workloads.push((INSERT_OVER_HTTP.to_owned(), Box::new(|_| request("POST", "/insert", "", &body))));
     for (index, statement) in STATEMENTS.iter().enumerate() {
         let ask = move |number: usize| {
-            let (a, b) = (statement.values)(number, plan);
+            let [a, b] = statement.values(number, plan);
             request("GET", &format!("/sql/{index}/{a}/{b}"), "", "")
         };
-        workloads.push((statement.name, Box::new(ask)));
+        workloads.push((statement.on_sqlite(), Box::new(ask)));
     }
     let mut table = Vec::new();
     for (name, make) in &workloads {
         eprintln!("measuring: {name}");
-        table.push(Row::new(*name, driver.drive(server.address, server.process(), make)?));
+        table.push(Row::new(name, driver.drive(server.address, server.process(), make)?));
     }
     drop(server);
     for (name, group) in [(INSERT, 1), (INSERT_GROUPED, driver.connections)] {
@@ -106,7 +106,13 @@ fn select(database: &Path, sql: &str, parameters: impl rusqlite::Params) -> acti
             let _ = cell.set(Connection::open(database)?);
         }
         let connection = cell.get().expect("set in the line before");
-        connection.prepare_cached(sql)?.query_row(parameters, |row| row.get::<_, String>(0))
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(parameters)?;
+        let mut bodies = Vec::new();
+        while let Some(row) = rows.next()? {
+            bodies.extend_from_slice(row.get_ref(0)?.as_bytes()?);
+        }
+        Ok::<_, rusqlite::Error>(bodies)
     });
     body.map(fhir_json).map_err(actix_web::error::ErrorInternalServerError)
 }

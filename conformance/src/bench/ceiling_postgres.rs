@@ -4,77 +4,94 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Failure;
 use super::data::Plan;
 use super::load::{Driver, Measured};
+use super::statements::{STATEMENTS, Statement};
 use super::table::Row;
+use super::{Failure, process};
 
-pub(crate) const ROW: &str = "ceiling: PostgreSQL primary key";
-pub(crate) const PAGE: &str = "ceiling: PostgreSQL range scan, 50 rows";
 pub(crate) const INSERT: &str = "ceiling: PostgreSQL insert + 10 index rows";
 
 /// Tables as long as the server's, in a schema of their own; they are dropped again.
 const SCHEMA: &str = "DROP SCHEMA IF EXISTS ceiling CASCADE; CREATE SCHEMA ceiling;
     CREATE TABLE ceiling.resource (rid bigint PRIMARY KEY, body text NOT NULL);
-    CREATE TABLE ceiling.entry (patient bigint, code bigint, moment bigint, rid bigint);
+    CREATE TABLE ceiling.patient (rid bigint PRIMARY KEY, family text COLLATE \"C\" NOT NULL, body text NOT NULL);
+    CREATE TABLE ceiling.entry (patient bigint, code bigint, moment bigint, rid bigint, value bigint);
     CREATE TABLE ceiling.written (rid bigserial PRIMARY KEY, body text NOT NULL);
     CREATE TABLE ceiling.written_entry (param bigint, value bigint, rid bigint, PRIMARY KEY (param, value, rid));";
 
+const INSERTS: &str = "\\set value random(0, 9000000000000000)
+WITH new AS (INSERT INTO ceiling.written (body) VALUES (repeat('x', 900)) RETURNING rid) \
+INSERT INTO ceiling.written_entry SELECT n, :value::bigint + n, rid FROM new, generate_series(1, 10) n;\n";
+
 /// Measures all ceilings.
 pub(crate) fn measure(folder: &Path, database: &str, plan: &Plan, driver: Driver) -> Result<Vec<Row>, Failure> {
-    let (observations, patients) = (plan.observations(), plan.patients());
+    let (observations, patients, codes) = (plan.observations(), plan.patients(), Plan::codes());
     psql(database, SCHEMA)?;
     psql(
         database,
         &format!(
             "INSERT INTO ceiling.resource SELECT n, repeat('x', 900) FROM generate_series(0, {observations} - 1) n;
-             INSERT INTO ceiling.entry SELECT n % {patients}, n / {patients} % 4, n / {patients}, n FROM generate_series(0, {observations} - 1) n;
-             CREATE INDEX ON ceiling.entry (patient, code, moment DESC, rid DESC); ANALYZE ceiling.resource, ceiling.entry;"
+             INSERT INTO ceiling.patient SELECT n, 'family' || n % 997, repeat('x', 900) FROM generate_series(0, {patients} - 1) n;
+             INSERT INTO ceiling.entry SELECT n % {patients}, n / {patients} % {codes}, n / {patients}, n, 90 + n % 80
+                 FROM generate_series(0, {observations} - 1) n;
+             CREATE INDEX ON ceiling.entry (patient, code, moment DESC, rid DESC);
+             CREATE INDEX ON ceiling.entry (code, moment DESC, rid DESC); CREATE INDEX ON ceiling.patient (family);
+             ANALYZE ceiling.resource, ceiling.patient, ceiling.entry;"
         ),
     )?;
-    let scripts = [
-        (ROW, format!("\\set rid random(0, {observations} - 1)\nSELECT body FROM ceiling.resource WHERE rid = :rid;\n")),
-        (
-            PAGE,
-            format!(
-                "\\set patient random(0, {patients} - 1)\n\\set code random(0, 3)\nSELECT body FROM ceiling.entry JOIN ceiling.resource USING (rid) \
-                 WHERE patient = :patient AND code = :code ORDER BY moment DESC, rid DESC LIMIT 50;\n"
-            ),
-        ),
-        (
-            INSERT,
-            "\\set value random(0, 9000000000000000)\nWITH new AS (INSERT INTO ceiling.written (body) VALUES (repeat('x', 900)) RETURNING rid) \
-             INSERT INTO ceiling.written_entry SELECT n, :value + n, rid FROM new, generate_series(1, 10) n;\n"
-                .to_owned(),
-        ),
-    ];
+    let scripts = STATEMENTS.iter().map(|statement| (statement.on_postgres(), select(statement, plan)));
     let mut rows = Vec::new();
-    for (name, script) in scripts {
+    for (name, script) in scripts.chain([(INSERT.to_owned(), INSERTS.to_owned())]) {
         eprintln!("measuring: {name}");
         let file = folder.join("script.sql");
         std::fs::write(&file, script)?;
-        rows.push(Row::new(name, Measured { rate: pgbench(database, &file, driver)?, ..Measured::default() }));
+        rows.push(Row::new(name, pgbench(database, &file, driver)?));
     }
     psql(database, "DROP SCHEMA ceiling CASCADE")?;
     Ok(rows)
 }
 
-fn psql(database: &str, statements: &str) -> Result<(), Failure> {
-    let output =
-        Command::new("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements, database]).output()?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned().into()) }
+/// Process of the engine, where it runs on this machine and tells.
+pub(crate) fn engine(database: &str) -> Option<u32> {
+    let process = psql(database, "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)").ok()?;
+    let process = process.trim().parse().ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+    name.starts_with("postgres").then_some(process)
 }
 
-/// Transactions a second of a script.
-fn pgbench(database: &str, script: &Path, driver: Driver) -> Result<f64, Failure> {
+/// The script of a statement: random numbers within its bounds, then the statement.
+fn select(statement: &Statement, plan: &Plan) -> String {
+    let [a, b] = (statement.bounds)(plan);
+    let sql = statement.sql.replace('\n', " ").replace(":b", ":b::bigint").replace(":a", ":a::bigint");
+    format!("\\set a random({}, {})\n\\set b random({}, {})\n{sql};\n", a.0, a.1, b.0, b.1)
+}
+
+fn psql(database: &str, statements: &str) -> Result<String, Failure> {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements, database]);
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Runs a script. Its CPU time is the engine's.
+fn pgbench(database: &str, script: &Path, driver: Driver) -> Result<Measured, Failure> {
+    let before = driver.engine.map(process::tree_cpu_micros).transpose()?;
     let mut command = Command::new(installed("pgbench")?);
-    command.args(["--no-vacuum", "--protocol=prepared", "--jobs=1"]);
+    command.args(["--no-vacuum", "--protocol=prepared", "--jobs=1"]).env("PGOPTIONS", "-c search_path=ceiling");
     command.arg(format!("--client={}", driver.connections)).arg(format!("--time={}", driver.length.as_secs()));
     let output = command.arg("--file").arg(script).arg(database).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
-    let rate = rate.and_then(|rest| rest.split_whitespace().next());
-    rate.and_then(|rate| rate.parse().ok()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned().into())
+    let rate = rate.and_then(|rest| rest.split_whitespace().next()).and_then(|rate| rate.parse::<f64>().ok());
+    let rate = rate.ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let after = driver.engine.map(process::tree_cpu_micros).transpose()?;
+    let requests = rate * driver.length.as_secs_f64();
+    let cpu_micros = after.zip(before).map(|(after, before)| (after - before) as f64 / requests);
+    Ok(Measured { rate, cpu_micros, ..Measured::default() })
 }
 
 /// A program of PostgreSQL: in the path, or where Debian keeps those that are not.

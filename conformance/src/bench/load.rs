@@ -21,6 +21,8 @@ pub(crate) struct Driver {
     pub(crate) length: Duration,
     /// Requests that are sent at most.
     pub(crate) most: usize,
+    /// Process of the database's engine on this machine: what it and its children use is counted too.
+    pub(crate) engine: Option<u32>,
 }
 
 /// What came of it.
@@ -34,7 +36,7 @@ pub(crate) struct Measured {
     pub(crate) p99: u32,
     /// Answered requests.
     pub(crate) count: usize,
-    /// CPU microseconds of the server for each request, where its process is known.
+    /// CPU microseconds of the server, and of a known engine, for each request.
     pub(crate) cpu_micros: Option<f64>,
     /// Resident memory after the run, MiB.
     pub(crate) resident: Option<u64>,
@@ -60,7 +62,7 @@ pub(crate) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<
 impl Driver {
     /// Keeps so many connections open for so long.
     pub(crate) fn new(connections: usize, length: Duration) -> Self {
-        Driver { connections, length, most: usize::MAX }
+        Driver { connections, length, most: usize::MAX, engine: None }
     }
 
     /// The same with at most this many requests.
@@ -76,7 +78,7 @@ impl Driver {
     /// Drives the server at `address`, process `server`, and measures it; any answer but 2xx ends the run.
     pub(crate) fn drive(self, address: SocketAddr, server: u32, make: &Request<'_>) -> Result<Measured, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let before = process::cpu_micros(server)?;
+        let before = self.cpu_micros(server)?;
         let started = Instant::now();
         let run = RefCell::new(Run::default());
         runtime.block_on(async {
@@ -84,7 +86,7 @@ impl Driver {
             try_join_all(workers).await
         })?;
         let seconds = started.elapsed().as_secs_f64();
-        let used = process::cpu_micros(server)? - before;
+        let used = self.cpu_micros(server)? - before;
         let Run { mut latencies, sample, .. } = run.into_inner();
         latencies.sort_unstable();
         let count = latencies.len();
@@ -98,6 +100,11 @@ impl Driver {
             resident: Some(process::resident_mib(server)?),
             sample,
         })
+    }
+
+    /// CPU time that the server and the engine have used.
+    fn cpu_micros(self, server: u32) -> Result<u64, Failure> {
+        Ok(process::cpu_micros(server)? + self.engine.map_or(Ok(0), process::tree_cpu_micros)?)
     }
 }
 

@@ -9,10 +9,34 @@ const MICROS_PER_TICK: u64 = 10_000;
 
 /// User and system time in microseconds that a process has used, all threads.
 pub(crate) fn cpu_micros(process: u32) -> Result<u64, Failure> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let after_name = stat.rsplit(')').next().ok_or("a stat line has a name")?;
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(ticks * MICROS_PER_TICK)
+    Ok(Stat::of(process)?.own * MICROS_PER_TICK)
+}
+
+/// The same of a process with its children, those that have ended included.
+pub(crate) fn tree_cpu_micros(process: u32) -> Result<u64, Failure> {
+    let root = Stat::of(process)?;
+    let numbers = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // One that ends between the listing and the reading is counted among those that have ended.
+    let children = numbers.filter_map(|number| Stat::of(number).ok()).filter(|child| child.parent == process);
+    Ok((root.own + root.ended + children.map(|child| child.own).sum::<u64>()) * MICROS_PER_TICK)
+}
+
+/// What a stat line says of time, in ticks.
+struct Stat {
+    parent: u32,
+    own: u64,
+    ended: u64,
+}
+
+impl Stat {
+    fn of(process: u32) -> Result<Self, Failure> {
+        let line = fs::read_to_string(format!("/proc/{process}/stat"))?;
+        let fields: Vec<&str> = line.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+        let sum = |index: usize| Some(number(index)? + number(index + 1)?);
+        let stat = || Some(Stat { parent: fields.get(1)?.parse().ok()?, own: sum(11)?, ended: sum(13)? });
+        stat().ok_or_else(|| "a stat line has fifteen fields".into())
+    }
 }
 
 /// Resident memory of a process in MiB that is its own: what it maps of files is the system's cache.

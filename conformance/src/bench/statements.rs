@@ -4,17 +4,40 @@
 use super::data::Plan;
 use super::workload as row;
 
-/// A statement that actix-web answers with.
+/// A statement that both engines run: SQLite behind actix-web, PostgreSQL by `pgbench`.
 pub(crate) struct Statement {
-    /// Name in the table.
-    pub(crate) name: &'static str,
-    /// Gives one text; takes two numbers.
+    /// What it does, in the table.
+    what: &'static str,
+    /// Gives bodies; takes two numbers, `:a` and `:b`.
     pub(crate) sql: &'static str,
-    /// The numbers of a request.
-    pub(crate) values: fn(usize, &Plan) -> (usize, usize),
+    /// The least and the greatest that each number may be.
+    pub(crate) bounds: fn(&Plan) -> [(usize, usize); 2],
     /// Rows of the table that it is the ceiling of.
     pub(crate) of: &'static [&'static str],
 }
+
+impl Statement {
+    /// Name of its row behind actix-web on SQLite.
+    pub(crate) fn on_sqlite(&self) -> String {
+        format!("ceiling: actix-web + SQLite {}", self.what)
+    }
+
+    /// Name of its row on PostgreSQL.
+    pub(crate) fn on_postgres(&self) -> String {
+        format!("ceiling: PostgreSQL {}", self.what)
+    }
+
+    /// The numbers of a request.
+    pub(crate) fn values(&self, number: usize, plan: &Plan) -> [usize; 2] {
+        (self.bounds)(plan).map(|(least, most)| least + number.wrapping_mul(STRIDE) % (most - least + 1))
+    }
+}
+
+/// Coprime to most sizes: every request another row, no pattern that a cache could love.
+const STRIDE: usize = 7919;
+
+/// A number that a statement does not take.
+const NONE: (usize, usize) = (0, 0);
 
 /// Tables without their secondary indexes.
 pub(crate) const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
@@ -32,56 +55,56 @@ pub(crate) const INDEXES: &str = "CREATE INDEX entry_by_code ON entry (code, mom
 /// Every statement.
 pub(crate) static STATEMENTS: &[Statement] = &[
     Statement {
-        name: "ceiling: actix-web + SQLite primary key",
-        sql: "SELECT body FROM resource WHERE rid = ?1 AND ?2 >= 0",
-        values: |number, plan| (number.wrapping_mul(7919) % plan.observations(), 0),
+        what: "primary key",
+        sql: "SELECT body FROM resource WHERE rid = :a AND :b >= 0",
+        bounds: |plan| [(0, plan.observations() - 1), NONE],
         of: &[row::READ, row::VREAD],
     },
     Statement {
-        name: "ceiling: actix-web + SQLite range scan, 50 rows",
-        sql: "SELECT group_concat(body) FROM (SELECT body FROM entry JOIN resource USING (rid)
-            WHERE patient = ?1 AND code = ?2 ORDER BY moment DESC, rid DESC LIMIT 50)",
-        values: |number, plan| (number.wrapping_mul(31) % plan.patients(), number % Plan::codes()),
+        what: "range scan, 50 rows",
+        sql: "SELECT body FROM entry JOIN resource USING (rid)
+            WHERE patient = :a AND code = :b ORDER BY moment DESC, rid DESC LIMIT 50",
+        bounds: |plan| [(0, plan.patients() - 1), (0, Plan::codes() - 1)],
         of: &[row::SEARCH, row::TOTAL, row::INCLUDES, row::EVERYTHING, row::CHAINED],
     },
     Statement {
-        name: "ceiling: actix-web + SQLite unique index",
-        sql: "SELECT body FROM patient WHERE rid = ?1 AND ?2 >= 0",
-        values: |number, plan| (number.wrapping_mul(31) % plan.patients(), 0),
+        what: "unique index",
+        sql: "SELECT body FROM patient WHERE rid = :a AND :b >= 0",
+        bounds: |plan| [(0, plan.patients() - 1), NONE],
         of: &[row::IDENTIFIER],
     },
     Statement {
-        name: "ceiling: actix-web + SQLite prefix of a name, 50 rows",
-        sql: "SELECT group_concat(body) FROM (SELECT body FROM patient
-            WHERE family >= 'family' || ?1 AND family < 'family' || ?1 || 'z' AND ?2 >= 0 ORDER BY rid DESC LIMIT 50)",
-        values: |number, _| (number % 10, 0),
+        what: "prefix of a name, 50 rows",
+        sql: "SELECT body FROM patient
+            WHERE family >= 'family' || :a AND family < 'family' || :a || 'z' AND :b >= 0 ORDER BY rid DESC LIMIT 50",
+        bounds: |_| [(0, 9), NONE],
         of: &[row::NAME],
     },
     Statement {
-        name: "ceiling: actix-web + SQLite newest 50 of a code",
-        sql: "SELECT group_concat(body) FROM (SELECT body FROM entry JOIN resource USING (rid)
-            WHERE code = ?1 AND ?2 >= 0 ORDER BY moment DESC, rid DESC LIMIT 50)",
-        values: |number, _| (number % Plan::codes(), 0),
+        what: "newest 50 of a code",
+        sql: "SELECT body FROM entry JOIN resource USING (rid)
+            WHERE code = :a AND :b >= 0 ORDER BY moment DESC, rid DESC LIMIT 50",
+        bounds: |_| [(0, Plan::codes() - 1), NONE],
         of: &[row::POPULATION, row::DEEP],
     },
     Statement {
-        name: "ceiling: actix-web + SQLite patient's values above, 50 rows",
-        sql: "SELECT group_concat(body) FROM (SELECT body FROM entry JOIN resource USING (rid)
-            WHERE patient = ?1 AND code = 4 AND value > ?2 ORDER BY moment DESC, rid DESC LIMIT 50)",
-        values: |number, plan| (number.wrapping_mul(31) % plan.patients(), 91 + number % 20),
+        what: "patient's values above, 50 rows",
+        sql: "SELECT body FROM entry JOIN resource USING (rid)
+            WHERE patient = :a AND code = 4 AND value > :b ORDER BY moment DESC, rid DESC LIMIT 50",
+        bounds: |plan| [(0, plan.patients() - 1), (91, 110)],
         of: &[row::COMPONENT],
     },
     Statement {
-        name: "ceiling: actix-web + SQLite patients that have a code, 50 rows",
-        sql: "SELECT group_concat(body) FROM (SELECT body FROM patient
-            WHERE EXISTS (SELECT 1 FROM entry WHERE patient = patient.rid AND code = ?1) AND ?2 >= 0 ORDER BY rid DESC LIMIT 50)",
-        values: |number, _| (number % Plan::codes(), 0),
+        what: "patients that have a code, 50 rows",
+        sql: "SELECT body FROM patient
+            WHERE EXISTS (SELECT 1 FROM entry WHERE patient = patient.rid AND code = :a) AND :b >= 0 ORDER BY rid DESC LIMIT 50",
+        bounds: |_| [(0, Plan::codes() - 1), NONE],
         of: &[row::HAS],
     },
     Statement {
-        name: "ceiling: actix-web + SQLite all 256 of a patient",
-        sql: "SELECT group_concat(body) FROM (SELECT body FROM entry JOIN resource USING (rid) WHERE patient = ?1 AND ?2 >= 0)",
-        values: |number, plan| (number.wrapping_mul(31) % plan.patients(), 0),
+        what: "all 256 of a patient",
+        sql: "SELECT body FROM entry JOIN resource USING (rid) WHERE patient = :a AND :b >= 0",
+        bounds: |plan| [(0, plan.patients() - 1), NONE],
         of: &[row::REVERSE],
     },
 ];

@@ -25,9 +25,9 @@ impl Row {
 
 /// Which ceilings a row is compared with.
 const CEILINGS: [(&str, &[&str]); 6] = [
-    (workload::READ, &[ceiling::SAME_RESOURCE, ceiling_postgres::ROW]),
+    (workload::READ, &[ceiling::SAME_RESOURCE]),
     (workload::VREAD, &[ceiling::SAME_RESOURCE]),
-    (workload::SEARCH, &[ceiling::SAME_PAGE, ceiling_postgres::PAGE]),
+    (workload::SEARCH, &[ceiling::SAME_PAGE]),
     (access::READ, &[access::READ_BY_SYSTEM]),
     (access::SEARCH, &[access::SEARCH_BY_SYSTEM]),
     (workload::CREATE, &[INSERT_OVER_HTTP, INSERT, INSERT_GROUPED, ceiling_postgres::INSERT]),
@@ -36,8 +36,9 @@ const CEILINGS: [(&str, &[&str]); 6] = [
 /// Names of the ceilings of a row, and of a peer's row of the same.
 fn ceilings(name: &str) -> Vec<String> {
     let fixed = CEILINGS.iter().filter(|(row, _)| *row == name).flat_map(|(_, ceilings)| ceilings.iter().copied());
-    let statements = statements::STATEMENTS.iter().filter(|it| it.of.contains(&name)).map(|it| it.name);
-    fixed.chain(statements).map(str::to_owned).chain([peer::row_of(name)]).collect()
+    let statements = statements::STATEMENTS.iter().filter(|it| it.of.contains(&name));
+    let statements = statements.flat_map(|it| [it.on_sqlite(), it.on_postgres()]);
+    fixed.map(str::to_owned).chain(statements).chain([peer::row_of(name)]).collect()
 }
 
 /// Fills in the ratios.

@@ -99,7 +99,7 @@ impl Asks<'_> {
 
     fn searches<'s>(&'s self) -> Vec<Named<'s>> {
         let identifier = |number: usize| format!("urn:example:patients%7C{}", self.patient_number(number));
-        let above = |number: usize| format!("8480-6$gt{}%7Cmm[Hg]", 91 + number % 20);
+        let above = |number: usize| format!("8480-6$gt{}%7Cmm%5BHg%5D", 91 + number % 20);
         let paths: Vec<Path<'s>> = vec![
             (SEARCH, Box::new(|number| self.newest(number))),
             (IDENTIFIER, Box::new(move |number| format!("Patient?identifier={}", identifier(number)))),
