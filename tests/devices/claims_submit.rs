@@ -122,7 +122,7 @@ async fn what_cannot_be_sent_is_told_in_the_answer(server: TestServer) {
     let notes: Vec<&str> = response.list("processNote").iter().filter_map(|note| note.str("text")).collect();
     assert!(notes.iter().any(|note| note.starts_with("Claim.fundsReserve: ")), "{notes:?}");
     let says = |text: &str| notes.iter().any(|note| note.contains(text));
-    assert!(says("cannot carry") && says("expires in 1439 minutes"), "{notes:?}");
+    assert!(says("cannot carry") && says("expires in 23 h 59 min"), "{notes:?}");
     let billed = settled(&system, 1, &["billed"]).await;
     assert_eq!(billed.list("processNote").len(), response.list("processNote").len(), "they stay");
     assert_eq!(payer.interim(), ["INV-1"]);

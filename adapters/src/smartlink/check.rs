@@ -21,7 +21,8 @@ pub(super) fn check(session: &Session, net: &Decimal, currency: &str, now: i64) 
         issues.push(error(IssueCode::BusinessRule, text, at));
     } else if now >= session.expiring_at {
         let left = (session.expires_at - now) / MINUTE;
-        let text = format!("the session expires in {left} minutes; what has to be sent again then will be refused");
+        let (hours, minutes) = (left / 60, left % 60);
+        let text = format!("the session expires in {hours} h {minutes} min; what is sent after that is refused");
         issues.push(warning(IssueCode::Expired, text, at));
     }
     if let Some(own) = session.currency.as_deref().filter(|own| *own != currency) {
