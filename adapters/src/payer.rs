@@ -50,7 +50,15 @@ pub struct Payer {
     pub submitted: fn(u16, &[u8], &Sent<'_>) -> Submitted,
     /// What the answer to a status question means: what the payer knows of that invoice, if anything.
     pub followed: Follow,
+    /// The request with diagnoses that were made after the claim, of a Bundle with the Conditions; or what is wrong with
+    /// them. None of a payer that takes none. What its answer means says [`Payer::recorded`].
+    pub record: Option<Record>,
+    /// What the answer to that means.
+    pub recorded: fn(u16, &[u8]) -> Submitted,
 }
+
+/// Writes a message that follows a claim.
+pub type Record = fn(&Json, &Context<'_>) -> Result<Ask, Vec<Issue>>;
 
 /// Reads an answer to a status question: HTTP status, body, and what it was about.
 pub type Follow = fn(u16, &[u8], &Sent<'_>) -> Result<Option<Known>, Submitted>;
@@ -161,8 +169,10 @@ pub enum Question<'a> {
 pub struct Session {
     /// `PENDING`, `ACTIVE`, `BILLED`, `CLOSED` or `EXPIRED`.
     pub status: String,
-    /// When it was first seen, microseconds since 1970.
-    pub seen_at: i64,
+    /// When it expires, microseconds since 1970.
+    pub expires_at: i64,
+    /// From when on that is told.
+    pub expiring_at: i64,
     /// Currency of the policy, where its member was asked for.
     pub currency: Option<String>,
     /// What is left of the benefit that is used, where it is known.

@@ -3,6 +3,9 @@
 //! ```text
 //! $fetch-visit, $merge-visit, $close-visit ─▶ visit   payer ─▶ adapter (pure) ─▶ rest::bundle, session row
 //! Claim/[id]/$submit                       ─▶ route, submit   checks ─▶ Claim active, ClaimResponse, outbox row: one transaction
+//! $fetch-copay                             ─▶ copay   asked when somebody wants to know
+//! $send-diagnoses, $withdraw               ─▶ in the row of the claim: what follows it, or that it is taken back
+//! sessions                                 ─▶ told to be about to expire, then marked as expired
 //! outbox row                               ─▶ worker  lease ─▶ "sending" ─▶ payer ─▶ ClaimResponse and state together
 //!                                                     outcome unknown ─▶ ask ─▶ known, or sent again
 //! ```
@@ -11,11 +14,17 @@
 
 pub mod account;
 pub mod assertion;
+pub mod copay;
+pub mod diagnoses;
 mod gather;
-mod response;
+mod given;
+pub mod overview;
+pub mod response;
 mod route;
+mod sessions;
 pub mod submit;
 pub mod visit;
+pub mod withdraw;
 pub mod worker;
 pub mod worklist;
 

@@ -9,6 +9,10 @@ use simulators::medisante::{Medisante, SAMPLES};
 use tests::{Client, TestServer};
 
 mod claims;
+mod claims_access;
+mod claims_after;
+mod claims_sessions;
+mod claims_submit;
 mod connections;
 mod import;
 mod ingest;

@@ -5,7 +5,7 @@ use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 
 use super::{VENDOR, answer, inquiry, parcel, request};
-use crate::payer::{Ask, Credentials, Draft, Granted, Payer, Question, Session};
+use crate::payer::{Ask, Credentials, Draft, Granted, Payer, Question, Session, Submitted};
 use crate::{Context, bundle, json};
 
 /// A payer that speaks FHIR.
@@ -24,6 +24,8 @@ pub static PAYER: Payer = Payer {
     check,
     submitted: answer::submitted,
     followed: answer::followed,
+    record: None,
+    recorded: |_, _| Submitted::Unknown(Vec::new()),
 };
 
 const MEDIA_TYPE: &str = "application/fhir+json";

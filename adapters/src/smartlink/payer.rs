@@ -5,7 +5,7 @@ use fhir::outcome::{Issue, IssueCode};
 
 use super::check::check;
 use super::facts::member;
-use super::{Facts, VENDOR, answer, claim, status, taken};
+use super::{Facts, VENDOR, answer, claim, clinic_record, status, taken};
 use crate::payer::{self, Ask, Credentials, Draft, Granted, Known, Payer, Question, Sent, Standing, Submitted};
 use crate::{Context, Refusal, bundle, json, money};
 
@@ -25,6 +25,8 @@ pub static PAYER: Payer = Payer {
     check,
     submitted,
     followed,
+    record: Some(record),
+    recorded,
 };
 
 /// How long a token is taken to be good that does not say so, seconds.
@@ -81,12 +83,14 @@ fn ask(question: &Question<'_>, _: &Context<'_>) -> Ask {
 }
 
 fn draft(bundle: &Json, context: &Context<'_>) -> Result<Draft, Vec<Issue>> {
-    let (body, warnings) = claim::build(bundle, &Facts::new(context))?;
+    let facts = Facts::new(context);
+    let (body, warnings) = claim::build(bundle, &facts)?;
     let text = |name: &str| member(&body, name).unwrap_or_default();
     let amount = |name: &str| body.get(name).and_then(money::amount).unwrap_or_else(|| fhir::decimal::Decimal::from(0));
     let (patient, session) = (text("patient_number"), text("session_id"));
+    let door = if facts.told("interim").as_deref() == Some("true") { "interim-claim" } else { "claims" };
     let path =
-        format!("/api/claims?patientNumber={}&sessionId={}", bundle::percent(&patient), bundle::percent(&session));
+        format!("/api/{door}?patientNumber={}&sessionId={}", bundle::percent(&patient), bundle::percent(&session));
     let ask = Ask { method: "POST", path, headers: Vec::new(), body: Some(("application/json", body.to_string())) };
     Ok(Draft {
         ask,
@@ -99,6 +103,25 @@ fn draft(bundle: &Json, context: &Context<'_>) -> Result<Draft, Vec<Issue>> {
         currency: text("currency"),
         warnings,
     })
+}
+
+fn record(bundle: &Json, context: &Context<'_>) -> Result<Ask, Vec<Issue>> {
+    let body = clinic_record::build(bundle, &Facts::new(context))?;
+    let (path, body) = ("/api/clinic-record".to_owned(), Some(("application/json", body.to_string())));
+    Ok(Ask { method: "POST", path, headers: Vec::new(), body })
+}
+
+/// The answer names no id: that it was saved is said by its code.
+fn recorded(status: u16, bytes: &[u8]) -> Submitted {
+    let Ok(json) = json(bytes) else { return of_status(status, unreadable(status)) };
+    match answer::refusal(&json) {
+        Some(refusal) => of_refusal(refusal),
+        None if json.get("code").is_some() => {
+            let message = member(&json, "message").unwrap_or_default();
+            Submitted::Taken { id: String::new(), message }
+        }
+        None => of_status(status, unreadable(status)),
+    }
 }
 
 fn submitted(status: u16, bytes: &[u8], _: &Sent<'_>) -> Submitted {

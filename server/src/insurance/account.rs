@@ -17,6 +17,10 @@ use super::assertion::Key;
 /// How long before its end a token is renewed, microseconds.
 const EARLY: i64 = 60 * 1_000_000;
 
+/// How long sessions are open where no connection says it, and how long before their end that is told, microseconds.
+const OPEN: i64 = 24 * 3_600_000_000;
+const SOON: i64 = 2 * 3_600_000_000;
+
 /// How often a question is repeated with a new token: of several servers with one account, each may end the other's.
 const RENEWALS: u32 = 2;
 
@@ -63,6 +67,8 @@ pub const SMARTLINK: Kind = Kind {
         INSURERS,
         SETTLE,
         number("follow_seconds", "300", "how often the status of a claim is asked for"),
+        number("session_seconds", "86400", "how long a session is open after it was first seen"),
+        number("expiring_seconds", "7200", "how long before its end a session is told to be about to expire"),
         number("follow_hours", "72", "how long nothing may be learned of a claim until a person has to look"),
     ],
     check: |app, opened| Box::pin(check(&adapters::smartlink::PAYER, app, opened)),
@@ -131,10 +137,37 @@ pub async fn open_named(app: &App, vendor: &str, name: &str) -> Result<Account, 
     Ok(Account { payer, opened })
 }
 
+/// How long sessions of a payer are open, and how long before their end that is told, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// How long a session is open after it was first seen.
+    pub open: i64,
+    /// How long before that it is told.
+    pub soon: i64,
+}
+
+/// The times of a payer's sessions, also while it is not connected; none of a payer that has no sessions.
+pub async fn times(app: &App, vendor: &str) -> Result<Option<Times>, Error> {
+    let fields = connections::kind(vendor).map_or(&[][..], |kind| kind.settings);
+    if !fields.iter().any(|field| field.name == "session_seconds") {
+        return Ok(None);
+    }
+    match open(app, vendor).await {
+        Ok(account) => Ok(Some(account.times())),
+        Err(error) if error.kind() == error::Kind::Unavailable => Ok(Some(Times { open: OPEN, soon: SOON })),
+        Err(error) => Err(error),
+    }
+}
+
 impl Account {
     /// Name of the connection.
     pub fn name(&self) -> &str {
         &self.opened.row.name
+    }
+
+    /// The times of its sessions.
+    pub fn times(&self) -> Times {
+        Times { open: self.micros("session_seconds"), soon: self.micros("expiring_seconds") }
     }
 
     /// A setting of the connection.

@@ -12,10 +12,11 @@ use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
 use store::StoreError;
-use store::claim_submissions::{self, Intent, State, Submission};
+use store::claim_exchanges::{self, Exchange};
+use store::claim_submissions::{self, FOLLOWED, Intent, RecordState, State, Submission};
 
-use super::account::{self, Account, Silence};
-use super::response;
+use super::account::{self, Account, Answer, Silence};
+use super::{diagnoses, response, sessions};
 use crate::app::App;
 use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::caller::Caller;
@@ -39,7 +40,9 @@ const LONGEST_WAIT: i64 = 300 * 1_000_000;
 
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker::start(async move { run(&app).await })
+    Worker::start(async move {
+        tokio::join!(run(&app), sessions::run(&app));
+    })
 }
 
 async fn run(app: &App) {
@@ -102,6 +105,9 @@ async fn attend(app: &App, submission: Submission) -> Result<(), Error> {
             return keep(app, Submission { reason: said(&issues), due_at, ..submission }).await;
         }
     };
+    if submission.record_state == Some(RecordState::Waiting) && FOLLOWED.contains(&submission.state) {
+        return send_record(app, &account, submission).await;
+    }
     match submission.state {
         State::Waiting => send(app, &account, submission).await,
         State::Sending => {
@@ -127,13 +133,11 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
         headers: Vec::new(),
         body: Some((account.payer.media_type, sending.body.clone())),
     };
-    let outcome = match account.ask(app, &request).await {
-        Ok((status, body)) => (account.payer.submitted)(status, &body, &sent(&sending)),
-        Err(Silence::Login(issues)) => Submitted::Login(issues),
-        Err(silence) => Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())]),
-    };
-    tracing::info!(claim = sending.claim, attempts, outcome = word(&outcome), "a claim was sent");
+    let answer = account.ask(app, &request).await;
     let now = app.clock.now();
+    let exchange = exchange(&sending, &request, &answer, now);
+    let outcome = understood(answer, |status, body| (account.payer.submitted)(status, body, &sent(&sending)));
+    tracing::info!(claim = sending.claim, attempts, outcome = word(&outcome), "a claim was sent");
     let settle = account.micros("settle_seconds");
     let unknown = |issues: &[Issue], wait: i64| Submission {
         state: State::Unknown,
@@ -162,7 +166,70 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
         }
         Submitted::Login(issues) | Submitted::Unknown(issues) => unknown(&issues, settle.min(FIRST_WAIT)),
     };
-    write(app, next).await
+    write(app, next, Some(exchange)).await
+}
+
+/// Sends what follows a claim, until the payer answers: it says the same of the same invoice, however often.
+async fn send_record(app: &App, account: &Account, submission: Submission) -> Result<(), Error> {
+    let now = app.clock.now();
+    let settled = |state: RecordState, record: Option<String>, now: i64| {
+        let due_at = if submission.state.is_open() { now } else { 0 };
+        Submission { record_state: Some(state), record, due_at, ..submission.clone() }
+    };
+    let Some((request, attempts)) = submission.record.as_deref().and_then(diagnoses::unpacked) else {
+        return write(app, settled(RecordState::GivenUp, None, now), None).await;
+    };
+    let answer = account.ask(app, &request).await;
+    let now = app.clock.now();
+    let exchange = exchange(&submission, &request, &answer, now);
+    let outcome = understood(answer, account.payer.recorded);
+    let attempts = attempts + 1;
+    tracing::info!(claim = submission.claim, attempts, outcome = word(&outcome), "diagnoses were sent");
+    let state = match &outcome {
+        Submitted::Taken { .. } => RecordState::Sent,
+        Submitted::Refused(_) => RecordState::Refused,
+        _ if attempts >= ATTEMPTS => RecordState::GivenUp,
+        _ => RecordState::Waiting,
+    };
+    let after = if let Submitted::Later { after, .. } = &outcome { after.unwrap_or_default().min(3600) } else { 0 };
+    let record = Some(diagnoses::packed(&request, attempts, &issues_of(outcome)));
+    if state == RecordState::Waiting {
+        let wait = (FIRST_WAIT << attempts.clamp(0, 9)).min(LONGEST_WAIT).max(after as i64 * 1_000_000);
+        return keep(app, Submission { record, due_at: now + wait, ..submission }).await;
+    }
+    write(app, settled(state, record, now), Some(exchange)).await
+}
+
+/// What an answer means, or that there is none.
+fn understood(answer: Result<Answer, Silence>, means: impl FnOnce(u16, &[u8]) -> Submitted) -> Submitted {
+    match answer {
+        Ok((status, body)) => means(status, &body),
+        Err(silence) => silent(silence),
+    }
+}
+
+fn silent(silence: Silence) -> Submitted {
+    match silence {
+        Silence::Login(issues) => Submitted::Login(issues),
+        silence @ Silence::Transport(_) => Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())]),
+    }
+}
+
+/// What was asked and answered, for people.
+fn exchange(submission: &Submission, request: &Ask, answer: &Result<Answer, Silence>, now: i64) -> Exchange {
+    let (status, text) = match answer {
+        Ok((status, body)) => (i64::from(*status), String::from_utf8_lossy(body).replace('\0', "")),
+        Err(silence) => (0, silence.text()),
+    };
+    let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= claim_exchanges::MOST).unwrap_or(text.len());
+    Exchange {
+        claim: submission.claim.clone(),
+        at: now,
+        asked: format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default()),
+        status,
+        answer: text[..end].to_owned(),
+        state: String::new(), // what it led to is written with it
+    }
 }
 
 /// Asks the payer what it knows of a claim.
@@ -170,12 +237,14 @@ async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(),
     let question = Question::Status { sent: sent(&submission) };
     let now = app.clock.now();
     let context = Context { namespace: &app.config.adapter_namespace, now, ..Context::default() };
-    let found = match account.ask(app, &(account.payer.ask)(&question, &context)).await {
-        Ok((status, body)) => (account.payer.followed)(status, &body, &sent(&submission)),
-        Err(Silence::Login(issues)) => Err(Submitted::Login(issues)),
-        Err(silence) => Err(Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())])),
-    };
+    let request = (account.payer.ask)(&question, &context);
+    let answer = account.ask(app, &request).await;
     let now = app.clock.now();
+    let exchange = exchange(&submission, &request, &answer, now);
+    let found = match answer {
+        Ok((status, body)) => (account.payer.followed)(status, &body, &sent(&submission)),
+        Err(silence) => Err(silent(silence)),
+    };
     match found {
         // It is there, but not taken back: what says so did not arrive.
         Ok(Some(known))
@@ -185,7 +254,13 @@ async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(),
         {
             not_known(app, account, submission, now).await
         }
-        Ok(Some(known)) => write(app, learned(account, submission, &known, now)).await,
+        Ok(Some(known)) => {
+            let was = submission.state;
+            let next = learned(account, submission, &known, now);
+            // That nothing is new is not worth a line.
+            let exchange = Some(exchange).filter(|_| next.state != was);
+            write(app, next, exchange).await
+        }
         Ok(None) if submission.state == State::Unknown => not_known(app, account, submission, now).await,
         // A claim that was taken and is not known now is asked for again; it is not sent again.
         Ok(None) => in_vain(app, account, submission, Vec::new(), now).await,
@@ -268,7 +343,7 @@ async fn not_known(app: &App, account: &Account, submission: Submission, now: i6
     }
     if submission.attempts >= ATTEMPTS {
         let text = format!("sent {ATTEMPTS} times, and the payer does not know it");
-        return write(app, given_up(submission, &[Issue::error(IssueCode::Transient, text)], now)).await;
+        return write(app, given_up(submission, &[Issue::error(IssueCode::Transient, text)], now), None).await;
     }
     keep(app, Submission { state: State::Waiting, due_at: now, changed_at: now, ..submission }).await?;
     app.claims_changed.notify_one();
@@ -283,7 +358,7 @@ async fn in_vain(
     now: i64,
 ) -> Result<(), Error> {
     if now - submission.changed_at > account.micros("follow_hours") {
-        return write(app, given_up(submission, &issues, now)).await;
+        return write(app, given_up(submission, &issues, now), None).await;
     }
     let asked = submission.asked + 1;
     let wait =
@@ -296,17 +371,19 @@ fn given_up(submission: Submission, issues: &[Issue], now: i64) -> Submission {
     Submission { state: State::GivenUp, reason: said(issues), changed_at: now, due_at: 0, ..submission }
 }
 
-/// Writes state and ClaimResponse together. What a payer says that is no FHIR is left out, and said to be.
-async fn write(app: &App, next: Submission) -> Result<(), Error> {
+/// Writes state and ClaimResponse together, and what was said. What a payer says that is no FHIR is left out, and said
+/// to be.
+async fn write(app: &App, next: Submission, exchange: Option<Exchange>) -> Result<(), Error> {
     let bare = (!next.answer.is_empty()).then(|| {
         let text = "what the payer said of it cannot be kept: it is not valid FHIR";
         let issue = Issue::warning(IssueCode::Invalid, text);
         Submission { answer: String::new(), reason: said(&[issue]), ..next.clone() }
     });
-    match (put(app, next).await, bare) {
+    let exchange = exchange.map(|exchange| Exchange { state: next.state.as_str().to_owned(), ..exchange });
+    match (put(app, next, exchange.clone()).await, bare) {
         (Err(error), Some(bare)) if matches!(error.kind(), Kind::BadRequest | Kind::Unprocessable) => {
             tracing::warn!(claim = bare.claim, %error, "a payer's answer is not valid FHIR");
-            put(app, bare).await
+            put(app, bare, exchange).await
         }
         (Err(error), _) if error.kind() == Kind::Conflict => {
             tracing::warn!(%error, "a claim is no longer this worker's; it is taken up again");
@@ -316,23 +393,24 @@ async fn write(app: &App, next: Submission) -> Result<(), Error> {
     }
 }
 
-async fn put(app: &App, next: Submission) -> Result<(), Error> {
+async fn put(app: &App, next: Submission, exchange: Option<Exchange>) -> Result<(), Error> {
     let caller = Caller::server("insurance");
     let namespace = &app.config.adapter_namespace;
     let replaced = replaced(app, &next).await?;
     let mut transaction = response::bundle(&next, namespace);
-    if let (Some(replaced), Some(Json::Array(entries))) =
-        (&replaced, transaction.as_object_mut().and_then(|it| it.get_mut("entry")))
-    {
-        entries.extend(response::bundle(replaced, namespace).list("entry").iter().cloned());
+    for entry in replaced.iter().flat_map(|it| response::bundle(it, namespace).list("entry").to_vec()) {
+        response::push(&mut transaction, entry);
     }
-    let row = Arc::new((next, replaced));
+    let row = Arc::new((next, replaced, exchange));
     let also: Also = Arc::new(move |tx| {
         let row = row.clone();
         Box::pin(async move {
-            let (next, replaced) = row.as_ref();
+            let (next, replaced, exchange) = row.as_ref();
             if !claim_submissions::advance(tx, next).await? {
                 return Err(Error::conflict("the claim was taken by another worker"));
+            }
+            if let Some(exchange) = exchange {
+                claim_exchanges::insert(tx, exchange).await?;
             }
             let Some(replaced) = replaced else { return Ok(()) };
             if claim_submissions::replace(tx, &replaced.claim, replaced.changed_at).await? {

@@ -11,6 +11,8 @@ pub struct Frame<'a> {
     pub is_developer: bool,
     /// Whether the person is a patient, or somebody who cares for patients.
     pub has_record: bool,
+    /// Whether there are pages about bills.
+    pub is_billing: bool,
     /// Whether there are pages for administrators.
     pub is_admin: bool,
     /// The value of the hidden field of forms.
@@ -26,6 +28,7 @@ impl<'a> Frame<'a> {
             name: &visitor.account.name,
             is_developer: visitor.account.developer.is_some(),
             has_record: visitor.account.fhir_user.is_some(),
+            is_billing: visitor.is_billing,
             is_admin: visitor.account.is_admin,
             form_token: visitor.form_token(),
             place,
