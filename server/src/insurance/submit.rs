@@ -28,7 +28,7 @@ use super::{account, given, response, route};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::rest::bundle::{self, Also};
 use crate::rest::operation::Invocation;
 use crate::rest::read::{self, Read};
@@ -49,7 +49,16 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         return Err(Error::bad_request(Issue::error(IssueCode::Invalid, text)));
     }
     let (claim, version) = stored(app, caller, id).await?;
-    one(app, caller, &claim, version, &Choice::of(invocation)).await
+    match one(app, caller, &claim, version, &Choice::of(invocation)).await {
+        // Somebody else was faster: it is on its way.
+        Err(error) if matches!(error.kind(), Kind::Conflict | Kind::PreconditionFailed) => {
+            match claim_submissions::find(&app.store, id).await? {
+                Some(other) if !other.state.may_be_submitted_again() => standing(app, caller, &other).await,
+                _ => Err(error),
+            }
+        }
+        done => done,
+    }
 }
 
 /// What is chosen with a claim.

@@ -206,7 +206,7 @@ impl Choice {
 
 /// Whether a session still needs its claim to be billed.
 fn is_open(claim: Option<State>) -> bool {
-    !matches!(claim, Some(State::Taken | State::Billed | State::Cancelled))
+    claim.is_none_or(|state| !state.stands() && !state.is_done())
 }
 
 fn session_line(ending: &Ending, now: i64, name: &impl Fn(Option<String>) -> String) -> SessionLine {
