@@ -94,6 +94,7 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     }
     import.drain().await?;
     import.bar.finish_and_clear();
+    import.app.store.count_rows().await?;
     report(&import.summary, begun.elapsed().as_secs_f64(), args.json);
     match import.summary.errors.len() {
         0 => Ok(()),

@@ -14,12 +14,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, InsertStatement, Query, Value};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::resources::Method;
 use crate::row::Row;
+use crate::together::Rows;
 use crate::tx::Tx;
 use crate::{EngineKind, Store};
 
@@ -49,9 +50,6 @@ const COLUMNS: [&str; 13] = [
     "entities",
     "query",
 ];
-
-/// Most rows that one statement adds to the index of patients: PostgreSQL binds at most 65,535 values.
-const AT_ONCE: usize = 1_000;
 
 /// What kind of event it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -268,9 +266,8 @@ impl Tx {
         if let Some(connection) = self.sqlite_connection() {
             parts.iter().try_for_each(|part| carrier::insert(connection, part)).map_err(failed)?;
         } else {
-            for statement in parts.iter().flat_map(|part| inserts(std::slice::from_ref(part))) {
-                self.execute(&statement).await.map_err(failed)?;
-            }
+            // Written with the rest of the work, in the same statement.
+            self.pending.events.extend(rows(&parts));
         }
         if let Some(written) = written {
             self.on_commit(move || written.store(true, Ordering::Release));
@@ -302,25 +299,12 @@ impl Store {
     }
 }
 
-/// Statements that write events, for PostgreSQL.
-fn inserts(events: &[Event]) -> Vec<InsertStatement> {
-    let mut insert = Query::insert();
-    insert.into_table("audit_event").columns(COLUMNS);
-    for event in events {
-        insert.values_panic(event.cells().map(Expr::val));
-    }
-    let mut statements = vec![insert];
-    let keys: Vec<_> =
-        events.iter().flat_map(|event| event.patients.iter().map(|patient| (patient, event.id))).collect();
-    for some in keys.chunks(AT_ONCE) {
-        let mut found = Query::insert();
-        found.into_table("audit_patient").columns(["patient", "id"]);
-        for (patient, id) in some {
-            found.values_panic([patient.as_str().into(), id.to_vec().into()]);
-        }
-        statements.push(found);
-    }
-    statements
+/// The rows of events, for PostgreSQL.
+fn rows(events: &[Event]) -> [Rows; 2] {
+    let cells = events.iter().map(|event| event.cells().to_vec()).collect();
+    let patients = events.iter().flat_map(|event| event.patients.iter().map(|patient| (patient, event.id)));
+    let keys = patients.map(|(patient, id)| vec![patient.as_str().into(), id.to_vec().into()]).collect();
+    [Rows::new("audit_event", &COLUMNS, cells), Rows::new("audit_patient", &["patient", "id"], keys)]
 }
 
 /// Whether a column has one of these values.
@@ -346,13 +330,16 @@ mod tests {
 
     #[test]
     fn statements_of_many_patients_stay_below_what_can_be_bound() {
-        use sea_orm::sea_query::PostgresQueryBuilder;
+        use sea_orm::StatementBuilder as _;
         let patients: BTreeSet<String> = (0..500).map(|number| format!("p{number}")).collect();
         let events: Vec<Event> =
             (0..64).map(|at| Event { id: id_at(at, [0; 8]), patients: patients.clone(), ..Event::default() }).collect();
-        let bound = inserts(&events).iter().map(|it| it.build(PostgresQueryBuilder).1.0.len()).collect::<Vec<_>>();
-        assert_eq!(bound.iter().sum::<usize>(), 64 * 13 + 64 * 500 * 2);
-        assert!(bound.iter().all(|count| *count <= 2_000), "{bound:?}");
+        let built = crate::together::statements(rows(&events).into());
+        let values = |insert: &crate::together::Insert| insert.build(&sea_orm::DbBackend::Postgres).values;
+        let bound: Vec<usize> = built.iter().map(|it| values(it).map_or(0, |values| values.0.len())).collect();
+        // The lists of 32,000 keys, 2,000 a statement, and the events, which have values that are null.
+        assert_eq!(bound.len(), 64 * 500 / 2_000);
+        assert_eq!(bound.iter().sum::<usize>(), 64 * 13 + 2 * bound.len());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use fhir::decimal::Decimal;
-use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, Value};
+use rusqlite::Connection;
+use sea_orm::sea_query::{Expr, ExprTrait, Query, Value};
 use search::contained;
 use search::entry::{Extracted, IndexEntry, IndexValue, Target};
 
@@ -12,13 +12,11 @@ use crate::error::StoreError;
 use crate::keys;
 use crate::row::Cell;
 use crate::session::Session;
+use crate::together::{self, Rows};
 use crate::tx::Tx;
 
 /// Length of the indexed start of a string, in characters.
 pub(crate) const STRING_PREFIX: usize = 40;
-/// Rows of one statement on PostgreSQL, which takes at most 65,535 parameters.
-const ROWS_PER_STATEMENT: usize = 2_000;
-
 /// A table of index rows. The discriminant is its bit in `resource.tables`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Table {
@@ -109,17 +107,19 @@ pub(crate) fn contained_type(type_id: i64) -> i64 {
 }
 
 /// Rows by table.
-type Rows = [Vec<Vec<Cell>>; 9];
+type ByTable = [Vec<Vec<Cell>>; 9];
 
-/// Rows that wait for [`Tx::flush`], one statement a table.
+/// Rows that wait for [`Tx::flush`].
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    pub(crate) rows: [Vec<Vec<Cell>>; 9],
+    pub(crate) rows: ByTable,
     tokens: Vec<(i64, String, String)>,
     pub(crate) versions: Vec<Vec<Cell>>,
     pub(crate) version_patients: Vec<Vec<Cell>>,
     /// Texts, on PostgreSQL.
     pub(crate) bodies: Vec<Vec<Cell>>,
+    /// Rows of the audit trail, on PostgreSQL.
+    pub(crate) events: Vec<Rows>,
 }
 
 /// A resource as the index sees it.
@@ -133,7 +133,7 @@ pub(crate) struct Indexed<'a> {
 
 /// Rows of one resource, each under all of its patients.
 struct Spread<'a> {
-    tables: Rows,
+    tables: ByTable,
     seen: HashSet<(Table, Vec<Cell>)>,
     rid: i64,
     chronology: i64,
@@ -143,7 +143,7 @@ struct Spread<'a> {
 impl<'a> Spread<'a> {
     fn new(rid: i64, chronology: i64, patients: &'a [i64]) -> Self {
         let patients: &[i64] = if patients.is_empty() { &[0] } else { patients };
-        Spread { tables: Rows::default(), seen: HashSet::new(), rid, chronology, patients }
+        Spread { tables: ByTable::default(), seen: HashSet::new(), rid, chronology, patients }
     }
 
     fn add(&mut self, table: Table, values: Vec<Cell>) {
@@ -223,7 +223,7 @@ impl Tx {
         Ok(())
     }
 
-    pub(crate) fn rows_of(&mut self, indexed: &Indexed<'_>) -> Rows {
+    pub(crate) fn rows_of(&mut self, indexed: &Indexed<'_>) -> ByTable {
         let Indexed { rid, type_id, extracted, patients } = *indexed;
         let mut rows = Spread::new(rid, extracted.chronology, patients);
         rows.add(Table::Listing, vec![Cell::Integer(type_id)]);
@@ -235,8 +235,8 @@ impl Tx {
     }
 
     /// The rows of what a resource contains: each as if it stood by itself, but for whose it is and when it was.
-    pub(crate) fn rows_inside(&mut self, indexed: &Indexed<'_>) -> Rows {
-        let mut all = Rows::default();
+    pub(crate) fn rows_inside(&mut self, indexed: &Indexed<'_>) -> ByTable {
+        let mut all = ByTable::default();
         for inside in &indexed.extracted.contained {
             let rid = contained::row_id(indexed.rid, inside.place);
             let mut rows = Spread::new(rid, indexed.extracted.chronology, indexed.patients);
@@ -356,58 +356,48 @@ impl Tx {
 
     /// Writes what waits.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
-        let Pending { rows, tokens, versions, version_patients, bodies } = std::mem::take(&mut self.pending);
+        let Pending { rows, tokens, versions, version_patients, bodies, events } = std::mem::take(&mut self.pending);
         self.found_tokens.extend(tokens.iter().map(|token| token.0));
-        self.insert("body", &["number", "text"], bodies, false).await?;
         let tokens = dictionary_rows(tokens);
-        self.insert("token", &["token", "system", "code", "code_hash", "system_hash"], tokens, true).await?;
-        self.insert("version", crate::change::VERSION_COLUMNS, versions, false).await?;
-        self.insert("version_patient", crate::change::VERSION_PATIENT_COLUMNS, version_patients, false).await?;
-        for (table, rows) in TABLES.into_iter().zip(rows) {
-            self.insert(table.name(), table.columns(), rows, false).await?;
-        }
-        Ok(())
-    }
-
-    async fn insert(
-        &mut self,
-        table: &'static str,
-        columns: &[&'static str],
-        rows: Vec<Vec<Cell>>,
-        ignore: bool,
-    ) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+        let mut tables = vec![
+            ("body", &["number", "text"][..], bodies),
+            ("token", &["token", "system", "code", "code_hash", "system_hash"], tokens),
+            ("version", crate::change::VERSION_COLUMNS, versions),
+            ("version_patient", crate::change::VERSION_PATIENT_COLUMNS, version_patients),
+        ];
+        tables.extend(TABLES.into_iter().zip(rows).map(|(table, rows)| (table.name(), table.columns(), rows)));
         if let Some(connection) = self.sqlite_connection() {
-            // No round trips to save here: one short prepared statement, run for each row, is the cheapest.
-            let marks = vec!["?"; columns.len()].join(",");
-            let ending = if ignore { " ON CONFLICT DO NOTHING" } else { "" };
-            let mut statement = connection
-                .prepare_cached(&format!("INSERT INTO {table} ({}) VALUES ({marks}){ending}", columns.join(",")))?;
-            for row in &rows {
-                statement.execute(rusqlite::params_from_iter(row))?;
-            }
-            return Ok(());
+            return tables.iter().try_for_each(|(table, columns, rows)| insert(connection, table, columns, rows));
         }
-        for chunk in rows.chunks(ROWS_PER_STATEMENT) {
-            let mut insert = Query::insert();
-            insert.into_table(table).columns(columns.iter().copied());
-            for row in chunk {
-                insert.values_panic(row.iter().map(|cell| match cell {
-                    // Of no type, so that it fits a column of any.
-                    Cell::Null => Expr::cust("NULL"),
-                    cell => Expr::val(Value::from(cell.clone())),
-                }));
-            }
-            if ignore {
-                insert.on_conflict(OnConflict::new().do_nothing().to_owned());
-            }
-            debug_assert_eq!(self.backend(), DbBackend::Postgres);
-            self.execute(&insert).await?;
+        let together = tables.into_iter().map(|(table, columns, rows)| {
+            let values = rows.into_iter().map(|row| columns.iter().zip(row).map(value).collect()).collect();
+            Rows { known: table == "token", ..Rows::new(table, columns, values) }
+        });
+        for statement in together::statements(together.chain(events).collect()) {
+            self.execute(&statement).await?;
         }
         Ok(())
     }
+}
+
+/// No round trips to save on SQLite: one short prepared statement, run for each row, is the cheapest.
+fn insert(connection: &Connection, table: &str, columns: &[&str], rows: &[Vec<Cell>]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let marks = vec!["?"; columns.len()].join(",");
+    let ending = if table == "token" { " ON CONFLICT DO NOTHING" } else { "" };
+    let text = format!("INSERT INTO {table} ({}) VALUES ({marks}){ending}", columns.join(","));
+    let mut statement = connection.prepare_cached(&text)?;
+    for row in rows {
+        statement.execute(rusqlite::params_from_iter(row))?;
+    }
+    Ok(())
+}
+
+/// A cell as PostgreSQL takes it: nothing is nothing of a type.
+fn value((column, cell): (&&'static str, Cell)) -> Value {
+    if *column == "body" && cell == Cell::Null { Value::BigInt(None) } else { cell.into() }
 }
 
 /// Sorted, so that two transactions never wait for each other crosswise.

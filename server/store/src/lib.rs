@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
 
 /// Runs an expression on a session of the store: a SQLite reader, inline, or the PostgreSQL pool.
@@ -113,6 +113,7 @@ pub mod sharing;
 pub mod signed_in;
 pub mod signing_keys;
 mod sqlite;
+mod together;
 pub mod tokens;
 mod tx;
 pub mod usage;
@@ -259,6 +260,14 @@ impl Store {
             names.push(format!("{beside} of the audit trail"));
         }
         Ok(names)
+    }
+
+    /// Has PostgreSQL count what a load has brought; by itself it would within minutes. SQLite does not plan by counts.
+    pub async fn count_rows(&self) -> Result<(), StoreError> {
+        if self.kind() == Engine::Postgres {
+            self.schema_connection().await?.execute_unprepared("ANALYZE").await?;
+        }
+        Ok(())
     }
 
     /// Rows of a statement that reads.

@@ -11,6 +11,13 @@ use crate::row::{Cell, Row};
 /// Most connections that one process opens.
 const CONNECTIONS: u32 = 24;
 
+/// Statements that a connection keeps parsed; searches come in some hundred shapes.
+const STATEMENTS: usize = 300;
+
+/// A statement is planned once a connection, not for its values each time: which index drives a search has been decided
+/// before, by counting. Compiling a plan to machine code takes longer than any of them.
+const SETTINGS: [(&str, &str); 2] = [("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+
 /// Opens the pool. A statement that takes longer than `limit` is given up by the server; none: never. (IN-17)
 pub(crate) async fn connect(address: &str, limit: Option<Duration>) -> Result<DatabaseConnection, StoreError> {
     let mut options = lasting(address);
@@ -47,6 +54,7 @@ pub(crate) async fn connect_one(address: &str, patience: Duration) -> Result<Dat
 pub(crate) fn lasting(address: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(address);
     options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
+    options.map_sqlx_postgres_opts(|connect| connect.statement_cache_capacity(STATEMENTS).options(SETTINGS));
     options
 }
 

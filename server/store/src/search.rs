@@ -28,6 +28,7 @@ mod include;
 mod links;
 pub(crate) mod order;
 pub(crate) mod plan;
+pub(crate) mod question;
 pub(crate) mod resolve;
 mod several;
 

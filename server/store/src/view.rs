@@ -11,6 +11,7 @@ use crate::resources::Stored;
 use crate::search::any::is_one_of;
 use crate::search::condition::{Condition, Place};
 use crate::search::plan::Plan;
+use crate::search::question::finds_a_row;
 use crate::search::resolve::{Scope, looks_at_resources, resolve};
 use crate::session::Session;
 
@@ -143,7 +144,7 @@ impl SearchView {
             let same = Expr::col(("seen", "rid")).eq(place.rid.clone());
             listed.expr(Expr::val(1)).from_as("listing", "seen").and_where(same);
             listed.and_where(is_one_of(Expr::col(("seen", "patient")), &values));
-            cond = cond.add(Expr::exists(listed));
+            cond = cond.add(finds_a_row(listed));
         }
         if let Some(granular) = self.granular_condition(place) {
             cond = cond.add(granular);

@@ -9,9 +9,9 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, StatementBuilder};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Event, inserts};
+use super::{Event, rows};
 use crate::error::StoreError;
-use crate::postgres;
+use crate::{postgres, together};
 
 /// Most events of one commit.
 const BATCH: usize = 256;
@@ -90,7 +90,6 @@ fn answer_all(batch: &mut Vec<Waiting>, written: &Result<(), StoreError>) {
     }
 }
 
-/// Each statement by itself: of an event whose second half fails nobody is told that it is written.
 async fn write_remote_batch(
     standing: &mut Option<DatabaseConnection>,
     address: &str,
@@ -105,7 +104,7 @@ async fn write_remote_batch(
     // Few different lengths, so that the statements are known to the server.
     for size in [64, 16, 4, 1] {
         while let Some((some, others)) = rest.split_at_checked(size) {
-            for statement in inserts(some) {
+            for statement in together::statements(rows(some).into()) {
                 pool.execute_raw(StatementBuilder::build(&statement, &DbBackend::Postgres)).await?;
             }
             rest = others;

@@ -6,6 +6,7 @@ use sea_orm::sea_query::{Cond, Expr, ExprTrait, LikeExpr, Query as Sql, SelectSt
 use search::query::{DateMatch, NumberMatch, Param, ParamKind, Prefix, StringMode, UnitMatch};
 
 use super::condition::Place;
+use super::question::finds_a_row;
 use crate::index::{STRING_PREFIX, Table};
 use crate::keys;
 
@@ -67,7 +68,7 @@ impl Any {
         let by_key = place.is_scanned && self.names_values();
         let mut rows =
             if by_key { neighbours(self.table, self.param, place) } else { rows_of(self.table, self.param, place) };
-        let has = Expr::exists(rows.cond_where(self.values("x")).take());
+        let has = finds_a_row(rows.cond_where(self.values("x")).take());
         if self.negated { has.not() } else { has }
     }
 
@@ -173,7 +174,11 @@ pub(crate) fn is_one_of(column: Expr, numbers: &[i64]) -> Expr {
     match numbers {
         [] => Expr::val(1).eq(0),
         [only] => column.eq(*only),
-        few if few.len() <= BOUND => column.is_in(few.iter().copied()),
+        // Few different lengths are few different statements: the last is said again.
+        few @ [.., last] if few.len() <= BOUND => {
+            let again = few.len().next_power_of_two().min(BOUND) - few.len();
+            column.is_in(few.iter().copied().chain(std::iter::repeat_n(*last, again)))
+        }
         many => column.is_in(many.iter().map(|number| Expr::Constant(Value::BigInt(Some(*number))))),
     }
 }

@@ -6,6 +6,7 @@ use search::query::DateMatch;
 use super::any::{Any, date_matches, is_one_of, is_set, rows_of};
 use super::contained::{Inside, Inward};
 use super::links::Linked;
+use super::question::finds_a_row;
 use crate::index::Table;
 
 /// Most ranges of which a page is merged.
@@ -91,10 +92,10 @@ impl Condition {
                     .from_as("resource", "changed")
                     .and_where(Expr::col(("changed", "rid")).eq(place.rid.clone()))
                     .cond_where(updated("changed", dates));
-                Expr::exists(select)
+                finds_a_row(select)
             }
             Condition::Missing { table, param, missing, .. } => {
-                let has = Expr::exists(rows_of(*table, *param, place));
+                let has = finds_a_row(rows_of(*table, *param, place));
                 if *missing { has.not() } else { has }
             }
             Condition::Any(any) => any.predicate(place),

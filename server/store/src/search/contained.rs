@@ -19,6 +19,7 @@ use super::condition::{Condition, Place};
 use super::links::{Link, NAMED};
 use super::order::{self, Position};
 use super::plan::Plan;
+use super::question::finds_a_row;
 use super::resolve::{Scope, resolve_all};
 use super::{SearchPage, include, turn};
 use crate::cursor::Cursor;
@@ -86,7 +87,7 @@ impl Inside {
         select.expr(Expr::val(1)).from_as("resource", "holder");
         select.and_where(Expr::col(("holder", "rid")).eq(container_of(place.rid.clone())));
         select.and_where(Expr::col(("holder", "live")).eq(1)).cond_where(any);
-        Expr::exists(select)
+        finds_a_row(select)
     }
 }
 
@@ -106,7 +107,7 @@ impl Inward {
         for condition in &self.conditions {
             select.and_where(condition.predicate(&inner));
         }
-        Expr::exists(select)
+        finds_a_row(select)
     }
 }
 

@@ -14,6 +14,7 @@ use search::view::View;
 use super::any::{Alternative, Any, is_one_of, is_set};
 use super::condition::{Condition, Place};
 use super::plan::Plan;
+use super::question::finds_a_row;
 use crate::error::StoreError;
 use crate::session::Session;
 use crate::view::SearchView;
@@ -69,7 +70,7 @@ impl Linked {
         for condition in &self.conditions {
             select.and_where(condition.predicate(&other));
         }
-        Expr::exists(select)
+        finds_a_row(select)
     }
 }
 

@@ -12,6 +12,7 @@ use search::view::{Compartment, View};
 use super::any::is_one_of;
 use super::order::{self, Position};
 use super::plan::Plan;
+use super::question::finds_a_row;
 use super::{SearchPage, count, include, turn};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
@@ -89,7 +90,7 @@ async fn types_present<S: Session>(session: &mut S, view: &View) -> Result<Vec<i
         listed.and_where(is_one_of(Expr::col(("l", "patient")), &patients));
     }
     let mut select = Sql::select();
-    select.column(("y", "type_id")).from_as("resource_type", "y").and_where(Expr::exists(listed));
+    select.column(("y", "type_id")).from_as("resource_type", "y").and_where(finds_a_row(listed));
     session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
 }
 

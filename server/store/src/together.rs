@@ -1,0 +1,148 @@
+//! Rows of several tables in one statement, for PostgreSQL: each statement of its own would be a message and an answer.
+//! <https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING>
+
+use sea_orm::sea_query::{
+    CommonTableExpression, Expr, Func, InsertStatement, OnConflict, Query, SelectStatement, Value, WithClause,
+    WithQuery,
+};
+use sea_orm::{DbBackend, Statement, StatementBuilder};
+
+/// Rows of one statement and table, which binds at most 65,535 values.
+const AT_ONCE: usize = 2_000;
+
+/// Rows that are to be put into a table.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// Name of the table.
+    pub(crate) table: &'static str,
+    /// The columns that are given.
+    pub(crate) columns: &'static [&'static str],
+    /// As many values each as there are columns. What is null is so as the type of its column.
+    pub(crate) values: Vec<Vec<Value>>,
+    /// Whether rows that are there already are passed over.
+    pub(crate) known: bool,
+}
+
+impl Rows {
+    /// New rows of a table.
+    pub(crate) fn new(table: &'static str, columns: &'static [&'static str], values: Vec<Vec<Value>>) -> Self {
+        Rows { table, columns, values, known: false }
+    }
+}
+
+/// A statement that writes rows.
+#[derive(Debug)]
+pub(crate) enum Insert {
+    /// Of one table.
+    One(InsertStatement),
+    /// Of several.
+    Several(WithQuery),
+}
+
+impl StatementBuilder for Insert {
+    fn build(&self, backend: &DbBackend) -> Statement {
+        match self {
+            Insert::One(insert) => StatementBuilder::build(insert, backend),
+            Insert::Several(with) => StatementBuilder::build(with, backend),
+        }
+    }
+}
+
+/// Statements that write all rows; one, unless they are thousands. No row of one table may need one of another.
+pub(crate) fn statements(mut tables: Vec<Rows>) -> Vec<Insert> {
+    let mut statements = Vec::new();
+    loop {
+        tables.retain(|rows| !rows.values.is_empty());
+        let mut inserts = tables.iter_mut().map(insert);
+        let Some(last) = inserts.next() else { return statements };
+        if inserts.len() == 0 {
+            statements.push(Insert::One(last));
+            continue;
+        }
+        let mut with = WithClause::new();
+        for (number, insert) in inserts.enumerate() {
+            let mut part = CommonTableExpression::new();
+            with.cte(part.table_name(format!("i{number}")).query(insert).to_owned());
+        }
+        statements.push(Insert::Several(with.query(last)));
+    }
+}
+
+/// Takes rows out and makes them a statement.
+fn insert(rows: &mut Rows) -> InsertStatement {
+    let rest = rows.values.split_off(rows.values.len().min(AT_ONCE));
+    let taken = std::mem::replace(&mut rows.values, rest);
+    let mut insert = Query::insert();
+    insert.into_table(rows.table).columns(rows.columns.iter().copied());
+    let columns = columns(&taken, rows.columns.len());
+    // A list is one value, however long: the statement is the same and stays known to the engine.
+    let selected = columns.map(|columns| insert.select_from(lists(columns)).is_ok());
+    if selected != Some(true) {
+        for row in taken {
+            insert.values_panic(row.into_iter().map(Expr::val));
+        }
+    }
+    if rows.known {
+        insert.on_conflict(OnConflict::new().do_nothing().to_owned());
+    }
+    insert
+}
+
+/// The rows as lists, one a column; none where a value is null, which lists do not hold.
+fn columns(rows: &[Vec<Value>], count: usize) -> Option<Vec<Value>> {
+    let mut columns = Vec::with_capacity(count);
+    for column in 0..count {
+        let cells = || rows.iter().map(|row| &row[column]);
+        let numbers = || cells().map(|cell| if let Value::BigInt(Some(number)) = cell { Some(*number) } else { None });
+        let texts = || cells().map(|cell| if let Value::String(Some(text)) = cell { Some(text.clone()) } else { None });
+        let bytes =
+            || cells().map(|cell| if let Value::Bytes(Some(bytes)) = cell { Some(bytes.clone()) } else { None });
+        let list = match rows.first()?[column] {
+            Value::BigInt(_) => Value::from(numbers().collect::<Option<Vec<i64>>>()?),
+            Value::String(_) => Value::from(texts().collect::<Option<Vec<String>>>()?),
+            Value::Bytes(_) => Value::from(bytes().collect::<Option<Vec<Vec<u8>>>>()?),
+            _ => return None,
+        };
+        columns.push(list);
+    }
+    Some(columns)
+}
+
+/// The lists side by side, element by element.
+fn lists(columns: Vec<Value>) -> SelectStatement {
+    let mut select = Query::select();
+    for list in columns {
+        select.expr(Func::cust("unnest").arg(Expr::val(list)));
+    }
+    select
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(tables: Vec<Rows>) -> Vec<(String, usize)> {
+        let built = statements(tables).into_iter().map(|insert| insert.build(&DbBackend::Postgres));
+        built.map(|built| (built.sql, built.values.map_or(0, |values| values.0.len()))).collect()
+    }
+
+    #[test]
+    fn many_rows_are_one_statement_that_does_not_depend_on_how_many() {
+        let of = |count: i64| {
+            let pair = |number: i64| vec![Value::from(number), Value::from(format!("t{number}"))];
+            Rows::new("pair", &["number", "text"], (0..count).map(pair).collect())
+        };
+        let one = text(vec![of(1), Rows { known: true, ..of(3) }, of(0)]);
+        insta::assert_snapshot!(one[0].0, @r#"WITH "i0" AS (INSERT INTO "pair" ("number", "text") SELECT unnest($1), unnest($2) ON CONFLICT  DO NOTHING) INSERT INTO "pair" ("number", "text") SELECT unnest($3), unnest($4)"#);
+        assert_eq!(one, text(vec![of(7), Rows { known: true, ..of(9) }]));
+        assert_eq!(text(vec![of(4_001)]).len(), 3);
+        assert!(text(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn rows_with_nulls_are_bound_one_by_one() {
+        let rows = vec![vec![Value::from(1_i64), Value::String(None)], vec![Value::from(2_i64), Value::from("b")]];
+        let written = text(vec![Rows::new("pair", &["number", "text"], rows)]);
+        insta::assert_snapshot!(written[0].0, @r#"INSERT INTO "pair" ("number", "text") VALUES ($1, $2), ($3, $4)"#);
+    }
+}
