@@ -75,6 +75,17 @@ pub struct Shape {
     pub map: fn(&[u8], &Context<'_>) -> Mapping,
 }
 
+/// The answer to a request for a token.
+const TOKEN: Shape = Shape {
+    name: "token",
+    about: "an access token: nothing to publish",
+    answers: 200,
+    routes: &[],
+    recognises: |bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
+    receive: |bytes| json(bytes).map(|_| Delivery::default()),
+    map: |_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
+};
+
 /// How a sender proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {

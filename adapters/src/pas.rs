@@ -20,9 +20,7 @@ pub use payer::PAYER;
 use fhir::json::Json;
 use fhir::outcome::IssueCode;
 
-use crate::{
-    Adapter, Authentication, Delivery, Mapping, Publication, Refusal, Shape, bundle, error, json, quarantined,
-};
+use crate::{Adapter, Authentication, Delivery, Mapping, Refusal, Shape, TOKEN, error, json, quarantined};
 
 /// The adapter.
 pub(crate) static ADAPTER: Adapter = Adapter {
@@ -32,15 +30,7 @@ pub(crate) static ADAPTER: Adapter = Adapter {
     authentication: Authentication::Asked,
     max_bytes: 4 << 20,
     shapes: &[
-        Shape {
-            name: "token",
-            about: "an access token: nothing to publish",
-            answers: 200,
-            routes: &[],
-            recognises: |bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
-            receive: |bytes| json(bytes).map(|_| Delivery::default()),
-            map: |_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
-        },
+        TOKEN,
         Shape {
             name: "claim",
             about: "outbound: a Claim and what it refers to, for POST Claim/$submit",

@@ -38,8 +38,8 @@ pub async fn of(app: &App, caller: &Caller, id: &str) -> Result<Answer, Error> {
         return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.status")));
     };
     let is_there = before.state == State::Cancelled;
-    let is_here = before.intent == Intent::Submit && matches!(before.state, State::Waiting | State::Refused);
-    if !is_there && !is_here {
+    let is_unsent = before.intent == Intent::Submit && matches!(before.state, State::Waiting | State::Refused);
+    if !is_there && !is_unsent {
         let told = submit::take_back(app, caller, &claim, version, &before).await?;
         return told.ok_or_else(is_with_the_payer);
     }
