@@ -4,6 +4,7 @@ use crate::account::visitor::Visitor;
 
 /// The frame of a page.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a place of the menu, and a person may have any of them")]
 pub struct Frame<'a> {
     /// Name of the person.
     pub name: &'a str,
