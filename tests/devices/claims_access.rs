@@ -15,6 +15,30 @@ tests::on_both_engines!(
 const FINANCIAL: [&str; 5] =
     ["Claim", "ClaimResponse", "Coverage", "CoverageEligibilityRequest", "CoverageEligibilityResponse"];
 
+/// Ways by which a patient's app gets what is its patient's.
+const WAYS: [&str; 20] = [
+    "Claim",
+    "ClaimResponse",
+    "Coverage",
+    "CoverageEligibilityRequest",
+    "CoverageEligibilityResponse",
+    "Claim?_include=*&_revinclude=ClaimResponse:*",
+    "Patient?_revinclude=Claim:patient&_revinclude=Coverage:beneficiary",
+    "Claim?patient.family=Kamau",
+    "ClaimResponse?request:Claim.status=active",
+    "Claim/_history",
+    "ClaimResponse/_history",
+    "Coverage/_history",
+    "_history",
+    "Patient/p1/$everything",
+    "Patient/$everything",
+    "Claim/$worklist?state=billed,taken,waiting",
+    "Patient?_has:Claim:patient:status=active",
+    "Patient/p1/Claim",
+    "?_type=Claim,Coverage,ClaimResponse",
+    "Organization?_revinclude=CoverageEligibilityResponse:insurer",
+];
+
 /// Two patients, each with cover, a session, a claim that is billed, and its answer.
 async fn two_insured(server: &TestServer) -> TestServer {
     let (server, payer) = connected(server, Faults::default()).await;
@@ -68,28 +92,7 @@ async fn lk_51_a_patient_sees_what_is_paid_for_them_and_for_nobody_else(server: 
             assert!(!text.contains(word), "{path} tells of {word}: {text}");
         }
     };
-    for path in [
-        "Claim",
-        "ClaimResponse",
-        "Coverage",
-        "CoverageEligibilityRequest",
-        "CoverageEligibilityResponse",
-        "Claim?_include=*&_revinclude=ClaimResponse:*",
-        "Patient?_revinclude=Claim:patient&_revinclude=Coverage:beneficiary",
-        "Claim?patient.family=Kamau",
-        "ClaimResponse?request:Claim.status=active",
-        "Claim/_history",
-        "ClaimResponse/_history",
-        "Coverage/_history",
-        "_history",
-        "Patient/p1/$everything",
-        "Patient/$everything",
-        "Claim/$worklist?state=billed,taken,waiting",
-        "Patient?_has:Claim:patient:status=active",
-        "Patient/p1/Claim",
-        "?_type=Claim,Coverage,ClaimResponse",
-        "Organization?_revinclude=CoverageEligibilityResponse:insurer",
-    ] {
+    for path in WAYS {
         let answer = patient.get(path).await.expect_status(200).text();
         hidden(&answer, path);
     }

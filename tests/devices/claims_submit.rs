@@ -43,7 +43,7 @@ async fn a_claim_in_the_body_is_stored_and_billed_once_however_often_it_comes(se
     system.post("Claim/$submit").json(&object! { "resourceType": "Patient" }).await.expect_status(400);
 }
 
-/// Sends them at once; all answers are ClaimResponses.
+/// Sends them at once; each must be answered with 200.
 async fn futures_of(calls: Vec<tests::client::Call>) -> Vec<Json> {
     let tasks: Vec<_> = calls.into_iter().map(|call| tokio::spawn(async move { call.await })).collect();
     let mut answers = Vec::new();
