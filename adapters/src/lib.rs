@@ -12,6 +12,7 @@ pub mod memory;
 pub mod money;
 mod number;
 mod observation;
+pub mod pas;
 pub mod payer;
 mod reading;
 mod registry;
@@ -40,6 +41,7 @@ pub const ADAPTERS: &[&Adapter] = &[
     &smart_meter::ADAPTER,
     &smartz::ADAPTER,
     &smartlink::ADAPTER,
+    &pas::ADAPTER,
 ];
 
 /// What the server has to know about a vendor: who it is, and the shapes that its messages come in.
@@ -95,6 +97,17 @@ impl fmt::Debug for Shape {
         out.debug_struct("Shape").field("name", &self.name).field("routes", &self.routes).finish_non_exhaustive()
     }
 }
+
+/// The answer to a request for a token.
+const TOKEN: Shape = Shape {
+    name: "token",
+    about: "an access token: nothing to publish",
+    answers: 200,
+    routes: &[],
+    recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
+    receive: &|bytes| json(bytes).map(|_| Delivery::default()),
+    map: &|_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
+};
 
 /// How a sender proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,18 +5,18 @@
 //!
 //! ```text
 //! Claim ── draft ──► Draft { ask, invoice, net, … }      before anything is sent
-//!          send  ──► submitted(status, bytes) ──► Taken | Refused | Later | Login | Unknown
-//! Unknown ── status question ──► followed(status, bytes) ──► Known { standing, amount } or none
+//!          send  ──► submitted(status, bytes, sent) ──► Taken | Answered | Refused | Later | Login | Unknown
+//! Unknown ── status question ──► followed(status, bytes, sent) ──► Known { standing, amount, … } or none
 //! ```
 
 use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::outcome::Issue;
 
-use crate::{Context, Refusal, smartlink};
+use crate::{Context, Refusal, pas, smartlink};
 
 /// Every payer there is an adapter for.
-pub const PAYERS: &[&Payer] = &[&smartlink::PAYER];
+pub const PAYERS: &[&Payer] = &[&smartlink::PAYER, &pas::PAYER];
 
 /// A payer.
 #[derive(Debug)]
@@ -25,6 +25,17 @@ pub struct Payer {
     pub vendor: &'static str,
     /// Name for people.
     pub name: &'static str,
+    /// Content type of what it is sent.
+    pub media_type: &'static str,
+    /// Setting of the connection that says where tokens are made, where that is not below its address.
+    pub token_at: Option<&'static str>,
+    /// Whether a claim belongs to a session that the payer opened: then its Encounter must have one.
+    pub has_sessions: bool,
+    /// Whether a claim that it has can be updated and withdrawn by sending that.
+    pub takes_changes: bool,
+    /// Whether a resource of the second type is sent too because one of the first type, which the claim refers to,
+    /// refers to it.
+    pub follows: fn(&str, &str) -> bool,
     /// The request for a token.
     pub token: fn(&Credentials<'_>) -> Ask,
     /// The token and how many seconds it is good for; or why there is none.
@@ -36,16 +47,41 @@ pub struct Payer {
     /// What a claim of this net amount in this currency may not be sent for at this moment.
     pub check: fn(&Session, &Decimal, &str, i64) -> Vec<Issue>,
     /// What the answer to a claim means.
-    pub submitted: fn(u16, &[u8]) -> Submitted,
+    pub submitted: fn(u16, &[u8], &Sent<'_>) -> Submitted,
     /// What the answer to a status question means: what the payer knows of that invoice, if anything.
     pub followed: Follow,
+    /// The request with diagnoses that were made after the claim, of a Bundle with the Conditions; or what is wrong with
+    /// them. None of a payer that takes none. What its answer means says [`Payer::recorded`].
+    pub record: Option<Record>,
+    /// What the answer to that means.
+    pub recorded: fn(u16, &[u8]) -> Submitted,
 }
 
-/// Reads an answer to a status question: HTTP status, body, invoice number, visit number.
-pub type Follow = fn(u16, &[u8], &str, &str) -> Result<Option<Known>, Submitted>;
+/// Writes a message that follows a claim.
+pub type Record = fn(&Json, &Context<'_>) -> Result<Ask, Vec<Issue>>;
 
-/// What tokens are asked for with.
-#[derive(Clone, Copy)]
+/// Reads an answer to a status question: HTTP status, body, and what it was about.
+pub type Follow = fn(u16, &[u8], &Sent<'_>) -> Result<Option<Known>, Submitted>;
+
+/// A claim as it was sent.
+#[derive(Clone, Copy, Default)]
+pub struct Sent<'a> {
+    /// Invoice number.
+    pub invoice: &'a str,
+    /// Visit number.
+    pub visit: &'a str,
+    /// Member number.
+    pub member: &'a str,
+    /// Session.
+    pub session: &'a str,
+    /// The request.
+    pub body: &'a str,
+    /// The payer's id of the claim; empty until it is known.
+    pub reference: &'a str,
+}
+
+/// What tokens are asked for with; what a payer does not want is empty.
+#[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// `client_id`.
     pub client_id: &'a str,
@@ -57,6 +93,10 @@ pub struct Credentials<'a> {
     pub password: &'a str,
     /// What the provider is known by, for payers that want it in every request.
     pub provider_key: &'a str,
+    /// A signed statement of who we are, instead of the secret. <https://www.rfc-editor.org/rfc/rfc7523>
+    pub assertion: Option<&'a str>,
+    /// What the token is to be good for.
+    pub scope: &'a str,
 }
 
 /// A token.
@@ -119,14 +159,8 @@ pub enum Question<'a> {
     },
     /// What has become of an invoice.
     Status {
-        /// Invoice number.
-        invoice: &'a str,
-        /// Visit number.
-        visit: &'a str,
-        /// Member number.
-        member: &'a str,
-        /// Session.
-        session: &'a str,
+        /// What was sent.
+        sent: Sent<'a>,
     },
 }
 
@@ -135,8 +169,10 @@ pub enum Question<'a> {
 pub struct Session {
     /// `PENDING`, `ACTIVE`, `BILLED`, `CLOSED` or `EXPIRED`.
     pub status: String,
-    /// When it was first seen, microseconds since 1970.
-    pub seen_at: i64,
+    /// When it expires, microseconds since 1970.
+    pub expires_at: i64,
+    /// From when on that is told.
+    pub expiring_at: i64,
     /// Currency of the policy, where its member was asked for.
     pub currency: Option<String>,
     /// What is left of the benefit that is used, where it is known.
@@ -176,6 +212,8 @@ pub enum Submitted {
         /// What the payer says.
         message: String,
     },
+    /// The payer has it, and says what it makes of it.
+    Answered(Box<Known>),
     /// The payer has not taken it and will not.
     Refused(Vec<Issue>),
     /// The payer asks to wait.
@@ -202,6 +240,12 @@ pub enum Standing {
     Cancelled,
     /// Refused there.
     Rejected,
+    /// Granted as it was asked for.
+    Approved,
+    /// Granted in part, or changed.
+    Partial,
+    /// Decided against.
+    Denied,
 }
 
 /// What a payer knows of an invoice.
@@ -213,6 +257,10 @@ pub struct Known {
     pub word: String,
     /// For how much, where it says so.
     pub amount: Option<Decimal>,
+    /// The payer's id of it; empty where it says none.
+    pub reference: String,
+    /// What it said that stands in the ClaimResponse too, as members of one.
+    pub answer: Option<Json>,
 }
 
 /// The payer of a vendor.
@@ -228,6 +276,9 @@ impl Standing {
             Standing::Billed => "billed",
             Standing::Cancelled => "cancelled",
             Standing::Rejected => "rejected",
+            Standing::Approved => "approved",
+            Standing::Partial => "partial",
+            Standing::Denied => "denied",
         }
     }
 }
@@ -235,6 +286,13 @@ impl Standing {
 impl std::fmt::Debug for Credentials<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Credentials")
+    }
+}
+
+impl std::fmt::Debug for Sent<'_> {
+    /// Without the request: it holds what is known of patients.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Sent {}", self.invoice)
     }
 }
 

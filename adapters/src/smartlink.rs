@@ -31,9 +31,9 @@ pub use payer::PAYER;
 use fhir::json::Json;
 use fhir::outcome::IssueCode;
 
-use crate::bundle::{self, Source};
+use crate::bundle::Source;
 use crate::{
-    Adapter, Authentication, Context, Delivery, Mapping, Publication, Refusal, Shape, error, json, quarantined,
+    Adapter, Authentication, Context, Delivery, Mapping, Publication, Refusal, Shape, TOKEN, error, json, quarantined,
 };
 
 /// A shape whose messages a module reads.
@@ -60,15 +60,7 @@ pub(crate) static ADAPTER: Adapter = Adapter {
     max_bytes: 4 << 20,
     content_types: &[],
     shapes: &[
-        Shape {
-            name: "token",
-            about: "an access token: nothing to publish",
-            answers: 200,
-            routes: &[],
-            recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
-            receive: &|bytes| json(bytes).map(|_| Delivery::default()),
-            map: &|_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
-        },
+        TOKEN,
         shape!("claim", "outbound: a Claim and what it refers to, for POST /api/claims", claim, given),
         shape!(
             "clinic-record",

@@ -21,6 +21,8 @@ mod m20261122_000010_passkeys;
 mod m20261122_000011_connections;
 mod m20261122_000012_insurance;
 mod m20261122_000013_inbox_devices;
+mod m20261122_000017_billing;
+mod m20261123_000018_claim_answers;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -44,6 +46,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_connections::Migration),
             Box::new(m20261122_000012_insurance::Migration),
             Box::new(m20261122_000013_inbox_devices::Migration),
+            Box::new(m20261122_000017_billing::Migration),
+            Box::new(m20261123_000018_claim_answers::Migration),
         ]
     }
 }

@@ -107,23 +107,64 @@ pub async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result<(), Db
     let backend = manager.get_database_backend();
     manager.create_table(create_statement(table, backend)).await?;
     for index in table.indexes {
-        let mut statement = sea_query::Index::create();
-        statement.name(index.name).table(table.name);
-        for column in index.columns {
-            statement.col(*column);
-        }
-        if index.unique {
-            statement.unique();
-        }
-        if let Some(column) = index.only_where {
-            statement.and_where(Expr::col(column).eq(1));
-        }
-        manager.create_index(statement).await?;
+        manager.create_index(index_statement(table.name, index)).await?;
     }
     if backend == DbBackend::Postgres {
         comment(manager, table).await?;
     }
     Ok(())
+}
+
+/// Adds a column to a table; rows that are there already hold `before`.
+pub async fn add(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: &Column,
+    before: &'static str,
+) -> Result<(), DbErr> {
+    let mut added = definition(column, manager.get_database_backend());
+    added.default(before);
+    manager.alter_table(sea_query::Table::alter().table(table).add_column(added).to_owned()).await?;
+    told(manager, &format!("COLUMN \"{table}\".\"{}\"", column.name), column.comment).await
+}
+
+/// Adds an optional column to a table that is there.
+pub async fn add_column(manager: &SchemaManager<'_>, table: &str, column: &Column) -> Result<(), DbErr> {
+    let backend = manager.get_database_backend();
+    let mut statement = sea_query::Table::alter();
+    statement.table(Alias::new(table)).add_column(definition(column, backend));
+    manager.alter_table(statement).await?;
+    told(manager, &format!("COLUMN \"{table}\".\"{}\"", column.name), column.comment).await
+}
+
+/// Adds an index to a table that is there.
+pub async fn add_index(manager: &SchemaManager<'_>, table: &'static str, index: &Index) -> Result<(), DbErr> {
+    manager.create_index(index_statement(table, index)).await?;
+    told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
+}
+
+/// Says what something is, where the engine can be told.
+async fn told(manager: &SchemaManager<'_>, what: &str, comment: &str) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let sql = format!("COMMENT ON {what} IS '{}'", comment.replace('\'', "''"));
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
+}
+
+fn index_statement(table: &'static str, index: &Index) -> IndexCreateStatement {
+    let mut statement = sea_query::Index::create();
+    statement.name(index.name).table(table);
+    for column in index.columns {
+        statement.col(*column);
+    }
+    if index.unique {
+        statement.unique();
+    }
+    if let Some(column) = index.only_where {
+        statement.and_where(Expr::col(column).eq(1));
+    }
+    statement
 }
 
 fn create_statement(table: &Table, backend: DbBackend) -> TableCreateStatement {

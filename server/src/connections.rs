@@ -32,7 +32,13 @@ pub use sealing::Credentials;
 pub use worker::{Held, Told, arrival, start};
 
 /// All vendors whose services can be asked.
-pub const KINDS: &[&Kind] = &[&validic::KIND, &smart_meter::KIND, &smartz::KIND, &crate::insurance::account::SMARTLINK];
+pub const KINDS: &[&Kind] = &[
+    &validic::KIND,
+    &smart_meter::KIND,
+    &smartz::KIND,
+    &crate::insurance::account::SMARTLINK,
+    &crate::insurance::account::PAS,
+];
 
 /// Name of a connection where none is given.
 pub const DEFAULT_NAME: &str = "default";
@@ -85,6 +91,8 @@ pub enum Sort {
     Number,
     /// A JSON object.
     Json,
+    /// A private key, PKCS#8 in PEM.
+    Key,
 }
 
 /// What an operator wants.
@@ -285,6 +293,7 @@ fn checked<'a>(
                 Sort::Text => !value.is_empty() && !value.contains(char::is_control),
                 Sort::Url => app.outbound.check(value).is_ok(),
                 Sort::Number => value.parse::<u32>().is_ok(),
+                Sort::Key => crate::insurance::assertion::Key::read(value).is_some(),
                 Sort::Json => Json::parse(value.as_bytes()).is_ok_and(|json| json.as_object().is_some()),
             };
         if !fits {
@@ -305,6 +314,7 @@ impl Sort {
             Sort::Url => "an absolute https address that may be asked",
             Sort::Number => "a whole number",
             Sort::Json => "a JSON object",
+            Sort::Key => "a private key of P-384 or RSA, PKCS#8 in PEM",
         }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! $fetch-visit, $merge-visit, $close-visit ─▶ visit   payer ─▶ adapter (pure) ─▶ rest::bundle, session row
-//! Claim/[id]/$submit                       ─▶ submit  checks ─▶ Claim active, ClaimResponse, outbox row: one transaction
+//! Claim/[id]/$submit                       ─▶ route, submit   checks ─▶ Claim active, ClaimResponse, outbox row: one transaction
+//! $fetch-copay                             ─▶ copay   asked when somebody wants to know
+//! $send-diagnoses, $withdraw               ─▶ in the row of the claim: what follows it, or that it is taken back
+//! sessions                                 ─▶ told to be about to expire, then marked as expired
 //! outbox row                               ─▶ worker  lease ─▶ "sending" ─▶ payer ─▶ ClaimResponse and state together
 //!                                                     outcome unknown ─▶ ask ─▶ known, or sent again
 //! ```
@@ -10,10 +13,18 @@
 //! What the payers' formats are is in package `adapters`; nothing here knows a payer by name but [`DEFAULT_PAYER`].
 
 pub mod account;
+pub mod assertion;
+pub mod copay;
+pub mod diagnoses;
 mod gather;
-mod response;
+mod given;
+pub mod overview;
+pub mod response;
+mod route;
+mod sessions;
 pub mod submit;
 pub mod visit;
+pub mod withdraw;
 pub mod worker;
 pub mod worklist;
 
@@ -22,7 +33,7 @@ use fhir::outcome::Issue;
 
 use crate::error::{Error, Kind};
 
-/// The payer that visits are asked of.
+/// The payer that visits are asked of, and that claims go to where no other connection is meant.
 pub const DEFAULT_PAYER: &str = "smartlink";
 
 /// What whoever asked us is answered when the payer refused.

@@ -156,6 +156,9 @@ routes! {
         GET  "/portal/sharing" => portal::sharing::get, "what apps may see";
         POST "/portal/sharing" => portal::sharing::revoke, "takes back what an app may see";
         GET  "/portal/record" => portal::record::get, "who has looked at one's own record";
+        GET  "/portal/billing" => portal::billing::get, "claims that are not billed, and sessions that are about to expire";
+        GET  "/portal/billing/{claim}" => portal::billing::claim::get, "what was sent for a claim, what was answered, what to do";
+        POST "/portal/billing/{claim}" => portal::billing::claim::post, "sends a claim again, or takes it back";
         GET  "/portal/admin" => portal::admin::apps, "all apps, for administrators";
         POST "/portal/admin/apps/{app}" => portal::admin::decide, "approves, refuses, stops an app";
         GET  "/portal/admin/accounts" => portal::admin::accounts, "all accounts, for administrators";

@@ -1,6 +1,7 @@
 //! The pages in a real browser: what a person sees, clicks and types. Screenshots go to `target/screenshots`.
 
 mod app;
+mod billing;
 mod live;
 mod look;
 mod passkeys;

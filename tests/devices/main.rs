@@ -10,11 +10,16 @@ use tests::{Client, TestServer};
 
 mod asked;
 mod claims;
+mod claims_access;
+mod claims_after;
+mod claims_sessions;
+mod claims_submit;
 mod connections;
 mod import;
 mod ingest;
 mod mapping_files;
 mod pairing;
+mod payers;
 mod phone;
 mod stream;
 mod vendors;

@@ -20,6 +20,7 @@ mod passkeys;
 mod portal;
 mod portal_admin;
 mod portal_apps;
+mod portal_billing;
 mod portal_console;
 mod portal_sharing;
 mod qsmartcare;

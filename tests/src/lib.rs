@@ -18,6 +18,7 @@ pub mod authenticator;
 pub mod browser;
 pub mod client;
 pub mod clients;
+pub mod clinic;
 pub mod data;
 pub mod database;
 pub mod file_server;

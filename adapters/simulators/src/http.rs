@@ -39,6 +39,8 @@ pub enum Reply {
     Text(u16, &'static str, String),
     /// Pieces of an event stream, until the sender is dropped.
     Events(mpsc::UnboundedReceiver<String>),
+    /// The connection is closed: what was asked for may be done, and nobody says so.
+    Broken,
 }
 
 /// A vendor's service.
@@ -128,6 +130,7 @@ async fn serve(mut stream: TcpStream, service: &impl Service, running: &Running)
         Reply::Json(status, body) => whole(&mut stream, status, "application/json", "", &body.to_string()).await,
         Reply::Text(status, kind, body) => whole(&mut stream, status, kind, "", &body).await,
         Reply::Events(events) => go_on(&mut stream, events).await,
+        Reply::Broken => {}
     }
 }
 

@@ -8,6 +8,7 @@
 //! | Validic | a server: users, records, event stream, devices | `tributary simulate validic` |
 //! | Smart Meter | a server: readings by when they were taken in | `tributary simulate smart-meter` |
 //! | Smartz | a server: tokens, lists, statuses, alerts | `tributary simulate smartz` |
+//! | FHIR payer | a server: tokens, claims, inquiries, a ledger | `tributary simulate pas` |
 //!
 //! What goes wrong on their side is asked for with the options of [`trouble::Trouble`]. The demo and the black-box
 //! tests use them, and so can a person who integrates.
@@ -15,6 +16,7 @@
 pub mod healthkit;
 pub mod http;
 pub mod medisante;
+pub mod pas;
 pub mod run;
 pub mod smart_meter;
 pub mod smartlink;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::healthkit::{self, Phone};
 use crate::medisante::{self, Answer, Medisante, Undelivered};
+use crate::pas::{self, Pas};
 use crate::smart_meter::{self, SmartMeter};
 use crate::smartz::{self, Smartz};
 use crate::trouble::Trouble;
@@ -23,6 +24,8 @@ pub enum Vendor {
     SmartMeter(SmartMeterServer),
     /// Smartz Connect, as we imagine it: a server with tokens, lists, statuses and alerts.
     Smartz(SmartzServer),
+    /// A payer that speaks FHIR as Da Vinci PAS does: a server with tokens, claims, inquiries and a ledger.
+    Pas(PasServer),
 }
 
 /// What Medisanté's cloud sends.
@@ -128,6 +131,20 @@ pub struct SmartzServer {
     pub trouble: Trouble,
 }
 
+/// A FHIR payer's server.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PasServer {
+    /// Where it listens.
+    #[arg(long = "at", value_name = "ADDRESS", default_value = "127.0.0.1:9403")]
+    pub at: SocketAddr,
+    /// What becomes of claims, and what goes wrong with them.
+    #[command(flatten)]
+    pub faults: pas::Faults,
+    /// What goes wrong with any request.
+    #[command(flatten)]
+    pub trouble: Trouble,
+}
+
 /// Why a simulator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
@@ -147,6 +164,7 @@ pub async fn run(vendor: &Vendor) -> Result<(), Ended> {
         Vendor::Validic(server) => serve_validic(server).await?,
         Vendor::SmartMeter(server) => serve_smart_meter(server).await?,
         Vendor::Smartz(server) => serve_smartz(server).await?,
+        Vendor::Pas(server) => serve_pas(server).await?,
     }
     Ok(())
 }
@@ -242,6 +260,25 @@ async fn serve_smartz(server: &SmartzServer) -> Result<(), Ended> {
             service.alert(smartz::alert(number, None));
         }
         number += 1;
+    }
+}
+
+async fn serve_pas(server: &PasServer) -> Result<(), Ended> {
+    let payer = Pas::start(server.at, server.faults.clone(), server.trouble.clone()).await?;
+    let (at, [id, secret]) = (payer.http.origin(), pas::CREDENTIALS);
+    println!("A FHIR payer listens on {at}. In a server that runs with --outbound-private=true:");
+    println!(
+        "  tributary connection add pas --url {at}/fhir --credential client_id={id} --credential client_secret={secret} \
+         --setting token_url={at}/token --setting uses=preauthorization,claim --setting follow_seconds=10"
+    );
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ledger = payer.ledger();
+        for entry in ledger.iter().skip(told) {
+            println!("{} {} {} {}", entry.identifier, entry.amount, entry.currency, entry.state);
+        }
+        told = ledger.len();
     }
 }
 

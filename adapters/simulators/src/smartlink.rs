@@ -63,6 +63,9 @@ struct State {
     ledger: Vec<Billed>,
     asked: HashMap<String, u32>,
     cancelled: Vec<String>,
+    interim: Vec<String>,
+    records: Vec<Value>,
+    claims: Vec<Value>,
     posts: u64,
 }
 
@@ -103,6 +106,9 @@ impl SmartLink {
             ledger: Vec::new(),
             asked: HashMap::new(),
             cancelled: Vec::new(),
+            interim: Vec::new(),
+            records: Vec::new(),
+            claims: Vec::new(),
             posts: 0,
         };
         let service = SmartLink { base, state: Arc::new(Mutex::new(state)) };
@@ -128,6 +134,21 @@ impl SmartLink {
     /// How often a claim was sent.
     pub fn posts(&self) -> u64 {
         self.state().posts
+    }
+
+    /// The claims that were taken, as they came.
+    pub fn claims(&self) -> Vec<Value> {
+        self.state().claims.clone()
+    }
+
+    /// Invoices that came as parts of what a stay will come to.
+    pub fn interim(&self) -> Vec<String> {
+        self.state().interim.clone()
+    }
+
+    /// Diagnoses that came after claims, as often as they came.
+    pub fn records(&self) -> Vec<Value> {
+        self.state().records.clone()
     }
 
     /// From now on other things go wrong.
@@ -186,7 +207,12 @@ impl State {
             ),
             ("POST", ["api", "claims"]) => self.claim(asked),
             ("GET", ["api", "claim-status"]) => self.status(asked),
-            ("POST", ["api", "clinic-record"]) => json_answer(200, &json!({ "code": "200", "message": "Saved" })),
+            ("POST", ["api", "interim-claim"]) => {
+                let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+                self.interim.push(body["claim_code"].as_str().unwrap_or_default().to_owned());
+                self.claim(asked)
+            }
+            ("POST", ["api", "clinic-record"]) => self.record(asked),
             _ => json_answer(404, &framework(404, "Not Found", &asked.path)),
         }
     }
@@ -271,6 +297,7 @@ impl State {
             visit: body["visit_number"].as_str().unwrap_or_default().to_owned(),
             amount: written(&asked.body, "\"amount\":"),
         });
+        self.claims.push(body);
         if self.happens(silence) {
             return None;
         }
@@ -284,6 +311,18 @@ impl State {
         let body =
             json!({ "code": "201", "content": content, "message": "Claim received", "response_type": "SUCCESS" });
         json_answer(201, &body)
+    }
+
+    /// Keeps diagnoses, and may not say so.
+    fn record(&mut self, asked: &Asked) -> Answer {
+        let Ok(body) = serde_json::from_str::<Value>(&asked.body) else {
+            return json_answer(400, &framework(400, "Bad Request", &asked.path));
+        };
+        self.records.push(body);
+        if self.happens(self.faults.silence) {
+            return None;
+        }
+        json_answer(200, &json!({ "code": "200", "message": "Saved" }))
     }
 
     /// Pending when it is asked for the first time, then billed.

@@ -6,20 +6,24 @@ use fhir::outcome::{Issue, IssueCode};
 use crate::payer::Session;
 use crate::{error, warning};
 
-/// How long a session is open, microseconds.
-pub(super) const OPEN_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+/// A minute, microseconds.
+const MINUTE: i64 = 60 * 1_000_000;
 
 /// What a claim of `net` in `currency` may not be sent for now, and what a person should know.
 pub(super) fn check(session: &Session, net: &Decimal, currency: &str, now: i64) -> Vec<Issue> {
     let mut issues = Vec::new();
     let at = "Claim.item[0].encounter";
-    if session.status != "ACTIVE" {
+    if now >= session.expires_at || session.status == "EXPIRED" {
+        let text = "the session has expired; the insurer's side has to open a new one";
+        issues.push(error(IssueCode::Expired, text, at));
+    } else if session.status != "ACTIVE" {
         let text = format!("the session is {}; it must be ACTIVE: merge the visit first", session.status);
         issues.push(error(IssueCode::BusinessRule, text, at));
-    }
-    if now - session.seen_at >= OPEN_MICROS {
-        let text = "the session is older than 24 hours and has expired; the insurer's side has to open a new one";
-        issues.push(error(IssueCode::Expired, text, at));
+    } else if now >= session.expiring_at {
+        let left = (session.expires_at - now) / MINUTE;
+        let (hours, minutes) = (left / 60, left % 60);
+        let text = format!("the session expires in {hours} h {minutes} min; what is sent after that is refused");
+        issues.push(warning(IssueCode::Expired, text, at));
     }
     if let Some(own) = session.currency.as_deref().filter(|own| *own != currency) {
         let text = format!("the claim is in {currency}, the policy in {own}; they must be the same");
@@ -36,12 +40,15 @@ pub(super) fn check(session: &Session, net: &Decimal, currency: &str, now: i64) 
 mod tests {
     use super::*;
 
+    const HOUR: i64 = 60 * MINUTE;
+
     #[test]
     fn each_rule_says_what_would_be_right() {
         let decimal = |text: &str| Decimal::parse(text).expect("a decimal");
         let good = Session {
             status: "ACTIVE".into(),
-            seen_at: 0,
+            expires_at: 24 * HOUR,
+            expiring_at: 22 * HOUR,
             currency: Some("KES".into()),
             balance: Some(decimal("100.00")),
         };
@@ -49,10 +56,13 @@ mod tests {
             let issues = check(session, &decimal(net), currency, now);
             issues.into_iter().map(|issue| (issue.severity.as_str(), issue.code.as_str())).collect::<Vec<_>>()
         };
-        assert_eq!(found(&good, "100", "KES", OPEN_MICROS - 1), []);
+        assert_eq!(found(&good, "100", "KES", 22 * HOUR - 1), []);
+        assert_eq!(found(&good, "100", "KES", 24 * HOUR - 1), [("warning", "expired")]);
         assert_eq!(found(&good, "100.01", "KES", 1), [("warning", "business-rule")]);
         assert_eq!(found(&good, "1", "UGX", 1), [("error", "business-rule")]);
-        assert_eq!(found(&good, "1", "KES", OPEN_MICROS), [("error", "expired")]);
+        assert_eq!(found(&good, "1", "KES", 24 * HOUR), [("error", "expired")]);
+        let expired = Session { status: "EXPIRED".into(), ..good.clone() };
+        assert_eq!(found(&expired, "1", "KES", 1), [("error", "expired")]);
         let pending = Session { status: "PENDING".into(), ..good };
         assert_eq!(found(&pending, "1", "KES", 1), [("error", "business-rule")]);
     }

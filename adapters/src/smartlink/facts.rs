@@ -20,6 +20,7 @@ const CURRENCY: &str = "KES";
 /// | `payerCode`, `coverage`, `memberNumber` | insurer, `policy:member`, member |
 /// | `invoiceNumber` or `invoice_number` | the invoice |
 /// | `benefitId` or `session.selected_benefit{id, pool_number, service_type}` | the benefit that is used |
+/// | `interim` | `true`: a part of what a stay will come to, for `POST /api/interim-claim` |
 /// | `created` | when the session was first seen; else now |
 /// | `currency`, `zone` | of the policy (KES), of local times (Africa/Nairobi) |
 /// | `dialect` | where integrations differ: `admission` object or array, `primary` is_primary or primary, `modifiers` invoice or top |

@@ -5,19 +5,35 @@ use fhir::outcome::{Issue, IssueCode};
 
 use super::check::check;
 use super::facts::member;
-use super::{Facts, VENDOR, answer, claim, status, taken};
-use crate::payer::{self, Ask, Credentials, Draft, Granted, Known, Payer, Question, Standing, Submitted};
+use super::{Facts, VENDOR, answer, claim, clinic_record, status, taken};
+use crate::payer::{self, Ask, Credentials, Draft, Granted, Known, Payer, Question, Sent, Standing, Submitted};
 use crate::{Context, Refusal, bundle, json, money};
 
 /// SmartLink.
-pub static PAYER: Payer =
-    Payer { vendor: VENDOR, name: "SmartLink", token, granted, ask, draft, check, submitted, followed };
+pub static PAYER: Payer = Payer {
+    vendor: VENDOR,
+    name: "SmartLink",
+    media_type: "application/json",
+    token_at: None,
+    has_sessions: true,
+    takes_changes: false,
+    follows: |_, _| false,
+    token,
+    granted,
+    ask,
+    draft,
+    check,
+    submitted,
+    followed,
+    record: Some(record),
+    recorded,
+};
 
 /// How long a token is taken to be good that does not say so, seconds.
 const TOKEN_SECONDS: i64 = 300;
 
 fn token(credentials: &Credentials<'_>) -> Ask {
-    let Credentials { client_id, client_secret, username, password, provider_key } = *credentials;
+    let Credentials { client_id, client_secret, username, password, provider_key, .. } = *credentials;
     let form =
         format!("grant_type=password&username={}&password={}", bundle::percent(username), bundle::percent(password));
     let basic = base64(format!("{client_id}:{client_secret}").as_bytes());
@@ -56,7 +72,7 @@ fn ask(question: &Question<'_>, _: &Context<'_>) -> Ask {
             let (benefit, key, visit) = (at(benefit), at(provider_key), at(visit));
             ("GET", format!("/api/copayment?benefitId={benefit}&providerKey={key}&visitNumber={visit}"))
         }
-        Question::Status { invoice, visit, member, session } => {
+        Question::Status { sent: Sent { invoice, visit, member, session, .. } } => {
             let (invoice, member, session, visit) = (at(invoice), at(member), at(session), at(visit));
             let query =
                 format!("invoiceNumber={invoice}&memberNumber={member}&sessionId={session}&visitNumber={visit}");
@@ -67,12 +83,14 @@ fn ask(question: &Question<'_>, _: &Context<'_>) -> Ask {
 }
 
 fn draft(bundle: &Json, context: &Context<'_>) -> Result<Draft, Vec<Issue>> {
-    let (body, warnings) = claim::build(bundle, &Facts::new(context))?;
+    let facts = Facts::new(context);
+    let (body, warnings) = claim::build(bundle, &facts)?;
     let text = |name: &str| member(&body, name).unwrap_or_default();
     let amount = |name: &str| body.get(name).and_then(money::amount).unwrap_or_else(|| fhir::decimal::Decimal::from(0));
     let (patient, session) = (text("patient_number"), text("session_id"));
+    let door = if facts.told("interim").as_deref() == Some("true") { "interim-claim" } else { "claims" };
     let path =
-        format!("/api/claims?patientNumber={}&sessionId={}", bundle::percent(&patient), bundle::percent(&session));
+        format!("/api/{door}?patientNumber={}&sessionId={}", bundle::percent(&patient), bundle::percent(&session));
     let ask = Ask { method: "POST", path, headers: Vec::new(), body: Some(("application/json", body.to_string())) };
     Ok(Draft {
         ask,
@@ -87,7 +105,26 @@ fn draft(bundle: &Json, context: &Context<'_>) -> Result<Draft, Vec<Issue>> {
     })
 }
 
-fn submitted(status: u16, bytes: &[u8]) -> Submitted {
+fn record(bundle: &Json, context: &Context<'_>) -> Result<Ask, Vec<Issue>> {
+    let body = clinic_record::build(bundle, &Facts::new(context))?;
+    let (path, body) = ("/api/clinic-record".to_owned(), Some(("application/json", body.to_string())));
+    Ok(Ask { method: "POST", path, headers: Vec::new(), body })
+}
+
+/// The answer names no id: that it was saved is said by its code.
+fn recorded(status: u16, bytes: &[u8]) -> Submitted {
+    let Ok(json) = json(bytes) else { return of_status(status, unreadable(status)) };
+    match answer::refusal(&json) {
+        Some(refusal) => of_refusal(refusal),
+        None if json.get("code").is_some() => {
+            let message = member(&json, "message").unwrap_or_default();
+            Submitted::Taken { id: String::new(), message }
+        }
+        None => of_status(status, unreadable(status)),
+    }
+}
+
+fn submitted(status: u16, bytes: &[u8], _: &Sent<'_>) -> Submitted {
     let Ok(json) = json(bytes) else { return of_status(status, unreadable(status)) };
     if let Some(refusal) = answer::refusal(&json) {
         return of_refusal(refusal);
@@ -99,7 +136,7 @@ fn submitted(status: u16, bytes: &[u8]) -> Submitted {
 }
 
 /// What SmartLink knows of this invoice in this visit; the newest word where it says several.
-fn followed(status: u16, bytes: &[u8], invoice: &str, visit: &str) -> Result<Option<Known>, Submitted> {
+fn followed(status: u16, bytes: &[u8], sent: &Sent<'_>) -> Result<Option<Known>, Submitted> {
     let json = json(bytes).map_err(|_| of_status(status, unreadable(status)))?;
     match answer::refusal(&json) {
         Some(Refusal::Vendor { status: 404, .. }) => return Ok(None),
@@ -108,12 +145,15 @@ fn followed(status: u16, bytes: &[u8], invoice: &str, visit: &str) -> Result<Opt
         None => {}
     }
     let rows = status::rows(&json).map_err(|refusal| Submitted::Unknown(payer::issues(refusal)))?;
-    let of_it = |row: &status::Row| row.invoice == invoice && row.visit.as_deref().is_none_or(|it| it == visit);
+    let of_it =
+        |row: &status::Row| row.invoice == sent.invoice && row.visit.as_deref().is_none_or(|it| it == sent.visit);
     let row = rows.into_iter().rfind(of_it);
     Ok(row.map(|row| Known {
         standing: status::standing(&row.word).unwrap_or(Standing::Pending),
         word: row.word,
         amount: row.amount,
+        reference: String::new(),
+        answer: None,
     }))
 }
 
@@ -175,6 +215,7 @@ mod tests {
             username: "u",
             password: "p&q",
             provider_key: "SKSP_0000",
+            ..Credentials::default()
         });
         assert_eq!(ask.headers[0].1, "Basic aG1pczpzOjE=");
         assert_eq!(ask.body.expect("a form").1, "grant_type=password&username=u&password=p%26q");
@@ -184,8 +225,9 @@ mod tests {
 
     #[test]
     fn what_is_not_certain_is_unknown() {
-        let of = |status, body: &str| match submitted(status, body.as_bytes()) {
+        let of = |status, body: &str| match submitted(status, body.as_bytes(), &Sent::default()) {
             Submitted::Taken { .. } => "taken",
+            Submitted::Answered(_) => "answered",
             Submitted::Refused(_) => "refused",
             Submitted::Later { .. } => "later",
             Submitted::Login(_) => "login",
@@ -203,6 +245,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_list_does_not_say_that_there_is_no_claim() {
+        let followed = |status, bytes: &[u8], invoice, visit| {
+            super::followed(status, bytes, &Sent { invoice, visit, ..Sent::default() })
+        };
         assert!(matches!(followed(200, b"[]", "I", "V"), Ok(None)));
         assert!(matches!(followed(200, br#"{"code":"200","content":[]}"#, "I", "V"), Ok(None)));
         assert!(matches!(followed(200, b"{}", "I", "V"), Err(Submitted::Unknown(_))));

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use askama::Template;
 use smart::error::OAuthError;
 use store::events::{self, Event};
+use store::roles::{self, Role};
 use store::users::{self, Account};
 use store::{StoreError, sessions};
 
@@ -28,6 +29,8 @@ pub struct Visitor {
     pub browser: Browser,
     /// Who they are.
     pub account: Account,
+    /// Whether they bill insurers.
+    pub is_billing: bool,
 }
 
 /// Why there is no page.
@@ -63,7 +66,8 @@ impl Visitor {
         let account_id = browser.session.account_id.clone().ok_or_else(sign_in)?;
         let account = users::find(&app.store, &account_id).await?.ok_or_else(sign_in)?;
         super::sign_in::tell(request, &account);
-        Ok(Visitor { browser, account })
+        let is_billing = roles::has(&app.store, &account.id, Role::Billing).await?;
+        Ok(Visitor { browser, account, is_billing })
     }
 
     /// The same for a form that they sent from a page of ours.

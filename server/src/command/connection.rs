@@ -55,6 +55,14 @@ pub enum Action {
         #[arg(long)]
         code: String,
     },
+    /// Print the public half of the key that a connection signs with, a JWK Set, to register it with the vendor.
+    Key {
+        /// Vendor.
+        vendor: String,
+        /// Name among several of one vendor.
+        #[arg(long, default_value = DEFAULT_NAME)]
+        name: String,
+    },
     /// Ask something harmless, to see whether the connection works.
     Check {
         /// Vendor.
@@ -117,6 +125,11 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
             let organisation = connections::link(&app, &vendor, &name, &secret("code", &code)?).await?;
             let value = json!({ "vendor": vendor, "name": name, "organisation": organisation });
             say(args.json, &value, &format!("tied to organisation {organisation}"));
+        }
+        Action::Key { vendor, name } => {
+            let opened = connections::open(&app, &vendor, &name).await?;
+            let key = crate::insurance::assertion::Key::read(opened.credential("private_key")?);
+            println!("{}", key.ok_or_else(|| CommandError::new("the private key cannot be read"))?.public());
         }
         Action::Check { vendor, name } => {
             let opened = connections::open(&app, &vendor, &name).await?;

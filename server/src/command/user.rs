@@ -8,6 +8,7 @@ use search::view::View;
 use smart::grant::FhirUser;
 use smart::token::{Kind, Secret};
 use store::apps::Purpose;
+use store::roles::{self, Role};
 use store::users::{self, Account, Change, insert};
 use store::{StoreError, passkeys, recoveries, second_factors, signed_in};
 
@@ -46,6 +47,8 @@ pub enum Action {
     Recover(Recover),
     /// Say which record an account's person is.
     Record(Record),
+    /// Let an account bill insurers in the portal: it sees the claims of all patients.
+    Billing(Billing),
     /// Switch an account off: its sessions and all that it allowed stop working at once.
     Disable {
         /// Name to sign in with.
@@ -78,6 +81,16 @@ pub struct Record {
     pub fhir_user: String,
 }
 
+/// Options of `user billing`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Billing {
+    /// Name to sign in with.
+    pub username: String,
+    /// Take the role away instead.
+    #[arg(long)]
+    pub off: bool,
+}
+
 /// Options of `user add`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Add {
@@ -95,6 +108,9 @@ pub struct Add {
     /// Let the person look after this server in the portal.
     #[arg(long)]
     pub admin: bool,
+    /// Let the person bill insurers in the portal: they see the claims of all patients.
+    #[arg(long)]
+    pub billing: bool,
     /// Read the password from standard input, one line.
     #[arg(long)]
     pub password_stdin: bool,
@@ -113,6 +129,7 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
             warn_of_missing_record(&app, Some(&user)).await?;
             change(&app, &record.username, Change::FhirUser(user), args.json).await
         }
+        Action::Billing(billing) => bill(&app, &billing).await,
         Action::Disable { username } => {
             change(&app, &username, Change::DisabledAt(Some(app.clock.now())), args.json).await
         }
@@ -143,7 +160,13 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
     let written = account.clone();
     let added = app.store.write(move |tx| {
         let (account, stored) = (written.clone(), stored.clone());
-        Box::pin(async move { insert(tx, &account, &stored, now).await })
+        Box::pin(async move {
+            let added = insert(tx, &account, &stored, now).await?;
+            if added && add.billing {
+                roles::set(tx, &account.id, Role::Billing, true).await?;
+            }
+            Ok(added)
+        })
     });
     if !added.await.map_err(|error: StoreError| CommandError::from(error))? {
         return Err(CommandError::new(format!("there is an account \"{}\" already", account.username)));
@@ -163,6 +186,18 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
         println!("password  {password}");
         eprintln!("The password is not shown again.");
     }
+    Ok(())
+}
+
+async fn bill(app: &App, billing: &Billing) -> Result<(), CommandError> {
+    let account = find(app, &billing.username).await?;
+    let (id, is_on) = (account.id.clone(), !billing.off);
+    let written = app.store.write(move |tx| {
+        let id = id.clone();
+        Box::pin(async move { roles::set(tx, &id, Role::Billing, is_on).await })
+    });
+    written.await.map_err(|error: StoreError| CommandError::from(error))?;
+    println!("{} {} insurers in the portal", account.username, if is_on { "bills" } else { "no longer bills" });
     Ok(())
 }
 

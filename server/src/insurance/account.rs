@@ -12,8 +12,14 @@ use crate::app::App;
 use crate::connections::{self, DEFAULT_NAME, Failure, Field, Kind, Opened, Sort};
 use crate::error::{self, Error};
 
+use super::assertion::Key;
+
 /// How long before its end a token is renewed, microseconds.
 const EARLY: i64 = 60 * 1_000_000;
+
+/// How long sessions are open where no connection says it, and how long before their end that is told, microseconds.
+const OPEN: i64 = 24 * 3_600_000_000;
+const SOON: i64 = 2 * 3_600_000_000;
 
 /// How often a question is repeated with a new token: of several servers with one account, each may end the other's.
 const RENEWALS: u32 = 2;
@@ -58,21 +64,57 @@ pub const SMARTLINK: Kind = Kind {
         field("location_code", Some(""), "code of the location, for claims whose facility has no identifier"),
         field("zone", Some("Africa/Nairobi"), "zone of the payer's local times"),
         Field { name: "dialect", sort: Sort::Json, default: Some("{}"), what: "where the integration differs" },
-        number("settle_seconds", "60", "how long the payer may take until it knows a claim that was sent"),
+        INSURERS,
+        SETTLE,
         number("follow_seconds", "300", "how often the status of a claim is asked for"),
+        number("session_seconds", "86400", "how long a session is open after it was first seen"),
+        number("expiring_seconds", "7200", "how long before its end a session is told to be about to expire"),
         number("follow_hours", "72", "how long nothing may be learned of a claim until a person has to look"),
     ],
-    check: |app, opened| {
-        Box::pin(async move {
-            let account = Account { payer: &adapters::smartlink::PAYER, opened: opened.clone() };
-            match account.token(app, None).await {
-                Ok(_) => Ok("a token was given".to_owned()),
-                Err(silence) => Err(Failure::Login(silence.text())),
-            }
-        })
-    },
+    check: |app, opened| Box::pin(check(&adapters::smartlink::PAYER, app, opened)),
     poll: None,
 };
+
+/// What has to be known of a payer that speaks FHIR.
+pub const PAS: Kind = Kind {
+    vendor: "pas",
+    about: "a payer that speaks FHIR as Da Vinci PAS does: Claim/$submit and Claim/$inquire",
+    base_url: None,
+    credentials: &[
+        field("client_id", None, "what we are registered there as"),
+        field("client_secret", Some(""), "its secret, where there is one"),
+        Field {
+            name: "private_key",
+            sort: Sort::Key,
+            default: Some(""),
+            what: "the key that we sign with instead, PKCS#8 in PEM, of P-384 or RSA",
+        },
+    ],
+    settings: &[
+        Field { name: "token_url", sort: Sort::Url, default: None, what: "where tokens are made" },
+        field("scope", Some("system/Claim.c"), "what tokens are asked for"),
+        field("uses", Some("preauthorization"), "which Claim.use it takes, such as preauthorization, claim"),
+        INSURERS,
+        SETTLE,
+        number("follow_seconds", "900", "how often a claim that is not decided is asked for"),
+        number("follow_hours", "336", "how long nothing may be learned of a claim until a person has to look"),
+    ],
+    check: |app, opened| Box::pin(check(&adapters::pas::PAYER, app, opened)),
+    poll: None,
+};
+
+const INSURERS: Field =
+    field("insurers", Some(""), "whose claims go there: Organization/id or system|value, with commas between them");
+
+const SETTLE: Field =
+    number("settle_seconds", "60", "how long the payer may take until it knows a claim that was sent");
+
+async fn check(payer: &'static Payer, app: &App, opened: &Opened) -> Result<String, Failure> {
+    match (Account { payer, opened: opened.clone() }).token(app, None).await {
+        Ok(_) => Ok("a token was given".to_owned()),
+        Err(silence) => Err(Failure::Login(silence.text())),
+    }
+}
 
 const fn field(name: &'static str, default: Option<&'static str>, what: &'static str) -> Field {
     Field { name, sort: Sort::Text, default, what }
@@ -82,15 +124,52 @@ const fn number(name: &'static str, default: &'static str, what: &'static str) -
     Field { name, sort: Sort::Number, default: Some(default), what }
 }
 
-/// The account at a payer.
+/// The account at a payer, of the connection without a name of its own.
 pub async fn open(app: &App, vendor: &str) -> Result<Account, Error> {
+    open_named(app, vendor, DEFAULT_NAME).await
+}
+
+/// The account at a payer, of one of several connections.
+pub async fn open_named(app: &App, vendor: &str, name: &str) -> Result<Account, Error> {
     let unknown = || Error::internal(format!("there is no payer {vendor}"));
     let payer = adapters::payer::find(vendor).ok_or_else(unknown)?;
-    let opened = connections::open(app, vendor, DEFAULT_NAME).await.map_err(Error::from)?;
+    let opened = connections::open(app, vendor, name).await.map_err(Error::from)?;
     Ok(Account { payer, opened })
 }
 
+/// How long sessions of a payer are open, and how long before their end that is told, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// How long a session is open after it was first seen.
+    pub open: i64,
+    /// How long before that it is told.
+    pub soon: i64,
+}
+
+/// The times of a payer's sessions, also while it is not connected; none of a payer that has no sessions.
+pub async fn times(app: &App, vendor: &str) -> Result<Option<Times>, Error> {
+    let fields = connections::kind(vendor).map_or(&[][..], |kind| kind.settings);
+    if !fields.iter().any(|field| field.name == "session_seconds") {
+        return Ok(None);
+    }
+    match open(app, vendor).await {
+        Ok(account) => Ok(Some(account.times())),
+        Err(error) if error.kind() == error::Kind::Unavailable => Ok(Some(Times { open: OPEN, soon: SOON })),
+        Err(error) => Err(error),
+    }
+}
+
 impl Account {
+    /// Name of the connection.
+    pub fn name(&self) -> &str {
+        &self.opened.row.name
+    }
+
+    /// The times of its sessions.
+    pub fn times(&self) -> Times {
+        Times { open: self.micros("session_seconds"), soon: self.micros("expiring_seconds") }
+    }
+
     /// A setting of the connection.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.opened.setting(name)
@@ -133,24 +212,49 @@ impl Account {
         if let Some((token, _)) = known {
             return Ok(token.clone());
         }
-        let credential = |name| self.opened.credential(name).map_err(|error| Silence::Transport(error.to_string()));
+        let at = match self.payer.token_at {
+            Some(setting) => self.opened.required(setting).map_err(|error| Silence::Transport(error.to_string()))?,
+            None => self.opened.row.base_url.trim_end_matches('/'),
+        };
+        let credential = |name| self.opened.credential(name).unwrap_or_default();
+        let assertion = self.assertion(app, at)?;
         let ask = (self.payer.token)(&Credentials {
-            client_id: credential("client_id")?,
-            client_secret: credential("client_secret")?,
-            username: credential("username")?,
-            password: credential("password")?,
+            client_id: credential("client_id"),
+            client_secret: credential("client_secret"),
+            username: credential("username"),
+            password: credential("password"),
             provider_key: self.setting("provider_key").unwrap_or_default(),
+            assertion: assertion.as_deref(),
+            scope: self.setting("scope").unwrap_or_default(),
         });
-        let (status, body) = self.send(app, &ask, None).await?;
+        let (status, body) = self.send_to(app, at, &ask, None).await?;
         let granted = (self.payer.granted)(status, &body).map_err(Silence::Login)?;
         let end = now + granted.expires_in.clamp(0, 86_400) * 1_000_000 - EARLY;
         tokens.insert(self.opened.row.id.clone(), (granted.access_token.clone(), end));
         Ok(granted.access_token)
     }
 
+    /// Who we are, signed; nothing where the connection has no key.
+    fn assertion(&self, app: &App, audience: &str) -> Result<Option<String>, Silence> {
+        let Ok(pem) = self.opened.credential("private_key") else { return Ok(None) };
+        let broken = || Silence::Transport("the private key of the connection cannot be used".to_owned());
+        let key = Key::read(pem).ok_or_else(broken)?;
+        let client = self.opened.credential("client_id").unwrap_or_default();
+        let signed = key.assertion(client, audience, &app.random.uuid(), app.clock.now());
+        signed.map(Some).ok_or_else(broken)
+    }
+
     async fn send(&self, app: &App, ask: &Ask, token: Option<&str>) -> Result<Answer, Silence> {
-        let url = format!("{}{}", self.opened.row.base_url.trim_end_matches('/'), ask.path);
-        let mut request = Request::builder().method(ask.method).uri(url).header("accept", "application/json");
+        self.send_to(app, self.opened.row.base_url.trim_end_matches('/'), ask, token).await
+    }
+
+    async fn send_to(&self, app: &App, base: &str, ask: &Ask, token: Option<&str>) -> Result<Answer, Silence> {
+        let url = format!("{base}{}", ask.path);
+        let accept = match self.payer.media_type {
+            "application/json" => "application/json".to_owned(),
+            own => format!("{own}, application/json;q=0.9"),
+        };
+        let mut request = Request::builder().method(ask.method).uri(url).header("accept", accept);
         for (name, value) in &ask.headers {
             request = request.header(*name, value);
         }

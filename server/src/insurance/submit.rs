@@ -1,10 +1,14 @@
-//! `Claim/[id]/$submit`: checks a claim and puts it in the outbox, in the transaction that makes it active.
+//! `Claim/[id]/$submit`, `Claim/$submit`: checks a claim and puts it in the outbox, in the transaction that makes it
+//! active. <https://hl7.org/fhir/R4/claim-operation-submit.html>
+//!
+//! What a person should know all the same (what the payer's format cannot carry, a balance that is too small, a session
+//! that is about to expire) stands in `ClaimResponse.processNote`.
 //!
 //! | status | when |
 //! |---|---|
 //! | 200 | the ClaimResponse: it is on its way, or how far it is if it was submitted before |
 //! | 404 | the Claim, or something that it refers to, is unknown or hidden |
-//! | 409 | the invoice number belongs to another Claim |
+//! | 409 | the invoice number belongs to another Claim; it is to be taken back while it is on its way |
 //! | 422 | it may not be sent as it is: each reason with its FHIRPath and what would be right |
 //! | 503 | there is no connection to the payer |
 
@@ -15,52 +19,189 @@ use adapters::payer::{Draft, Session};
 use fhir::decimal::Decimal;
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode, Severity};
-use store::claim_submissions::{self, State, Submission};
+use store::claim_submissions::{self, Intent, State, Submission};
 use store::insurance_sessions;
 
 use super::account::Account;
-use super::gather::{gather, with};
-use super::{DEFAULT_PAYER, account, response};
+use super::gather::{Gathered, gather, with};
+use super::{account, given, response, route};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::rest::bundle::{self, Also};
 use crate::rest::operation::Invocation;
 use crate::rest::read::{self, Read};
 use crate::rest::response::{Answer, etag};
 
+/// Warnings that the ClaimResponse holds at most.
+const MOST_NOTES: usize = 100;
+
 /// Submits.
 pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
     access::decide(caller, Interaction::Update, "Claim")?;
     let id = invocation.target.id.as_str();
+    if id.is_empty() {
+        return given::execute(app, caller, invocation).await;
+    }
+    if invocation.input.value("resource").is_some() {
+        let text = "the Claim of this address is submitted as it is stored; send another one to Claim/$submit";
+        return Err(Error::bad_request(Issue::error(IssueCode::Invalid, text)));
+    }
+    let (claim, version) = stored(app, caller, id).await?;
+    match one(app, caller, &claim, version, &Choice::of(invocation)).await {
+        // Somebody else was faster: it is on its way.
+        Err(error) if matches!(error.kind(), Kind::Conflict | Kind::PreconditionFailed) => {
+            match claim_submissions::find(&app.store, id).await? {
+                Some(other) if !other.state.may_be_submitted_again() => standing(app, caller, &other).await,
+                _ => Err(error),
+            }
+        }
+        done => done,
+    }
+}
+
+/// What is chosen with a claim.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// Id of the benefit that is used.
+    pub benefit: Option<&'a str>,
+    /// Whether it is a part of what a stay will come to.
+    pub interim: bool,
+}
+
+impl<'a> Choice<'a> {
+    pub(super) fn of(invocation: &'a Invocation) -> Self {
+        let input = &invocation.input;
+        Choice { benefit: input.text("benefit"), interim: input.text("interim") == Some("true") }
+    }
+}
+
+/// What was chosen when a claim was submitted before: the benefit, and whether it is a part.
+pub fn chosen_before(submission: &Submission) -> (Option<String>, bool) {
+    let refs = Json::parse(submission.refs.as_bytes()).unwrap_or(Json::Null);
+    (refs.str("benefit").map(str::to_owned), refs.get("interim").and_then(Json::as_bool) == Some(true))
+}
+
+/// A Claim and its version.
+pub async fn stored(app: &App, caller: &Caller, id: &str) -> Result<(Json, i64), Error> {
     let read = Read { resource_type: "Claim", id, if_none_match: None, if_modified_since: None };
     let answer = read::execute(app, caller, read).await?;
     let version = answer.version.unwrap_or_default();
-    let claim = Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?;
-    let before = claim_submissions::find(&app.store, id).await?;
+    Ok((Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?, version))
+}
+
+/// Submits a claim that is stored in this version, perhaps with another text than the stored one.
+pub async fn one(app: &App, caller: &Caller, claim: &Json, version: i64, choice: &Choice<'_>) -> Result<Answer, Error> {
+    let before = claim_submissions::find(&app.store, claim.str("id").unwrap_or_default()).await?;
     if let Some(before) = before.as_ref().filter(|before| !before.state.may_be_submitted_again()) {
+        let is_cancelled = claim.str("status") == Some("cancelled");
+        if is_cancelled && let Some(answer) = take_back(app, caller, claim, version, before).await? {
+            return Ok(answer);
+        }
         return standing(app, caller, before).await;
     }
     if let Some(before) = before.as_ref().filter(|before| before.state == State::GivenUp) {
         // The payer may have it: what was sent is asked for again, and is not changed.
         let asked = Submission { state: State::Unknown, changed_at: app.clock.now(), ..before.clone() };
-        return write(app, caller, &claim, version, asked, Some(State::GivenUp)).await;
+        return write(app, caller, claim, version, asked, Some(State::GivenUp)).await;
     }
+    let submission = ready(app, caller, claim, choice, before.as_ref()).await?;
+    write(app, caller, claim, version, submission, before.map(|before| before.state)).await
+}
+
+/// The submission of a claim after all checks.
+pub(super) async fn ready(
+    app: &App,
+    caller: &Caller,
+    claim: &Json,
+    choice: &Choice<'_>,
+    before: Option<&Submission>,
+) -> Result<Submission, Error> {
     if !matches!(claim.str("status"), Some("draft" | "active")) {
         let text = format!("the Claim is {}; only a draft is submitted", claim.str("status").unwrap_or("nothing"));
         return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.status")));
     }
-    let account = account::open(app, DEFAULT_PAYER).await?;
-    let bundle = gather(app, caller, &claim).await?;
-    let visit = visit_of(app, &account, &bundle).await?;
-    let (draft, warnings) = checked(app, &account, &bundle, &visit, invocation.input.text("benefit"))?;
-    let submission = submission(app, &claim, &account, draft, before.as_ref(), &warnings);
-    write(app, caller, &claim, version, submission, before.map(|before| before.state)).await
+    let mut gathered = gather(app, caller, claim).await?;
+    let account = match before {
+        // A claim that was refused is corrected where it was sent.
+        Some(before) => account::open_named(app, &before.payer, &before.connection).await?,
+        None => route::account(app, caller, &gathered).await?,
+    };
+    gathered.further(app, caller, account.payer.follows).await?;
+    let related = if account.payer.takes_changes { prior(app, &account, &gathered, claim).await? } else { None };
+    let bundle = gathered.bundle();
+    let visit = if account.payer.has_sessions { Some(visit_of(app, &account, &bundle).await?) } else { None };
+    let (draft, warnings) = checked(app, &account, &bundle, visit.as_ref(), choice)?;
+    let made = submission(app, claim, &account, draft, before, (&warnings, choice));
+    Ok(Submission { related: related.unwrap_or_default(), ..made })
+}
+
+/// A claim that was cancelled here, taken back at the payer; nothing if that payer cannot be told so.
+pub(super) async fn take_back(
+    app: &App,
+    caller: &Caller,
+    claim: &Json,
+    version: i64,
+    before: &Submission,
+) -> Result<Option<Answer>, Error> {
+    let takes = adapters::payer::find(&before.payer).is_some_and(|payer| payer.takes_changes);
+    if !takes || before.intent == Intent::Cancel {
+        return Ok(None);
+    }
+    if matches!(before.state, State::Waiting | State::Sending | State::Unknown) {
+        let text = "the claim is on its way, and the payer has not said that it has it; submit it again when it has";
+        return Err(Error::conflict(Issue::error(IssueCode::Conflict, text).at("Claim.status")));
+    }
+    if !before.state.stands() {
+        return Ok(None);
+    }
+    let account = account::open_named(app, &before.payer, &before.connection).await?;
+    let mut gathered = gather(app, caller, claim).await?;
+    gathered.further(app, caller, account.payer.follows).await?;
+    let told = fhir::object! { "intent": "cancel", "uses": account.setting("uses").unwrap_or_default() };
+    let now = app.clock.now();
+    let context = Context { namespace: &app.config.adapter_namespace, now, visit: Some(&told), ..Context::default() };
+    let draft = (account.payer.draft)(&gathered.bundle(), &context).map_err(Error::unprocessable)?;
+    if draft.invoice != before.invoice {
+        let text = format!("it was sent as {}; a claim that is taken back keeps its identifier", before.invoice);
+        return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.identifier")));
+    }
+    let (_, body) = draft.ask.body.unwrap_or_default();
+    let taken_back = Submission {
+        path: draft.ask.path,
+        body,
+        state: State::Waiting,
+        reason: "{}".to_owned(),
+        changed_at: now,
+        intent: Intent::Cancel,
+        ..before.clone()
+    };
+    write(app, caller, claim, version, taken_back, Some(before.state)).await.map(Some)
+}
+
+/// The Claim that this one updates: the payer must have it.
+async fn prior(app: &App, account: &Account, gathered: &Gathered, claim: &Json) -> Result<Option<String>, Error> {
+    let code = |it: &Json| it.at(&["relationship", "coding", "code"]).and_then(Json::as_str).map(str::to_owned);
+    let Some(related) = claim.list("related").iter().find(|it| code(it).as_deref() == Some("prior")) else {
+        return Ok(None);
+    };
+    let wrong = |text: String| Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.related"));
+    let Some(id) = gathered.target(related.get("claim")).and_then(|it| it.str("id")) else {
+        return Err(wrong("the claim that this one updates must be a Claim of this server".to_owned()));
+    };
+    let found = claim_submissions::find(&app.store, id).await?;
+    let is_there =
+        |it: &&Submission| it.payer == account.payer.vendor && it.connection == account.name() && it.state.stands();
+    if found.as_ref().is_some_and(|it| it.intent == Intent::Submit && is_there(&it)) {
+        return Ok(Some(id.to_owned()));
+    }
+    let state = found.map_or("not submitted", |it| it.state.as_str());
+    Err(wrong(format!("Claim/{id} is {state}; only a claim that this payer has can be updated")))
 }
 
 /// The ClaimResponse as it stands, if the caller may see it.
-async fn standing(app: &App, caller: &Caller, submission: &Submission) -> Result<Answer, Error> {
+pub(super) async fn standing(app: &App, caller: &Caller, submission: &Submission) -> Result<Answer, Error> {
     let url = response::url(submission, &app.config.adapter_namespace);
     let entry = fhir::object! { "request": fhir::object! { "method": "GET", "url": url } };
     let asked = fhir::object! { "resourceType": "Bundle", "type": "batch", "entry": fhir::array![entry] };
@@ -97,19 +238,19 @@ fn checked(
     app: &App,
     account: &Account,
     bundle: &Json,
-    visit: &Visit,
-    benefit: Option<&str>,
+    visit: Option<&Visit>,
+    choice: &Choice<'_>,
 ) -> Result<(Draft, Vec<Issue>), Error> {
-    let benefit = chosen(&visit.facts, benefit).map_err(Error::unprocessable)?;
-    let told = told(account, visit, benefit);
+    let (session, told) = match visit {
+        Some(visit) => {
+            let benefit = chosen(&visit.facts, choice.benefit).map_err(Error::unprocessable)?;
+            let interim = if choice.interim { "true" } else { "false" };
+            (session(account, visit, benefit), with(&told(account, visit, benefit), "interim", interim))
+        }
+        None => (Session::default(), fhir::object! { "uses": account.setting("uses").unwrap_or_default() }),
+    };
     let now = app.clock.now();
     let context = Context { namespace: &app.config.adapter_namespace, now, visit: Some(&told), ..Context::default() };
-    let session = Session {
-        status: visit.session.status.clone(),
-        seen_at: visit.session.seen_at,
-        currency: visit.facts.str("currency").map(str::to_owned),
-        balance: benefit.and_then(|it| it.get("amount")).and_then(Json::as_number).and_then(Decimal::parse),
-    };
     let draft = (account.payer.draft)(bundle, &context);
     let (net, currency) = match &draft {
         Ok(draft) => (draft.net.clone(), draft.currency.clone()),
@@ -131,8 +272,19 @@ fn checked(
     }
 }
 
+fn session(account: &Account, visit: &Visit, benefit: Option<&Json>) -> Session {
+    let expires_at = visit.session.seen_at + account.times().open;
+    Session {
+        status: visit.session.status.clone(),
+        expires_at,
+        expiring_at: expires_at - account.times().soon,
+        currency: visit.facts.str("currency").map(str::to_owned),
+        balance: benefit.and_then(|it| it.get("amount")).and_then(Json::as_number).and_then(Decimal::parse),
+    }
+}
+
 /// The benefit that is used: the one that was named, else the only one that can be.
-fn chosen<'a>(facts: &'a Json, named: Option<&str>) -> Result<Option<&'a Json>, Issue> {
+pub(super) fn chosen<'a>(facts: &'a Json, named: Option<&str>) -> Result<Option<&'a Json>, Issue> {
     let claimable = |it: &&Json| it.get("claimable").and_then(Json::as_bool) == Some(true);
     let benefits: Vec<&Json> = facts.list("benefits").iter().filter(claimable).collect();
     if let Some(named) = named {
@@ -186,18 +338,22 @@ fn submission(
     account: &Account,
     draft: Draft,
     before: Option<&Submission>,
-    warnings: &[Issue],
+    (warnings, choice): (&[Issue], &Choice<'_>),
 ) -> Submission {
     let now = app.clock.now();
     let of = |name: &str| claim.get(name).cloned().unwrap_or(Json::Null);
     let insurer = claim.get("insurer").cloned();
     let insurer = insurer.unwrap_or_else(|| fhir::object! { "display": account.payer.name });
-    let refs = fhir::object! { "type": of("type"), "patient": of("patient"), "insurer": insurer };
+    let notes: Vec<Json> = warnings.iter().take(MOST_NOTES).map(note).collect();
+    let refs = fhir::object! {
+        "type": of("type"), "use": of("use"), "patient": of("patient"), "insurer": insurer, "notes": notes,
+        "benefit": choice.benefit.map_or(Json::Null, Json::from), "interim": choice.interim,
+    };
     let (_, body) = draft.ask.body.unwrap_or_default();
     Submission {
         claim: claim.str("id").unwrap_or_default().to_owned(),
         payer: account.payer.vendor.to_owned(),
-        connection: crate::connections::DEFAULT_NAME.to_owned(),
+        connection: account.name().to_owned(),
         invoice: draft.invoice,
         visit: draft.visit,
         session: draft.session,
@@ -217,6 +373,20 @@ fn submission(
         changed_at: now,
         due_at: 0,
         lease: 0,
+        answer: before.map(|before| before.answer.clone()).unwrap_or_default(),
+        intent: Intent::Submit,
+        related: String::new(),
+        record_state: None,
+        record: None,
+    }
+}
+
+/// A warning as a person reads it in the ClaimResponse.
+fn note(issue: &Issue) -> Json {
+    let text = issue.diagnostics.clone().unwrap_or_default();
+    match issue.expression.first() {
+        Some(at) => format!("{at}: {text}").into(),
+        None => text.into(),
     }
 }
 
@@ -230,15 +400,14 @@ async fn write(
     was: Option<State>,
 ) -> Result<Answer, Error> {
     let mut transaction = response::bundle(&submission, &app.config.adapter_namespace);
+    let status = if submission.intent == Intent::Cancel { "cancelled" } else { "active" };
     let active = fhir::object! {
-        "resource": with(claim, "status", "active"),
+        "resource": with(claim, "status", status),
         "request": fhir::object! {
             "method": "PUT", "url": format!("Claim/{}", submission.claim), "ifMatch": etag(version),
         },
     };
-    if let Some(Json::Array(entries)) = transaction.as_object_mut().and_then(|it| it.get_mut("entry")) {
-        entries.push(active);
-    }
+    response::push(&mut transaction, active);
     let row = Arc::new(submission);
     let also: Also = Arc::new(move |tx| {
         let row = row.clone();
@@ -257,6 +426,11 @@ async fn write(
     });
     let answer = bundle::execute_with(app, caller, transaction, also).await?;
     app.claims_changed.notify_one();
+    first(&answer)
+}
+
+/// The ClaimResponse of a transaction that was carried out: its first entry.
+pub(super) fn first(answer: &Json) -> Result<Answer, Error> {
     let written = answer.at(&["entry", "resource"]).map(Json::to_string);
     written.map(Answer::resource).ok_or_else(|| Error::internal("the transaction answers without the ClaimResponse"))
 }

@@ -19,7 +19,8 @@ use store::insurance_sessions::{self, Session};
 
 use super::account::{Account, Answer as Answered};
 use super::gather::with;
-use super::{DEFAULT_PAYER, account, refused};
+use super::response::escaped;
+use super::{DEFAULT_PAYER, account, overview, refused};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -35,6 +36,11 @@ pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
     let patient = invocation.input.text("patient-number").unwrap_or_default();
     let create = invocation.input.text("create-patient") == Some("true");
     let account = account::open(app, DEFAULT_PAYER).await?;
+    // The payer is asked about nobody whom the caller does not know.
+    if !create && numbered(app, caller, &account, patient).await?.is_none() {
+        let text = format!("no patient here has the number {patient}; give them the identifier first");
+        return Err(Error::unprocessable(Issue::error(IssueCode::NotFound, text).at("Patient.identifier")));
+    }
     let asked = ask(app, &account, &Question::Visit { patient }).await?;
     let visits = mapped(app, &account, "visit", &asked, &Json::Null)?;
     let (mut entries, mut issues, mut sessions) = (Vec::new(), visits.issues.clone(), Vec::new());
@@ -53,6 +59,7 @@ pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
             status: status(request),
             seen_at: known.as_ref().map_or_else(|| app.clock.now(), |known| known.seen_at),
             facts: facts(&member).to_string(),
+            told_at: None,
         });
         entries.extend(member.entries);
     }
@@ -75,6 +82,13 @@ pub async fn merge(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
         let text = format!("session {session} is not known here; fetch the visit first");
         return Err(Error::unprocessable(Issue::error(IssueCode::NotFound, text)));
     };
+    let subject = encounter.at(&["subject", "reference"]).and_then(Json::as_str).unwrap_or_default();
+    let of_session = numbered(app, caller, &account, &known.patient_number).await?;
+    if !of_session.is_some_and(|id| subject == format!("Patient/{id}") || subject.ends_with(&format!("/Patient/{id}")))
+    {
+        let text = format!("session {session} is that of another patient");
+        return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Encounter.subject")));
+    }
     let own = identifier(&encounter, "visit-number");
     let visit = invocation.input.text("visit-number").or(own).unwrap_or(id).to_owned();
     let asked = ask(app, &account, &Question::Merge { session, visit: &visit }).await?;
@@ -83,19 +97,33 @@ pub async fn merge(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
     told(app, caller, &account, &asked, known, Some((encounter, version))).await
 }
 
+/// The patient whom the payer knows by a number, as far as the caller can see.
+async fn numbered(app: &App, caller: &Caller, account: &Account, number: &str) -> Result<Option<String>, Error> {
+    access::decide(caller, Interaction::Search, "Patient")?;
+    let system = format!("{}/{}/patient-number", app.config.adapter_namespace, account.payer.vendor);
+    let value = format!("{system}|{}", escaped(number));
+    let found = overview::search(app, caller, "Patient", "identifier", &[value]).await?;
+    Ok(found.into_iter().next().map(|(id, _)| id))
+}
+
 /// `Encounter/[id]/$close-visit`.
 pub async fn close(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
     access::decide(caller, Interaction::Update, "Encounter")?;
     let (encounter, _) = encounter(app, caller, &invocation.target.id).await?;
     let account = account::open(app, DEFAULT_PAYER).await?;
-    let session = identifier(&encounter, "session").unwrap_or_default();
-    let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
-    let Some(known) = known else {
-        let text = "the Encounter has no session of the payer";
-        return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Encounter.identifier")));
-    };
-    let asked = ask(app, &account, &Question::Close { session }).await?;
+    let known = session(app, &account, &encounter).await?;
+    let asked = ask(app, &account, &Question::Close { session: &known.session }).await?;
     told(app, caller, &account, &asked, known, None).await
+}
+
+/// The session that an Encounter was merged with.
+pub(super) async fn session(app: &App, account: &Account, encounter: &Json) -> Result<Session, Error> {
+    let session = identifier(encounter, "session").unwrap_or_default();
+    let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
+    known.ok_or_else(|| {
+        let text = "the Encounter has no session of the payer; fetch the visit and merge it first";
+        Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Encounter.identifier"))
+    })
 }
 
 /// Writes what the payer says of one session after it was told something, and the Encounter that it belongs to.
@@ -126,27 +154,28 @@ async fn told(
             "request": fhir::object! { "method": "PUT", "url": url, "ifMatch": etag(version) },
         });
     }
-    let known = Session { status, facts: "{}".to_owned(), ..known };
+    let known = Session { status, facts: "{}".to_owned(), told_at: None, ..known };
     let written = write(app, caller, one(entries, false), vec![known]).await?;
     Ok(answer(&written, &visit.issues))
 }
 
-async fn encounter(app: &App, caller: &Caller, id: &str) -> Result<(Json, i64), Error> {
+/// An Encounter and its version.
+pub(super) async fn encounter(app: &App, caller: &Caller, id: &str) -> Result<(Json, i64), Error> {
     let read = Read { resource_type: "Encounter", id, if_none_match: None, if_modified_since: None };
     let answer = read::execute(app, caller, read).await?;
     let version = answer.version.unwrap_or_default();
     Ok((Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?, version))
 }
 
-async fn ask(app: &App, account: &Account, question: &Question<'_>) -> Result<Answered, Error> {
+pub(super) async fn ask(app: &App, account: &Account, question: &Question<'_>) -> Result<Answered, Error> {
     let context = Context { namespace: &app.config.adapter_namespace, ..Context::default() };
     Ok(account.ask(app, &(account.payer.ask)(question, &context)).await?)
 }
 
 /// An answer as FHIR.
-struct Mapped {
-    entries: Vec<Json>,
-    issues: Vec<Issue>,
+pub(super) struct Mapped {
+    pub(super) entries: Vec<Json>,
+    pub(super) issues: Vec<Issue>,
 }
 
 impl Mapped {
@@ -156,7 +185,13 @@ impl Mapped {
     }
 }
 
-fn mapped(app: &App, account: &Account, shape: &str, answer: &Answered, told: &Json) -> Result<Mapped, Error> {
+pub(super) fn mapped(
+    app: &App,
+    account: &Account,
+    shape: &str,
+    answer: &Answered,
+    told: &Json,
+) -> Result<Mapped, Error> {
     let adapter = adapters::find(account.payer.vendor);
     let shape = adapter.and_then(|adapter| adapter.shape(shape));
     let shape = shape.ok_or_else(|| Error::internal(format!("{} has no shape {shape:?}", account.payer.vendor)))?;
@@ -205,7 +240,7 @@ fn facts(member: &Mapped) -> Json {
 }
 
 /// One transaction: each resource once, references to what is in it by its `fullUrl`, a Patient only if it may be made.
-fn one(entries: Vec<Json>, create_patient: bool) -> Json {
+pub(super) fn one(entries: Vec<Json>, create_patient: bool) -> Json {
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut kept: Vec<Json> = Vec::new();
     for entry in entries {
@@ -230,7 +265,7 @@ fn one(entries: Vec<Json>, create_patient: bool) -> Json {
     fhir::object! { "resourceType": "Bundle", "type": "transaction", "entry": entries }
 }
 
-fn renamed(json: &Json, names: &BTreeMap<String, String>) -> Json {
+pub(super) fn renamed(json: &Json, names: &BTreeMap<String, String>) -> Json {
     match json {
         Json::Object(members) => {
             let mut result = Object::new();
@@ -270,7 +305,7 @@ fn status(request: &Json) -> String {
     request.at(&["extension", "valueCode"]).and_then(Json::as_str).unwrap_or_default().to_owned()
 }
 
-async fn write(app: &App, caller: &Caller, bundle: Json, sessions: Vec<Session>) -> Result<Json, Error> {
+pub(super) async fn write(app: &App, caller: &Caller, bundle: Json, sessions: Vec<Session>) -> Result<Json, Error> {
     let sessions = Arc::new(sessions);
     let also: Also = Arc::new(move |tx| {
         let sessions = sessions.clone();
@@ -285,7 +320,7 @@ async fn write(app: &App, caller: &Caller, bundle: Json, sessions: Vec<Session>)
 }
 
 /// What was written, with what a person should know.
-fn answer(written: &Json, issues: &[Issue]) -> Answer {
+pub(super) fn answer(written: &Json, issues: &[Issue]) -> Answer {
     let resources = written.list("entry").iter().filter_map(|entry| entry.get("resource").cloned());
     let mut entries: Vec<Json> = resources.map(|resource| fhir::object! { "resource": resource }).collect();
     if !issues.is_empty() {

@@ -6,23 +6,28 @@
 use std::sync::Arc;
 
 use adapters::Context;
-use adapters::payer::{Ask, Known, Question, Standing, Submitted};
+use adapters::payer::{Ask, Known, Question, Sent, Standing, Submitted};
 use fhir::decimal::Decimal;
+use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
 use store::StoreError;
-use store::claim_submissions::{self, State, Submission};
+use store::claim_exchanges::{self, Exchange};
+use store::claim_submissions::{self, FOLLOWED, Intent, RecordState, State, Submission};
 
-use super::account::{self, Account, Silence};
-use super::response;
+use super::account::{self, Account, Answer, Silence};
+use super::{diagnoses, response, sessions};
 use crate::app::App;
 use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::rest::bundle::{self, Also};
 
 /// Claims that are taken at once, and worked on at the same time.
 const BATCH: usize = 8;
+
+/// Most bytes of what a payer says of a claim that are kept.
+const MAX_ANSWER: usize = 1 << 20;
 
 /// How often a claim is sent at most, each time after the payer said that it does not know it.
 const ATTEMPTS: i64 = 10;
@@ -35,7 +40,9 @@ const LONGEST_WAIT: i64 = 300 * 1_000_000;
 
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker::start(async move { run(&app).await })
+    Worker::start(async move {
+        tokio::join!(run(&app), sessions::run(&app));
+    })
 }
 
 async fn run(app: &App) {
@@ -90,7 +97,7 @@ async fn hold(app: &App, submission: Submission) -> Result<(), Error> {
 
 /// The next step of one claim.
 async fn attend(app: &App, submission: Submission) -> Result<(), Error> {
-    let account = match account::open(app, &submission.payer).await {
+    let account = match account::open_named(app, &submission.payer, &submission.connection).await {
         Ok(account) => account,
         Err(error) => {
             let issues = error.issues().to_vec();
@@ -98,6 +105,9 @@ async fn attend(app: &App, submission: Submission) -> Result<(), Error> {
             return keep(app, Submission { reason: said(&issues), due_at, ..submission }).await;
         }
     };
+    if submission.record_state == Some(RecordState::Waiting) && FOLLOWED.contains(&submission.state) {
+        return send_record(app, &account, submission).await;
+    }
     match submission.state {
         State::Waiting => send(app, &account, submission).await,
         State::Sending => {
@@ -121,15 +131,13 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
         method: "POST",
         path: sending.path.clone(),
         headers: Vec::new(),
-        body: Some(("application/json", sending.body.clone())),
+        body: Some((account.payer.media_type, sending.body.clone())),
     };
-    let outcome = match account.ask(app, &request).await {
-        Ok((status, body)) => (account.payer.submitted)(status, &body),
-        Err(Silence::Login(issues)) => Submitted::Login(issues),
-        Err(silence) => Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())]),
-    };
-    tracing::info!(claim = sending.claim, attempts, outcome = word(&outcome), "a claim was sent");
+    let answer = account.ask(app, &request).await;
     let now = app.clock.now();
+    let exchange = exchange(&sending, &request, &answer, now);
+    let outcome = understood(answer, |status, body| (account.payer.submitted)(status, body, &sent(&sending)));
+    tracing::info!(claim = sending.claim, attempts, outcome = word(&outcome), "a claim was sent");
     let settle = account.micros("settle_seconds");
     let unknown = |issues: &[Issue], wait: i64| Submission {
         state: State::Unknown,
@@ -148,6 +156,8 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
             due_at: now + FIRST_WAIT,
             ..sending
         },
+        Submitted::Answered(known) => learned(account, sending, &known, now),
+        Submitted::Refused(issues) if sending.intent == Intent::Cancel => kept_on(sending, &issues, now),
         Submitted::Refused(issues) => {
             Submission { state: State::Refused, reason: said(&issues), changed_at: now, due_at: 0, ..sending }
         }
@@ -156,26 +166,101 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
         }
         Submitted::Login(issues) | Submitted::Unknown(issues) => unknown(&issues, settle.min(FIRST_WAIT)),
     };
-    write(app, next).await
+    write(app, next, Some(exchange)).await
+}
+
+/// Sends what follows a claim, until the payer answers: it says the same of the same invoice, however often.
+async fn send_record(app: &App, account: &Account, submission: Submission) -> Result<(), Error> {
+    let now = app.clock.now();
+    let settled = |state: RecordState, record: Option<String>, now: i64| {
+        let due_at = if submission.state.is_open() { now } else { 0 };
+        Submission { record_state: Some(state), record, due_at, ..submission.clone() }
+    };
+    let Some((request, attempts)) = submission.record.as_deref().and_then(diagnoses::unpacked) else {
+        return write(app, settled(RecordState::GivenUp, None, now), None).await;
+    };
+    let answer = account.ask(app, &request).await;
+    let now = app.clock.now();
+    let exchange = exchange(&submission, &request, &answer, now);
+    let outcome = understood(answer, account.payer.recorded);
+    let attempts = attempts + 1;
+    tracing::info!(claim = submission.claim, attempts, outcome = word(&outcome), "diagnoses were sent");
+    let state = match &outcome {
+        Submitted::Taken { .. } => RecordState::Sent,
+        Submitted::Refused(_) => RecordState::Refused,
+        _ if attempts >= ATTEMPTS => RecordState::GivenUp,
+        _ => RecordState::Waiting,
+    };
+    let after = if let Submitted::Later { after, .. } = &outcome { after.unwrap_or_default().min(3600) } else { 0 };
+    let record = Some(diagnoses::packed(&request, attempts, &issues_of(outcome)));
+    if state == RecordState::Waiting {
+        let wait = (FIRST_WAIT << attempts.clamp(0, 9)).min(LONGEST_WAIT).max(after as i64 * 1_000_000);
+        return keep(app, Submission { record, due_at: now + wait, ..submission }).await;
+    }
+    write(app, settled(state, record, now), Some(exchange)).await
+}
+
+/// What an answer means, or that there is none.
+fn understood(answer: Result<Answer, Silence>, means: impl FnOnce(u16, &[u8]) -> Submitted) -> Submitted {
+    match answer {
+        Ok((status, body)) => means(status, &body),
+        Err(silence) => silent(silence),
+    }
+}
+
+fn silent(silence: Silence) -> Submitted {
+    match silence {
+        Silence::Login(issues) => Submitted::Login(issues),
+        silence @ Silence::Transport(_) => Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())]),
+    }
+}
+
+/// What was asked and answered, for people.
+fn exchange(submission: &Submission, request: &Ask, answer: &Result<Answer, Silence>, now: i64) -> Exchange {
+    let (status, text) = match answer {
+        Ok((status, body)) => (i64::from(*status), String::from_utf8_lossy(body).replace('\0', "")),
+        Err(silence) => (0, silence.text()),
+    };
+    let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= claim_exchanges::MOST).unwrap_or(text.len());
+    Exchange {
+        claim: submission.claim.clone(),
+        at: now,
+        asked: format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default()),
+        status,
+        answer: text[..end].to_owned(),
+        state: String::new(), // what it led to is written with it
+    }
 }
 
 /// Asks the payer what it knows of a claim.
 async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(), Error> {
-    let question = Question::Status {
-        invoice: &submission.invoice,
-        visit: &submission.visit,
-        member: &submission.member,
-        session: &submission.session,
-    };
-    let context = Context { namespace: &app.config.adapter_namespace, ..Context::default() };
-    let found = match account.ask(app, &(account.payer.ask)(&question, &context)).await {
-        Ok((status, body)) => (account.payer.followed)(status, &body, &submission.invoice, &submission.visit),
-        Err(Silence::Login(issues)) => Err(Submitted::Login(issues)),
-        Err(silence) => Err(Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())])),
-    };
+    let question = Question::Status { sent: sent(&submission) };
     let now = app.clock.now();
+    let context = Context { namespace: &app.config.adapter_namespace, now, ..Context::default() };
+    let request = (account.payer.ask)(&question, &context);
+    let answer = account.ask(app, &request).await;
+    let now = app.clock.now();
+    let exchange = exchange(&submission, &request, &answer, now);
+    let found = match answer {
+        Ok((status, body)) => (account.payer.followed)(status, &body, &sent(&submission)),
+        Err(silence) => Err(silent(silence)),
+    };
     match found {
-        Ok(Some(known)) => write(app, learned(account, submission, &known, now)).await,
+        // It is there, but not taken back: what says so did not arrive.
+        Ok(Some(known))
+            if submission.intent == Intent::Cancel
+                && submission.state == State::Unknown
+                && known.standing != Standing::Cancelled =>
+        {
+            not_known(app, account, submission, now).await
+        }
+        Ok(Some(known)) => {
+            let was = submission.state;
+            let next = learned(account, submission, &known, now);
+            // That nothing is new is not worth a line.
+            let exchange = Some(exchange).filter(|_| next.state != was);
+            write(app, next, exchange).await
+        }
         Ok(None) if submission.state == State::Unknown => not_known(app, account, submission, now).await,
         // A claim that was taken and is not known now is asked for again; it is not sent again.
         Ok(None) => in_vain(app, account, submission, Vec::new(), now).await,
@@ -195,7 +280,14 @@ fn learned(account: &Account, submission: Submission, known: &Known, now: i64) -
         Standing::Billed => State::Billed,
         Standing::Cancelled => State::Cancelled,
         Standing::Rejected => State::Rejected,
+        Standing::Approved => State::Approved,
+        Standing::Partial => State::Partial,
+        Standing::Denied => State::Denied,
     };
+    if submission.intent == Intent::Cancel && !matches!(state, State::Cancelled | State::Taken) {
+        let text = format!("the payer did not take it back; it says {}", known.word);
+        return kept_on(submission, &[Issue::error(IssueCode::BusinessRule, text)], now);
+    }
     let reason = match &known.amount {
         Some(amount) if differs => {
             let text = format!("the payer has {amount}, the claim says {} {}", submission.net, submission.currency);
@@ -208,7 +300,39 @@ fn learned(account: &Account, submission: Submission, known: &Known, now: i64) -
     };
     let changed_at = if state == submission.state { submission.changed_at } else { now };
     let due_at = if state.is_open() { now + account.micros("follow_seconds") } else { 0 };
-    Submission { state, reason, asked: 0, changed_at, due_at, ..submission }
+    let reference = if known.reference.is_empty() { submission.reference } else { known.reference.clone() };
+    let answer = known.answer.as_ref().map_or(submission.answer, Json::to_string);
+    let (answer, reason) = if answer.len() > MAX_ANSWER {
+        let text = format!("what the payer said of it is more than {MAX_ANSWER} bytes, and is not kept");
+        (String::new(), said(&[Issue::warning(IssueCode::TooLong, text)]))
+    } else {
+        (answer, reason)
+    };
+    Submission { state, reason, asked: 0, changed_at, due_at, reference, answer, ..submission }
+}
+
+/// A claim that is not taken back: the payer has it as before, and is asked how it stands there.
+fn kept_on(submission: Submission, issues: &[Issue], now: i64) -> Submission {
+    Submission {
+        state: State::Taken,
+        intent: Intent::Submit,
+        reason: said(issues),
+        asked: 0,
+        changed_at: now,
+        due_at: now + FIRST_WAIT,
+        ..submission
+    }
+}
+
+fn sent(submission: &Submission) -> Sent<'_> {
+    Sent {
+        invoice: &submission.invoice,
+        visit: &submission.visit,
+        member: &submission.member,
+        session: &submission.session,
+        body: &submission.body,
+        reference: &submission.reference,
+    }
 }
 
 /// The payer does not know it: if that was asked late enough after it was sent, it is sent again.
@@ -219,7 +343,7 @@ async fn not_known(app: &App, account: &Account, submission: Submission, now: i6
     }
     if submission.attempts >= ATTEMPTS {
         let text = format!("sent {ATTEMPTS} times, and the payer does not know it");
-        return write(app, given_up(submission, &[Issue::error(IssueCode::Transient, text)], now)).await;
+        return write(app, given_up(submission, &[Issue::error(IssueCode::Transient, text)], now), None).await;
     }
     keep(app, Submission { state: State::Waiting, due_at: now, changed_at: now, ..submission }).await?;
     app.claims_changed.notify_one();
@@ -234,7 +358,7 @@ async fn in_vain(
     now: i64,
 ) -> Result<(), Error> {
     if now - submission.changed_at > account.micros("follow_hours") {
-        return write(app, given_up(submission, &issues, now)).await;
+        return write(app, given_up(submission, &issues, now), None).await;
     }
     let asked = submission.asked + 1;
     let wait =
@@ -247,27 +371,64 @@ fn given_up(submission: Submission, issues: &[Issue], now: i64) -> Submission {
     Submission { state: State::GivenUp, reason: said(issues), changed_at: now, due_at: 0, ..submission }
 }
 
-/// Writes state and ClaimResponse together.
-async fn write(app: &App, next: Submission) -> Result<(), Error> {
-    let caller = Caller::server("insurance");
-    let transaction = response::bundle(&next, &app.config.adapter_namespace);
-    let row = Arc::new(next);
-    let also: Also = Arc::new(move |tx| {
-        let row = row.clone();
-        Box::pin(async move {
-            if claim_submissions::advance(tx, &row).await? {
-                return Ok(());
-            }
-            Err(Error::conflict("the claim was taken by another worker"))
-        })
+/// Writes state and ClaimResponse together, and what was said. What a payer says that is no FHIR is left out, and said
+/// to be.
+async fn write(app: &App, next: Submission, exchange: Option<Exchange>) -> Result<(), Error> {
+    let bare = (!next.answer.is_empty()).then(|| {
+        let text = "what the payer said of it cannot be kept: it is not valid FHIR";
+        let issue = Issue::warning(IssueCode::Invalid, text);
+        Submission { answer: String::new(), reason: said(&[issue]), ..next.clone() }
     });
-    match bundle::execute_with(app, &caller, transaction, also).await {
-        Err(error) if error.kind() == crate::error::Kind::Conflict => {
+    let exchange = exchange.map(|exchange| Exchange { state: next.state.as_str().to_owned(), ..exchange });
+    match (put(app, next, exchange.clone()).await, bare) {
+        (Err(error), Some(bare)) if matches!(error.kind(), Kind::BadRequest | Kind::Unprocessable) => {
+            tracing::warn!(claim = bare.claim, %error, "a payer's answer is not valid FHIR");
+            put(app, bare, exchange).await
+        }
+        (Err(error), _) if error.kind() == Kind::Conflict => {
             tracing::warn!(%error, "a claim is no longer this worker's; it is taken up again");
             Ok(())
         }
-        done => done.map(drop),
+        (done, _) => done,
     }
+}
+
+async fn put(app: &App, next: Submission, exchange: Option<Exchange>) -> Result<(), Error> {
+    let caller = Caller::server("insurance");
+    let namespace = &app.config.adapter_namespace;
+    let replaced = replaced(app, &next).await?;
+    let mut transaction = response::bundle(&next, namespace);
+    for entry in replaced.iter().flat_map(|it| response::bundle(it, namespace).list("entry").to_vec()) {
+        response::push(&mut transaction, entry);
+    }
+    let row = Arc::new((next, replaced, exchange));
+    let also: Also = Arc::new(move |tx| {
+        let row = row.clone();
+        Box::pin(async move {
+            let (next, replaced, exchange) = row.as_ref();
+            if !claim_submissions::advance(tx, next).await? {
+                return Err(Error::conflict("the claim was taken by another worker"));
+            }
+            if let Some(exchange) = exchange {
+                claim_exchanges::insert(tx, exchange).await?;
+            }
+            let Some(replaced) = replaced else { return Ok(()) };
+            if claim_submissions::replace(tx, &replaced.claim, replaced.changed_at).await? {
+                return Ok(());
+            }
+            Err(Error::conflict("the claim that is updated changed at the same time"))
+        })
+    });
+    bundle::execute_with(app, &caller, transaction, also).await.map(drop)
+}
+
+/// The claim that the payer has an update of, as it is from now on.
+async fn replaced(app: &App, next: &Submission) -> Result<Option<Submission>, Error> {
+    if next.related.is_empty() || !next.state.stands() {
+        return Ok(None);
+    }
+    let before = claim_submissions::find(&app.store, &next.related).await?.filter(|before| before.state.stands());
+    Ok(before.map(|before| Submission { state: State::Replaced, changed_at: next.changed_at, ..before }))
 }
 
 /// Writes the state alone: nothing that is told has changed.
@@ -291,7 +452,7 @@ fn said(issues: &[Issue]) -> String {
 
 fn issues_of(outcome: Submitted) -> Vec<Issue> {
     match outcome {
-        Submitted::Taken { .. } => Vec::new(),
+        Submitted::Taken { .. } | Submitted::Answered(_) => Vec::new(),
         Submitted::Refused(issues)
         | Submitted::Later { issues, .. }
         | Submitted::Login(issues)
@@ -302,6 +463,7 @@ fn issues_of(outcome: Submitted) -> Vec<Issue> {
 fn word(outcome: &Submitted) -> &'static str {
     match outcome {
         Submitted::Taken { .. } => "taken",
+        Submitted::Answered(_) => "answered",
         Submitted::Refused(_) => "refused",
         Submitted::Later { .. } => "later",
         Submitted::Login(_) => "login",

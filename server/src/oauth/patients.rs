@@ -19,6 +19,8 @@ use crate::app::App;
 
 mod words;
 
+pub use words::of_patient;
+
 /// Most that are shown at once; more are found by typing.
 const MAX_SHOWN: usize = 50;
 

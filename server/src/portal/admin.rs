@@ -9,6 +9,7 @@ use smart::redirect_uri::RedirectUri;
 use smart::token::{Kind as SecretKind, Secret};
 use store::apps::{self as kept, Change, Purpose, Status};
 use store::events::{self, Kind};
+use store::roles::{self, Role};
 use store::{StoreError, clients, invitations, usage, users};
 
 use super::apps::{Standing, kind_words, standing};
@@ -183,12 +184,18 @@ pub async fn decide(app: State, request: HttpRequest, body: web::Bytes) -> Resul
 /// All accounts.
 pub async fn accounts(app: State, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let visitor = administrator(&app, Visitor::of(&app, &request).await?).await?;
+    let billing = roles::holders(&app.store, Role::Billing).await?;
     let line = |account: users::Account| {
         let developer = account.developer.map(|purpose| match purpose {
             Purpose::Personal => "personal apps",
             Purpose::Work => "apps for work",
         });
-        let roles: Vec<&str> = account.is_admin.then_some("administrator").into_iter().chain(developer).collect();
+        let roles = [
+            account.is_admin.then_some("administrator"),
+            billing.contains(&account.id).then_some("bills insurers"),
+            developer,
+        ];
+        let roles: Vec<&str> = roles.into_iter().flatten().collect();
         AccountLine {
             record: account.fhir_user.as_ref().map(ToString::to_string).unwrap_or_default(),
             roles: roles.join(", "),

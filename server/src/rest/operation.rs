@@ -205,6 +205,9 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         "worklist" => insurance::worklist::execute(app, caller, invocation).await,
         "fetch-visit" => insurance::visit::fetch(app, caller, invocation).await,
         "merge-visit" => insurance::visit::merge(app, caller, invocation).await,
+        "withdraw" => insurance::withdraw::execute(app, caller, invocation).await,
+        "send-diagnoses" => insurance::diagnoses::execute(app, caller, invocation).await,
+        "fetch-copay" => insurance::copay::execute(app, caller, invocation).await,
         "close-visit" => insurance::visit::close(app, caller, invocation).await,
         "provision-device-user"
         | "connect-device"

@@ -1,14 +1,17 @@
 //! Claims on their way to a payer: an outbox with a state for each.
 //!
 //! ```text
-//! waiting ──► sending ──► taken ──► billed | cancelled | rejected | differs
+//! waiting ──► sending ──► taken ──► billed | approved | partial | denied | cancelled | rejected | differs
 //!    ▲           ├──────► refused
 //!    │           └──────► unknown ──► taken, billed, …        the payer knows it
 //!    └─────────────────────┘   the payer was asked and does not know it: only then it is sent again
 //! unknown, taken ──► given-up                                 nothing was learned for long: a person has to look
+//! taken, approved, … ──► waiting                              it is withdrawn; or ──► replaced, an update was taken
 //! ```
 //!
 //! A row is in `sending` before the request leaves, so whoever finds it there does not know what became of it.
+//!
+//! What follows a claim, its record, waits in the same row until the payer has the claim.
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, Order, Query, SelectStatement};
 
@@ -37,6 +40,23 @@ pub enum State {
     Differs,
     /// Nothing was learned for long.
     GivenUp,
+    /// Granted by the payer as it was asked for.
+    Approved,
+    /// Granted in part, or changed.
+    Partial,
+    /// Decided against by the payer.
+    Denied,
+    /// The payer has an update of it.
+    Replaced,
+}
+
+/// What is wanted of the payer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// To take the claim, or the update of another.
+    Submit,
+    /// To take it back.
+    Cancel,
 }
 
 /// All states.
@@ -51,6 +71,10 @@ pub const STATES: &[State] = &[
     State::Rejected,
     State::Differs,
     State::GivenUp,
+    State::Approved,
+    State::Partial,
+    State::Denied,
+    State::Replaced,
 ];
 
 /// A claim on its way.
@@ -100,6 +124,62 @@ pub struct Submission {
     pub due_at: i64,
     /// Counts the leases.
     pub lease: i64,
+    /// JSON: what the payer said that stands in the ClaimResponse too; empty until it said anything.
+    pub answer: String,
+    /// What is wanted.
+    pub intent: Intent,
+    /// Logical id of the Claim that this one updates; empty if it is none.
+    pub related: String,
+    /// How far what follows the claim is, if anything does.
+    pub record_state: Option<RecordState>,
+    /// JSON: path and body of that message, attempts, issues.
+    pub record: Option<String>,
+}
+
+/// How far a message is that follows a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordState {
+    /// To be sent, once the payer has the claim.
+    Waiting,
+    /// The payer has it.
+    Sent,
+    /// The payer did not take it.
+    Refused,
+    /// Sent often, and nothing was learned.
+    GivenUp,
+}
+
+/// What is looked for among submissions.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted<'a> {
+    /// In which states; in any where none is named.
+    pub states: &'a [State],
+    /// Of which payer.
+    pub payer: Option<&'a str>,
+    /// Of this Claim, invoice, visit or member.
+    pub named: Option<&'a str>,
+    /// After this one: when its state changed, and its Claim.
+    pub after: Option<(i64, String)>,
+    /// Whether the requests themselves stay where they are: for sums of many.
+    pub without_bodies: bool,
+}
+
+impl RecordState {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RecordState::Waiting => "waiting",
+            RecordState::Sent => "sent",
+            RecordState::Refused => "refused",
+            RecordState::GivenUp => "given-up",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        const ALL: [RecordState; 4] =
+            [RecordState::Waiting, RecordState::Sent, RecordState::Refused, RecordState::GivenUp];
+        ALL.into_iter().find(|state| state.as_str() == word)
+    }
 }
 
 impl State {
@@ -116,6 +196,10 @@ impl State {
             State::Rejected => "rejected",
             State::Differs => "differs",
             State::GivenUp => "given-up",
+            State::Approved => "approved",
+            State::Partial => "partial",
+            State::Denied => "denied",
+            State::Replaced => "replaced",
         }
     }
 
@@ -129,6 +213,16 @@ impl State {
         OPEN.contains(&self)
     }
 
+    /// Whether the payer has it, as something that can be changed or taken back.
+    pub fn stands(self) -> bool {
+        STANDING.contains(&self)
+    }
+
+    /// Whether nobody has to do anything about it.
+    pub fn is_done(self) -> bool {
+        matches!(self, State::Billed | State::Approved | State::Cancelled | State::Replaced)
+    }
+
     /// Whether it may be submitted again.
     pub fn may_be_submitted_again(self) -> bool {
         matches!(self, State::Refused | State::GivenUp)
@@ -136,6 +230,25 @@ impl State {
 }
 
 const OPEN: &[State] = &[State::Waiting, State::Sending, State::Unknown, State::Taken];
+
+const STANDING: &[State] = &[State::Taken, State::Billed, State::Approved, State::Partial];
+
+impl Intent {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Intent::Submit => "submit",
+            Intent::Cancel => "cancel",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Intent> {
+        [Intent::Submit, Intent::Cancel].into_iter().find(|intent| intent.as_str() == word)
+    }
+}
+
+/// States in which the payer has a claim, so that something can follow it.
+pub const FOLLOWED: &[State] = &[State::Taken, State::Billed];
 
 /// Adds a submission; false if the claim or the invoice has one already.
 pub async fn insert(tx: &mut Tx, wanted: &Submission) -> Result<bool, StoreError> {
@@ -165,14 +278,18 @@ pub async fn insert(tx: &mut Tx, wanted: &Submission) -> Result<bool, StoreError
             wanted.changed_at.into(),
             wanted.due_at.into(),
             0_i64.into(),
+            wanted.answer.as_str().into(),
+            wanted.intent.as_str().into(),
+            wanted.related.as_str().into(),
+            wanted.record_state.map(RecordState::as_str).into(),
+            wanted.record.clone().into(),
         ])
         .on_conflict(OnConflict::new().do_nothing().to_owned())
         .to_owned();
     Ok(tx.execute(&insert).await? > 0)
 }
 
-/// Puts a submission that was refused or given up in the queue again, with what is sent now; false if it is not in
-/// the state that it was read in.
+/// Puts a submission in the queue again, with what is sent now; false if it is not in the state that it was read in.
 pub async fn again(tx: &mut Tx, wanted: &Submission, was: State) -> Result<bool, StoreError> {
     let update = Query::update()
         .table("claim_submission")
@@ -190,8 +307,13 @@ pub async fn again(tx: &mut Tx, wanted: &Submission, was: State) -> Result<bool,
         .value("asked", 0_i64)
         .value("changed_at", wanted.changed_at)
         .value("due_at", 0_i64)
+        .value("answer", wanted.answer.as_str())
+        .value("intent", wanted.intent.as_str())
+        .value("related", wanted.related.as_str())
         .value("lease", Expr::col("lease").add(1))
         .and_where(Expr::col("claim").eq(wanted.claim.as_str()))
+        .and_where(Expr::col("payer").eq(wanted.payer.as_str()))
+        .and_where(Expr::col("connection").eq(wanted.connection.as_str()))
         .and_where(Expr::col("invoice").eq(wanted.invoice.as_str()))
         .and_where(Expr::col("state").eq(was.as_str()))
         .to_owned();
@@ -231,8 +353,60 @@ pub async fn advance(tx: &mut Tx, now: &Submission) -> Result<bool, StoreError> 
         .value("sent_at", now.sent_at)
         .value("changed_at", now.changed_at)
         .value("due_at", now.due_at)
+        .value("answer", now.answer.as_str())
+        .value("intent", now.intent.as_str())
+        .value("record_state", now.record_state.map(RecordState::as_str))
+        .value("record", now.record.clone())
         .and_where(Expr::col("claim").eq(now.claim.as_str()))
         .and_where(Expr::col("lease").eq(now.lease))
+        .to_owned();
+    Ok(tx.execute(&update).await? > 0)
+}
+
+/// Notes that the payer has an update of a submission; false if it is not one that stands. Whoever works on it loses it.
+pub async fn replace(tx: &mut Tx, claim: &str, at: i64) -> Result<bool, StoreError> {
+    let update = Query::update()
+        .table("claim_submission")
+        .value("state", State::Replaced.as_str())
+        .value("changed_at", at)
+        .value("due_at", 0_i64)
+        .value("lease", Expr::col("lease").add(1))
+        .and_where(Expr::col("claim").eq(claim))
+        .and_where(Expr::col("state").is_in(STANDING.iter().map(|state| state.as_str())))
+        .to_owned();
+    Ok(tx.execute(&update).await? > 0)
+}
+
+/// Takes a claim back that the payer does not have: one that was not sent yet, or that was refused; false if it is not
+/// so any more. A worker that is about to send it finds that it has lost it.
+pub async fn withdraw(tx: &mut Tx, claim: &str, reason: &str, now: i64) -> Result<bool, StoreError> {
+    let unsent = Expr::col("state").eq(State::Waiting.as_str()).and(Expr::col("attempts").eq(0_i64));
+    let unsent = unsent.and(Expr::col("intent").eq(Intent::Submit.as_str()));
+    let update = Query::update()
+        .table("claim_submission")
+        .value("state", State::Cancelled.as_str())
+        .value("reason", reason)
+        .value("changed_at", now)
+        .value("due_at", 0_i64)
+        .value("lease", Expr::col("lease").add(1))
+        .and_where(Expr::col("claim").eq(claim))
+        .and_where(unsent.or(Expr::col("state").eq(State::Refused.as_str())))
+        .to_owned();
+    Ok(tx.execute(&update).await? > 0)
+}
+
+/// Puts a message in the row of the claim that it follows; false if the payer does not have that claim, or such a
+/// message waits already.
+pub async fn follow(tx: &mut Tx, claim: &str, record: &str, now: i64) -> Result<bool, StoreError> {
+    let update = Query::update()
+        .table("claim_submission")
+        .value("record_state", RecordState::Waiting.as_str())
+        .value("record", record)
+        .value("due_at", now)
+        .value("lease", Expr::col("lease").add(1))
+        .and_where(Expr::col("claim").eq(claim))
+        .and_where(Expr::col("record_state").is_null().or(Expr::col("record_state").ne(RecordState::Waiting.as_str())))
+        .and_where(Expr::col("state").is_in(FOLLOWED.iter().map(|state| state.as_str())))
         .to_owned();
     Ok(tx.execute(&update).await? > 0)
 }
@@ -268,12 +442,33 @@ pub async fn of_invoice(store: &Store, payer: &str, invoice: &str) -> Result<Opt
     store.rows(&statement).await?.first().map(read).transpose()
 }
 
-/// Submissions in these states, the longest unchanged first.
-pub async fn list(store: &Store, states: &[State], limit: u64) -> Result<Vec<Submission>, StoreError> {
-    let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+/// The submissions of sessions of a payer.
+pub async fn of_sessions(store: &Store, payer: &str, sessions: &[String]) -> Result<Vec<Submission>, StoreError> {
     let mut statement = select();
-    statement.and_where(Expr::col("state").is_in(words)).limit(limit);
-    statement.order_by("changed_at", Order::Asc).order_by("claim", Order::Asc);
+    statement
+        .and_where(Expr::col("payer").eq(payer))
+        .and_where(Expr::col("session").is_in(sessions.iter().map(String::as_str)));
+    store.rows(&statement).await?.iter().map(read).collect()
+}
+
+/// What is wanted, the longest unchanged first.
+pub async fn list(store: &Store, wanted: &Wanted<'_>, limit: u64) -> Result<Vec<Submission>, StoreError> {
+    let mut statement = if wanted.without_bodies { select_without_bodies() } else { select() };
+    if !wanted.states.is_empty() {
+        statement.and_where(Expr::col("state").is_in(wanted.states.iter().map(|state| state.as_str())));
+    }
+    if let Some(payer) = wanted.payer {
+        statement.and_where(Expr::col("payer").eq(payer));
+    }
+    if let Some(named) = wanted.named {
+        let is = |column: &'static str| Expr::col(column).eq(named);
+        statement.and_where(is("claim").or(is("invoice")).or(is("visit")).or(is("member")));
+    }
+    if let Some((at, claim)) = &wanted.after {
+        let same = Expr::col("changed_at").eq(*at).and(Expr::col("claim").gt(claim.as_str()));
+        statement.and_where(Expr::col("changed_at").gt(*at).or(same));
+    }
+    statement.order_by("changed_at", Order::Asc).order_by("claim", Order::Asc).limit(limit);
     store.rows(&statement).await?.iter().map(read).collect()
 }
 
@@ -300,10 +495,16 @@ const COLUMNS: &[&str] = &[
     "changed_at",
     "due_at",
     "lease",
+    "answer",
+    "intent",
+    "related",
+    "record_state",
+    "record",
 ];
 
 fn open() -> Expr {
-    Expr::col("state").is_in(OPEN.iter().map(|state| state.as_str()))
+    let waits = Expr::col("record_state").eq(RecordState::Waiting.as_str());
+    Expr::col("state").is_in(OPEN.iter().map(|state| state.as_str())).or(waits)
 }
 
 fn due(now: i64) -> SelectStatement {
@@ -316,8 +517,19 @@ fn select() -> SelectStatement {
     Query::select().columns(COLUMNS.to_vec()).from("claim_submission").to_owned()
 }
 
+fn select_without_bodies() -> SelectStatement {
+    let mut select = Query::select();
+    for column in COLUMNS {
+        match *column {
+            "body" => select.expr(Expr::val("")),
+            other => select.column(other),
+        };
+    }
+    select.from("claim_submission").to_owned()
+}
+
 fn read(row: &Row) -> Result<Submission, StoreError> {
-    let word = row.text(12)?;
+    let (word, intent) = (row.text(12)?, row.text(23)?);
     Ok(Submission {
         claim: row.text(0)?,
         payer: row.text(1)?,
@@ -341,5 +553,10 @@ fn read(row: &Row) -> Result<Submission, StoreError> {
         changed_at: row.i64(19)?,
         due_at: row.i64(20)?,
         lease: row.i64(21)?,
+        answer: row.text(22)?,
+        intent: Intent::parse(&intent).ok_or_else(|| StoreError::Schema(format!("intent of a claim \"{intent}\"")))?,
+        related: row.text(24)?,
+        record_state: row.opt_text(25)?.as_deref().and_then(RecordState::parse),
+        record: row.opt_text(26)?,
     })
 }

@@ -5,7 +5,7 @@ use fhir::json::Json;
 use super::Choice;
 
 /// A patient: name, and when they were born.
-pub(super) fn of_patient(id: &str, patient: &Json) -> Choice {
+pub fn of_patient(id: &str, patient: &Json) -> Choice {
     let born = date_in_words(patient.str("birthDate").unwrap_or_default());
     Choice {
         id: id.to_owned(),

@@ -65,7 +65,8 @@ fn definition(operation: &Operation, base: &str) -> Json {
             "type": parameter.kind,
         }
     });
-    let returned = object! { "name": "return", "use": "out", "min": 1_i64, "max": "1", "type": "Parameters" };
+    let returned =
+        object! { "name": "return", "use": "out", "min": 1_i64, "max": "1", "type": returned(operation.code) };
     object! {
         "resourceType": "OperationDefinition",
         "id": id.as_str(),
@@ -82,6 +83,16 @@ fn definition(operation: &Operation, base: &str) -> Json {
         "type": at(Level::Type),
         "instance": at(Level::Instance),
         "parameter": parameters.chain(array![returned].items().iter().cloned()).collect::<Vec<_>>(),
+    }
+}
+
+/// The type of what an operation of ours answers.
+fn returned(code: &str) -> &'static str {
+    match code {
+        "submit" => "Resource", // a ClaimResponse, or a Bundle of them
+        "withdraw" | "send-diagnoses" => "ClaimResponse",
+        "fetch-visit" | "merge-visit" | "close-visit" | "fetch-copay" => "Bundle",
+        _ => "Parameters",
     }
 }
 

@@ -1,0 +1,85 @@
+//! Tests of `server/src/portal/billing.rs`: who bills insurers sees all claims, and nobody else sees the pages.
+
+use simulators::smartlink::Faults;
+use tests::TestServer;
+use tests::clinic::{connected, draft, merged, settled, visiting};
+
+use crate::launch::{Browser, add_account};
+use crate::portal::{send, sign_in};
+
+tests::on_both_engines!(lk_51_the_worklist_is_for_those_who_bill, a_refused_claim_is_explained_and_sent_again);
+
+async fn lk_51_the_worklist_is_for_those_who_bill(server: TestServer) {
+    let account = add_account(&server, "grace", Some("Practitioner/d1"));
+    let mut grace = sign_in(&server, &account).await;
+    for page in ["/portal/billing", "/portal/billing/c1"] {
+        grace.get(page).await.expect_status(404);
+        Browser::new(&server).get(page).await.expect_status(303);
+    }
+    send(&mut grace, "/portal", "/portal/billing/c1", &[("do", "submit")]).await.expect_status(404);
+    assert!(!grace.get("/portal").await.text().contains("/portal/billing"));
+    server.command(&["user", "billing", "grace"]);
+    assert!(grace.get("/portal").await.text().contains("/portal/billing"));
+    assert!(grace.get("/portal/billing").await.expect_status(200).text().contains("There is no such claim."));
+    grace.get("/portal/billing/c1").await.expect_status(404);
+    for wrong in ["?state=wrong", "?from=x", "?find=%00"] {
+        let status = grace.get(&format!("/portal/billing{wrong}")).await.status;
+        assert!(matches!(status, 200 | 400), "{wrong}: {status}");
+    }
+    // The role opens these pages, and no data elsewhere.
+    assert!(!grace.get("/portal/admin").await.expect_status(404).text().contains("Administration"));
+    server.command(&["user", "billing", "grace", "--off"]);
+    grace.get("/portal/billing").await.expect_status(404);
+}
+
+async fn a_refused_claim_is_explained_and_sent_again(server: TestServer) {
+    let (server, payer) = connected(&server, Faults { expiry: 1000, ..Faults::default() }).await;
+    let system = server.system();
+    for number in 1..=2 {
+        visiting(&system, number).await;
+        merged(&system, number).await;
+        system.store(&draft(number).0).await;
+        system.post(&format!("Claim/c{number}/$submit")).await.expect_status(200);
+        settled(&system, number, &["refused"]).await;
+    }
+    server.command(&["user", "add", "bill", "--billing"]);
+    server.command(&["user", "add", "till"]);
+    let link = server.command(&["user", "recover", "bill", "--json"]);
+    let link = crate::portal::between(&link, "link=", "\"").to_owned();
+    let mut bill = Browser::new(&server);
+    let password = "nobody guesses this one";
+    let page = format!("/account/recover?link={link}");
+    send(&mut bill, &page, "/account/recover", &[("link", &link), ("password", password)]).await.expect_status(303);
+    let account = crate::launch::Account { username: "bill".to_owned(), password: password.to_owned() };
+    let mut bill = sign_in(&server, &account).await;
+    let list = bill.get("/portal/billing").await.expect_status(200).text();
+    for told in ["INV-1", "INV-2", "Amina Kamau", "refused", "2501.46 KES", "Session is not active", "5004.03", "<svg"]
+    {
+        assert!(list.contains(told), "{told}: {list}");
+    }
+    let found = bill.get("/portal/billing?find=INV-2").await.expect_status(200).text();
+    assert!(found.contains("INV-2</bdi>") && !found.contains("INV-1</bdi>"), "{found}");
+    assert!(bill.get("/portal/billing?state=billed").await.text().contains("There is no such claim."));
+    let shown = bill.get("/portal/billing/c1").await.expect_status(200).text();
+    for told in
+        ["POST /api/claims", "Session is not active", "&quot;claim_code&quot;: &quot;INV-1&quot;", "Submit it again"]
+    {
+        let told = told.replace("&quot;", "&#34;");
+        assert!(shown.contains(&told), "{told}: {shown}");
+    }
+    payer.set_faults(Faults::default());
+    merged(&system, 1).await; // the insurer's side opened the session again
+    let page = "/portal/billing/c1";
+    send(&mut bill, page, page, &[("do", "sing")]).await.expect_status(400);
+    send(&mut bill, page, page, &[("do", "submit")]).await.expect_status(303);
+    settled(&system, 1, &["billed"]).await;
+    assert!(bill.get(page).await.text().contains("in the payer&#39;s books"));
+    let page = "/portal/billing/c2";
+    send(&mut bill, page, page, &[("do", "withdraw")]).await.expect_status(303);
+    assert_eq!(system.get("Claim/c2").await.json().str("status"), Some("cancelled"));
+    let refused = send(&mut bill, page, "/portal/billing/c1", &[("do", "withdraw")]).await.expect_status(422).text();
+    assert!(refused.contains("has to cancel it"), "{refused}");
+    assert_eq!((payer.ledger().len(), payer.posts()), (1, 3));
+    let events = system.get("AuditEvent?entity=Claim/c1&_count=100").await.expect_status(200).text();
+    assert!(events.contains("portal"), "who looked is in the trail");
+}
