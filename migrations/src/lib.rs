@@ -21,6 +21,7 @@ mod m20261122_000010_passkeys;
 mod m20261122_000011_connections;
 mod m20261122_000012_insurance;
 mod m20261122_000013_inbox_devices;
+mod m20261122_000014_audit_seals;
 mod m20261122_000017_billing;
 mod m20261123_000018_claim_answers;
 pub mod table;
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000011_connections::Migration),
             Box::new(m20261122_000012_insurance::Migration),
             Box::new(m20261122_000013_inbox_devices::Migration),
+            Box::new(m20261122_000014_audit_seals::Migration),
             Box::new(m20261122_000017_billing::Migration),
             Box::new(m20261123_000018_claim_answers::Migration),
         ]
@@ -59,6 +61,6 @@ pub struct TrailMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for TrailMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000009_audit::Migration)]
+        vec![Box::new(m20261122_000009_audit::Migration), Box::new(m20261122_000014_audit_seals::Migration)]
     }
 }

@@ -61,6 +61,12 @@ definitions! {
     value_sets_v3 = "valuesets-v3";
 }
 
+/// Our own `SearchParameter` resources beside HL7's, one a line: what membership of compartments is made of where R4 has
+/// no parameter for it.
+pub fn own_search_parameters() -> &'static str {
+    include_str!("../overlay/searchparameters.ndjson")
+}
+
 /// UCUM's table of units, version 2.2, unmodified: `vendor/ucum#2.2/README.md`. <https://ucum.org>
 pub fn ucum_essence() -> String {
     inflate(include_bytes!("../vendor/ucum#2.2/ucum-essence-2.2.xml.gz"))
@@ -133,6 +139,7 @@ mod tests {
         let text = compartments();
         let patient = text.lines().find(|line| line.contains("\"id\":\"patient\"")).unwrap();
         assert!(patient.contains(r#"{"code":"Device","param":["patient"]}"#));
+        assert!(patient.contains(r#"{"code":"Binary","param":["security-context"]}"#), "LK-34");
         assert_eq!(text.matches(r#"{"code":"Device"}"#).count(), 4, "the other compartments are untouched");
     }
 }

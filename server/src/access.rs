@@ -25,10 +25,18 @@ use smart::scope::{Level, ResourceScope, ResourceTypes, Right, Rights, ScopeSet}
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::config::Restricted;
 use crate::error::Error;
 use crate::rest::projected;
 
 mod care;
+
+/// The parameter of labels.
+const LABEL: &str = "_security";
+
+/// Restricted and very restricted. <https://terminology.hl7.org/CodeSystem-v3-Confidentiality.html>
+const RESTRICTED: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality|R,\
+                          http://terminology.hl7.org/CodeSystem/v3-Confidentiality|V";
 
 pub use care::patients_of;
 
@@ -161,7 +169,7 @@ pub fn check_write(caller: &Caller, resource: &Json, extracted: &Extracted) -> R
         return Err(refused());
     }
     let writing = [Right::Create, Right::Update, Right::Delete];
-    let holds = match rule(&caller.scopes, &writing, resource_type, &caller.base) {
+    let holds = match rule(&caller.scopes, &writing, resource_type, (&caller.base, caller.withholds)) {
         TypeRule::Denied => false,
         TypeRule::Whole => true,
         TypeRule::Granular(alternatives) => alternatives
@@ -193,11 +201,46 @@ pub async fn view(app: &App, terms: &Terms) -> Result<View, Error> {
     if compartment == Compartment::Everyone && scopes.resources().any(reads_all) {
         return Ok(View::system());
     }
+    let withholds = withholds(app, scopes);
     let types = app.rules.get_with(rules_key(scopes), || {
-        let read_rule = |name: &str| (name.to_owned(), rule(scopes, &[Right::Read, Right::Search], name, &base));
+        let read_rule =
+            |name: &str| (name.to_owned(), rule(scopes, &[Right::Read, Right::Search], name, (&base, withholds)));
         Arc::new(named_types(scopes).into_iter().map(read_rule).collect())
     });
     Ok(View::listed(compartment, types))
+}
+
+/// Whether resources that are labelled restricted are withheld from who has these scopes: from persons and their apps,
+/// where the operator wants it. (LK-45)
+pub fn withholds(app: &App, scopes: &ScopeSet) -> bool {
+    app.config.restricted == Restricted::Withheld && (scopes.has_level(Level::Patient) || scopes.has_level(Level::User))
+}
+
+/// What somebody sees of a type at a page of this server: all of it, but for what is labelled restricted where that is
+/// withheld.
+pub fn whole(app: &App, resource_type: &str) -> TypeRule {
+    if app.config.restricted == Restricted::Withheld {
+        unrestricted(resource_type, &app.config.fhir_base())
+    } else {
+        TypeRule::Whole
+    }
+}
+
+/// What of a type is not labelled restricted or very restricted; nothing where that cannot be told.
+fn unrestricted(resource_type: &str, base: &str) -> TypeRule {
+    TypeRule::Granular(vec![vec![match not_labelled(resource_type, base) {
+        Some(filter) => filter,
+        None => return TypeRule::Denied,
+    }]])
+}
+
+fn not_labelled(resource_type: &str, base: &str) -> Option<Filter> {
+    let pair = (LABEL.to_owned(), RESTRICTED.to_owned());
+    let mut filters = search::parse::filters_from_pairs(resource_type, &[pair], base).ok()?;
+    match filters.pop()? {
+        Filter::Any { param, matches, .. } => Some(Filter::Any { param, matches, negated: true }),
+        _ => None,
+    }
 }
 
 /// Conditions of scopes are made of search parameters, which the database may change.
@@ -246,10 +289,10 @@ fn named_types(scopes: &ScopeSet) -> Vec<&str> {
 
 /// Which resources of a type are spoken of by the scopes that give any of these rights. Where the rights differ in
 /// their conditions, the conditions of each must hold: narrower than the letters, never wider.
-fn rule(scopes: &ScopeSet, rights: &[Right], resource_type: &str, base: &str) -> TypeRule {
+fn rule(scopes: &ScopeSet, rights: &[Right], resource_type: &str, at: (&str, bool)) -> TypeRule {
     let mut met: Option<TypeRule> = None;
     for right in rights {
-        let one = rule_of_right(scopes, *right, resource_type, base);
+        let one = rule_of_right(scopes, *right, resource_type, at);
         met = match (met, one) {
             (met, TypeRule::Denied) => met,
             (None | Some(TypeRule::Denied), one) => Some(one),
@@ -263,14 +306,28 @@ fn rule(scopes: &ScopeSet, rights: &[Right], resource_type: &str, base: &str) ->
     met.unwrap_or(TypeRule::Denied)
 }
 
-fn rule_of_right(scopes: &ScopeSet, right: Right, resource_type: &str, base: &str) -> TypeRule {
+fn rule_of_right(scopes: &ScopeSet, right: Right, resource_type: &str, (base, withholds): (&str, bool)) -> TypeRule {
+    // What the server itself tells has no labels.
+    let withholds = withholds && projected::of(resource_type).is_none();
     let mut alternatives = Vec::new();
     for scope in scopes.resources().filter(|scope| scope.rights.contains(right) && speaks_of(scope, resource_type)) {
-        if scope.constraint.is_empty() {
+        let pairs = scope.constraint.pairs();
+        if pairs.is_empty() && !withholds {
             return TypeRule::Whole;
         }
         // SM-25: what cannot be honoured gives nothing
-        alternatives.extend(search::parse::filters_from_pairs(resource_type, &scope.constraint.pairs(), base));
+        let honoured = if pairs.is_empty() {
+            Ok(Vec::new())
+        } else {
+            search::parse::filters_from_pairs(resource_type, &pairs, base)
+        };
+        let Ok(mut filters) = honoured else { continue };
+        // LK-45: a label is seen by whom it was granted by name
+        if withholds && !pairs.iter().any(|(name, _)| name == LABEL) {
+            let Some(not_labelled) = not_labelled(resource_type, base) else { continue };
+            filters.push(not_labelled);
+        }
+        alternatives.push(filters);
     }
     if alternatives.is_empty() { TypeRule::Denied } else { TypeRule::Granular(alternatives) }
 }

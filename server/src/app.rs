@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::audit::strangers::Strangers;
 use crate::background::Worker;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::oauth::external::{self, Discovered};
 use crate::oauth::keys::Signer;
 use crate::outbound::Outbound;
 use crate::random::Random;
+use crate::rates::Rates;
 use crate::search_parameters;
 use crate::secret::{SecretKey, SecretKeyError};
 use crate::usage::Usage;
@@ -72,6 +74,10 @@ pub struct App {
     pub payer_tokens: Arc<insurance::account::Tokens>,
     /// How much apps ask, until it is written.
     pub usage: Arc<Usage>,
+    /// How many events of requests by nobody known the trail has just got.
+    pub strangers: Arc<Strangers>,
+    /// How many requests each client makes just now.
+    pub rates: Arc<Rates>,
     /// Who listens to what is committed.
     pub listeners: Arc<Listeners>,
 }
@@ -139,6 +145,8 @@ impl App {
             claims_changed: Arc::default(),
             payer_tokens: Arc::default(),
             usage: Arc::default(),
+            rates: Arc::default(),
+            strangers: Arc::default(),
             listeners: Arc::default(),
         })
     }

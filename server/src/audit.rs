@@ -29,7 +29,9 @@ mod named;
 mod parameters;
 mod render;
 pub mod route;
+pub mod seals;
 pub mod serve;
+pub mod strangers;
 
 pub use named::{masked, patients_in};
 pub use parameters::PARAMETERS;
@@ -211,6 +213,29 @@ pub fn note(request: &HttpRequest, add: impl FnOnce(&mut Noted)) {
     }
 }
 
+/// The event of what a request changes, to be written with the change; none of a request that has no event. Who asks
+/// must have been noted.
+pub fn of_change(request: &HttpRequest, app: &App, subtype: &'static str, status: u16) -> Option<Event> {
+    let trail = of(request)?;
+    let asked = route::of(request.method(), &trail.path)?;
+    let noted = trail.noted();
+    Some(Event {
+        id: store::audit::id_at(app.clock.now(), app.random.bytes()),
+        kind: asked.kind,
+        subtype: subtype.into(),
+        action: asked.action,
+        status,
+        client: noted.client.clone(),
+        account: noted.account.clone(),
+        fhir_user: noted.fhir_user.clone(),
+        address: trail.address.map(|address| address.to_string()),
+        request: trail.request.clone(),
+        patients: noted.patients.clone(),
+        written: Some(trail.written()),
+        ..Event::default()
+    })
+}
+
 /// The trail of a request.
 pub fn of(request: &HttpRequest) -> Option<Arc<Trail>> {
     request.extensions().get::<Arc<Trail>>().cloned()
@@ -233,7 +258,10 @@ pub async fn record<B: MessageBody + 'static>(
     let mut written = Ok(());
     if let Some(asked) = asked.filter(|_| !trail.written.load(Ordering::Acquire)) {
         let event = trail.finished(id, &asked, response.request(), response.status().as_u16());
-        written = app.store.audit(event).await;
+        let is_counted = strangers::is_one(&event) && !app.strangers.admit(trail.address, app.clock.now());
+        if !is_counted {
+            written = app.store.audit(event).await;
+        }
     }
     let mut response = match written {
         Ok(()) => response.map_into_left_body(),

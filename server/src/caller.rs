@@ -42,6 +42,8 @@ pub struct Caller {
     pub trail: Arc<Trail>,
     /// The FHIR base that the token is for; empty for the server itself, whose scopes have no conditions.
     pub base: String,
+    /// Whether what is labelled restricted is withheld from it, unless a scope names the label.
+    pub withholds: bool,
     actor: String,
 }
 
@@ -58,6 +60,7 @@ impl Caller {
             view: View::system(),
             trail: Arc::default(),
             base: String::new(),
+            withholds: false,
             actor: actor.to_owned(),
         }
     }
@@ -135,6 +138,7 @@ impl FromRequest for Caller {
         Box::pin(async move {
             let app = app.ok_or_else(|| Error::internal("the application state is not registered"))?;
             let caller = authenticate(&app, token?).await?.attached(&request);
+            app.rates.admit(&caller, &app)?;
             let whose = Whose { client_id: caller.client_id.clone(), grant_id: caller.grant_id.clone() };
             request.extensions_mut().insert(whose);
             Ok(caller)
@@ -171,6 +175,7 @@ pub async fn of_hash(app: &App, token: Hash, instant: i64) -> Result<Caller, Err
         fhir_user: person.and_then(|person| person.fhir_user.as_ref()).map(ToString::to_string),
         scopes: access.terms.scopes().clone(),
         view,
+        withholds: access::withholds(app, access.terms.scopes()),
         trail: Arc::default(),
         grant_id: Some(access.grant_id),
         client_id: access.client_id,

@@ -9,10 +9,16 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use store::audit::{Entity, Event, Kind};
+use store::tokens;
+
+use crate::app::App;
+use crate::caller::Caller;
 use crate::config::{Config, SettingSource};
 use crate::logging;
 
 pub mod adapter;
+pub mod audit;
 pub mod client;
 pub mod config;
 pub mod connection;
@@ -63,6 +69,8 @@ pub enum Command {
     /// Print a page of the documentation that is made of the tables that run.
     #[command(hide = true)]
     Reference(reference::Args),
+    /// Check that the audit trail is as it was written.
+    Audit(audit::Args),
     /// Print the effective configuration, without secrets.
     Config(config::Args),
     /// Mint an access token straight from the database.
@@ -127,6 +135,7 @@ pub async fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Import(args) => import::run(args, config).await,
         Command::Reindex(args) => reindex::run(args, config).await,
         Command::Reference(args) => reference::run(args, config).await,
+        Command::Audit(args) => audit::run(args, config).await,
         Command::Config(args) => config::run(args, config).await,
         Command::Token(args) => token::run(args, config).await,
         Command::Client(args) => client::run(args, config).await,
@@ -213,6 +222,20 @@ fn end_quietly_on_a_closed_pipe() {
         }
         report(panic);
     }));
+}
+
+/// The event of a change that an operator makes, for the transaction of the change. `what` names what is changed:
+/// `client/ID`, `account/NAME` …
+fn told(app: &App, subtype: &'static str, action: char, what: &str) -> Event {
+    let mut event = Event {
+        kind: Kind::Administration,
+        subtype: subtype.into(),
+        action,
+        status: 200,
+        ..Caller::server(tokens::OPERATOR).event(app)
+    };
+    event.touch(Entity { action, status: 200, reference: &what.replace(char::is_control, "") });
+    event
 }
 
 fn fail(error: &CommandError) -> ExitCode {

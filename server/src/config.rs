@@ -53,6 +53,9 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_BASE_URL", global = true, value_name = "URL", default_value = "auto")]
     #[arg(value_parser = setting::base_url)]
     pub base_url: String,
+    /// What people call who runs this server, as apps show it in their lists of servers.
+    #[arg(long, env = "TRIBUTARY_ORGANIZATION", global = true, value_name = "NAME", default_value = "Tributary")]
+    pub organization: String,
     /// Whether `serve` brings the tables up to date itself; else it refuses to start until `migrate` has run.
     #[arg(long, env = "TRIBUTARY_AUTO_MIGRATE", global = true, value_name = "BOOL", default_value_t = true)]
     #[arg(action = ArgAction::Set)]
@@ -64,6 +67,13 @@ pub struct Config {
     /// ./data/tributary.key].
     #[arg(long, env = "TRIBUTARY_SECRET_KEY_FILE", global = true, value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
+    /// Requests a second that one client may make, each of its people by themselves; more are 429. 0 is no bound.
+    #[arg(long, env = "TRIBUTARY_CLIENT_REQUESTS", global = true, value_name = "COUNT", default_value_t = 100_000)]
+    pub client_requests: u32,
+    /// What tokens below `system/` see of resources labelled restricted or very restricted (`meta.security` R, V) where
+    /// no scope names the label.
+    #[arg(long, env = "TRIBUTARY_RESTRICTED", global = true, value_name = "MODE", default_value = "shown")]
+    pub restricted: Restricted,
     /// Largest body of a FHIR request.
     #[arg(long, env = "TRIBUTARY_MAX_BODY", global = true, value_name = "BYTES", default_value = "16MiB")]
     #[arg(value_parser = setting::bytes)]
@@ -158,6 +168,16 @@ pub struct Config {
     /// Every setting with its value, without secrets, and where it came from.
     #[arg(skip)]
     pub settings: Vec<Setting>,
+}
+
+/// What becomes of resources that are labelled restricted. (LK-45)
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restricted {
+    /// They are shown like all others.
+    #[default]
+    Shown,
+    /// They are not there but for a scope that names the label.
+    Withheld,
 }
 
 /// How many resources a conditional delete may be about.

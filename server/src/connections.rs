@@ -15,6 +15,7 @@ use fhir::json::{Json, Object};
 use fhir::nearest::nearest;
 use futures::future::BoxFuture;
 use store::StoreError;
+use store::audit::Event;
 use store::connections::{self, Connection, State};
 
 use crate::app::App;
@@ -132,8 +133,9 @@ pub fn kind(vendor: &str) -> Option<&'static Kind> {
     KINDS.iter().copied().find(|kind| kind.vendor == vendor)
 }
 
-/// Checks and keeps a connection, in the place of the one with its vendor and name. What is wrong is said at once.
-pub async fn add(app: &App, wish: &Wish) -> Result<Connection, Failure> {
+/// Checks and keeps a connection, in the place of the one with its vendor and name, with the event of that. What is
+/// wrong is said at once.
+pub async fn add(app: &App, wish: &Wish, event: Event) -> Result<Connection, Failure> {
     let known: Vec<&str> = KINDS.iter().map(|kind| kind.vendor).collect();
     let unknown = || settings(format!("no service of {} is known; there is {}", wish.vendor, known.join(", ")));
     let kind = kind(&wish.vendor).ok_or_else(unknown)?;
@@ -170,8 +172,11 @@ pub async fn add(app: &App, wish: &Wish) -> Result<Connection, Failure> {
     let id = app
         .store
         .write(move |tx| {
-            let row = kept.clone();
-            Box::pin(async move { connections::put(tx, &row, now).await })
+            let (row, event) = (kept.clone(), event.clone());
+            Box::pin(async move {
+                tx.record(event);
+                connections::put(tx, &row, now).await
+            })
         })
         .await?;
     app.connections_changed.notify_one();

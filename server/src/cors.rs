@@ -6,6 +6,8 @@
 //! | FHIR, token endpoint and its neighbours | origins of registered apps' redirect URIs |
 //! | pages: sign-in, consent, portal, authorization endpoint | nobody |
 //!
+//! Where `base-url` is https, every answer also says that this host is asked over TLS only.
+//!
 //! Credentials of the browser are never allowed: tokens come in a header, and a page of another origin cannot use the
 //! session of a person.
 
@@ -39,6 +41,9 @@ const OTHER_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 /// How long browsers may keep the answer to a preflight, seconds.
 const MAX_AGE: &str = "600";
 
+/// For two years, where `base-url` is https; other hosts of the domain are not ours to speak for.
+const TRANSPORT_SECURITY: &str = "max-age=63072000";
+
 /// For so long an origin counts as registered after its app is gone, microseconds …
 const KEPT: i64 = 60_000_000;
 /// … and at most so often the apps are read anew because of an origin that is not known.
@@ -71,18 +76,25 @@ pub async fn answer<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let is_https = request.app_data::<web::Data<App>>().is_some_and(|app| app.config.base_url.starts_with("https:"));
     let readers = readers(request.path());
     let allowed = match readers {
-        Readers::Nobody => return next.call(request).await.map(ServiceResponse::map_into_left_body),
+        Readers::Nobody => {
+            let mut response = next.call(request).await?.map_into_left_body();
+            hold_to_tls(response.headers_mut(), is_https);
+            return Ok(response);
+        }
         Readers::Everybody => Some(HeaderValue::from_static("*")),
         Readers::Apps => registered(&request).await,
     };
     let is_fhir = request.path().starts_with("/fhir");
     if let Some(origin) = allowed.as_ref().filter(|_| is_preflight(&request)) {
-        let response = preflight(origin, readers, is_fhir);
+        let mut response = preflight(origin, readers, is_fhir);
+        hold_to_tls(response.headers_mut(), is_https);
         return Ok(request.into_response(response).map_into_right_body());
     }
     let mut response = next.call(request).await?.map_into_left_body();
+    hold_to_tls(response.headers_mut(), is_https);
     if let Some(origin) = allowed {
         response.headers_mut().insert(ALLOW_ORIGIN, origin);
         response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSE_HEADERS));
@@ -91,6 +103,13 @@ pub async fn answer<B: MessageBody + 'static>(
         vary(response.headers_mut());
     }
     Ok(response)
+}
+
+/// Browsers that were here over TLS come back over TLS only (SM-84). <https://www.rfc-editor.org/rfc/rfc6797>
+fn hold_to_tls(headers: &mut HeaderMap, is_https: bool) {
+    if is_https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(TRANSPORT_SECURITY));
+    }
 }
 
 fn readers(path: &str) -> Readers {
@@ -180,6 +199,16 @@ fn origin_of(uri: &RedirectUri) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sm_84_a_host_that_was_asked_over_tls_is_asked_over_tls_only() {
+        let told = |is_https| {
+            let mut headers = HeaderMap::new();
+            hold_to_tls(&mut headers, is_https);
+            headers.get("strict-transport-security").map(|it| it.to_str().expect("text").to_owned())
+        };
+        assert_eq!((told(true).as_deref(), told(false)), (Some("max-age=63072000"), None));
+    }
 
     #[test]
     fn sm_80_who_may_read_what() {

@@ -27,6 +27,7 @@ pub mod outbound;
 pub mod portal;
 pub mod qsmartcare;
 pub mod random;
+pub mod rates;
 pub mod registration;
 pub mod rest;
 pub mod routes;

@@ -29,4 +29,5 @@ pub mod plot;
 pub mod record;
 pub mod sharing;
 pub mod start;
+pub mod trail;
 pub mod words;

@@ -89,6 +89,7 @@ routes! {
         GET  "/" => portal::home::handler, "front page";
         GET  "/health" => health::handler, "whether the database answers";
         GET  "/.well-known/oauth-authorization-server" => oauth::metadata::authorization_server, "RFC 8414";
+        GET  "/.well-known/user-access-brands" => oauth::metadata::brands, "names under which people look for this server";
         GET  "/.well-known/openid-configuration" => oauth::metadata::openid_configuration, "OpenID Connect discovery";
         GET  "/oauth/authorize" => oauth::authorize::get, "start of a launch";
         POST "/oauth/authorize" => oauth::authorize::post, "start of a launch";
@@ -162,6 +163,7 @@ routes! {
         GET  "/portal/admin" => portal::admin::apps, "all apps, for administrators";
         POST "/portal/admin/apps/{app}" => portal::admin::decide, "approves, refuses, stops an app";
         GET  "/portal/admin/accounts" => portal::admin::accounts, "all accounts, for administrators";
+        GET  "/portal/admin/audit" => portal::trail::get, "the audit trail, for administrators";
         GET  "/portal/admin/events" => portal::admin::events, "what happened, for administrators";
         POST "/portal/admin/invitations" => portal::admin::invite, "makes an invitation to register";
         POST "/R4-patient-api/oauth2/token" => qsmartcare::token, "QSmartCare's token endpoint";

@@ -114,6 +114,13 @@ async fn administrate(server: &TestServer, browser: &Browser, app: &str) {
     look(browser, "portal-admin-accounts").await;
     browser.go(&at("/portal/admin/events")).await;
     look(browser, "portal-admin-events").await;
+    browser.go(&at("/portal/admin/audit")).await;
+    look(browser, "portal-admin-audit").await;
+    tab_to(browser, "#person").await;
+    browser.types("root").await;
+    browser.submit_by(Key::Enter).await;
+    assert!(browser.text("#events").await.contains("root"));
+    look(browser, "portal-admin-audit-of-one").await;
     browser.go(&at("/portal")).await;
     look(browser, "portal-start-admin").await;
 }

@@ -77,7 +77,7 @@ async fn smartz_says_who_wears_what_of_patients_that_are_ours(server: TestServer
     let system = server.system();
     let identifier = fhir::object! { "system": format!("{NAMESPACE}/smartz/patient"), "value": "pt-9001" };
     system.store(&fhir::object! { "resourceType": "Patient", "id": "p", "identifier": fhir::array![identifier] }).await;
-    let before = system.get("Patient/p").await.expect_status(200).text().to_owned();
+    let before = system.get("Patient/p").await.expect_status(200).text().clone();
     vendor.status(smartz::status(3));
     add(&server, &vendor, "sub-key-1", &["patients=link".to_owned()]);
     arrived(&server, 4).await;

@@ -12,6 +12,7 @@ tests::on_both_engines!(
     a_visit_is_fetched_merged_billed_and_closed,
     a_claim_that_may_not_be_sent_says_why_and_what_would_be_right,
     the_day_of_a_clinic_agrees_to_the_cent,
+    lk_51_what_a_payer_says_of_one_patient_reaches_nobody_else,
 );
 
 async fn a_visit_is_fetched_merged_billed_and_closed(server: TestServer) {
@@ -81,6 +82,31 @@ async fn a_claim_that_may_not_be_sent_says_why_and_what_would_be_right(server: T
     assert_eq!(payer.ledger().len(), 1);
     let billed = system.get("Claim/$worklist?state=billed").await.expect_status(200).text();
     assert!(billed.contains("Claim/c1") && billed.contains("\"value\":2501.46"), "{billed}");
+}
+
+async fn lk_51_what_a_payer_says_of_one_patient_reaches_nobody_else(server: TestServer) {
+    let (server, _payer) = connected(&server, Faults::default()).await;
+    let system = server.system();
+    for number in [1, 2] {
+        visiting(&system, number).await;
+        merged(&system, number).await;
+        system.store(&draft(number).0).await;
+        system.post(&format!("Claim/c{number}/$submit")).await.expect_status(200);
+        settled(&system, number, &["billed"]).await;
+    }
+    for (own, other) in [(1, 2), (2, 1)] {
+        let app = server.patient(&format!("p{own}"));
+        for resource_type in
+            ["Coverage", "CoverageEligibilityRequest", "CoverageEligibilityResponse", "Claim", "ClaimResponse"]
+        {
+            let answer = app.get(resource_type).await.expect_status(200);
+            assert!(!answer.entries("match").is_empty(), "{resource_type}: {}", answer.describe());
+            let text = answer.text();
+            assert!(!text.contains(&format!("Patient/p{other}\"")), "{resource_type}: {text}");
+            assert!(!text.contains(&format!("INV-{other}\"")), "{resource_type}: {text}");
+        }
+        app.get(&format!("Claim/c{other}")).await.expect_status(404);
+    }
 }
 
 async fn the_day_of_a_clinic_agrees_to_the_cent(server: TestServer) {

@@ -6,7 +6,11 @@ use tests::{Client, TestServer};
 use crate::launch::{SCOPE, add_app, refresh, seed, tokens};
 use crate::portal::{send, sign_in};
 
-tests::on_both_engines!(co_04_authentication_is_in_the_trail, co_09_patients_see_who_looked);
+tests::on_both_engines!(
+    co_04_authentication_is_in_the_trail,
+    co_04_what_operators_do_is_in_the_trail,
+    co_09_patients_see_who_looked,
+);
 
 /// All events of a kind, as subtype, outcome and text.
 async fn events(client: &Client) -> Vec<(String, String, Json)> {
@@ -55,9 +59,42 @@ async fn co_04_authentication_is_in_the_trail(server: TestServer) {
             assert!(!text.contains(secret), "{subtype}: {text}");
         }
         if subtype == "consent-given" {
-            assert!(text.contains("Patient/p1"), "whose consent it is: {text}");
+            let patient = event.list("entity").iter().filter_map(|it| it.at(&["what", "reference"])?.as_str());
+            assert_eq!(patient.collect::<Vec<_>>(), ["Patient/p1"], "whose data it is: {text}");
         }
     }
+}
+
+async fn co_04_what_operators_do_is_in_the_trail(server: TestServer) {
+    let redirect = "https://app.example/callback";
+    let client = ["client", "add", "--id", "watch", "--name=Watch", "--kind=confidential", "--scope=patient/*.rs"];
+    server.command(&[&client[..], &["--redirect-uri", redirect]].concat());
+    server.command(&["client", "disable", "watch"]);
+    server.command(&["user", "add", "ada"]);
+    server.command(&["user", "record", "ada", "Patient/p1"]);
+    server.command(&["user", "recover", "ada"]);
+    server.command(&["user", "disable", "ada"]);
+    server.command(&["key", "rotate"]);
+    let key = server.command(&["vendor", "add", "medisante"]);
+    server.try_command(&["client", "enable", "nobody"]);
+    let all = events(&server.system()).await;
+    for (subtype, what) in [
+        ("client-added", "client/watch"),
+        ("client-disabled", "client/watch"),
+        ("account-added", "account/ada"),
+        ("account-linked", "account/ada"),
+        ("account-recovery-made", "account/ada"),
+        ("account-disabled", "account/ada"),
+        ("signing-key-made", "signing-key"),
+        ("vendor-key-added", "vendor/medisante"),
+    ] {
+        let found: Vec<_> = all.iter().filter(|(known, ..)| known == subtype).collect();
+        let [(_, outcome, event)] = found.as_slice() else { panic!("{subtype}: {found:?}") };
+        let text = event.to_string();
+        assert!(outcome == "0" && text.contains(what) && text.contains("\"operator\""), "{text}");
+        assert!(!text.contains(key.trim()), "{text}");
+    }
+    assert!(all.iter().all(|(subtype, ..)| subtype != "client-enabled"), "what was not done is not told");
 }
 
 async fn co_09_patients_see_who_looked(server: TestServer) {

@@ -17,6 +17,7 @@ tests::on_both_engines!(
     sm_80_answers_may_be_read_by_scripts_of_registered_apps,
     sm_80_preflights,
     sm_80_pages_are_read_by_no_script,
+    sm_81_a_brand_names_this_server,
 );
 
 const DOCUMENTS: [&str; 3] =
@@ -237,6 +238,30 @@ async fn sm_80_preflights(server: TestServer) {
     }
     let plain = client.call(Method::OPTIONS, "Patient/p1").await.expect_status(204);
     assert!(plain.header("allow").is_some_and(|it| it.contains("PUT")), "not every OPTIONS is a preflight");
+}
+
+async fn sm_81_a_brand_names_this_server(server: TestServer) {
+    let client = server.anonymous();
+    let stated = client.get(".well-known/smart-configuration").await.expect_status(200).json();
+    let place = stated.str("user_access_brand_bundle").expect("stated").to_owned();
+    let answer = client.get(&place).header("origin", "https://anywhere.example").await.expect_status(200);
+    assert_eq!(cors(&answer), Some("*"));
+    assert_eq!(answer.header("strict-transport-security"), None, "SM-84: this server is not asked over TLS");
+    let tag = answer.header("etag").expect("an ETag").to_owned();
+    assert!(tag.starts_with("W/"), "{tag}");
+    client.get(&place).header("if-none-match", &tag).await.expect_status(304);
+    let bundle = answer.json();
+    assert_eq!(bundle.str("type"), Some("collection"));
+    let brands = bundle.list("entry").iter().filter_map(|entry| entry.get("resource"));
+    let identifiers: Vec<_> = brands.flat_map(|it| it.list("identifier")).collect();
+    assert_eq!(identifiers, [stated.get("user_access_brand_identifier").expect("stated")]);
+    let system = server.system();
+    for entry in bundle.list("entry") {
+        let resource = entry.get("resource").expect("a resource");
+        let path = format!("{}/$validate", resource.str("resourceType").unwrap_or_default());
+        let outcome = system.post(&path).json(resource).await.expect_status(200).text();
+        assert!(!outcome.contains("\"severity\":\"error\""), "{outcome}");
+    }
 }
 
 async fn sm_80_pages_are_read_by_no_script(server: TestServer) {

@@ -9,11 +9,12 @@ tests::on_both_engines!(
     oa_25_administrators_need_a_second_factor,
     to_others_there_is_no_administration,
     administrators_see_apps_accounts_and_events,
+    administrators_look_through_the_audit_trail,
     an_administrator_switches_any_client_off,
     an_invitation_registers_one_app,
 );
 
-const PAGES: [&str; 3] = ["/portal/admin", "/portal/admin/accounts", "/portal/admin/events"];
+const PAGES: [&str; 4] = ["/portal/admin", "/portal/admin/accounts", "/portal/admin/events", "/portal/admin/audit"];
 
 async fn oa_25_administrators_need_a_second_factor(server: TestServer) {
     let added = server.command(&["user", "add", "root", "--admin", "--json"]);
@@ -71,6 +72,45 @@ async fn administrators_see_apps_accounts_and_events(server: TestServer) {
     for told in ["refused an app", "asked for an app", "failed to sign in", "opened an account", "127.0.0.1"] {
         assert!(events.contains(told), "{told}");
     }
+}
+
+async fn administrators_look_through_the_audit_trail(server: TestServer) {
+    let account = seed(&server).await;
+    let app = crate::launch::add_app(&server, "public");
+    let granted = crate::launch::tokens(&server, &app, &account, crate::launch::SCOPE).await;
+    let client = server.anonymous().with_token(&granted.access);
+    for number in 0..60 {
+        client.get("Patient/p1").header("x-request-id", &format!("seen-{number}")).await.expect_status(200);
+    }
+    client.get("Patient/p2").header("x-request-id", "not-seen").await.expect_status(404);
+    let mut root = administrator(&server).await;
+    let at = |query: &str| format!("/portal/admin/audit?{query}");
+    let first = root.get(&at(&format!("app={}&outcome=done&patient=p1", app.id))).await.expect_status(200).text();
+    assert!(first.contains("request seen-59") && !first.contains("request seen-9<"), "{first}");
+    assert!(first.contains("ada, with") && first.contains("Patient/p1/_history/1") && !first.contains("not-seen"));
+    let earlier = between(&first, "rel=\"next\" href=\"", "\"").replace("&amp;", "&").replace("&#38;", "&");
+    let second = root.get(&earlier).await.expect_status(200).text();
+    assert!(second.contains("request seen-9<") && !second.contains("request seen-59"), "{second}");
+    let later = between(&second, "rel=\"prev\" href=\"", "\"").replace("&amp;", "&").replace("&#38;", "&");
+    assert!(root.get(&later).await.expect_status(200).text().contains("request seen-59"));
+    for (query, told, not_told) in [
+        ("person=ada&outcome=refused", "not-seen", "request seen-59"),
+        ("person=nobody", "Nothing fits", "request seen"),
+        ("patient=p9", "Nothing fits", "request seen"),
+        ("patient=Patient/p1", "request seen-59", "Nothing fits"),
+        ("until=2020-01-01", "Nothing fits", "request seen"),
+        ("since=2020-01-01&outcome=refused", "not-seen", "request seen-59"),
+    ] {
+        let page = root.get(&at(query)).await.expect_status(200).text();
+        assert!(page.contains(told) && !page.contains(not_told), "{query}: {page}");
+    }
+    for (query, status) in
+        [("since=yesterday", 400), ("since=2020-02-02&until=2020-01-01", 400), ("from=nonsense", 404)]
+    {
+        root.get(&at(query)).await.expect_status(status);
+    }
+    let text = root.get(&at("person=%3Cscript%3E&app=%22%3E%3Cb%3E")).await.expect_status(200).text();
+    assert!(!text.contains("<script>") && !text.contains("\"><b>"), "{text}");
 }
 
 async fn an_administrator_switches_any_client_off(server: TestServer) {

@@ -16,6 +16,7 @@ tests::on_both_engines!(
     the_trail_is_read_only,
     the_trail_is_searched,
     re_06_what_cannot_be_audited_is_refused,
+    co_01_requests_by_nobody_known_do_not_fill_the_trail,
 );
 
 /// The name of the request.
@@ -286,6 +287,22 @@ async fn lk_36_a_patient_sees_events_about_themselves_only(server: TestServer) {
     assert!(trail(&other).await.iter().all(|event| event.str("outcome") == Some("0")), "refused is not of b's trail");
     let some = server.with_scope("patient/AuditEvent.rs?action=R", Some("a")).get("AuditEvent").await;
     assert!(matches!(some.status, 401 | 403), "{}", some.describe());
+}
+
+async fn co_01_requests_by_nobody_known_do_not_fill_the_trail(server: TestServer) {
+    let (system, nobody) = (server.system(), server.anonymous());
+    for _ in 0..150 {
+        nobody.get("Patient/a").await.expect_status(401);
+    }
+    for _ in 0..3 {
+        system.get("Patient/a").await.expect_status(404);
+    }
+    let events = trail(&system).await;
+    let count = |outcome: &str| {
+        let of = |event: &&Json| subtype(event) == "read" && event.str("outcomeDesc") == Some(outcome);
+        events.iter().filter(of).count()
+    };
+    assert_eq!((count("HTTP 401"), count("HTTP 404")), (120, 3));
 }
 
 async fn the_trail_is_read_only(server: TestServer) {

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod asynchronous;
 mod audit;
 mod audit_proxy;
+mod audit_seals;
 mod audit_whole;
 mod bad_input;
 mod bundle;

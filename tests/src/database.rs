@@ -78,9 +78,19 @@ impl Database {
 impl Database {
     /// Runs a statement where the audit trail is: on SQLite in the file beside the database.
     pub fn execute_on_trail(&self, statement: &str) {
+        self.execute_in(&format!("{SQLITE_FILE}-audit.db"), statement);
+    }
+
+    /// Runs a statement on the database itself.
+    pub fn execute(&self, statement: &str) {
+        self.execute_in(SQLITE_FILE, statement);
+    }
+
+    fn execute_in(&self, file: &str, statement: &str) {
         let output = match self.engine {
             Engine::Sqlite => Command::new("sqlite3")
-                .arg(self.folder.join(format!("{SQLITE_FILE}-audit.db")))
+                .arg("-bail")
+                .arg(self.folder.join(file))
                 .arg(format!("PRAGMA busy_timeout = 5000; {statement}"))
                 .output()
                 .expect("sqlite3 can be started"),

@@ -120,9 +120,21 @@ impl TestServer {
 
     /// Runs a command of the executable on this server's database and returns what it printed.
     pub fn command(&self, arguments: &[&str]) -> String {
+        program::run(self.database.folder(), &self.on_its_database(arguments))
+    }
+
+    /// The same of one that may fail: whether it ended well, and all it printed.
+    pub fn try_command(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = program::command(&self.on_its_database(arguments));
+        let output = command.current_dir(self.database.folder()).output().expect("the executable can be started");
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    fn on_its_database<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         let mut arguments = arguments.to_vec();
         arguments.extend(["--database", self.database.url(), "--base-url", &self.origin]);
-        program::run(self.database.folder(), &arguments)
+        arguments
     }
 
     /// From now on nothing can be written into the audit trail.
@@ -133,6 +145,16 @@ impl TestServer {
     /// The audit trail can be written again.
     pub fn mend_trail(&self) {
         self.database.execute_on_trail("ALTER TABLE audit_event_away RENAME TO audit_event");
+    }
+
+    /// Changes something where the events of accesses are, behind the server's back.
+    pub fn tamper_beside(&self, statement: &str) {
+        self.database.execute_on_trail(statement);
+    }
+
+    /// Changes something in the database itself, behind the server's back.
+    pub fn tamper(&self, statement: &str) {
+        self.database.execute(statement);
     }
 
     /// Scheme, host and port: `http://127.0.0.1:49152`.

@@ -24,7 +24,7 @@ const WITHHELD: &[(&str, &str)] = &[
 ///
 /// Not here, and therefore hidden unless in a compartment: Person and `RelatedPerson` (demographics of others),
 /// `AuditEvent`, Group and List (names of other people's resources), Subscription (endpoints and header secrets),
-/// Binary (any content; follows its `securityContext` one day), Basic, Task, Linkage, `MessageHeader`, Bundle and
+/// Binary (any content: seen by whom its `securityContext` names, LK-34), Basic, Task, Linkage, `MessageHeader`, Bundle and
 /// Parameters (may hold or point at anything), Contract, `EnrollmentResponse`, `PaymentNotice` and
 /// `PaymentReconciliation` (money of others), `GuidanceResponse`, `DeviceMetric`, `BiologicallyDerivedProduct`,
 /// `ResearchStudy`, `VerificationResult`, `TestReport`, Slot, `OperationOutcome`.
@@ -214,7 +214,6 @@ mod tests {
             hidden,
             [
                 "AuditEvent",
-                "Binary",
                 "BiologicallyDerivedProduct",
                 "Bundle",
                 "Contract",
@@ -254,6 +253,20 @@ mod tests {
         assert_eq!(patients(object! { "identifier": object! { "value": "7" } }), [PATIENT_ELSEWHERE]);
         let unassigned = object! { "resourceType": "Device", "id": "d" };
         assert_eq!(patients_of(&unassigned, base).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn lk_34_a_binary_is_the_patients_whom_its_security_context_names() {
+        let patients = |context: Json| {
+            let binary = object! { "resourceType": "Binary", "contentType": "text/plain", "securityContext": context };
+            patients_of(&binary, "http://server/fhir").unwrap()
+        };
+        assert_eq!(patients(object! { "reference": "Patient/1" }), ["1"]);
+        assert_eq!(patients(object! { "reference": "http://server/fhir/Patient/1" }), ["1"]);
+        for other in ["DocumentReference/1", "http://elsewhere/Patient/1", "Patient"] {
+            assert_eq!(patients(object! { "reference": other }), Vec::<String>::new(), "{other}");
+        }
+        assert!(!is_shared("Binary"));
     }
 
     #[test]

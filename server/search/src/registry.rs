@@ -62,10 +62,13 @@ pub fn registry() -> Arc<Registry> {
     Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// HL7's definitions alone.
+/// HL7's definitions and those of ours that compartments are made of, without those of the database.
 pub fn r4() -> &'static Arc<Registry> {
     static R4: OnceLock<Arc<Registry>> = OnceLock::new();
-    R4.get_or_init(|| Arc::new(Registry::read(&profiles::search_parameters())))
+    R4.get_or_init(|| {
+        let text = [&profiles::search_parameters(), profiles::own_search_parameters()].concat();
+        Arc::new(Registry::read(&text))
+    })
 }
 
 /// Puts a registry in force, for all requests that begin from now on; one that is older than that in force is not

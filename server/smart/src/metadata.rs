@@ -8,6 +8,7 @@
 //! | `/.well-known/openid-configuration` | [`Metadata::openid_configuration`] |
 //! | `/.well-known/oauth-authorization-server` | [`Metadata::authorization_server`] |
 //! | `CapabilityStatement.rest.security` | [`Metadata::security`] |
+//! | `/.well-known/user-access-brands` | [`Metadata::brands`] |
 
 use fhir::json::{Json, Object};
 use fhir::{array, object};
@@ -40,6 +41,9 @@ pub const ENDPOINTS: &[Endpoint] = &[
 
 /// The endpoint that only OpenID Connect knows.
 pub const USERINFO: &str = "/oauth/userinfo";
+
+/// Where the names are that people look for this server under.
+pub const BRANDS: &str = "/.well-known/user-access-brands";
 
 /// SMART capabilities that are there (SM-07, SM-08). Each has a test that uses it: tests/oauth/metadata.rs names it.
 pub const CAPABILITIES: &[&str] = &[
@@ -142,7 +146,60 @@ impl Metadata {
     pub fn smart_configuration(&self) -> Json {
         let mut document = self.common();
         document.insert("capabilities", texts(CAPABILITIES));
+        document.insert("user_access_brand_bundle", format!("{}{BRANDS}", self.issuer));
+        document.insert("user_access_brand_identifier", self.brand_identifier());
         document.into()
+    }
+
+    /// `/.well-known/user-access-brands`: under which name, that of who runs it, people look for this server in an
+    /// app's list (SM-81), as a Bundle that was put together at an instant. <https://hl7.org/fhir/smart-app-launch/STU2.2/brands.html>
+    pub fn brands(&self, organization: &str, timestamp: &str) -> Json {
+        const DEFINITIONS: &str = "http://hl7.org/fhir/StructureDefinition";
+        let (brand, endpoint) = (format!("{}/brand", self.issuer), format!("{}/endpoint", self.issuer));
+        let portal = format!("{}/portal", self.issuer);
+        let entry = |full_url: &str, resource: Json| object! { "fullUrl": full_url, "resource": resource };
+        object! {
+            "resourceType": "Bundle", "type": "collection", "timestamp": timestamp,
+            "entry": array![
+                entry(&brand, object! {
+                    "resourceType": "Organization", "id": "brand", "active": true,
+                    "extension": array![object! {
+                        "url": format!("{DEFINITIONS}/organization-portal"),
+                        "extension": array![
+                            object! { "url": "portalName", "valueString": organization },
+                            object! { "url": "portalURL", "valueUrl": portal.as_str() },
+                            object! { "url": "portalEndpoint", "valueReference": object! { "reference": endpoint.as_str() } },
+                        ],
+                    }],
+                    "identifier": array![self.brand_identifier()],
+                    "name": organization,
+                    "telecom": array![object! { "system": "url", "value": portal.as_str() }],
+                    "endpoint": array![object! { "reference": endpoint.as_str() }],
+                }),
+                entry(&endpoint, object! {
+                    "resourceType": "Endpoint", "id": "endpoint",
+                    "extension": array![object! {
+                        "url": format!("{DEFINITIONS}/endpoint-fhir-version"), "valueCode": "4.0.1",
+                    }],
+                    "status": "active",
+                    "connectionType": object! {
+                        "system": "http://terminology.hl7.org/CodeSystem/endpoint-connection-type",
+                        "code": "hl7-fhir-rest",
+                    },
+                    "name": organization,
+                    "contact": array![object! { "system": "url", "value": portal.as_str() }],
+                    "payloadType": array![object! { "coding": array![object! {
+                        "system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "none",
+                    }] }],
+                    "address": self.fhir_base(),
+                }),
+            ],
+        }
+    }
+
+    /// What the one brand of this server is found by.
+    fn brand_identifier(&self) -> Json {
+        object! { "system": "urn:ietf:rfc:3986", "value": self.issuer.as_str() }
     }
 
     /// `/.well-known/oauth-authorization-server`, with the same values (SM-09).
@@ -252,6 +309,23 @@ mod tests {
                     .contains(&algorithm.to_owned())
             );
         }
+    }
+
+    #[test]
+    fn sm_81_the_brand_names_the_endpoint_and_is_found_by_its_identifier() {
+        let (bundle, stated) =
+            (metadata().brands("Riverside Clinic", "2026-11-23T00:00:00Z"), metadata().smart_configuration());
+        assert_eq!((bundle.str("type"), bundle.str("timestamp")), (Some("collection"), Some("2026-11-23T00:00:00Z")));
+        assert_eq!(
+            stated.str("user_access_brand_bundle"),
+            Some("https://server.example/.well-known/user-access-brands")
+        );
+        let [brand, endpoint] = bundle.list("entry") else { panic!("a brand and an endpoint") };
+        let identifiers = brand.at(&["resource", "identifier"]);
+        assert_eq!(identifiers, Some(&array![stated.get("user_access_brand_identifier").expect("stated").clone()]));
+        let named = brand.get("resource").map(|it| it.list("endpoint")).expect("a brand")[0].str("reference");
+        assert_eq!(named, endpoint.str("fullUrl"));
+        assert_eq!(endpoint.at(&["resource", "address"]).and_then(Json::as_str), Some("https://server.example/fhir"));
     }
 
     #[test]

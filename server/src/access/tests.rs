@@ -11,8 +11,10 @@ fn caller(scopes: &str, compartment: Compartment) -> Caller {
     let scopes = ScopeSet::parse(scopes).expect("valid scopes");
     let reading = [Right::Read, Right::Search];
     let types = named_types(&scopes);
-    let rules =
-        types.iter().map(|name| ((*name).to_owned(), rule(&scopes, &reading, name, BASE))).collect::<BTreeMap<_, _>>();
+    let rules = types
+        .iter()
+        .map(|name| ((*name).to_owned(), rule(&scopes, &reading, name, (BASE, false))))
+        .collect::<BTreeMap<_, _>>();
     let view = View::listed(compartment, rules);
     let mut caller = Caller::server("test");
     (caller.scopes, caller.view, caller.base) = (scopes, view, BASE.to_owned());
@@ -84,7 +86,8 @@ fn sm_24_granular_conditions_bind_writes_too() {
 #[test]
 fn sm_24_rights_with_different_conditions_are_never_mixed_up() {
     let scopes = ScopeSet::parse("patient/Observation.r?code=a patient/Observation.s?code=b").expect("valid scopes");
-    let TypeRule::Granular(alternatives) = rule(&scopes, &[Right::Read, Right::Search], "Observation", BASE) else {
+    let TypeRule::Granular(alternatives) = rule(&scopes, &[Right::Read, Right::Search], "Observation", (BASE, false))
+    else {
         panic!("granular")
     };
     assert_eq!(alternatives.len(), 1);
@@ -94,7 +97,8 @@ fn sm_24_rights_with_different_conditions_are_never_mixed_up() {
 #[test]
 fn sm_24_several_granular_scopes_are_alternatives() {
     let scopes = ScopeSet::parse("patient/Observation.rs?code=a patient/Observation.rs?code=b").expect("valid scopes");
-    let TypeRule::Granular(alternatives) = rule(&scopes, &[Right::Read, Right::Search], "Observation", BASE) else {
+    let TypeRule::Granular(alternatives) = rule(&scopes, &[Right::Read, Right::Search], "Observation", (BASE, false))
+    else {
         panic!("granular")
     };
     assert_eq!(alternatives.len(), 2);
@@ -103,7 +107,7 @@ fn sm_24_several_granular_scopes_are_alternatives() {
 #[test]
 fn sm_25_a_condition_that_cannot_be_honoured_gives_nothing() {
     let scopes = ScopeSet::parse("patient/Observation.rs?no-such-parameter=a").expect("well formed");
-    assert_eq!(rule(&scopes, &[Right::Read, Right::Search], "Observation", BASE), TypeRule::Denied);
+    assert_eq!(rule(&scopes, &[Right::Read, Right::Search], "Observation", (BASE, false)), TypeRule::Denied);
     assert!(!scopes.resources().any(|scope| is_honoured(scope, BASE)));
     let wildcard = ScopeSet::parse("patient/*.rs?code=a").expect("well formed");
     assert!(!wildcard.resources().any(|scope| is_honoured(scope, BASE)));
@@ -114,4 +118,34 @@ fn lk_02_a_type_that_no_scope_names_is_denied() {
     let caller = caller("patient/Observation.rs", of_patients(&["p1"]));
     assert_eq!(caller.view.rule("Observation"), &TypeRule::Whole);
     assert_eq!(caller.view.rule("Condition"), &TypeRule::Denied);
+}
+
+#[test]
+fn lk_45_what_is_labelled_restricted_takes_a_scope_that_names_the_label() {
+    let of = |scopes: &str, resource_type: &str| {
+        let scopes = ScopeSet::parse(scopes).expect("valid scopes");
+        rule(&scopes, &[Right::Read, Right::Search], resource_type, (BASE, true))
+    };
+    let shows = |rule: &TypeRule, label: Option<&str>| {
+        let security = label.map(|code| object! { "system": RESTRICTED.split('|').next().unwrap_or(""), "code": code });
+        let observation = object! {
+            "resourceType": "Observation", "id": "o", "status": "final",
+            "meta": object! { "security": security.into_iter().collect::<Vec<_>>() },
+        };
+        match rule {
+            TypeRule::Granular(any) => {
+                any.iter().any(|all| all.iter().all(|it| filter::matches(it, &observation, BASE)))
+            }
+            TypeRule::Whole => true,
+            TypeRule::Denied => false,
+        }
+    };
+    let plain = of("patient/*.rs", "Observation");
+    assert!(shows(&plain, None) && shows(&plain, Some("N")) && !shows(&plain, Some("R")) && !shows(&plain, Some("V")));
+    let named = format!("patient/Observation.rs?_security={}", RESTRICTED.split(',').next().unwrap_or_default());
+    let only = of(&named, "Observation");
+    assert!(shows(&only, Some("R")) && !shows(&only, Some("V")) && !shows(&only, None));
+    let both = of(&format!("patient/Observation.rs {named}"), "Observation");
+    assert!(shows(&both, Some("R")) && shows(&both, None) && !shows(&both, Some("V")));
+    assert_eq!(of("patient/AuditEvent.rs", "AuditEvent"), TypeRule::Whole);
 }

@@ -219,7 +219,8 @@ fn entities(event: &Event, patients: &[&String], is_shown: bool, query: Option<&
     for touched in event.touched() {
         let mut entity = Object::new();
         let searches = touched.reference.contains('?');
-        if !searches {
+        let is_resource = touched.reference.split('/').next().is_some_and(fhir::definitions::is_resource_type);
+        if is_resource && !searches {
             entity.insert("what", object! { "reference": touched.reference });
         }
         entity.insert("type", coding(ENTITY_TYPES, "2", "System Object"));
@@ -227,6 +228,8 @@ fn entities(event: &Event, patients: &[&String], is_shown: bool, query: Option<&
         entity.insert("role", coding(ROLES, role.0, role.1));
         if searches {
             entity.insert("query", STANDARD.encode(touched.reference));
+        } else if !is_resource {
+            entity.insert("name", touched.reference);
         }
         if several {
             let detail = |name: &str, value: String| object! { "type": name, "valueString": value };

@@ -8,7 +8,7 @@ use smart::scope::ScopeSet;
 use smart::token::{Kind, Secret};
 use store::{StoreError, clients, invitations};
 
-use super::CommandError;
+use super::{CommandError, told};
 use crate::app::App;
 use crate::config::Config;
 use crate::registration;
@@ -114,12 +114,14 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
     let secret = client.has_secret().then(|| Secret::new(Kind::ClientSecret, app.random.bytes()));
     let (written, hash, now) = (client.clone(), secret.as_ref().map(Secret::hash), app.clock.now());
     let launch_uri = add.launch_uri.as_deref().map(checked_launch_uri).transpose()?;
+    let event = told(app, "client-added", 'C', &format!("client/{}", client.id));
     let added = app.store.write(move |tx| {
-        let (client, launch_uri) = (written.clone(), launch_uri.clone());
+        let (client, launch_uri, event) = (written.clone(), launch_uri.clone(), event.clone());
         Box::pin(async move {
             if clients::exists(tx, &client.id).await? {
                 return Ok(false);
             }
+            tx.record(event);
             clients::insert(tx, &client, now).await?;
             if let Some(uri) = launch_uri {
                 store::launches::set_launch_uri(tx, &client.id, &uri).await?;
@@ -187,7 +189,14 @@ async fn invite(app: &App, ttl: std::time::Duration, json: bool) -> Result<(), C
     let secret = Secret::new(Kind::Invitation, app.random.bytes());
     let (hash, now) = (secret.hash(), app.clock.now());
     let ends = now + ttl.as_micros() as i64;
-    let kept = app.store.write(move |tx| Box::pin(async move { invitations::insert(tx, hash, None, now, ends).await }));
+    let event = told(app, "invitation-made", 'C', "invitation");
+    let kept = app.store.write(move |tx| {
+        let event = event.clone();
+        Box::pin(async move {
+            tx.record(event);
+            invitations::insert(tx, hash, None, now, ends).await
+        })
+    });
     kept.await.map_err(|error: StoreError| CommandError::from(error))?;
     let endpoint = format!("{}/oauth/register", app.config.base_url);
     if json {
@@ -233,9 +242,11 @@ async fn rotate(app: &App, rotate: Rotate, json: bool) -> Result<(), CommandErro
     let (hash, now) = (secret.hash(), app.clock.now());
     let ends = now + rotate.overlap.as_micros() as i64;
     let id = client.id.clone();
+    let event = told(app, "client-secret-made", 'U', &format!("client/{id}"));
     let rotated = app.store.write(move |tx| {
-        let id = id.clone();
+        let (id, event) = (id.clone(), event.clone());
         Box::pin(async move {
+            tx.record(event);
             clients::end_secrets(tx, &id, ends).await?;
             clients::insert_secret(tx, &id, hash, now).await
         })
@@ -257,9 +268,16 @@ async fn rotate(app: &App, rotate: Rotate, json: bool) -> Result<(), CommandErro
 async fn switch(app: &App, id: String, on: bool, json: bool) -> Result<(), CommandError> {
     let at = (!on).then(|| app.clock.now());
     let written = id.clone();
+    let event = told(app, if on { "client-enabled" } else { "client-disabled" }, 'U', &format!("client/{id}"));
     let known = app.store.write(move |tx| {
-        let id = written.clone();
-        Box::pin(async move { clients::set_disabled(tx, &id, at).await })
+        let (id, event) = (written.clone(), event.clone());
+        Box::pin(async move {
+            let known = clients::set_disabled(tx, &id, at).await?;
+            if known {
+                tx.record(event);
+            }
+            Ok(known)
+        })
     });
     if !known.await.map_err(|error: StoreError| CommandError::from(error))? {
         return Err(unknown(&id));

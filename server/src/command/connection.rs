@@ -7,7 +7,7 @@ use fhir::date::format_instant;
 use serde_json::{Value, json};
 use store::connections::{self as rows, Connection};
 
-use super::CommandError;
+use super::{CommandError, told};
 use crate::app::App;
 use crate::config::{self, Config};
 use crate::connections::{self, DEFAULT_NAME, Field, KINDS, Kind, Wish};
@@ -105,17 +105,23 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     match args.action {
         Action::Kinds => {}
         Action::Add(wanted) => {
-            let made = connections::add(&app, &wish(wanted)?).await?;
+            let wish = wish(wanted)?;
+            let event = told(&app, "connection-kept", 'U', &format!("connection/{}/{}", wish.vendor, wish.name));
+            let made = connections::add(&app, &wish, event).await?;
             say(args.json, &described(&made), &format!("{} {} at {}", made.vendor, made.name, made.base_url));
         }
         Action::List => list(&app, args.json).await?,
         Action::Remove { vendor, name } => {
             let (of, named) = (vendor.clone(), name.clone());
+            let event = told(&app, "connection-removed", 'D', &format!("connection/{vendor}/{name}"));
             let removed = app
                 .store
                 .write(move |tx| {
-                    let (vendor, name) = (of.clone(), named.clone());
-                    Box::pin(async move { rows::remove(tx, &vendor, &name).await })
+                    let (vendor, name, event) = (of.clone(), named.clone(), event.clone());
+                    Box::pin(async move {
+                        tx.record(event);
+                        rows::remove(tx, &vendor, &name).await
+                    })
                 })
                 .await?;
             let text = if removed { "removed" } else { "there was none" };

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use fhir::date::format_instant;
 use store::inbox::{self, Filter, Message, State};
 
-use super::CommandError;
+use super::{CommandError, told};
 use crate::app::App;
 use crate::config::Config;
 use crate::devices::ingest;
@@ -92,11 +92,15 @@ async fn replay(app: &App, which: &Which, all: bool, json: bool) -> Result<(), C
         return Err(CommandError::new("say which messages: --receipt, --device, --vendor, --state or --all"));
     }
     let wanted = filter.clone();
+    let event = told(app, "messages-replayed", 'U', "inbox");
     let replayed = app
         .store
         .write(move |tx| {
-            let filter = wanted.clone();
-            Box::pin(async move { inbox::replay(tx, &filter).await })
+            let (filter, event) = (wanted.clone(), event.clone());
+            Box::pin(async move {
+                tx.record(event);
+                inbox::replay(tx, &filter).await
+            })
         })
         .await?;
     ingest::drain(app).await?;

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use fhir::date::format_instant;
 use store::signing_keys::SigningKey;
 
-use super::CommandError;
+use super::{CommandError, told};
 use crate::app::App;
 use crate::config::Config;
 use crate::oauth::keys::Takeover;
@@ -54,10 +54,11 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
         Action::List => app.signer.keys().await?,
         Action::Rotate(rotate) => {
             let takeover = if rotate.now { Takeover::Now } else { Takeover::Announced };
-            app.signer.make(takeover).await?
+            app.signer.make(takeover, Some(told(&app, "signing-key-made", 'C', "signing-key"))).await?
         }
         Action::Withdraw(withdraw) => {
-            if !app.signer.withdraw(&withdraw.kid).await? {
+            let event = told(&app, "signing-key-withdrawn", 'D', &format!("signing-key/{}", withdraw.kid));
+            if !app.signer.withdraw(&withdraw.kid, event).await? {
                 return Err(CommandError::new(format!("there is no key \"{}\"", withdraw.kid)));
             }
             app.signer.keys().await?

@@ -44,6 +44,8 @@ pub struct Running {
     _parameters: Worker,
     /// Writes how much apps ask, as long as the server runs.
     _usage: Worker,
+    /// Seals the audit trail, as long as the server runs.
+    _seals: Worker,
 }
 
 /// Serves until told to stop.
@@ -85,6 +87,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     let connections = connections::start(app.get_ref().clone());
     let parameters = search_parameters::start(app.get_ref().clone());
     let usage = usage::start(app.get_ref().clone());
+    let seals = audit::seals::start(app.get_ref().clone());
     Ok(Running {
         address,
         app,
@@ -97,6 +100,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
         _connections: connections,
         _parameters: parameters,
         _usage: usage,
+        _seals: seals,
     })
 }
 
@@ -122,7 +126,9 @@ impl Running {
         }
         let finished = finished.await;
         usage::flush(app).await?;
+        audit::strangers::tell(app, true).await;
         app.store.settle_trail().await?;
+        app.store.seal_events().await?;
         Ok(finished?)
     }
 

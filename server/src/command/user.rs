@@ -12,7 +12,7 @@ use store::roles::{self, Role};
 use store::users::{self, Account, Change, insert};
 use store::{StoreError, passkeys, recoveries, second_factors, signed_in};
 
-use super::CommandError;
+use super::{CommandError, told};
 use crate::app::App;
 use crate::config::Config;
 use crate::oauth::login::fold_username;
@@ -158,12 +158,16 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
     let password = typed.clone().unwrap_or_else(|| app.random.token()[..GENERATED].to_owned());
     let (stored, now) = (password::hash(&password, app.random.bytes())?, app.clock.now());
     let written = account.clone();
+    let event = told(app, "account-added", 'C', &format!("account/{}", account.username));
     let added = app.store.write(move |tx| {
-        let (account, stored) = (written.clone(), stored.clone());
+        let (account, stored, event) = (written.clone(), stored.clone(), event.clone());
         Box::pin(async move {
             let added = insert(tx, &account, &stored, now).await?;
             if added && add.billing {
                 roles::set(tx, &account.id, Role::Billing, true).await?;
+            }
+            if added {
+                tx.record(event);
             }
             Ok(added)
         })
@@ -212,9 +216,11 @@ async fn recover(app: &App, recover: Recover, json: bool) -> Result<(), CommandE
     let account = find(app, &recover.username).await?;
     let secret = Secret::new(Kind::Recovery, app.random.bytes());
     let (hash, now, id) = (secret.hash(), app.clock.now(), account.id.clone());
+    let event = told(app, "account-recovery-made", 'U', &format!("account/{}", account.username));
     let written = app.store.write(move |tx| {
-        let id = id.clone();
+        let (id, event) = (id.clone(), event.clone());
         Box::pin(async move {
+            tx.record(event);
             if recover.drop_second_factor {
                 passkeys::remove_all(tx, &id).await?;
                 second_factors::remove(tx, &id).await?;
@@ -236,9 +242,16 @@ async fn recover(app: &App, recover: Recover, json: bool) -> Result<(), CommandE
 async fn change(app: &App, username: &str, change: Change, json: bool) -> Result<(), CommandError> {
     let account = find(app, username).await?;
     let (id, now) = (account.id.clone(), app.clock.now());
+    let subtype = match &change {
+        Change::DisabledAt(Some(_)) => "account-disabled",
+        Change::DisabledAt(None) => "account-enabled",
+        _ => "account-linked",
+    };
+    let event = told(app, subtype, 'U', &format!("account/{}", account.username));
     let written = app.store.write(move |tx| {
-        let (id, change) = (id.clone(), change.clone());
+        let (id, change, event) = (id.clone(), change.clone(), event.clone());
         Box::pin(async move {
+            tx.record(event);
             if matches!(change, Change::DisabledAt(Some(_))) {
                 signed_in::end_all(tx, &id, None, now).await?;
             }

@@ -3,7 +3,7 @@
 use fhir::date::format_instant;
 use store::vendor_keys;
 
-use super::CommandError;
+use super::{CommandError, told};
 use crate::app::App;
 use crate::config::Config;
 use crate::devices::{mapping_files, webhook};
@@ -81,23 +81,31 @@ pub async fn add(app: &App, vendor: &str, sender: &str) -> Result<String, Comman
     }
     let key = app.random.token();
     let (hash, now) = (webhook::hash(&key), app.clock.now());
+    let event = told(app, "vendor-key-added", 'C', &format!("vendor/{vendor}/{sender}"));
     let (vendor, sender) = (vendor.to_owned(), sender.to_owned());
     app.store
         .write(move |tx| {
-            let (vendor, sender) = (vendor.clone(), sender.clone());
-            Box::pin(async move { vendor_keys::insert(tx, hash, &vendor, &sender, now).await })
+            let (vendor, sender, event) = (vendor.clone(), sender.clone(), event.clone());
+            Box::pin(async move {
+                tx.record(event);
+                vendor_keys::insert(tx, hash, &vendor, &sender, now).await
+            })
         })
         .await?;
     Ok(key)
 }
 
 async fn revoke(app: &App, vendor: &str, sender: &str) -> Result<u64, CommandError> {
+    let event = told(app, "vendor-keys-revoked", 'D', &format!("vendor/{vendor}/{sender}"));
     let (vendor, sender, now) = (vendor.to_owned(), sender.to_owned(), app.clock.now());
     let revoked = app
         .store
         .write(move |tx| {
-            let (vendor, sender) = (vendor.clone(), sender.clone());
-            Box::pin(async move { vendor_keys::revoke(tx, &vendor, &sender, now).await })
+            let (vendor, sender, event) = (vendor.clone(), sender.clone(), event.clone());
+            Box::pin(async move {
+                tx.record(event);
+                vendor_keys::revoke(tx, &vendor, &sender, now).await
+            })
         })
         .await?;
     Ok(revoked)

@@ -51,41 +51,52 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
             noted.client = Some(asked.authorization.request().client_id.clone());
             noted.account = Some(asked.person.user_id.clone());
             noted.fhir_user = asked.person.fhir_user.as_ref().map(ToString::to_string);
-            noted.subtype = Some(match form.get("decision") {
-                Some("allow") => "consent-given",
-                Some("switch") => "logout",
-                _ => "consent-refused",
-            });
+            // What becomes of it is told with the change, by [`audit::of_change`].
+            noted.subtype = Some("consent-page");
         });
         match form.get("decision") {
-            Some("allow") => allow::allow(&app, asked, &form).await,
-            Some("switch") => switch(&app, asked).await,
+            Some("allow") => allow::allow(&app, &request, asked, &form).await,
+            Some("switch") => switch(&app, &request, asked).await,
             // Enter in a field or on a box presses the first button of a form: that one, so that nothing is allowed
             // by accident.
             Some("again" | "find") => Ok(show::page(&app, &asked, None, Some(&form)).await?),
-            _ => deny(&app, asked).await,
+            _ => deny(&app, &request, asked).await,
         }
     };
     answered.await.unwrap_or_else(|stop| stopped(&app, stop))
 }
 
-async fn deny(app: &App, asked: Asked) -> Result<HttpResponse, Stop> {
+async fn deny(app: &App, http: &HttpRequest, asked: Asked) -> Result<HttpResponse, Stop> {
     let Authorization::Denied { request, error } = asked.authorization.deny("the person did not allow it")? else {
         return Err(OAuthError::new(ErrorCode::ServerError, "the request is in no state to be denied").into());
     };
     let (handle, session, now) = (asked.handle.hash(), asked.browser.secret.hash(), app.clock.now());
-    let spent =
-        app.store.write(move |tx| Box::pin(async move { sessions::spend_request(tx, handle, session, now).await }));
+    let event = audit::of_change(http, app, "consent-refused", 303);
+    let spent = app.store.write(move |tx| {
+        let event = event.clone();
+        Box::pin(async move {
+            let spent = sessions::spend_request(tx, handle, session, now).await?;
+            if let Some(event) = event.filter(|_| spent) {
+                tx.record(event);
+            }
+            Ok(spent)
+        })
+    });
     spent.await.map_err(|error: StoreError| server_error(&error))?;
     Ok(page::see_other(&redirect_error(app, &request.redirect_uri, Some(&request.state), &error), None))
 }
 
 /// Signs out, and lets somebody else answer the same request.
-async fn switch(app: &App, asked: Asked) -> Result<HttpResponse, Stop> {
+async fn switch(app: &App, http: &HttpRequest, asked: Asked) -> Result<HttpResponse, Stop> {
     let secret = session::new_secret(app);
     let (old, new, handle, now) = (asked.browser.secret.hash(), secret.hash(), asked.handle.hash(), app.clock.now());
+    let event = audit::of_change(http, app, "logout", 303);
     let released = app.store.write(move |tx| {
+        let event = event.clone();
         Box::pin(async move {
+            if let Some(event) = event {
+                tx.record(event);
+            }
             sessions::end(tx, old, now).await?;
             sessions::open(tx, new, None, now).await?;
             sessions::release_request(tx, handle, old, new).await

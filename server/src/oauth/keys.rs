@@ -21,6 +21,7 @@ use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 use smart::id_token::{self, Claims};
 use smart::signing::{self, Term};
+use store::audit::Event;
 use store::signing_keys::{self, SigningKey};
 use store::{Store, StoreError};
 use tokio::sync::Mutex;
@@ -113,11 +114,12 @@ impl Signer {
         if signing::due(&terms(&keys), self.clock.now()).is_none() {
             return Ok(keys);
         }
-        self.make(Takeover::IfDue).await
+        self.make(Takeover::IfDue, None).await
     }
 
     /// Makes a key and says which there are then.
-    pub async fn make(&self, takeover: Takeover) -> Result<Vec<SigningKey>, StoreError> {
+    /// `event` is written if one was made.
+    pub async fn make(&self, takeover: Takeover, event: Option<Event>) -> Result<Vec<SigningKey>, StoreError> {
         let _alone = self.making.lock().await;
         let now = self.clock.now();
         let from = move |keys: &[SigningKey]| match takeover {
@@ -131,12 +133,15 @@ impl Signer {
         }
         let key = self.generate().await?;
         let written = self.store.write(move |tx| {
-            let mut key = key.clone();
+            let (mut key, event) = (key.clone(), event.clone());
             Box::pin(async move {
                 let keys = signing_keys::all_for_change(tx).await?;
                 if let Some(from) = from(&keys) {
                     key.term.active_from = from;
                     signing_keys::insert(tx, &key).await?;
+                    if let Some(event) = event {
+                        tx.record(event);
+                    }
                     let over = keys.iter().filter(|key| !key.term.is_published(now));
                     signing_keys::delete(tx, &over.map(|key| key.kid.clone()).collect::<Vec<_>>()).await?;
                 }
@@ -148,14 +153,18 @@ impl Signer {
         Ok(keys)
     }
 
-    /// Forgets a key, so that nothing that it signed is believed any more; false if there is none of that name.
-    pub async fn withdraw(&self, kid: &str) -> Result<bool, StoreError> {
+    /// Forgets a key, so that nothing that it signed is believed any more, and writes the event; false if there is none
+    /// of that name.
+    pub async fn withdraw(&self, kid: &str, event: Event) -> Result<bool, StoreError> {
         let kid = kid.to_owned();
         let withdrawn = self.store.write(move |tx| {
-            let kid = kid.clone();
+            let (kid, event) = (kid.clone(), event.clone());
             Box::pin(async move {
                 let found = signing_keys::all_for_change(tx).await?.iter().any(|key| key.kid == kid);
                 signing_keys::delete(tx, &[kid]).await?;
+                if found {
+                    tx.record(event);
+                }
                 Ok::<_, StoreError>(found)
             })
         });

@@ -252,7 +252,7 @@ pub async fn invite(app: State, request: HttpRequest, body: web::Bytes) -> Resul
 }
 
 /// An administrator with a second factor; one without is sent to switch it on, nobody else learns of these pages.
-async fn administrator(app: &App, visitor: Visitor) -> Result<Visitor, Refused> {
+pub(super) async fn administrator(app: &App, visitor: Visitor) -> Result<Visitor, Refused> {
     if !visitor.account.is_admin {
         return Err(Refused::NotFound);
     }

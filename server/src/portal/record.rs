@@ -47,14 +47,15 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
     };
     let parameters = Parameters::parse(request.query_string().as_bytes())?;
     let query = TrailQuery {
-        filters: vec![Filter::Patients(vec![patient]), Filter::Status(vec![(200, 299)])],
+        filters: vec![Filter::Patients(vec![patient.clone()]), Filter::Status(vec![(200, 299)])],
         applied: vec![("page".to_owned(), "record".to_owned())],
         oldest_first: false,
         count: SHOWN,
         cursor: parameters.get("from").filter(|from| from.len() <= MAX_CURSOR).map(str::to_owned),
         total: false,
     };
-    let found = app.store.trail(&View::system(), &query).await.map_err(|_| Refused::NotFound)?;
+    let own = View::system().within(std::slice::from_ref(&patient));
+    let found = app.store.trail(&own, &query).await.map_err(|_| Refused::NotFound)?;
     let mut lines = Vec::with_capacity(found.events.len());
     for event in &found.events {
         let client = match &event.client {

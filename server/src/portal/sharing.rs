@@ -11,6 +11,7 @@ use store::sharing::{self, Shared};
 use super::frame::Frame;
 use super::words::{day, moment};
 use crate::account::visitor::{Refused, State, Visitor, event, go, show};
+use crate::audit;
 use crate::oauth::page;
 
 #[derive(Template)]
@@ -44,12 +45,16 @@ pub async fn revoke(app: State, request: HttpRequest, body: web::Bytes) -> Resul
     let grant_id = form.get("grant").ok_or(Refused::NotFound)?.to_owned();
     let (id, now) = (visitor.account.id, app.clock.now());
     let event = event(&request, Kind::GrantRevoked, &id, None);
+    let told = audit::of_change(&request, &app, "consent-withdrawn", 303);
     let revoked = app.store.write(move |tx| {
-        let (id, grant_id, event) = (id.clone(), grant_id.clone(), event.clone());
+        let (id, grant_id, event, told) = (id.clone(), grant_id.clone(), event.clone(), told.clone());
         Box::pin(async move {
             let revoked = sharing::revoke(tx, &id, &grant_id, now).await?;
             if revoked {
                 events::insert(tx, &event, now).await?;
+                if let Some(told) = told {
+                    tx.record(told);
+                }
             }
             Ok::<_, store::StoreError>(revoked)
         })

@@ -15,6 +15,11 @@ pub fn moment(micros: i64) -> String {
     format_at(micros, "%-d %B %Y, %H:%M UTC")
 }
 
+/// `22 November 2026, 14:03:07 UTC`.
+pub fn instant(micros: i64) -> String {
+    format_at(micros, "%-d %B %Y, %H:%M:%S UTC")
+}
+
 /// `22 November 2026`.
 pub fn day(micros: i64) -> String {
     format_at(micros, "%-d %B %Y")

@@ -23,16 +23,27 @@ use crate::row::Row;
 use crate::together::Rows;
 use crate::tx::Tx;
 use crate::{EngineKind, Store};
+use seal::Leaf;
 
 pub(crate) mod carrier;
 mod journal;
 pub(crate) mod log;
 mod parts;
 mod retention;
+pub(crate) mod seal;
+mod sealing;
 mod search;
+mod verify;
 
 pub use retention::Standing;
 pub use search::{Filter, TrailPage, TrailQuery};
+pub use verify::{Anchor, Fault, Verified};
+
+/// Name of the chain of seals in the database itself: of all events on PostgreSQL, of those of writes on SQLite.
+pub const DATABASE: &str = "database";
+
+/// Name of the chain of seals in the file beside an SQLite database.
+pub const BESIDE: &str = "beside";
 
 /// Columns of an event, in the order in which rows are written and read.
 const COLUMNS: [&str; 13] = [
@@ -273,6 +284,7 @@ impl Tx {
         };
         if let Some(connection) = self.sqlite_connection() {
             parts.iter().try_for_each(|part| carrier::insert(connection, part)).map_err(failed)?;
+            self.leaves.extend(parts.iter().map(Leaf::of));
         } else {
             // Written with the rest of the work, in the same statement.
             self.pending.events.extend(rows(&parts));

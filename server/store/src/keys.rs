@@ -8,6 +8,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use smart::token;
 
+use crate::audit::seal::Sealer;
 use crate::body::Block;
 use crate::error::StoreError;
 use crate::remembered::Remembered;
@@ -93,10 +94,12 @@ pub(crate) struct Known {
     pub(crate) resources: Remembered<(i64, String, i64), Stored>,
     /// Numbers for texts, on PostgreSQL.
     pub(crate) bodies: Arc<Block>,
+    /// Seals the events of the audit trail that are in the database itself.
+    pub(crate) sealer: Sealer,
 }
 
 impl Known {
-    pub(crate) fn new(base: &str, search_limit: Duration) -> Self {
+    pub(crate) fn new(base: &str, search_limit: Duration, sealer: Sealer) -> Self {
         Known {
             base: base.into(),
             search_limit,
@@ -106,6 +109,7 @@ impl Known {
             access: Remembered::new(REMEMBERED_TOKENS, |_| 1),
             resources: Remembered::new(REMEMBERED_BYTES, |stored| stored.body.len() + 256),
             bodies: Arc::new(Block::empty()),
+            sealer,
         }
     }
 }

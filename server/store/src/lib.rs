@@ -135,6 +135,7 @@ pub use tx::{Tx, Work};
 
 use audit::carrier::Carrier;
 use audit::log::Log;
+use audit::seal::Sealer;
 use cursor::Cursor;
 use keys::Known;
 use session::Session;
@@ -171,6 +172,7 @@ struct Trail {
     path: PathBuf,
     readers: Readers,
     carrier: Carrier,
+    sealer: Sealer,
 }
 
 /// Which database holds the data.
@@ -183,15 +185,16 @@ pub enum Engine {
 }
 
 impl Trail {
-    fn beside(database: &str) -> std::io::Result<Self> {
+    fn beside(database: &str, sealer: Sealer) -> std::io::Result<Self> {
         let path = PathBuf::from(format!("{database}-audit.db"));
-        Ok(Trail { readers: Readers::new(&path.to_string_lossy()), carrier: Carrier::start(&path)?, path })
+        let carrier = Carrier::start(&path, sealer.clone())?;
+        Ok(Trail { readers: Readers::new(&path.to_string_lossy()), carrier, path, sealer })
     }
 }
 
 impl Store {
-    /// Opens `sqlite:PATH` (made if missing) or `postgres://…`; `key` encrypts page cursors, `base` is the FHIR base
-    /// of this server without a slash at its end. Does not migrate.
+    /// Opens `sqlite:PATH` (made if missing) or `postgres://…`; `key` encrypts page cursors and signs the seals of the
+    /// audit trail, `base` is the FHIR base of this server without a slash at its end. Does not migrate.
     pub async fn open(database: &str, key: [u8; 32], base: &str) -> Result<Self, StoreError> {
         Self::open_with(database, key, base, SEARCH_LIMIT).await
     }
@@ -204,14 +207,14 @@ impl Store {
         base: &str,
         search_limit: Duration,
     ) -> Result<Self, StoreError> {
-        let known = Known::new(base, search_limit);
+        let known = Known::new(base, search_limit, Sealer::of(audit::DATABASE, &key));
         let engine = if let Some(path) = database.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path).to_owned();
             let (connection, shared) = (sqlite::open(&path, false)?, known.clone());
             let writer = Writer::start(connection, move |connection| Tx::sqlite(connection, shared));
             let writer = writer.map_err(|error| StoreError::Schema(format!("cannot start the writer: {error}")))?;
-            let trail =
-                Trail::beside(&path).map_err(|error| StoreError::Schema(format!("cannot start the audit: {error}")))?;
+            let trail = Trail::beside(&path, Sealer::of(audit::BESIDE, &key));
+            let trail = trail.map_err(|error| StoreError::Schema(format!("cannot start the audit: {error}")))?;
             let (readers, commits) = (Readers::new(&path), Commits::of(&path));
             EngineKind::Sqlite { readers, commits, path, writer, trail: Box::new(trail) }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
@@ -240,6 +243,7 @@ impl Store {
         migrations::Migrator::up(&connection, None).await?;
         if let Some(trail) = self.trail_connection().await? {
             migrations::TrailMigrator::up(&trail, None).await?;
+            self.seal_events().await?;
         }
         self.number_types().await
     }

@@ -34,7 +34,7 @@ impl Rows {
 #[derive(Debug)]
 pub(crate) enum Insert {
     /// Of one table.
-    One(InsertStatement),
+    One(Box<InsertStatement>),
     /// Of several.
     Several(Box<WithQuery>),
 }
@@ -42,7 +42,7 @@ pub(crate) enum Insert {
 impl StatementBuilder for Insert {
     fn build(&self, backend: &DbBackend) -> Statement {
         match self {
-            Insert::One(insert) => StatementBuilder::build(insert, backend),
+            Insert::One(insert) => StatementBuilder::build(insert.as_ref(), backend),
             Insert::Several(with) => StatementBuilder::build(with.as_ref(), backend),
         }
     }
@@ -56,7 +56,7 @@ pub(crate) fn statements(mut tables: Vec<Rows>) -> Vec<Insert> {
         let mut inserts = tables.iter_mut().map(insert);
         let Some(last) = inserts.next() else { return statements };
         if inserts.len() == 0 {
-            statements.push(Insert::One(last));
+            statements.push(Insert::One(Box::new(last)));
             continue;
         }
         let mut with = WithClause::new();

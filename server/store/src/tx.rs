@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, StatementBuilder};
 
 use crate::audit::Event;
+use crate::audit::seal::Leaf;
 use crate::error::StoreError;
 use crate::index::Pending;
 use crate::keys::{Known, ResourceKey};
@@ -42,6 +43,10 @@ pub struct Tx {
     pub(crate) event: Option<Event>,
     /// Events of the present work that nothing more is added to.
     pub(crate) ended_events: Vec<Event>,
+    /// Its events that are to be sealed with the commit, on SQLite: of the present work, and of earlier ones that share
+    /// the commit.
+    pub(crate) leaves: Vec<Leaf>,
+    kept_leaves: Vec<Leaf>,
     /// What is to be called after the commit: of the present work, and of earlier ones that share it.
     calls: Vec<Call>,
     kept_calls: Vec<Call>,
@@ -115,6 +120,8 @@ impl Tx {
             crossed: false,
             event: None,
             ended_events: Vec::new(),
+            leaves: Vec::new(),
+            kept_leaves: Vec::new(),
             calls: Vec::new(),
             kept_calls: Vec::new(),
         }
@@ -158,8 +165,10 @@ impl Tx {
             self.kept.extend(self.found.drain());
             self.kept_tokens.append(&mut self.found_tokens);
             self.kept_calls.append(&mut self.calls);
+            self.kept_leaves.append(&mut self.leaves);
         } else {
             self.calls.clear();
+            self.leaves.clear();
             self.found.clear();
             self.found_tokens.clear();
         }
@@ -167,6 +176,7 @@ impl Tx {
 
     /// The transaction is over: if it was committed, its targets are known to all from now on.
     pub(crate) fn end_transaction(&mut self, committed: bool) {
+        self.kept_leaves.clear();
         for (key, target) in self.kept.drain().filter(|_| committed) {
             self.known.targets.insert(key, target);
         }
@@ -176,6 +186,11 @@ impl Tx {
         for Call(call) in self.kept_calls.drain(..).filter(|_| committed) {
             call();
         }
+    }
+
+    /// The events that the commit seals.
+    pub(crate) fn leaves_to_commit(&self) -> &[Leaf] {
+        &self.kept_leaves
     }
 
     /// Commits, on PostgreSQL.

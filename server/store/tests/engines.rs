@@ -447,7 +447,11 @@ async fn keeps_and_forgets_events(store: &Store, address: &str) {
     let wrong = if postgres { "TRUNCATE audit_event" } else { &replaced };
     let refused = place.execute_unprepared(wrong).await.unwrap_err().to_string();
     assert!(refused.contains("audit events do not change"), "{refused}");
+    store.seal_events().await.unwrap();
     assert!(store.forget_events(2 * day).await.unwrap() >= 3);
+    let verified = store.verify_trail(&[], &|_| ()).await.unwrap();
+    assert!(verified.iter().all(|chain| chain.faults.is_empty()), "CO-06: what is old may go: {verified:?}");
+    assert!(verified.iter().any(|chain| chain.removed_before == Some(2 * day)), "{verified:?}");
     assert_eq!(store.forget_events(2 * day).await.unwrap(), 0);
     assert_eq!(store.trail(&View::system(), &query).await.unwrap().events.len(), 1);
     let mut count = Query::select();

@@ -17,7 +17,7 @@ use super::seed::{METER, Seeds, USER};
 use super::transcript::{Exchange, Transcript};
 use super::{Demo, ensure, summary};
 use crate::app::App;
-use crate::command::CommandError;
+use crate::command::{CommandError, told};
 use crate::connections::{self, Credentials, DEFAULT_NAME, Wish};
 
 /// How often, every 20 ms, it is looked whether a reading has arrived: ten seconds in all.
@@ -76,7 +76,8 @@ async fn ask(
             .collect::<BTreeMap<_, _>>(),
         disabled: false,
     };
-    connections::add(app, &wish).await?;
+    let event = told(app, "connection-kept", 'U', &format!("connection/{}/{}", wish.vendor, wish.name));
+    connections::add(app, &wish, event).await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use store::{StoreError, external_identities, users};
 
 use crate::app::App;
-use crate::command::CommandError;
+use crate::command::{CommandError, told};
 use crate::oauth::login::fold_username;
 
 /// Options of `user link-openid`.
@@ -29,9 +29,14 @@ pub(super) async fn link(app: &App, args: &Args) -> Result<(), CommandError> {
         return Err(CommandError::usage("--openid-subject has 1 to 255 characters"));
     }
     let (subject, now) = (args.openid_subject.clone(), app.clock.now());
+    let event = told(app, "account-linked", 'U', &format!("account/{}", account.username));
     let linked = app.store.write(move |tx| {
         let (issuer, subject, id) = (issuer.clone(), subject.clone(), account.id.clone());
-        Box::pin(async move { external_identities::link(tx, (&issuer, &subject), &id, now).await })
+        let event = event.clone();
+        Box::pin(async move {
+            tx.record(event);
+            external_identities::link(tx, (&issuer, &subject), &id, now).await
+        })
     });
     linked.await.map_err(|error: StoreError| CommandError::from(error))
 }

@@ -76,7 +76,7 @@ pub(super) async fn apply(app: &App, messages: Vec<Leased>) -> Result<(), StoreE
 /// What adapters make of messages, on one thread of their own: nothing of a message that is not simply published, or
 /// was tried before.
 async fn mapped(app: &App, some: &[Leased]) -> Result<Vec<Mapped>, StoreError> {
-    let known: Vec<_> = some.iter().map(|(message, body)| known(message, body)).collect();
+    let known: Vec<_> = some.iter().map(|(message, body)| known(app, message, body)).collect();
     let bodies: Vec<_> = some.iter().map(|(_, body)| body.clone()).collect();
     let receive = known.clone();
     let devices = tokio::task::spawn_blocking(move || {
@@ -90,8 +90,8 @@ async fn mapped(app: &App, some: &[Leased]) -> Result<Vec<Mapped>, StoreError> {
     let arounds = arounds(app, some, &known, devices).await?;
     let bodies: Vec<_> = some.iter().map(|(_, body)| body.clone()).collect();
     let mapped = tokio::task::spawn_blocking(move || {
-        let map = |((known, around), body): ((Option<Known>, Option<Around>), &Arc<[u8]>)| {
-            let ((adapter, shape), around) = (known?, around?);
+        let map = |(asked, body): (Asked, &Arc<[u8]>)| {
+            let ((adapter, shape), around) = (asked.0?, asked.1?);
             match guarded(|| around.map(shape.map, body))? {
                 Mapping::Publish(publication) if !publication.waits && publication.withdrawn.is_empty() => {
                     Some((adapter, publication))
@@ -140,14 +140,17 @@ async fn arounds(
 /// What a message says, if it is simply published.
 type Mapped = Option<(&'static Adapter, Publication)>;
 
+/// An adapter, and what it needs to know of the world.
+type Asked = (Option<Known>, Option<Around>);
+
 /// The adapter of a message and the shape that it is in.
 type Known = (&'static Adapter, &'static adapters::Shape);
 
-fn known(message: &Message, body: &[u8]) -> Option<Known> {
+fn known(app: &App, message: &Message, body: &[u8]) -> Option<Known> {
     if message.attempts > 1 {
         return None;
     }
-    let adapter = adapters::find(&message.vendor)?;
+    let adapter = app.adapters.find(&message.vendor)?;
     let shape = adapter.shape(&message.origin.shape);
     shape.or_else(|| guarded(|| adapter.shape_of(body))).map(|shape| (adapter, shape))
 }
@@ -249,7 +252,7 @@ impl Around {
     }
 
     /// What a mapping makes of a message.
-    pub(super) fn map(&self, map: fn(&[u8], &Context<'_>) -> Mapping, body: &[u8]) -> Mapping {
+    pub(super) fn map(&self, map: &adapters::Map, body: &[u8]) -> Mapping {
         let context = Context {
             namespace: &self.namespace,
             now: self.now,

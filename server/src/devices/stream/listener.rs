@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::web::Bytes;
 use futures::Stream;
-use search::view::{Compartment, TypeRule, View};
+use search::view::{Compartment, View};
 use smart::scope::ScopeSet;
 use smart::token::Hash;
 use store::audit::{Entity, Event};
@@ -18,7 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use super::{BATCH, Batch, Refused, Seat, TYPES};
-use crate::access::patients_of;
+use crate::access::{self, patients_of};
 use crate::app::App;
 use crate::audit::{self, Trail};
 use crate::caller::{self, Caller};
@@ -235,7 +235,7 @@ pub async fn carer(app: &App, account: &Account) -> Result<Caller, Error> {
     };
     let mut caller = Caller::person("portal", account, None);
     caller.scopes = ScopeSet::parse(SCOPES).unwrap_or_default();
-    let rules = SHOWN.iter().map(|name| ((*name).to_owned(), TypeRule::Whole));
+    let rules = SHOWN.iter().map(|name| ((*name).to_owned(), access::whole(app, name)));
     caller.view = View::listed(Compartment::Patients(patients), rules.collect::<BTreeMap<_, _>>());
     Ok(caller)
 }

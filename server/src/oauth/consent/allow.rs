@@ -1,17 +1,19 @@
 //! What is given, in which context, and the code for it.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use smart::error::{ErrorCode, OAuthError};
 use smart::grant::{Authorization, Code, Request, Terms, lifetime};
 use smart::launch::{self, LaunchContext};
 use smart::scope::{MAX_SCOPE_TEXT, MAX_SCOPES, Scope, ScopeSet, parts};
 use smart::token::{Kind, Secret};
+use store::audit::Event;
 use store::grants::{self, NewGrant};
 use store::{StoreError, sessions};
 
 use super::asked::{Asked, Stop};
 use super::show::{self, Problem};
 use crate::app::App;
+use crate::audit;
 use crate::oauth::authorize::redirect;
 use crate::oauth::error::server_error;
 use crate::oauth::form::Parameters;
@@ -19,7 +21,12 @@ use crate::oauth::page;
 use crate::oauth::patients;
 
 /// The person agreed: to what is ticked, for the patient that is chosen.
-pub(super) async fn allow(app: &App, asked: Asked, form: &Parameters) -> Result<HttpResponse, Stop> {
+pub(super) async fn allow(
+    app: &App,
+    http: &HttpRequest,
+    asked: Asked,
+    form: &Parameters,
+) -> Result<HttpResponse, Stop> {
     let nothing = Problem::Sharing("Choose at least one kind of data to share, or deny.");
     let given = parts::given(&asked.scopes, &show::ticked(&asked.scopes, form));
     if given.is_empty() {
@@ -34,7 +41,11 @@ pub(super) async fn allow(app: &App, asked: Asked, form: &Parameters) -> Result<
         Err(problem) => return Ok(show::page(app, &asked, Some(problem), Some(form)).await?),
     };
     match asked.authorization.clone().approve(&given, context) {
-        Ok(Authorization::Approved { request, terms }) => Ok(issue_code(app, &asked, &request, terms).await?),
+        Ok(Authorization::Approved { request, terms }) => {
+            audit::note(http, |noted| noted.patients.extend(terms.context().patient.clone()));
+            let event = audit::of_change(http, app, "consent-given", 303);
+            Ok(issue_code(app, &asked, &request, terms, event).await?)
+        }
         Ok(_) => Err(OAuthError::new(ErrorCode::ServerError, "the request is in no state to be allowed").into()),
         Err(_) => Ok(show::page(app, &asked, Some(nothing), Some(form)).await?),
     }
@@ -116,7 +127,13 @@ async fn visit(
     }
 }
 
-async fn issue_code(app: &App, asked: &Asked, request: &Request, terms: Terms) -> Result<HttpResponse, OAuthError> {
+async fn issue_code(
+    app: &App,
+    asked: &Asked,
+    request: &Request,
+    terms: Terms,
+    event: Option<Event>,
+) -> Result<HttpResponse, OAuthError> {
     let code = Secret::new(Kind::Code, app.random.bytes());
     let now = app.clock.now();
     let kept = Code {
@@ -139,10 +156,13 @@ async fn issue_code(app: &App, asked: &Asked, request: &Request, terms: Terms) -
     };
     let (handle, code_hash) = (asked.handle.hash(), code.hash());
     let written = app.store.write(move |tx| {
-        let (grant, kept) = (grant.clone(), kept.clone());
+        let (grant, kept, event) = (grant.clone(), kept.clone(), event.clone());
         Box::pin(async move {
             if !sessions::spend_request(tx, handle, session, now).await? {
                 return Ok(false);
+            }
+            if let Some(event) = event {
+                tx.record(event);
             }
             grants::insert(tx, &grant, now).await?;
             grants::insert_code(tx, code_hash, &grant.id, &kept, now).await?;

@@ -102,7 +102,7 @@ async fn oa_31_private_keys_stand_encrypted_in_the_database() {
     }
     let other = signer(&store, &clock, &"aa".repeat(32));
     assert!(other.id_token(claims(START)).await.is_err(), "another secret does not open it");
-    other.make(Takeover::Now).await.expect("made");
+    other.make(Takeover::Now, None).await.expect("made");
     clock.advance(1);
     other.id_token(claims(START)).await.expect("its own key signs");
 }

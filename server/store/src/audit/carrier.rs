@@ -11,7 +11,8 @@ use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::oneshot;
 
 use super::journal::Journal;
-use super::{Event, Kind};
+use super::seal::{Leaf, Sealer};
+use super::{Event, Kind, sealing};
 use crate::error::StoreError;
 use crate::sqlite;
 
@@ -45,6 +46,7 @@ enum Ring {
 #[derive(Debug)]
 struct Shared {
     trail: PathBuf,
+    sealer: Sealer,
     waiting: Mutex<Waiting>,
 }
 
@@ -62,8 +64,8 @@ struct Waiting {
 
 impl Carrier {
     /// Starts the thread; it first carries what processes before it have left, and ends when the handle is dropped.
-    pub(crate) fn start(trail: &Path) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { trail: trail.to_owned(), waiting: Mutex::default() });
+    pub(crate) fn start(trail: &Path, sealer: Sealer) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { trail: trail.to_owned(), sealer, waiting: Mutex::default() });
         let (bell, rung) = channel();
         let own = shared.clone();
         thread::Builder::new().name("audit-carrier".into()).spawn(move || Work::new(&own).run(&rung))?;
@@ -247,7 +249,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Adds the events to the trail.
+    /// Adds the events to the trail, and their seal.
     fn commit(&mut self) -> Result<(), StoreError> {
         let doubtful = std::mem::replace(&mut self.doubtful, true);
         let connection = match &mut self.connection {
@@ -273,6 +275,8 @@ impl<'a> Work<'a> {
         // In the order of the table, pages are looked for and written once.
         about.sort_unstable();
         about.into_iter().try_for_each(|(patient, id)| insert_patient(&transaction, patient, id))?;
+        let leaves: Vec<Leaf> = self.events.iter().map(Leaf::of).collect();
+        sealing::seal_in(&transaction, &self.shared.sealer, &leaves)?;
         transaction.commit()?;
         self.doubtful = false;
         Ok(())
@@ -331,9 +335,15 @@ mod tests {
         let path = folder.join("trail.db");
         let connection = open(&path).expect("a file");
         let columns = "id PRIMARY KEY, b, c, d, e, f, g, h, i, j, k, l, m";
-        let tables = format!("CREATE TABLE audit_event ({columns}); CREATE TABLE audit_patient (patient, id)");
+        let seals =
+            "CREATE TABLE audit_seal (number, hash, mac, events); CREATE TABLE audit_anchor (seal, hash, upto, mac)";
+        let tables = format!("CREATE TABLE audit_event ({columns}); CREATE TABLE audit_patient (patient, id); {seals}");
         connection.execute_batch(&tables).expect("tables");
         (Folder(folder), path, connection)
+    }
+
+    fn sealer() -> Sealer {
+        Sealer::of(super::super::BESIDE, &[7; 32])
     }
 
     fn event(number: i64) -> Event {
@@ -351,7 +361,7 @@ mod tests {
         (0..10).for_each(|number| journal.append(&event(number)).expect("written"));
         insert(&connection, &event(3)).expect("one that had been carried");
         drop(journal);
-        let carrier = Carrier::start(&path).expect("a thread");
+        let carrier = Carrier::start(&path, sealer()).expect("a thread");
         (10..1_000).for_each(|number| carrier.write(event(number)).expect("written"));
         carrier.settle().await.expect("carried");
         assert_eq!(count(&connection), 1_000);
@@ -361,7 +371,7 @@ mod tests {
     #[tokio::test]
     async fn re_06_a_busy_file_is_waited_for_and_a_broken_one_refuses() {
         let (_folder, path, connection) = trail("busy");
-        let carrier = Carrier::start(&path).expect("a thread");
+        let carrier = Carrier::start(&path, sealer()).expect("a thread");
         connection.execute_batch("BEGIN IMMEDIATE").expect("a lock");
         (0..100).for_each(|number| carrier.write(event(number)).expect("the journal takes it"));
         assert!(carrier.settle().await.is_err(), "who reads the trail is told");

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use sea_orm::sea_query::{
-    DeleteStatement, Expr, ExprTrait as _, InsertStatement, OnConflict, Order, Query, SelectStatement,
-};
+use futures::executor::block_on;
+use sea_orm::sea_query::{DeleteStatement, Expr, ExprTrait as _, Order, Query, SelectStatement};
 
+use super::seal::Sealer;
+use super::sealing::{self, InFile};
 use super::{id_at, instant_of, is_one_of};
 use crate::error::StoreError;
 use crate::row::Row;
@@ -51,7 +52,7 @@ impl Store {
 
     /// Removes what happened before an instant, microseconds since 1970. Returns how many events that were. (CO-09)
     pub async fn forget_events(&self, before: i64) -> Result<u64, StoreError> {
-        let upto = id_at(before, [0; 8]).to_vec();
+        let upto = id_at(before, [0; 8]);
         let mut removed = 0;
         loop {
             let old = taken(self.rows(&old(&upto)).await?)?;
@@ -59,12 +60,12 @@ impl Store {
                 break;
             }
             let statements = std::sync::Arc::new(removals(&old)?);
-            let bound = upto.clone();
+            let (bound, sealer) = (upto, self.known().sealer.clone());
             removed += self
                 .write(move |tx| {
-                    let (bound, statements) = (bound.clone(), statements.clone());
+                    let (sealer, statements) = (sealer.clone(), statements.clone());
                     Box::pin(async move {
-                        tx.execute(&say(&bound)).await?;
+                        sealing::announce(tx, &sealer, &bound).await?;
                         let mut events = 0;
                         for statement in statements.iter() {
                             events = tx.execute(statement).await?;
@@ -74,28 +75,41 @@ impl Store {
                 })
                 .await?;
         }
+        if removed > 0 {
+            while self.prune_seals(upto).await? {}
+        }
         Ok(removed + self.forget_beside(upto).await?)
     }
 
+    /// Removes the oldest seals of what is removed; says whether there may be more.
+    async fn prune_seals(&self, upto: [u8; 16]) -> Result<bool, StoreError> {
+        let sealer = self.known().sealer.clone();
+        let pruned = self.write(move |tx| {
+            let sealer = sealer.clone();
+            Box::pin(async move { sealing::prune(tx, &sealer, &upto).await })
+        });
+        pruned.await
+    }
+
     /// The same in the file beside an SQLite database.
-    async fn forget_beside(&self, upto: Vec<u8>) -> Result<u64, StoreError> {
+    async fn forget_beside(&self, upto: [u8; 16]) -> Result<u64, StoreError> {
         let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(0) };
-        let path = trail.path.clone();
-        let work = move || if path.exists() { forget_in(&path, &upto) } else { Ok(0) };
+        let (path, sealer) = (trail.path.clone(), trail.sealer.clone());
+        let work = move || if path.exists() { forget_in(&path, &sealer, &upto) } else { Ok(0) };
         tokio::task::spawn_blocking(work).await.map_err(|_panicked| StoreError::Stopped)?
     }
 }
 
-fn forget_in(path: &Path, upto: &[u8]) -> Result<u64, StoreError> {
+fn forget_in(path: &Path, sealer: &Sealer, upto: &[u8; 16]) -> Result<u64, StoreError> {
     let mut connection = super::carrier::open(path)?;
     let mut removed = 0;
     loop {
         let old = taken(sqlite::rows(&connection, &old(upto))?)?;
         if old.is_empty() {
-            return Ok(removed);
+            break;
         }
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        sqlite::execute(&transaction, &say(upto))?;
+        block_on(sealing::announce(&mut InFile(&transaction), sealer, upto))?;
         let mut events = 0;
         for statement in removals(&old)? {
             events = sqlite::execute(&transaction, &statement)?;
@@ -104,10 +118,17 @@ fn forget_in(path: &Path, upto: &[u8]) -> Result<u64, StoreError> {
         removed += events;
         thread::sleep(PAUSE);
     }
+    let mut more = removed > 0;
+    while more {
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        more = block_on(sealing::prune(&mut InFile(&transaction), sealer, upto))?;
+        transaction.commit()?;
+    }
+    Ok(removed)
 }
 
 /// The oldest events, if they are old enough: with nothing to remove, one look at the first.
-fn old(upto: &[u8]) -> SelectStatement {
+fn old(upto: &[u8; 16]) -> SelectStatement {
     let mut old = Query::select();
     old.columns(["id", "patients"]).from("audit_event").and_where(Expr::col("id").lt(upto.to_vec()));
     old.order_by("id", Order::Asc).limit(AT_ONCE).take()
@@ -124,14 +145,6 @@ fn taken(mut rows: Vec<Row>) -> Result<Vec<Row>, StoreError> {
         }
     }
     Ok(rows)
-}
-
-/// Says up to where events go, without which the database keeps them.
-fn say(upto: &[u8]) -> InsertStatement {
-    let mut say = Query::insert();
-    say.into_table("audit_retention").columns(["one", "upto"]);
-    say.values_panic([1_i64.into(), upto.to_vec().into()]);
-    say.on_conflict(OnConflict::column("one").update_column("upto").to_owned()).take()
 }
 
 /// Removes events by their keys alone: what each has in the index of patients, its row names. The last statement is

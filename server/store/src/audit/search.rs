@@ -251,7 +251,7 @@ fn start_of(place: &Position) -> Option<Start> {
     Some(Start { id: bytes?.try_into().ok()?, back: place.backwards })
 }
 
-fn hexadecimal(id: &[u8; 16]) -> String {
+pub(super) fn hexadecimal(id: &[u8; 16]) -> String {
     use std::fmt::Write as _;
     id.iter().fold(String::with_capacity(32), |mut text, byte| {
         let _infallible = write!(text, "{byte:02x}");

@@ -54,7 +54,7 @@ fn run(tx: &mut Tx, queue: &Receiver<Box<dyn Job>>) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         let committed = match together(tx, &mut jobs, queue) {
-            Ok(true) => tx.batch("COMMIT"),
+            Ok(true) => commit(tx),
             Ok(false) => apart(tx, &mut jobs),
             Err(error) => Err(error),
         };
@@ -99,6 +99,11 @@ fn apart(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let keep = carry_out(tx, job.as_mut());
         tx.batch(if keep { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" })?;
     }
+    commit(tx)
+}
+
+fn commit(tx: &Tx) -> Result<(), StoreError> {
+    tx.seal()?;
     tx.batch("COMMIT")
 }
 

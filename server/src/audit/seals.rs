@@ -1,0 +1,53 @@
+//! What is done with the audit trail every second: events are sealed soon after they are committed, requests by nobody
+//! known are told of by their number, and the log is told every hour up to where the trail is sealed: what stands in a
+//! log that is kept elsewhere, nobody can take back in the database. (CO-06; decision 16)
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::background::Worker;
+
+/// How often what waits is sealed.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// After how many of these times the log is told: an hour.
+const TOLD_EVERY: u32 = 3_600;
+
+/// Starts sealing.
+pub fn start(app: App) -> Worker {
+    Worker::start(async move {
+        let mut is_failing = false;
+        for round in 0_u32.. {
+            super::strangers::tell(&app, false).await;
+            match app.store.seal_events().await {
+                Ok(_) => is_failing = false,
+                Err(error) if is_failing => tracing::debug!(%error, "cannot seal the audit trail yet"),
+                Err(error) => {
+                    is_failing = true;
+                    tracing::error!(%error, "cannot seal the audit trail: it is tried again every second");
+                }
+            }
+            if round.is_multiple_of(TOLD_EVERY) {
+                tell(&app).await;
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    })
+}
+
+/// The end of a chain in one line, as `tributary audit verify --noted` takes it.
+pub fn noted(anchor: &store::audit::Anchor) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("{}:{}:", anchor.chain, anchor.number);
+    for byte in anchor.hash {
+        let _infallible = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+async fn tell(app: &App) {
+    match app.store.trail_heads().await {
+        Ok(heads) => heads.iter().for_each(|head| tracing::info!(seal = noted(head), "the audit trail is sealed")),
+        Err(error) => tracing::warn!(%error, "cannot read the seals of the audit trail"),
+    }
+}
