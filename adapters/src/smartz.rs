@@ -16,7 +16,7 @@ use fhir::outcome::IssueCode;
 
 use crate::bundle::{self, Source};
 use crate::{
-    Adapter, Authentication, Context, Delivery, Map, Mapping, Publication, Receive, Recognise, Shape, error, json,
+    Adapter, Authentication, Context, Map, Mapping, Publication, Receive, Recognise, Shape, TOKEN, error, json,
     quarantined,
 };
 
@@ -41,15 +41,7 @@ pub(crate) static ADAPTER: Adapter = Adapter {
                 Err(refusal) => quarantined(refusal),
             },
         },
-        Shape {
-            name: "token",
-            about: "an access token: nothing to publish",
-            answers: 200,
-            routes: &[],
-            recognises: &|bytes| json(bytes).is_ok_and(|json| json.get("access_token").is_some()),
-            receive: &|bytes| json(bytes).map(|_| Delivery::default()),
-            map: &|_, _| Mapping::Publish(Publication::of(bundle::transaction(Vec::new()), Vec::new())),
-        },
+        TOKEN,
         shape("catalogue", "a manufacturer and its products", &[], &catalogue::PRODUCTS),
         shape("devices", "an organisation with its nodes and pods", &[], &catalogue::DEVICES),
         shape("patient", "a patient and the pod on them", &[], &catalogue::PATIENT),

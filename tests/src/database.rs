@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::UNIX_EPOCH;
 
@@ -51,8 +51,10 @@ impl Database {
             }
             Engine::Postgres => {
                 let template = postgres_template();
-                psql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
-                psql(&format!("CREATE DATABASE {name} TEMPLATE {template}"));
+                run(&mut psql_of(&[
+                    &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+                    &format!("CREATE DATABASE {name} TEMPLATE {template}"),
+                ]));
                 postgres_url(&name)
             }
         };
@@ -106,7 +108,10 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if self.engine == Engine::Postgres && !std::thread::panicking() {
-            psql(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+            // It waits for a checkpoint, and nothing waits for it.
+            let mut drop = psql_of(&[&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)]);
+            drop.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let _later = drop.spawn();
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -123,21 +128,21 @@ fn postgres_url(database: &str) -> String {
 }
 
 fn psql(statement: &str) -> String {
-    let output = Command::new("psql")
-        .args([
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "--set=ON_ERROR_STOP=1",
-            "--command",
-            statement,
-        ])
-        .arg(postgres_url("postgres"))
-        .env("PGOPTIONS", "--client-min-messages=warning")
-        .output()
-        .expect("psql can be started");
-    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    run(&mut psql_of(&[statement]))
+}
+
+/// Statements on the server itself, each in a transaction of its own.
+fn psql_of(statements: &[&str]) -> Command {
+    let mut command = Command::new("psql");
+    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+    command.args(statements.iter().flat_map(|statement| ["--command", statement]));
+    command.arg(postgres_url("postgres")).env("PGOPTIONS", "--client-min-messages=warning");
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("psql can be started");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

@@ -321,9 +321,10 @@ mod tests {
             Some("https://server.example/.well-known/user-access-brands")
         );
         let [brand, endpoint] = bundle.list("entry") else { panic!("a brand and an endpoint") };
-        let identifiers = brand.at(&["resource", "identifier"]);
-        assert_eq!(identifiers, Some(&array![stated.get("user_access_brand_identifier").expect("stated").clone()]));
-        let named = brand.get("resource").map(|it| it.list("endpoint")).expect("a brand")[0].str("reference");
+        let of_brand = |name| brand.get("resource").expect("a brand").list(name);
+        let identifier = stated.get("user_access_brand_identifier").expect("stated");
+        assert_eq!(of_brand("identifier"), std::slice::from_ref(identifier));
+        let named = of_brand("endpoint")[0].str("reference");
         assert_eq!(named, endpoint.str("fullUrl"));
         assert_eq!(endpoint.at(&["resource", "address"]).and_then(Json::as_str), Some("https://server.example/fhir"));
     }
