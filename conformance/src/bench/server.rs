@@ -130,6 +130,8 @@ impl Program {
     fn serve(&self, address: SocketAddr) -> Result<Command, Failure> {
         let mut serve =
             self.command(&["serve", "--listen", &address.to_string(), "--base-url", &format!("http://{address}")]);
+        // Who has gone is noticed with the next message: the listeners of one measurement count in the next.
+        serve.env("TRIBUTARY_STREAM_LISTENERS", "2000");
         let log = File::options().create(true).append(true).open(self.folder.join("server.log"))?;
         serve.stdout(log.try_clone()?).stderr(log);
         Ok(serve)
