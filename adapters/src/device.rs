@@ -3,6 +3,7 @@
 use fhir::json::{Json, Object};
 
 use crate::bundle::{self, Source};
+use crate::table;
 
 /// A device as a message describes it.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct Device {
     pub(crate) model: Option<String>,
     /// Version of its firmware.
     pub(crate) version: Option<String>,
+    /// How full its battery is, in percent.
+    pub(crate) battery: Option<String>,
 }
 
 impl Device {
@@ -133,24 +136,13 @@ pub fn merged(stored: &Json, told: &Json) -> Option<Json> {
 
 /// `fullUrl` of the device and the entry that writes it; nothing if it has no identifier at all.
 pub(crate) fn entry(device: &Device, parent: Option<&str>, source: &Source<'_>) -> Option<(String, Json)> {
-    let serial_system = source.identifier_system("serial-number");
-    let mut identifiers = Vec::new();
-    if !device.id.is_empty() {
-        let kind = if device.kind.is_empty() { "device-id" } else { device.kind.as_str() };
-        identifiers.push((source.identifier_system(kind), device.id.clone(), None));
-    }
-    if let Some(serial) = &device.serial {
-        identifiers.push((serial_system, serial.clone(), Some(serial_number_type())));
-    }
-    if let Some(imei) = device.imei.as_deref().filter(|imei| is_imei(imei)) {
-        identifiers.push((format!("{}/sid/imei", source.namespace), imei.to_owned(), None));
-    }
+    let identifiers = identifiers(device, source);
     let (system, value, _) = identifiers.first().cloned()?;
 
     let mut resource = Object::new();
     resource.insert("resourceType", "Device");
     resource.insert("meta", fhir::object! { "source": source.uri() });
-    resource.insert("identifier", identifiers.into_iter().map(identifier).collect::<Vec<_>>());
+    resource.insert("identifier", identifiers.into_iter().map(identifier_element).collect::<Vec<_>>());
     resource.insert("status", "active");
     if let Some(manufacturer) = &device.manufacturer {
         resource.insert("manufacturer", manufacturer.as_str());
@@ -165,13 +157,52 @@ pub(crate) fn entry(device: &Device, parent: Option<&str>, source: &Source<'_>) 
     if let Some(version) = &device.version {
         resource.insert("version", fhir::array![fhir::object! { "value": version.as_str() }]);
     }
+    if let Some(charge) = &device.battery {
+        resource.insert("property", fhir::array![battery(charge)]);
+    }
     if let Some(parent) = parent {
         resource.insert("parent", fhir::object! { "reference": parent });
     }
     Some((bundle::full_url(&system, &value), bundle::put("Device", &system, &value, resource.into())))
 }
 
-fn identifier((system, value, kind): (String, String, Option<Json>)) -> Json {
+/// System and value of the identifier by which a device is known.
+pub(crate) fn identifier(device: &Device, source: &Source<'_>) -> Option<(String, String)> {
+    identifiers(device, source).into_iter().next().map(|(system, value, _)| (system, value))
+}
+
+/// How full a battery is, in percent, as a property of its device.
+pub(crate) fn battery(charge: &str) -> Json {
+    let coding = table::coding("urn:iso:std:iso:11073:10101", "67996");
+    let quantity = fhir::object! {
+        "value": Json::Number(charge.into()),
+        "unit": "%",
+        "system": "http://unitsofmeasure.org",
+        "code": "%",
+    };
+    fhir::object! {
+        "type": fhir::object! { "coding": fhir::array![coding], "text": "Battery charge" },
+        "valueQuantity": fhir::array![quantity],
+    }
+}
+
+/// System, value and type of all identifiers of a device, the one by which it is known first.
+fn identifiers(device: &Device, source: &Source<'_>) -> Vec<(String, String, Option<Json>)> {
+    let mut identifiers = Vec::new();
+    if !device.id.is_empty() {
+        let kind = if device.kind.is_empty() { "device-id" } else { device.kind.as_str() };
+        identifiers.push((source.identifier_system(kind), device.id.clone(), None));
+    }
+    if let Some(serial) = &device.serial {
+        identifiers.push((source.identifier_system("serial-number"), serial.clone(), Some(serial_number_type())));
+    }
+    if let Some(imei) = device.imei.as_deref().filter(|imei| is_imei(imei)) {
+        identifiers.push((format!("{}/sid/imei", source.namespace), imei.to_owned(), None));
+    }
+    identifiers
+}
+
+fn identifier_element((system, value, kind): (String, String, Option<Json>)) -> Json {
     let mut identifier = Object::new();
     if let Some(kind) = kind {
         identifier.insert("type", kind);

@@ -344,14 +344,5 @@ fn subject_of(resource_type: &str) -> &'static str {
 
 /// Lower-case hexadecimal SHA-256 of the resource, for what has no name of its own.
 pub(crate) fn digest(json: &Json) -> String {
-    hexadecimal(&Sha256::digest(json.to_string().as_bytes()))
-}
-
-/// Lower-case hexadecimal digits of bytes.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    fhir::hexadecimal(&Sha256::digest(json.to_string().as_bytes()))
 }

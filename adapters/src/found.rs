@@ -22,10 +22,19 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Takes an entry unless the same resource is there already: records repeat their device.
+    /// Takes an entry unless the same resource is there already: records repeat their device. What one of them says of the
+    /// device's properties joins what is there.
     pub(crate) fn push(&mut self, entry: Json) {
-        if entry.str("fullUrl").is_some_and(|url| self.urls.insert(url.to_owned())) {
+        let Some(url) = entry.str("fullUrl") else { return };
+        if self.urls.insert(url.to_owned()) {
             self.entries.push(entry);
+            return;
+        }
+        let property = entry.get("resource").and_then(|resource| resource.get("property")).cloned();
+        let known = self.entries.iter_mut().find(|known| known.str("fullUrl") == Some(url));
+        let resource = known.and_then(|known| known.as_object_mut()?.get_mut("resource")?.as_object_mut());
+        if let Some((resource, property)) = resource.zip(property) {
+            resource.insert("property", property);
         }
     }
 

@@ -4,9 +4,12 @@ mod bundle;
 pub mod declared;
 pub mod device;
 pub mod event_stream;
+#[cfg(test)]
+mod example;
 mod external;
 mod found;
 pub mod healthkit;
+mod holder;
 mod medisante;
 pub mod memory;
 pub mod money;
@@ -23,8 +26,11 @@ pub mod state;
 mod table;
 mod time;
 mod validic;
+mod version;
 
+pub use holder::{Holder, is_of};
 pub use registry::{Registry, Taken};
+pub use version::Version;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -238,6 +244,10 @@ pub struct Withdrawal {
     pub deleted: bool,
     /// First identifiers of the Observations that remain.
     pub keep: Vec<String>,
+    /// Whose the record is: what stands of anybody else under its id stays.
+    pub holder: Holder,
+    /// Which state of the record this is; of states without one the last that arrives counts. A deletion is the last.
+    pub version: Option<Version>,
 }
 
 impl Adapter {

@@ -2,7 +2,7 @@
 
 use fhir::json::Json;
 
-use crate::{Publication, bundle, state};
+use crate::{Publication, Withdrawal, bundle, holder, state};
 
 /// Resources by the criteria that they were written under.
 #[derive(Clone, Debug, Default)]
@@ -14,17 +14,16 @@ impl Memory {
     /// Writes a publication as the server would; the resources that were created or changed.
     pub fn apply(&mut self, publication: &Publication) -> Vec<Json> {
         let mut changed = Vec::new();
+        let mut publication = publication.clone();
+        state::without_overtaken(&mut publication, |withdrawal| {
+            let mut stored = self.stored.iter().filter(|(_, stored)| is_of_record(stored, withdrawal));
+            stored.any(|(_, stored)| state::is_overtaken(stored, withdrawal))
+        });
         for entry in publication.bundle.list("entry") {
             changed.extend(self.write(entry));
         }
         for withdrawal in &publication.withdrawn {
-            let of_record = |resource: &Json| {
-                resource.str("resourceType") == Some("Observation")
-                    && resource.list("identifier").iter().any(|it| {
-                        it.str("system") == Some(&withdrawal.system) && it.str("value") == Some(&withdrawal.record)
-                    })
-            };
-            for (_, stored) in self.stored.iter_mut().filter(|(_, stored)| of_record(stored)) {
+            for (_, stored) in self.stored.iter_mut().filter(|(_, stored)| is_of_record(stored, withdrawal)) {
                 if let Some(next) = state::withdrawn(stored, withdrawal) {
                     *stored = next.clone();
                     changed.push(next);
@@ -32,6 +31,16 @@ impl Memory {
             }
         }
         changed
+    }
+
+    /// A record that a publication takes back, and of which only somebody else's readings stand: the server keeps those,
+    /// and the message waits.
+    pub fn refused<'p>(&self, publication: &'p Publication) -> Option<&'p Withdrawal> {
+        publication.withdrawn.iter().filter(|withdrawal| withdrawal.deleted).find(|withdrawal| {
+            let stored = || self.stored.iter().map(|(_, stored)| stored);
+            let others = stored().any(|it| has_record(it, withdrawal) && state::withdrawn(it, withdrawal).is_some());
+            others && !stored().any(|it| is_of_record(it, withdrawal))
+        })
     }
 
     /// The transaction of what a publication changed: its own entries, and updates of what was taken back.
@@ -70,4 +79,16 @@ impl Memory {
         *stored = next.clone();
         Some(next)
     }
+}
+
+/// Whether a withdrawal may take back a resource: it is of the record, and of whoever the record is.
+fn is_of_record(resource: &Json, withdrawal: &Withdrawal) -> bool {
+    let references: Vec<String> = withdrawal.holder.references().map(str::to_owned).collect();
+    has_record(resource, withdrawal) && holder::is_of(resource, &references)
+}
+
+/// Whether a resource bears the id of a record.
+fn has_record(resource: &Json, withdrawal: &Withdrawal) -> bool {
+    let is_it = |it: &Json| it.str("system") == Some(&withdrawal.system) && it.str("value") == Some(&withdrawal.record);
+    resource.str("resourceType") == Some("Observation") && resource.list("identifier").iter().any(is_it)
 }

@@ -6,10 +6,16 @@ use fhir::json::Json;
 /// Most digits after the point that amounts are computed with; more than any currency has.
 const MAX_SCALE: u32 = 18;
 
+/// Most digits before the point; so any number of amounts that is held at once can be added exactly.
+const MAX_DIGITS: u32 = 15;
+
 /// The number of a JSON number; nothing for what is none, and for what no sum of money is.
 pub fn amount(json: &Json) -> Option<Decimal> {
     let number = Decimal::parse(json.as_number()?)?;
-    number.to_scaled().filter(|(_, scale)| *scale <= MAX_SCALE).map(|_| number)
+    let is_money = |(mantissa, scale): &(i128, u32)| {
+        *scale <= MAX_SCALE && mantissa.unsigned_abs() < 10_u128.pow(MAX_DIGITS + *scale)
+    };
+    number.to_scaled().filter(is_money).map(|_| number)
 }
 
 /// The sum; nothing if it is too large to be computed exactly.
@@ -67,6 +73,8 @@ mod tests {
         assert_eq!(amount(&Json::from("12")), None, "a string");
         assert_eq!(amount(&Json::Number("1e300".into())), None, "too large to add");
         assert_eq!(amount(&Json::Number("1e-30".into())), None, "finer than any currency");
+        assert_eq!(amount(&Json::Number("100000000000000000000000000000.01".into())), None, "more than there is");
+        assert!(amount(&Json::Number("999999999999999.99".into())).is_some());
         assert_eq!(sum(&[decimal("9e37"), decimal("9e37")]), None);
     }
 }

@@ -124,8 +124,11 @@ pub(crate) fn entry(reading: &Reading, around: &Circumstances<'_>, preliminary: 
         observation.insert("hasMember", members.collect::<Vec<_>>());
     }
     if !reading.components.is_empty() {
-        let components: Vec<Json> = reading.components.iter().map(|part| component(part, &around.source)).collect();
-        observation.insert("component", components);
+        let components = reading.components.iter().map(|part| {
+            let name = part.concept.text.as_deref().filter(|_| reading.has_named_parts);
+            component(part, name, &around.source)
+        });
+        observation.insert("component", components.collect::<Vec<_>>());
     }
     match around.write {
         Write::Once => bundle::post("Observation", &system, &value, observation.into()),
@@ -133,12 +136,12 @@ pub(crate) fn entry(reading: &Reading, around: &Circumstances<'_>, preliminary: 
     }
 }
 
-fn component(part: &Component, source: &Source<'_>) -> Json {
+fn component(part: &Component, name: Option<&str>, source: &Source<'_>) -> Json {
     let mut component = Object::new();
     if let Some(in_range) = part.in_range {
         component.insert("extension", fhir::array![in_range_extension(in_range, source)]);
     }
-    component.insert("code", concept(&part.concept.codings, None));
+    component.insert("code", concept(&part.concept.codings, name));
     insert_value(&part.value, &mut component);
     component.into()
 }

@@ -42,6 +42,8 @@ pub struct Payer {
     pub granted: fn(u16, &[u8]) -> Result<Granted, Vec<Issue>>,
     /// How a question is asked.
     pub ask: fn(&Question<'_>, &Context<'_>) -> Ask,
+    /// Why the answer to a question about a visit, a member or a copay is none; nothing where it can be read.
+    pub refusal: fn(u16, &[u8]) -> Option<Refusal>,
     /// The claim of a Bundle, ready to be sent; or what is wrong with it.
     pub draft: fn(&Json, &Context<'_>) -> Result<Draft, Vec<Issue>>,
     /// What a claim of this net amount in this currency may not be sent for at this moment.
@@ -227,6 +229,8 @@ pub enum Submitted {
     Login(Vec<Issue>),
     /// Whether the payer has it is not known: ask before anything is sent again.
     Unknown(Vec<Issue>),
+    /// The answer names this claim and somebody else: nothing of it is believed, and it is kept for a person. (LK-51)
+    Mismatched(Vec<Issue>),
 }
 
 /// Where an invoice stands with the payer.

@@ -27,6 +27,8 @@ pub(crate) struct Reading {
     pub(crate) method: Option<&'static str>,
     /// What the meter itself says of the value, such as that it is off its scale.
     pub(crate) interpretation: Option<Json>,
+    /// Whether its parts are shown under their names, beside their codes.
+    pub(crate) has_named_parts: bool,
     /// `fullUrl`s of the Observations that it consists of.
     pub(crate) members: Vec<String>,
 }

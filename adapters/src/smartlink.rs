@@ -73,6 +73,7 @@ pub(crate) static ADAPTER: Adapter = Adapter {
         shape!("copay", "what the member pays", copay, answered),
         shape!("claim-status", "what has become of an invoice", status, answered),
         shape!("claim-answer", "the answer to a claim", taken, answered),
+        shape!("claim-body", "what was sent to POST /api/claims, read again", claim_back, answered),
         shape!("error", "an error: of SmartLink, of the framework below it, or of its tokens", answer, answered),
     ],
     device_kind: |_| "provider",

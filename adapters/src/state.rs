@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use fhir::date::DateTime;
 use fhir::json::{Json, Object};
 
-use crate::device;
-use crate::{Publication, Withdrawal};
+use crate::version::{self, Version};
+use crate::{Publication, Withdrawal, device};
 
 /// Tag of an Observation whose record the vendor deleted: what still arrives of the record comes too late.
 const DELETED: &str = "record-deleted";
@@ -26,6 +26,9 @@ pub fn next(stored: &Json, told: &Json) -> Option<Json> {
     }
     if told.str("resourceType") == Some("Flag") && as_of(told) < as_of(stored) {
         return None; // messages come in any order, and this one was overtaken
+    }
+    if told.str("resourceType") == Some("Observation") && is_older(Version::of(told).as_ref(), stored) {
+        return None;
     }
     let in_error = stored.str("status") == Some("entered-in-error");
     if is_tagged(stored, DELETED) || (in_error && !is_tagged(stored, WITHDRAWN)) {
@@ -61,7 +64,13 @@ pub fn withdrawn(stored: &Json, withdrawal: &Withdrawal) -> Option<Json> {
     if over && (!withdrawal.deleted || is_tagged(stored, DELETED)) {
         return None;
     }
+    if is_overtaken(stored, withdrawal) {
+        return None;
+    }
     let mut result = stored.as_object()?.clone();
+    if let Some(version) = &withdrawal.version {
+        version.write(&mut result);
+    }
     result.insert("status", "entered-in-error");
     let mut meta = stored.get("meta").and_then(Json::as_object).cloned().unwrap_or_default();
     meta.remove("versionId");
@@ -84,15 +93,37 @@ pub fn without_deleted(publication: &mut Publication, is_deleted: impl Fn(&Withd
             late.insert((&withdrawal.system, &withdrawal.record));
         }
     }
-    if late.is_empty() {
-        return;
+    publication.bundle = without_records(&publication.bundle, &late);
+}
+
+/// Makes of a publication what is left of it when newer states of some records stand already: nothing of those.
+pub fn without_overtaken(publication: &mut Publication, is_overtaken: impl Fn(&Withdrawal) -> bool) {
+    let (late, left): (Vec<Withdrawal>, Vec<Withdrawal>) =
+        std::mem::take(&mut publication.withdrawn).into_iter().partition(|it| !it.deleted && is_overtaken(it));
+    let records = late.iter().map(|withdrawal| (withdrawal.system.as_str(), withdrawal.record.as_str())).collect();
+    publication.bundle = without_records(&publication.bundle, &records);
+    publication.withdrawn = left;
+}
+
+/// Whether a stored Observation is of a newer state of its record than a message tells.
+pub fn is_overtaken(stored: &Json, withdrawal: &Withdrawal) -> bool {
+    !withdrawal.deleted && is_older(withdrawal.version.as_ref(), stored)
+}
+
+fn is_older(version: Option<&Version>, stored: &Json) -> bool {
+    version.zip(Version::of(stored)).is_some_and(|(version, known)| version.is_before(&known))
+}
+
+/// A Bundle without the entries that have one of these identifiers.
+fn without_records(bundle: &Json, records: &BTreeSet<(&str, &str)>) -> Json {
+    if records.is_empty() {
+        return bundle.clone();
     }
-    let is_late = |entry: &&Json| {
+    let is_one = |entry: &&Json| {
         let identifiers = entry.get("resource").map_or(&[][..], |resource| resource.list("identifier"));
-        identifiers.iter().any(|it| it.str("system").zip(it.str("value")).is_some_and(|name| late.contains(&name)))
+        identifiers.iter().any(|it| it.str("system").zip(it.str("value")).is_some_and(|name| records.contains(&name)))
     };
-    let left = publication.bundle.list("entry").iter().filter(|entry| !is_late(entry)).cloned().collect();
-    publication.bundle = crate::bundle::transaction(left);
+    crate::bundle::transaction(bundle.list("entry").iter().filter(|entry| !is_one(entry)).cloned().collect())
 }
 
 /// Search criteria that find what a withdrawal is about, behind `Observation?`.
@@ -117,6 +148,17 @@ fn is_tagged(stored: &Json, code: &str) -> bool {
 fn content(resource: &Json) -> Option<Object> {
     let mut content = resource.as_object()?.clone();
     content.remove("id");
+    if resource.str("resourceType") == Some("Observation") {
+        // When the vendor told it, and as which state, is no other reading.
+        content.remove("issued");
+        let others = resource.list("extension").iter().filter(|it| !version::is_it(it)).cloned();
+        let others: Vec<Json> = others.collect();
+        if others.is_empty() {
+            content.remove("extension");
+        } else {
+            content.insert("extension", others);
+        }
+    }
     content.remove("text");
     let meta = content.remove("meta");
     if let Some(profile) = meta.as_ref().and_then(|meta| meta.get("profile")) {
@@ -177,7 +219,8 @@ mod tests {
 
     fn withdrawal(deleted: bool, keep: &[&str]) -> Withdrawal {
         let keep = keep.iter().map(|value| (*value).to_owned()).collect();
-        Withdrawal { system: "sys".to_owned(), record: "r".to_owned(), deleted, keep }
+        let holder = crate::Holder::session("1");
+        Withdrawal { system: "sys".to_owned(), record: "r".to_owned(), deleted, keep, holder, version: None }
     }
 
     #[test]
@@ -186,6 +229,34 @@ mod tests {
         assert_eq!(next(&stored(60, "corrected"), &observation(60, "final")), None);
         let corrected = next(&stored(60, "final"), &observation(61, "final")).expect("a version");
         assert_eq!((corrected.str("status"), corrected.str("id")), (Some("corrected"), Some("o1")));
+    }
+
+    #[test]
+    fn what_is_told_anew_with_another_time_of_telling_is_the_same() {
+        let mut again = observation(60, "final");
+        again.as_object_mut().expect("an object").insert("issued", "2026-01-01T00:00:00Z");
+        assert_eq!(next(&stored(60, "final"), &again), None);
+    }
+
+    #[test]
+    fn an_older_state_of_a_record_changes_nothing() {
+        let source = crate::bundle::Source { namespace: "n", vendor: "v", of: "", record: "r" };
+        let of = |number: &str, mut resource: Json| {
+            let version = Version::number(number, &source).expect("a number");
+            version.write(resource.as_object_mut().expect("an object"));
+            resource
+        };
+        let standing = of("10", stored(60, "final"));
+        assert_eq!(next(&standing, &of("9", observation(61, "final"))), None, "by number, not by letters");
+        assert_eq!(next(&standing, &of("11", observation(60, "final"))), None, "the same again");
+        let newer = next(&standing, &of("11", observation(61, "final"))).expect("a version");
+        assert_eq!(Version::of(&newer), Version::number("11", &source));
+        let at = |number: &str| Withdrawal { version: Version::number(number, &source), ..withdrawal(false, &[]) };
+        assert_eq!(withdrawn(&standing, &at("9")), None);
+        let vanished = withdrawn(&standing, &at("12")).expect("a version");
+        assert_eq!(next(&vanished, &of("11", observation(60, "final"))), None, "it vanished after that");
+        let deleted = Withdrawal { deleted: true, ..at("9") };
+        assert!(withdrawn(&standing, &deleted).is_some(), "a deletion is the last");
     }
 
     #[test]

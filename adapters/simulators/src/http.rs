@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::trouble::{Fate, Trouble};
 
 /// Largest request.
-const MAX_REQUEST: usize = 1 << 20;
+const MAX_REQUEST: usize = 4 << 20;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ pub enum Reply {
     Events(mpsc::UnboundedReceiver<String>),
     /// The connection is closed: what was asked for may be done, and nobody says so.
     Broken,
+    /// Nothing comes for so long, and the connection is closed.
+    Silent(Duration),
+    /// A status, and that one should come again after so many seconds.
+    Later(u16, u64),
+    /// What begins well and comes a byte at a time, with such a pause before each.
+    Drip(Duration, String),
 }
 
 /// A vendor's service.
@@ -49,6 +56,9 @@ pub trait Service: Send + Sync + 'static {
     fn answer(&self, request: &Request) -> Reply;
 }
 
+/// What a request has in it, and how it is answered whatever the service would say.
+type OutOfTurn = (Vec<String>, Reply);
+
 /// A service that listens; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Running {
@@ -56,9 +66,30 @@ pub struct Running {
     pub address: SocketAddr,
     trouble: Arc<Mutex<Trouble>>,
     requests: Arc<AtomicU64>,
+    said: Arc<Mutex<Vec<OutOfTurn>>>,
 }
 
 impl Running {
+    /// Answers the next request in whose path, parameters or body all of these texts are so, whatever the service would
+    /// say; the service does not see that request. Of several that are meant, each is said once, in their order.
+    pub fn say(&self, about: &[&str], reply: Reply) {
+        lock(&self.said).push((about.iter().map(|&text| text.to_owned()).collect(), reply));
+    }
+
+    /// How many of those were not asked for yet.
+    pub fn unsaid(&self) -> usize {
+        lock(&self.said).len()
+    }
+
+    fn to_say(&self, request: &Request) -> Option<Reply> {
+        let parameters: Vec<&str> = request.parameters.values().map(String::as_str).collect();
+        let body = String::from_utf8_lossy(&request.body);
+        let whole = format!("{}\n{}\n{body}", request.path.join("/"), parameters.join("\n"));
+        let mut said = lock(&self.said);
+        let place = said.iter().position(|(about, _)| about.iter().all(|text| whole.contains(text)))?;
+        Some(said.remove(place).1)
+    }
+
     /// Its address without a slash at the end.
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
@@ -87,6 +118,7 @@ pub async fn start(address: SocketAddr, service: Arc<impl Service>, trouble: Tro
         address: listener.local_addr()?,
         trouble: Arc::new(Mutex::new(trouble)),
         requests: Arc::new(AtomicU64::new(0)),
+        said: Arc::default(),
     };
     let shared = running.clone();
     tokio::spawn(async move {
@@ -109,7 +141,7 @@ async fn serve(mut stream: TcpStream, service: &impl Service, running: &Running)
     let trouble = running.trouble();
     tokio::time::sleep(trouble.delay()).await;
     let reply = match trouble.fate(number) {
-        Fate::Answered => service.answer(&request),
+        Fate::Answered => running.to_say(&request).unwrap_or_else(|| service.answer(&request)),
         Fate::Dropped => return,
         Fate::Refused(403, wait) => {
             let seconds = wait.unwrap_or(0);
@@ -131,6 +163,25 @@ async fn serve(mut stream: TcpStream, service: &impl Service, running: &Running)
         Reply::Text(status, kind, body) => whole(&mut stream, status, kind, "", &body).await,
         Reply::Events(events) => go_on(&mut stream, events).await,
         Reply::Broken => {}
+        Reply::Silent(time) => tokio::time::sleep(time).await,
+        Reply::Later(status, seconds) => {
+            let wait = format!("Retry-After: {seconds}\r\n");
+            whole(&mut stream, status, "application/json", &wait, r#"{"message":"too many requests"}"#).await;
+        }
+        Reply::Drip(pause, body) => drip(&mut stream, pause, &body).await,
+    }
+}
+
+async fn drip(stream: &mut TcpStream, pause: Duration, body: &str) {
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 Answer\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+    let mut sent = stream.write_all(head.as_bytes()).await.is_ok();
+    for byte in body.bytes() {
+        if !sent {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        sent = stream.write_all(&[byte]).await.is_ok();
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::http::{self, Reply, Request, Running, Service, lock};
-use crate::trouble::Trouble;
+use crate::trouble::{Chance, Trouble};
 
 /// Client and secret that are good; an assertion is taken for any client.
 pub const CREDENTIALS: [&str; 2] = ["tributary", "pas-secret"];
@@ -87,7 +87,7 @@ pub struct Pas {
 #[derive(Debug)]
 struct State {
     faults: Faults,
-    random: u64,
+    chance: Chance,
     token: u64,
     ledger: Vec<(Entry, Value)>,
     bundles: Vec<String>,
@@ -100,9 +100,9 @@ struct Api(Arc<Mutex<State>>);
 impl Pas {
     /// Starts the payer.
     pub async fn start(address: SocketAddr, faults: Faults, trouble: Trouble) -> std::io::Result<Self> {
-        let random = faults.seed | 1;
+        let chance = Chance::new(faults.seed);
         let (ledger, bundles, tokens) = (Vec::new(), Vec::new(), Vec::new());
-        let state = State { faults, random, token: 0, ledger, bundles, tokens, inquiries: 0 };
+        let state = State { faults, chance, token: 0, ledger, bundles, tokens, inquiries: 0 };
         let state = Arc::new(Mutex::new(state));
         let http = http::start(address, Arc::new(Api(state.clone())), trouble).await?;
         Ok(Pas { state, http })
@@ -153,7 +153,7 @@ impl Service for Api {
         let good = format!("Bearer token-{}", state.token);
         let shown = request.headers.get("authorization").map(String::as_str);
         let ended = state.faults.token;
-        if shown != Some(good.as_str()) || state.happens(ended) {
+        if shown != Some(good.as_str()) || state.chance.happens(ended) {
             state.token += 1;
             return outcome(401, "the token is not known");
         }
@@ -186,17 +186,17 @@ impl State {
     fn submit(&mut self, bundle: &Value, written: &str) -> Reply {
         self.bundles.push(written.to_owned());
         let faults = self.faults.clone();
-        if self.happens(faults.throttled) {
+        if self.chance.happens(faults.throttled) {
             return outcome(429, "too many claims");
         }
-        if self.happens(faults.error_before) {
+        if self.chance.happens(faults.error_before) {
             return Reply::Text(500, "text/html", "<html>no</html>".to_owned());
         }
         let claim = &bundle["entry"][0]["resource"];
         if let Some(text) = wrong(bundle) {
             return outcome(422, &text);
         }
-        if self.happens(faults.refused) {
+        if self.chance.happens(faults.refused) {
             return outcome(400, "the claim is not understood");
         }
         let (entry, response) = match claim["related"][0]["claim"]["reference"].as_str() {
@@ -215,22 +215,22 @@ impl State {
         if let Some(entry) = entry {
             self.ledger.push((entry, bundle["entry"][0].clone()));
         }
-        if self.happens(faults.silence) {
+        if self.chance.happens(faults.silence) {
             return Reply::Broken;
         }
-        if self.happens(faults.error_after) {
+        if self.chance.happens(faults.error_after) {
             return Reply::Text(500, "text/html", "<html>later</html>".to_owned());
         }
-        if self.happens(faults.garbage) {
+        if self.chance.happens(faults.garbage) {
             return Reply::Text(200, "text/html", "<html>Gateway</html>".to_owned());
         }
-        if self.happens(faults.mixed_up) {
+        if self.chance.happens(faults.mixed_up) {
             let other =
                 json!({ "fullUrl": "urn:x", "resource": { "id": "other", "identifier": [{ "value": "other" }] } });
             return Reply::Json(200, collection(&Self::response(claim, &other, "approved")));
         }
         let mut response = response;
-        if self.happens(faults.invalid) {
+        if self.chance.happens(faults.invalid) {
             response["total"] = json!([{ "amount": "much" }]);
         }
         Reply::Json(200, collection(&response))
@@ -239,7 +239,7 @@ impl State {
     /// All claims of the patient, as a query by example finds them.
     fn inquire(&mut self, bundle: &Value) -> Reply {
         self.inquiries += 1;
-        if self.happens(self.faults.inquiry) {
+        if self.chance.happens(self.faults.inquiry) {
             return Reply::Text(500, "text/html", "<html>no</html>".to_owned());
         }
         let claim = &bundle["entry"][0]["resource"];
@@ -263,10 +263,10 @@ impl State {
     }
 
     fn decided(&mut self, faults: &Faults) -> &'static str {
-        if self.happens(faults.denied) {
+        if self.chance.happens(faults.denied) {
             return "denied";
         }
-        if self.happens(faults.pended) { "pended" } else { "approved" }
+        if self.chance.happens(faults.pended) { "pended" } else { "approved" }
     }
 
     fn change(&mut self, url: &str, state: &'static str) {
@@ -314,15 +314,6 @@ impl State {
             response["item"] = items.into();
         }
         response
-    }
-
-    /// Whether something happens that happens so many times in a thousand.
-    fn happens(&mut self, per_mille: u64) -> bool {
-        // Marsaglia's xorshift: enough to spread faults, and the same for the same seed.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % 1000 < per_mille
     }
 }
 

@@ -7,6 +7,7 @@ use crate::healthkit::{self, Phone};
 use crate::medisante::{self, Answer, Medisante, Undelivered};
 use crate::pas::{self, Pas};
 use crate::smart_meter::{self, SmartMeter};
+use crate::smartlink::{self, SmartLink};
 use crate::smartz::{self, Smartz};
 use crate::trouble::Trouble;
 use crate::validic::{self, Validic};
@@ -26,6 +27,8 @@ pub enum Vendor {
     Smartz(SmartzServer),
     /// A payer that speaks FHIR as Da Vinci PAS does: a server with tokens, claims, inquiries and a ledger.
     Pas(PasServer),
+    /// SmartLink of Smart Applications: a server with tokens, sessions, members, claims and a ledger.
+    Smartlink(SmartLinkServer),
 }
 
 /// What Medisanté's cloud sends.
@@ -145,6 +148,23 @@ pub struct PasServer {
     pub trouble: Trouble,
 }
 
+/// SmartLink's server.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SmartLinkServer {
+    /// Where it listens.
+    #[arg(long = "at", value_name = "ADDRESS", default_value = "127.0.0.1:9404")]
+    pub at: SocketAddr,
+    /// What the faults come of.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// What goes wrong with claims.
+    #[command(flatten)]
+    pub faults: smartlink::Faults,
+    /// What goes wrong with any request.
+    #[command(flatten)]
+    pub trouble: Trouble,
+}
+
 /// Why a simulator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
@@ -165,6 +185,7 @@ pub async fn run(vendor: &Vendor) -> Result<(), Ended> {
         Vendor::SmartMeter(server) => serve_smart_meter(server).await?,
         Vendor::Smartz(server) => serve_smartz(server).await?,
         Vendor::Pas(server) => serve_pas(server).await?,
+        Vendor::Smartlink(server) => serve_smartlink(server).await?,
     }
     Ok(())
 }
@@ -277,6 +298,27 @@ async fn serve_pas(server: &PasServer) -> Result<(), Ended> {
         let ledger = payer.ledger();
         for entry in ledger.iter().skip(told) {
             println!("{} {} {} {}", entry.identifier, entry.amount, entry.currency, entry.state);
+        }
+        told = ledger.len();
+    }
+}
+
+async fn serve_smartlink(server: &SmartLinkServer) -> Result<(), Ended> {
+    let payer = SmartLink::start_at(server.at, server.faults, server.trouble.clone(), server.seed).await?;
+    println!("SmartLink listens on {}. In a server that runs with --outbound-private=true:", payer.base_url());
+    println!(
+        "  tributary connection add smartlink --url {} --credential client_id=hmis --credential client_secret=secret \
+         --credential username=hospital --credential password=secret --setting provider_key=SKSP_0000 \
+         --setting sp_id=6122 --setting settle_seconds=5 --setting follow_seconds=10",
+        payer.base_url()
+    );
+    println!("Each patient number has a session that waits.");
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ledger = payer.ledger();
+        for billed in ledger.iter().skip(told) {
+            println!("{} {} of visit {}", billed.invoice, billed.amount, billed.visit);
         }
         told = ledger.len();
     }

@@ -5,34 +5,56 @@
 //! repeated.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
-/// Largest request.
-const MAX_REQUEST: usize = 4 << 20;
+use crate::http::{self, Reply, Request, Running, Service, lock};
+use crate::trouble::{Chance, Trouble};
+
+/// How long nothing is said to whoever waits: longer than anybody does.
+const NEVER: Duration = Duration::from_mins(10);
 
 /// What goes wrong, each in so many of a thousand claims or questions about them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// The claim is taken, and the connection breaks.
+    /// Claims of a thousand that are taken without an answer: the connection breaks.
+    #[arg(long, default_value_t = 0)]
     pub silence: u64,
-    /// The claim is taken, and the framework answers with 500.
+    /// Claims of a thousand that are taken without an answer: nothing comes until whoever asks gives up.
+    #[arg(long, default_value_t = 0)]
+    pub late: u64,
+    /// Claims of a thousand that are taken and answered with 500 of the framework.
+    #[arg(long, default_value_t = 0)]
     pub error_after: u64,
-    /// The claim is not taken, and the framework answers with 500.
+    /// Claims of a thousand that are not taken and answered with 500 of the framework.
+    #[arg(long, default_value_t = 0)]
     pub error_before: u64,
-    /// The claim is taken, and the answer is a page of a proxy.
+    /// Claims of a thousand that are taken and answered with a page of a proxy.
+    #[arg(long, default_value_t = 0)]
     pub garbage: u64,
-    /// Too many requests.
+    /// Claims of a thousand that are taken and answered with the id of another claim.
+    #[arg(long, default_value_t = 0)]
+    pub mixed_up: u64,
+    /// Claims of a thousand that are taken and called a duplicate.
+    #[arg(long, default_value_t = 0)]
+    pub duplicate: u64,
+    /// Claims of a thousand that are too many.
+    #[arg(long, default_value_t = 0)]
     pub throttled: u64,
-    /// The token is not accepted any more.
+    /// Claims of a thousand whose token is not accepted any more.
+    #[arg(long, default_value_t = 0)]
     pub token: u64,
-    /// A question about a claim is answered with 500.
+    /// Questions of a thousand about a claim that are answered with 500.
+    #[arg(long, default_value_t = 0)]
     pub status: u64,
-    /// The session expires before the claim comes.
+    /// Questions of a thousand about a claim that are answered with somebody else's.
+    #[arg(long, default_value_t = 0)]
+    pub stranger: u64,
+    /// Sessions of a thousand that expire before the claim comes.
+    #[arg(long, default_value_t = 0)]
     pub expiry: u64,
 }
 
@@ -47,17 +69,19 @@ pub struct Billed {
     pub amount: String,
 }
 
-/// A running service; it ends with the runtime that it was started in.
+/// A running service; clones are the same one. It ends with the runtime that it was started in.
 #[derive(Clone, Debug)]
 pub struct SmartLink {
     base: String,
     state: Arc<Mutex<State>>,
+    /// Where it listens, and what it says out of turn.
+    pub http: Running,
 }
 
 #[derive(Debug)]
 struct State {
     faults: Faults,
-    random: u64,
+    chance: Chance,
     tokens: u64,
     sessions: BTreeMap<String, Session>,
     ledger: Vec<Billed>,
@@ -76,31 +100,19 @@ struct Session {
     visit: Option<String>,
 }
 
-/// A request as far as it matters here.
-struct Asked {
-    method: String,
-    path: String,
-    query: HashMap<String, String>,
-    authorization: String,
-    body: String,
-}
-
-/// What is answered: status, content type and body; nothing breaks the connection.
-type Answer = Option<(u16, &'static str, String)>;
+struct Api(Arc<Mutex<State>>);
 
 impl SmartLink {
     /// A service on a free port of this machine.
     pub async fn start(faults: Faults, seed: u64) -> std::io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        Self::serve(listener, faults, seed)
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), faults, Trouble::default(), seed).await
     }
 
-    /// A service at a socket that is bound already.
-    pub fn serve(listener: TcpListener, faults: Faults, seed: u64) -> std::io::Result<Self> {
-        let base = format!("http://{}", listener.local_addr()?);
+    /// A service at an address.
+    pub async fn start_at(address: SocketAddr, faults: Faults, trouble: Trouble, seed: u64) -> std::io::Result<Self> {
         let state = State {
             faults,
-            random: seed | 1,
+            chance: Chance::new(seed),
             tokens: 0,
             sessions: BTreeMap::new(),
             ledger: Vec::new(),
@@ -111,14 +123,9 @@ impl SmartLink {
             claims: Vec::new(),
             posts: 0,
         };
-        let service = SmartLink { base, state: Arc::new(Mutex::new(state)) };
-        let shared = service.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(shared.clone().attend(stream));
-            }
-        });
-        Ok(service)
+        let state = Arc::new(Mutex::new(state));
+        let http = http::start(address, Arc::new(Api(state.clone())), trouble).await?;
+        Ok(SmartLink { base: http.origin(), state, http })
     }
 
     /// Where it is.
@@ -128,107 +135,101 @@ impl SmartLink {
 
     /// Everything that was billed, in the order it came.
     pub fn ledger(&self) -> Vec<Billed> {
-        self.state().ledger.clone()
+        lock(&self.state).ledger.clone()
     }
 
     /// How often a claim was sent.
     pub fn posts(&self) -> u64 {
-        self.state().posts
+        lock(&self.state).posts
+    }
+
+    /// How many tokens were made.
+    pub fn tokens(&self) -> u64 {
+        lock(&self.state).tokens
     }
 
     /// The claims that were taken, as they came.
     pub fn claims(&self) -> Vec<Value> {
-        self.state().claims.clone()
+        lock(&self.state).claims.clone()
     }
 
     /// Invoices that came as parts of what a stay will come to.
     pub fn interim(&self) -> Vec<String> {
-        self.state().interim.clone()
+        lock(&self.state).interim.clone()
     }
 
     /// Diagnoses that came after claims, as often as they came.
     pub fn records(&self) -> Vec<Value> {
-        self.state().records.clone()
+        lock(&self.state).records.clone()
     }
 
     /// From now on other things go wrong.
     pub fn set_faults(&self, faults: Faults) {
-        self.state().faults = faults;
+        lock(&self.state).faults = faults;
     }
 
     /// Withdraws an invoice, as the insurer's side can.
     pub fn cancel(&self, invoice: &str) {
-        self.state().cancelled.push(invoice.to_owned());
+        lock(&self.state).cancelled.push(invoice.to_owned());
     }
 
     /// How a session is.
     pub fn session_status(&self, session: &str) -> Option<&'static str> {
-        self.state().sessions.get(session).map(|session| session.status)
+        lock(&self.state).sessions.get(session).map(|session| session.status)
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn attend(self, mut stream: TcpStream) {
-        let Some(asked) = read(&mut stream).await else { return };
-        let answer = self.state().answer(&asked);
-        let Some((status, kind, body)) = answer else { return };
-        let length = body.len();
-        let head = format!(
-            "HTTP/1.1 {status} Said\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        let _ = stream.write_all(head.as_bytes()).await;
-        let _ = stream.write_all(body.as_bytes()).await;
-        let _ = stream.shutdown().await;
+impl Service for Api {
+    fn answer(&self, request: &Request) -> Reply {
+        lock(&self.0).answer(request)
     }
 }
 
 impl State {
-    fn answer(&mut self, asked: &Asked) -> Answer {
-        if asked.path == "/oauth/token" {
-            return self.token(asked);
+    fn answer(&mut self, asked: &Request) -> Reply {
+        let path: Vec<&str> = asked.path.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
+        let shown = asked.headers.get("authorization").map_or("", String::as_str);
+        if path == ["oauth", "token"] {
+            return self.token(asked, shown);
         }
-        if asked.authorization != format!("Bearer token-{}", self.tokens) || self.tokens == 0 {
-            return json_answer(
-                401,
-                &json!({ "error": "invalid_token", "error_description": "the token is not known" }),
-            );
+        if shown != format!("Bearer token-{}", self.tokens) || self.tokens == 0 {
+            let body = json!({ "error": "invalid_token", "error_description": "the token is not known" });
+            return Reply::Json(401, body);
         }
-        let segments: Vec<&str> = asked.path.split('/').filter(|segment| !segment.is_empty()).collect();
-        match (asked.method.as_str(), segments.as_slice()) {
+        match (asked.method.as_str(), path.as_slice()) {
             ("GET", ["api", "visit"]) => self.visits(asked),
             ("PUT", ["api", "visit", session, "visit-number", visit]) => self.change(session, "ACTIVE", Some(visit)),
             ("PUT", ["api", "visit", session, "close-session"]) => self.change(session, "CLOSED", None),
-            ("GET", ["api", "member"]) => Self::member(asked),
-            ("GET", ["api", "copayment"]) => json_answer(
+            ("GET", ["api", "member"]) => member(asked),
+            ("GET", ["api", "copayment"]) => Reply::Json(
                 200,
-                &json!({ "amount": 500, "is_copay_per_visit": true, "paid_amount": 0, "type": "FIXED" }),
+                json!({ "amount": 500, "is_copay_per_visit": true, "paid_amount": 0, "type": "FIXED" }),
             ),
             ("POST", ["api", "claims"]) => self.claim(asked),
             ("GET", ["api", "claim-status"]) => self.status(asked),
             ("POST", ["api", "interim-claim"]) => {
-                let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+                let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
                 self.interim.push(body["claim_code"].as_str().unwrap_or_default().to_owned());
                 self.claim(asked)
             }
             ("POST", ["api", "clinic-record"]) => self.record(asked),
-            _ => json_answer(404, &framework(404, "Not Found", &asked.path)),
+            _ => Reply::Json(404, framework(404, "Not Found", &path.join("/"))),
         }
     }
 
-    fn token(&mut self, asked: &Asked) -> Answer {
-        let good = asked.authorization.starts_with("Basic ") && asked.body.contains("grant_type=password");
-        if !good {
-            return json_answer(401, &json!({ "error": "invalid_client", "error_description": "Bad credentials" }));
+    fn token(&mut self, asked: &Request, shown: &str) -> Reply {
+        let is_password = asked.parameters.get("grant_type").is_some_and(|grant| grant == "password");
+        if !shown.starts_with("Basic ") || !is_password {
+            let body = json!({ "error": "invalid_client", "error_description": "Bad credentials" });
+            return Reply::Json(401, body);
         }
         self.tokens += 1;
         let token = format!("token-{}", self.tokens);
-        json_answer(200, &json!({ "access_token": token, "token_type": "bearer", "expires_in": 33499 }))
+        Reply::Json(200, json!({ "access_token": token, "token_type": "bearer", "expires_in": 33499 }))
     }
 
-    fn visits(&mut self, asked: &Asked) -> Answer {
-        let patient = asked.query.get("patientNumber").cloned().unwrap_or_default();
+    fn visits(&mut self, asked: &Request) -> Reply {
+        let patient = parameter(asked, "patientNumber");
         let known = self.sessions.iter().find(|(_, session)| session.patient == patient).map(|(id, _)| id.clone());
         let id = known.unwrap_or_else(|| {
             let id = (1000 + self.sessions.len()).to_string();
@@ -236,101 +237,99 @@ impl State {
             id
         });
         let visit = visit_of(&id, &self.sessions[&id]);
-        json_answer(200, &json!({ "code": "200", "content": [visit] }))
+        Reply::Json(200, json!({ "code": "200", "content": [visit] }))
     }
 
-    fn change(&mut self, id: &str, status: &'static str, visit: Option<&str>) -> Answer {
+    fn change(&mut self, id: &str, status: &'static str, visit: Option<&str>) -> Reply {
         let Some(session) = self.sessions.get_mut(id) else {
             let body = json!({ "code": "404.2001", "message": "No such session", "response_type": "ERROR" });
-            return json_answer(200, &body);
+            return Reply::Json(200, body);
         };
         session.status = status;
         if let Some(visit) = visit {
             session.visit = Some(visit.to_owned());
         }
         let content = visit_of(id, session);
-        json_answer(200, &json!({ "code": "200", "content": content, "message": "Done", "response_type": "SUCCESS" }))
+        let body = json!({ "code": "200", "content": content, "message": "Done", "response_type": "SUCCESS" });
+        Reply::Json(200, body)
     }
 
-    fn member(asked: &Asked) -> Answer {
-        let (session, patient) = (asked.query.get("sessionId"), asked.query.get("patientNumber"));
-        let benefit = json!({
-            "id": 93181, "pool_nr": "101", "pool_desc": "OUTPATIENT", "amount": 1_000_000.5, "claimable": true,
-        });
-        let member = json!({
-            "medicalaid_code": "PAY-01", "medicalaid_name": "Example Insurance", "policy_id": "POL-778",
-            "medicalaid_scheme_code": "SCH-9", "medicalaid_scheme_name": "Example Staff Scheme",
-            "medicalaid_number": format!("M-{}", patient.map_or("", String::as_str)), "patient_number": patient,
-            "policy_currency": "KES", "patient_surname": "Kamau", "patient_forenames": "Amina", "patient_gender": "F",
-            "patient_dob": "1988-04-17", "has_copay": false, "benefits": [benefit], "session_id": session,
-        });
-        json_answer(200, &json!({ "code": "200", "content": [member] }))
-    }
-
-    fn claim(&mut self, asked: &Asked) -> Answer {
+    fn claim(&mut self, asked: &Request) -> Reply {
         self.posts += 1;
-        let Faults { silence, error_after, error_before, garbage, throttled, token, expiry, .. } = self.faults;
-        let unavailable = || json_answer(500, &framework(500, "Internal Server Error", "/api/claims"));
-        if self.happens(token) {
+        let faults = self.faults;
+        if self.chance.happens(faults.token) {
             self.tokens += 1;
-            return json_answer(401, &json!({ "error": "invalid_token", "error_description": "expired" }));
+            return Reply::Json(401, json!({ "error": "invalid_token", "error_description": "expired" }));
         }
-        if self.happens(throttled) {
-            return json_answer(429, &json!({ "message": "slow down" }));
+        if self.chance.happens(faults.throttled) {
+            return Reply::Json(429, json!({ "message": "slow down" }));
         }
-        if self.happens(error_before) {
+        if self.chance.happens(faults.error_before) {
             return unavailable();
         }
-        let Ok(body) = serde_json::from_str::<Value>(&asked.body) else { return unavailable() };
-        let id = asked.query.get("sessionId").cloned().unwrap_or_default();
-        let expires = self.happens(expiry);
-        let Some(session) = self.sessions.get_mut(&id) else { return unavailable() };
+        let Ok(body) = serde_json::from_slice::<Value>(&asked.body) else { return unavailable() };
+        let expires = self.chance.happens(faults.expiry);
+        let Some(session) = self.sessions.get_mut(&parameter(asked, "sessionId")) else { return unavailable() };
         if expires {
             session.status = "EXPIRED";
         }
         if session.status != "ACTIVE" {
             let body = json!({ "code": "400.2002", "message": "Session is not active", "response_type": "ERROR" });
-            return json_answer(400, &body);
+            return Reply::Json(400, body);
         }
         self.ledger.push(Billed {
             invoice: body["claim_code"].as_str().unwrap_or_default().to_owned(),
             visit: body["visit_number"].as_str().unwrap_or_default().to_owned(),
-            amount: written(&asked.body, "\"amount\":"),
+            amount: written(&String::from_utf8_lossy(&asked.body), "\"amount\":"),
         });
         self.claims.push(body);
-        if self.happens(silence) {
-            return None;
+        self.after_taking(faults)
+    }
+
+    /// What is said of a claim that was taken.
+    fn after_taking(&mut self, faults: Faults) -> Reply {
+        if self.chance.happens(faults.silence) {
+            return Reply::Broken;
         }
-        if self.happens(error_after) {
+        if self.chance.happens(faults.late) {
+            return Reply::Silent(NEVER);
+        }
+        if self.chance.happens(faults.error_after) {
             return unavailable();
         }
-        if self.happens(garbage) {
-            return Some((200, "text/html", "<html><body>Gateway</body></html>".to_owned()));
+        if self.chance.happens(faults.garbage) {
+            return Reply::Text(200, "text/html", "<html><body>Gateway</body></html>".to_owned());
         }
-        let content = json!({ "id": 700_000 + self.ledger.len() });
+        if self.chance.happens(faults.duplicate) {
+            let body = json!({ "code": "409.2001", "message": "Invoice exists", "response_type": "ERROR" });
+            return Reply::Json(409, body);
+        }
+        let number = if self.chance.happens(faults.mixed_up) { 1 } else { self.ledger.len() };
+        let content = json!({ "id": 700_000 + number });
         let body =
             json!({ "code": "201", "content": content, "message": "Claim received", "response_type": "SUCCESS" });
-        json_answer(201, &body)
+        Reply::Json(201, body)
     }
 
     /// Keeps diagnoses, and may not say so.
-    fn record(&mut self, asked: &Asked) -> Answer {
-        let Ok(body) = serde_json::from_str::<Value>(&asked.body) else {
-            return json_answer(400, &framework(400, "Bad Request", &asked.path));
+    fn record(&mut self, asked: &Request) -> Reply {
+        let Ok(body) = serde_json::from_slice::<Value>(&asked.body) else {
+            return Reply::Json(400, framework(400, "Bad Request", "api/clinic-record"));
         };
         self.records.push(body);
-        if self.happens(self.faults.silence) {
-            return None;
+        if self.chance.happens(self.faults.silence) {
+            return Reply::Broken;
         }
-        json_answer(200, &json!({ "code": "200", "message": "Saved" }))
+        Reply::Json(200, json!({ "code": "200", "message": "Saved" }))
     }
 
     /// Pending when it is asked for the first time, then billed.
-    fn status(&mut self, asked: &Asked) -> Answer {
-        if self.happens(self.faults.status) {
-            return json_answer(500, &framework(500, "Internal Server Error", "/api/claim-status"));
+    fn status(&mut self, asked: &Request) -> Reply {
+        if self.chance.happens(self.faults.status) {
+            return Reply::Json(500, framework(500, "Internal Server Error", "/api/claim-status"));
         }
-        let invoice = asked.query.get("invoiceNumber").cloned().unwrap_or_default();
+        let is_stranger = self.chance.happens(self.faults.stranger);
+        let invoice = parameter(asked, "invoiceNumber");
         let found: Vec<&Billed> = self.ledger.iter().filter(|billed| billed.invoice == invoice).collect();
         let asked = self.asked.entry(invoice.clone()).or_default();
         *asked += u32::from(!found.is_empty());
@@ -340,22 +339,37 @@ impl State {
             _ => "Billed",
         };
         let rows = found.iter().map(|billed| {
+            let patient = if is_stranger { r#""patient_number":"SOMEBODY","# } else { "" };
             format!(
-                r#"{{"claim_status":"{word}","invoice_number":"{}","visit_number":"{}","amount":{}}}"#,
+                r#"{{{patient}"claim_status":"{word}","invoice_number":"{}","visit_number":"{}","amount":{}}}"#,
                 billed.invoice, billed.visit, billed.amount
             )
         });
-        Some((200, "application/json", format!("[{}]", rows.collect::<Vec<_>>().join(","))))
+        Reply::Text(200, "application/json", format!("[{}]", rows.collect::<Vec<_>>().join(",")))
     }
+}
 
-    /// Whether something happens that happens so many times in a thousand.
-    fn happens(&mut self, per_mille: u64) -> bool {
-        // Marsaglia's xorshift: enough to spread faults, and the same for the same seed.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random % 1000 < per_mille
-    }
+fn member(asked: &Request) -> Reply {
+    let (session, patient) = (parameter(asked, "sessionId"), parameter(asked, "patientNumber"));
+    let benefit = json!({
+        "id": 93181, "pool_nr": "101", "pool_desc": "OUTPATIENT", "amount": 1_000_000.5, "claimable": true,
+    });
+    let member = json!({
+        "medicalaid_code": "PAY-01", "medicalaid_name": "Example Insurance", "policy_id": "POL-778",
+        "medicalaid_scheme_code": "SCH-9", "medicalaid_scheme_name": "Example Staff Scheme",
+        "medicalaid_number": format!("M-{patient}"), "patient_number": patient,
+        "policy_currency": "KES", "patient_surname": "Kamau", "patient_forenames": "Amina", "patient_gender": "F",
+        "patient_dob": "1988-04-17", "has_copay": false, "benefits": [benefit], "session_id": session,
+    });
+    Reply::Json(200, json!({ "code": "200", "content": [member] }))
+}
+
+fn parameter(asked: &Request, name: &str) -> String {
+    asked.parameters.get(name).cloned().unwrap_or_default()
+}
+
+fn unavailable() -> Reply {
+    Reply::Json(500, framework(500, "Internal Server Error", "/api/claims"))
 }
 
 fn visit_of(id: &str, session: &Session) -> Value {
@@ -373,64 +387,10 @@ fn framework(status: u16, error: &str, path: &str) -> Value {
     })
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "all answers have one type")]
-fn json_answer(status: u16, body: &Value) -> Answer {
-    Some((status, "application/json", body.to_string()))
-}
-
 /// A number as it is written, so that a ledger of money has no binary fractions.
 fn written(body: &str, name: &str) -> String {
     let rest = body.split_once(name).map_or("", |(_, rest)| rest).trim_start();
     rest.chars().take_while(|it| it.is_ascii_digit() || matches!(it, '.' | '-' | '+' | 'e' | 'E')).collect()
-}
-
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 8192]);
-    let end = loop {
-        if let Some(at) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
-            break at;
-        }
-        match stream.read(&mut buffer).await {
-            Ok(count) if count > 0 && bytes.len() < MAX_REQUEST => bytes.extend_from_slice(&buffer[..count]),
-            _ => return None,
-        }
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let header = |wanted: &str| {
-        let mut lines = head.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned())
-    };
-    let length = header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0).min(MAX_REQUEST);
-    let mut body = bytes.split_off(end + 4);
-    while body.len() < length {
-        match stream.read(&mut buffer).await {
-            Ok(count) if count > 0 => body.extend_from_slice(&buffer[..count]),
-            _ => return None,
-        }
-    }
-    let mut first = head.lines().next()?.split(' ');
-    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    Some(Asked {
-        method,
-        path: path.to_owned(),
-        query: pairs.map(|(name, value)| (name.to_owned(), decoded(value))).collect(),
-        authorization: header("authorization").unwrap_or_default(),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
-}
-
-fn decoded(text: &str) -> String {
-    let (mut out, mut bytes) = (Vec::new(), text.bytes());
-    while let Some(byte) = bytes.next() {
-        let hex: Option<u8> = (byte == b'%').then(|| {
-            let digits: String = bytes.by_ref().take(2).map(char::from).collect();
-            u8::from_str_radix(&digits, 16).unwrap_or(b'?')
-        });
-        out.push(hex.unwrap_or(byte));
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -440,6 +400,5 @@ mod tests {
     #[test]
     fn amounts_are_kept_as_they_were_written() {
         assert_eq!(written(r#"{"claim_code":"I","amount": 2700.50,"x":1}"#, "\"amount\":"), "2700.50");
-        assert_eq!(decoded("a%2Fb"), "a/b");
     }
 }

@@ -74,6 +74,26 @@ impl Trouble {
     }
 }
 
+/// What happens by chance, and the same again with the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    /// The chance of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Chance(seed | 1)
+    }
+
+    /// Whether something happens that happens so many times in a thousand.
+    pub(crate) fn happens(&mut self, per_mille: u64) -> bool {
+        // Marsaglia's xorshift: enough to spread faults.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % 1000 < per_mille
+    }
+}
+
 fn every(count: u64, number: u64) -> bool {
     count > 0 && number.is_multiple_of(count)
 }

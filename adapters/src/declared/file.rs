@@ -41,8 +41,10 @@ impl fmt::Display for Mistake {
 #[derive(Debug)]
 pub(super) struct File<'t> {
     text: &'t str,
-    /// Lists that the items of a message are in: `^` leads no further out.
-    pub(super) depth: usize,
+    /// Lists that the records of what is being read are in: `^` leads no further out. Not known where `items` is wrong.
+    pub(super) depth: Option<usize>,
+    /// The paths that were read, until somebody takes them.
+    pub(super) paths: Vec<Path>,
     /// In the order in which they were found.
     pub(super) mistakes: Vec<Mistake>,
 }
@@ -68,7 +70,7 @@ pub(super) struct Table<'e, 't> {
 impl<'t> File<'t> {
     /// A file of which nothing is known to be wrong.
     pub(super) fn new(text: &'t str) -> Self {
-        File { text, depth: 0, mistakes: Vec::new() }
+        File { text, depth: Some(0), paths: Vec::new(), mistakes: Vec::new() }
     }
 
     /// Notes a mistake.
@@ -76,7 +78,11 @@ impl<'t> File<'t> {
         if self.mistakes.len() < MAX_MISTAKES {
             let before = self.text.get(..span.start).unwrap_or(self.text);
             let line = before.matches('\n').count() + 1;
-            self.mistakes.push(Mistake { line, place: place.to_owned(), message: message.into() });
+            let mistake = Mistake { line, place: place.to_owned(), message: message.into() };
+            // What all schemas share is read for each of them.
+            if !self.mistakes.contains(&mistake) {
+                self.mistakes.push(mistake);
+            }
         }
     }
 
@@ -178,11 +184,12 @@ impl<'t> File<'t> {
             self.note(&entry.span, &entry.place, "[*] stands in `items` only; here a path leads to one thing");
             return None;
         }
-        if path.reach() > self.depth {
-            let message = format!("^ leads further out than the {} list(s) of `items`", self.depth);
+        if let Some(depth) = self.depth.filter(|depth| path.reach() > *depth) {
+            let message = format!("^ leads further out than the {depth} list(s) that its records are in, by `items`");
             self.note(&entry.span, &entry.place, message);
             return None;
         }
+        self.paths.push(path.clone());
         Some(path)
     }
 
@@ -253,6 +260,11 @@ impl<'e, 't> Table<'e, 't> {
 }
 
 impl Entry<'_, '_> {
+    /// Whether it is `true` or `false`.
+    pub(super) fn is_flag(&self) -> bool {
+        self.value.as_bool().is_some()
+    }
+
     /// Whether it is a table.
     pub(super) fn is_table(&self) -> bool {
         self.value.is_table()

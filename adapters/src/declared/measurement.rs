@@ -49,10 +49,9 @@ struct Part {
 }
 
 /// Reads the measurements of a schema.
-pub(super) fn read_all(file: &mut File<'_>, schema: &Table<'_, '_>, shared: &Shared) -> Vec<Measurement> {
-    let Some(entry) = file.required(schema, "measurement") else { return Vec::new() };
+pub(super) fn read_all(file: &mut File<'_>, entry: &Entry<'_, '_>, shared: &Shared) -> Vec<Measurement> {
     let mut names = BTreeSet::new();
-    let entries = file.list(&entry, MAX_MEASUREMENTS);
+    let entries = file.list(entry, MAX_MEASUREMENTS);
     let read = entries.iter().filter_map(|entry| {
         let measurement = Measurement::read(file, entry, shared)?;
         if !names.insert(measurement.name.clone()) {
@@ -90,7 +89,9 @@ impl Measurement {
         let known = quantities.filter_map(|(_, found)| found.as_ref()).chain(&own).all(|found| found.known);
         if self.vital.is_some() && !known {
             let text = format!("{} is a vital sign, whose unit must be known; raw data kept", self.name);
-            return Err(Box::new(error(IssueCode::CodeInvalid, text, &scope.at(&self.name))));
+            let told = self.value.iter().chain(self.parts.iter().map(|part| &part.value)).next();
+            let place = told.map_or_else(|| scope.place.clone(), |told| told.place(scope));
+            return Err(Box::new(error(IssueCode::CodeInvalid, text, &place)));
         }
         let codes: Vec<&Code> = own.iter().flat_map(|found| found.codes).chain(&self.codes).collect();
         let components = parts.into_iter().filter_map(|(part, found)| {
@@ -98,7 +99,7 @@ impl Measurement {
                 Some(found) => found.value,
                 None if part.required => {
                     let text = format!("{} was not measured; the rest of {} is kept", part.text, self.name);
-                    issues.push(warning(IssueCode::Incomplete, text, &scope.at(&part.name)));
+                    issues.push(warning(IssueCode::Incomplete, text, &part.value.place(scope)));
                     Value::Unknown
                 }
                 None => return None,
@@ -113,6 +114,7 @@ impl Measurement {
             components: components.collect(),
             concept: concept(&self.name, &self.text, codes.into_iter(), source),
             value: own.map(|found| found.value),
+            has_named_parts: true,
             ..Reading::default()
         }))
     }

@@ -9,6 +9,8 @@
 //!
 //! A path leads over members and items only: there is nothing in it that could take long.
 
+use std::fmt::Write as _;
+
 use fhir::json::Json;
 
 /// Ways of one path at most.
@@ -21,9 +23,11 @@ const MAX_STEPS: usize = 32;
 const MAX_LENGTH: usize = 500;
 
 /// A path: several ways to the same thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Path {
     ways: Vec<Way>,
+    /// As the file writes it.
+    written: String,
 }
 
 /// Where a path begins.
@@ -41,10 +45,14 @@ struct Way {
     steps: Vec<Step>,
 }
 
+/// One step of a way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
+    /// To the member of this name.
     Member(String),
+    /// To the item of this number, from 0.
     Item(usize),
+    /// To each item.
     Each,
 }
 
@@ -55,8 +63,9 @@ pub(super) struct Scope<'a> {
     pub(super) document: &'a Json,
     /// The item itself.
     pub(super) item: &'a Json,
-    /// The document, and the items of the lists around the one that it is in, from the outside.
-    outer: Vec<&'a Json>,
+    /// The document, and the items of the lists around the one that it is in, from the outside; with how much of `place`
+    /// is theirs.
+    outer: Vec<(&'a Json, usize)>,
     /// Where it stands, for messages: `readings[3]`; empty for the document.
     pub(super) place: String,
 }
@@ -71,12 +80,16 @@ impl<'a> Scope<'a> {
     pub(super) fn of_list(document: &'a Json, index: usize, item: &'a Json) -> Self {
         Scope { document, item, outer: Vec::new(), place: format!("[{index}]") }
     }
+}
 
-    /// The place of something within the item.
-    pub(super) fn at(&self, path: &str) -> String {
-        if self.place.is_empty() { path.to_owned() } else { format!("{}.{path}", self.place) }
+impl PartialEq for Path {
+    /// However they are written.
+    fn eq(&self, other: &Self) -> bool {
+        self.ways == other.ways
     }
 }
+
+impl Eq for Path {}
 
 impl Path {
     /// Reads a path; the reason why it is none.
@@ -88,7 +101,23 @@ impl Path {
         if ways.len() > MAX_WAYS {
             return Err(format!("a path has {MAX_WAYS} ways at most"));
         }
-        Ok(Path { ways })
+        Ok(Path { ways, written: text.to_owned() })
+    }
+
+    /// The same from the top of a message, where a path of an item begins at the item.
+    pub(super) fn at_top(mut self) -> Self {
+        self.ways.iter_mut().for_each(|way| way.origin = Origin::Item);
+        self
+    }
+
+    /// As the file writes it.
+    pub(super) fn written(&self) -> &str {
+        &self.written
+    }
+
+    /// Whether it has several ways.
+    pub(super) fn is_choice(&self) -> bool {
+        self.ways.len() > 1
     }
 
     /// Whether it leads to many things: has `[*]` in it.
@@ -121,11 +150,34 @@ impl Path {
         self.ways.iter().find_map(|way| text(way.get(scope)?))
     }
 
+    /// Where in the message that is; where it would be first, if it is not there.
+    pub(super) fn place(&self, scope: &Scope<'_>) -> String {
+        let way = self.ways.iter().find(|way| way.get(scope).is_some()).or(self.ways.first());
+        way.map_or_else(|| scope.place.clone(), |way| way.place(scope))
+    }
+
+    /// The ways of items that this path leads to, as steps from the top of a message.
+    pub(super) fn steps_to_items(&self) -> impl Iterator<Item = &[Step]> {
+        self.ways.iter().map(|way| way.steps.as_slice())
+    }
+
+    /// The steps from the top of a message to what this path says of the items at the end of `list`.
+    pub(super) fn within<'p>(&'p self, list: &'p [Step]) -> impl Iterator<Item = Vec<Step>> + 'p {
+        self.ways.iter().map(|way| {
+            let around = match way.origin {
+                Origin::Document => &[][..],
+                Origin::Item => list,
+                Origin::Outer(levels) => outer_list(list, levels),
+            };
+            [around, &way.steps[..]].concat()
+        })
+    }
+
     /// The items that it leads to in a document, up to one more than `most`; nothing if none of its ways is there.
     pub(super) fn items<'a>(&self, document: &'a Json, most: usize) -> Option<Vec<Scope<'a>>> {
         self.ways.iter().find_map(|way| {
             let mut found = Vec::new();
-            Way::spread(Scope::whole(document), document, &way.steps, most, &mut found).then_some(found)
+            Way::spread(Scope::whole(document), (document, 0), &way.steps, most, &mut found).then_some(found)
         })
     }
 }
@@ -135,7 +187,7 @@ impl Way {
         let mut current = match self.origin {
             Origin::Item => scope.item,
             Origin::Document => scope.document,
-            Origin::Outer(levels) => scope.outer.get(scope.outer.len().checked_sub(levels)?)?,
+            Origin::Outer(levels) => scope.outer.get(scope.outer.len().checked_sub(levels)?)?.0,
         };
         for step in &self.steps {
             current = follow(current, step)?;
@@ -143,9 +195,28 @@ impl Way {
         (*current != Json::Null).then_some(current)
     }
 
+    fn place(&self, scope: &Scope<'_>) -> String {
+        let outer = |levels: usize| scope.outer.get(scope.outer.len().checked_sub(levels)?);
+        let mut place = match self.origin {
+            Origin::Item => scope.place.clone(),
+            Origin::Document => String::new(),
+            Origin::Outer(levels) => outer(levels).map_or("", |(_, length)| &scope.place[..*length]).to_owned(),
+        };
+        for step in &self.steps {
+            extend(&mut place, step);
+        }
+        place
+    }
+
     /// Collects the items behind `steps`; says whether the lists on the way are there. `around` is the item of the list
-    /// that `scope` is in, or the document.
-    fn spread<'a>(scope: Scope<'a>, around: &'a Json, steps: &[Step], most: usize, found: &mut Vec<Scope<'a>>) -> bool {
+    /// that `scope` is in, or the document, and how much of the place is its.
+    fn spread<'a>(
+        scope: Scope<'a>,
+        around: (&'a Json, usize),
+        steps: &[Step],
+        most: usize,
+        found: &mut Vec<Scope<'a>>,
+    ) -> bool {
         let Some((step, rest)) = steps.split_first() else {
             if found.len() <= most {
                 found.push(scope);
@@ -162,17 +233,37 @@ impl Way {
             for (index, item) in items.iter().enumerate().take(most.saturating_add(1)) {
                 let mut inner = Scope { item, place: format!("{}[{index}]", scope.place), ..scope.clone() };
                 inner.outer.push(around);
-                Self::spread(inner, item, rest, most, found);
+                let length = inner.place.len();
+                Self::spread(inner, (item, length), rest, most, found);
             }
             return true;
         }
         let Some(item) = follow(scope.item, step) else { return false };
-        let place = match step {
-            Step::Member(name) => scope.at(name),
-            Step::Item(index) => format!("{}[{index}]", scope.place),
-            Step::Each => scope.place.clone(),
-        };
+        let mut place = scope.place.clone();
+        extend(&mut place, step);
         Self::spread(Scope { item, place, ..scope }, around, rest, most, found)
+    }
+}
+
+/// The steps to the items of the list so many lists further out than `list`; none where that is the document.
+fn outer_list(list: &[Step], levels: usize) -> &[Step] {
+    let lists: Vec<usize> = (0..list.len()).filter(|index| list[*index] == Step::Each).collect();
+    let around = lists.len().checked_sub(levels + 1).and_then(|index| lists.get(index));
+    around.map_or(&[], |index| &list[..=*index])
+}
+
+/// Adds a step to a place.
+pub(super) fn extend(place: &mut String, step: &Step) {
+    match step {
+        Step::Member(name) if place.is_empty() => place.push_str(name),
+        Step::Member(name) => {
+            place.push('.');
+            place.push_str(name);
+        }
+        Step::Item(index) => {
+            let _ = write!(place, "[{index}]");
+        }
+        Step::Each => place.push_str("[*]"),
     }
 }
 

@@ -1,17 +1,14 @@
 //! A mapping file as a whole.
 
-use std::collections::BTreeSet;
-
 use sha2::{Digest as _, Sha256};
 
 use super::MAX_FILE;
 use super::file::{File, Mistake, Table};
-use super::measurement::{self, Measurement};
 use super::path::{Path, Scope};
-use super::record::{self, Parts, Patient, Record};
-use super::rule::{self, Rule};
+use super::record::{self, Patient};
+use super::schema::{self, List, Schema};
+use super::unread::Known;
 use super::value::Shared;
-use crate::external;
 
 /// Settings of a file.
 const SETTINGS: [&str; 14] = [
@@ -30,9 +27,6 @@ const SETTINGS: [&str; 14] = [
     "words",
     "schema",
 ];
-
-/// Schemas of one file at most.
-const MAX_SCHEMAS: usize = 64;
 
 /// Media types of one file at most.
 const MAX_TYPES: usize = 16;
@@ -58,18 +52,12 @@ pub struct Plan {
     pub(super) max_bytes: usize,
     pub(super) content_types: Vec<String>,
     pub(super) delivery: Option<Path>,
-    pub(super) items: Option<Path>,
     pub(super) patient: Patient,
     pub(super) schemas: Vec<Schema>,
-}
-
-/// One sort of record.
-#[derive(Debug)]
-pub(super) struct Schema {
-    pub(super) name: String,
-    when: Vec<Rule>,
-    pub(super) record: Record,
-    pub(super) measurements: Vec<Measurement>,
+    /// The lists that hold its records, each once.
+    pub(super) lists: Vec<List>,
+    /// All that it speaks of.
+    pub(super) known: Known,
 }
 
 impl Plan {
@@ -98,19 +86,26 @@ impl Plan {
         &self.vendor
     }
 
-    /// The first schema whose rules hold of an item.
-    pub(super) fn schema(&self, scope: &Scope<'_>) -> Option<&Schema> {
-        self.schemas.iter().find(|schema| schema.when.iter().all(|rule| rule.holds(scope)))
+    /// The first schema of a list whose rules hold of an item.
+    pub(super) fn schema(&self, list: &List, scope: &Scope<'_>) -> Option<&Schema> {
+        self.schemas.iter().find(|schema| schema.lists.contains(list) && schema.holds(scope))
     }
 
-    /// Names of the schemas, for messages.
-    pub(super) fn names(&self) -> String {
-        self.schemas.iter().map(|schema| schema.name.as_str()).collect::<Vec<_>>().join(", ")
+    /// Names of the schemas of a list, for messages.
+    pub(super) fn names(&self, list: &List) -> String {
+        let schemas = self.schemas.iter().filter(|schema| schema.lists.contains(list));
+        schemas.map(|schema| schema.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The lists as the file writes them, for messages.
+    pub(super) fn written(&self) -> String {
+        self.lists.iter().flatten().map(Path::written).collect::<Vec<_>>().join(", ")
     }
 
     /// Kind of identifier that a pairing of this vendor names.
     pub(super) fn device_kind(&self) -> fn(&str) -> &'static str {
-        let mut gadgets = self.schemas.iter().filter_map(|schema| schema.record.device.as_ref());
+        let records = self.schemas.iter().filter_map(|schema| schema.record.as_ref());
+        let mut gadgets = records.filter_map(|record| record.device.as_ref());
         match (&self.patient, gadgets.next().map(record::Gadget::paired_kind)) {
             (Patient::User(_), _) => |_| "user",
             (_, Some("serial-number")) => |_| "serial-number",
@@ -127,18 +122,26 @@ fn whole(file: &mut File<'_>, root: &Table<'_, '_>, text: &str) -> Option<Plan> 
     let about = root.get("about").and_then(|entry| file.text(&entry));
     // A message as a whole is in no list.
     let delivery = root.get("delivery").and_then(|entry| file.path(&entry));
-    let items = root.get("items").and_then(|entry| file.any_path(&entry));
-    file.depth = items.as_ref().map_or(0, Path::depth);
+    let of_message = std::mem::take(&mut file.paths);
+    let lists = schema::all_lists(file, root);
+    file.depth = lists.as_deref().map(schema::depth);
     let patient = file.required(root, "patient").and_then(|entry| Patient::read(file, &entry));
+    let of_patient = std::mem::take(&mut file.paths);
     let header = header(file, root, matches!(patient, Some(Patient::Session)));
     let bytes = root.get("max-bytes").and_then(|entry| file.integer(&entry, 1, BYTES.0));
     let max_bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BYTES.1);
     let content_types = content_types(file, root);
     let shared = Shared::read(file, root);
     let general = root.get("record").and_then(|entry| file.table(&entry, &record::SETTINGS));
-    let general = general.map(|table| Parts::read(file, &table)).unwrap_or_default();
-    let schemas = schemas(file, root, (&general, patient.as_ref()), &shared);
-    let digest = external::hexadecimal(&Sha256::digest(text.as_bytes())[..4]);
+    let schemas = schema::read_all(file, root, (general.as_ref(), patient.as_ref()), &shared);
+    let lists = lists.unwrap_or_default();
+    let mut known = Known::default();
+    schema::mention(&mut known, &[None], &of_message);
+    schema::mention(&mut known, &lists, &of_patient);
+    for schema in &schemas {
+        schema.mention(&mut known, &lists);
+    }
+    let digest = fhir::hexadecimal(&Sha256::digest(text.as_bytes())[..4]);
     Some(Plan {
         vendor: vendor?,
         about: about.unwrap_or_else(|| "records of a mapping file".to_owned()),
@@ -148,43 +151,11 @@ fn whole(file: &mut File<'_>, root: &Table<'_, '_>, text: &str) -> Option<Plan> 
         max_bytes,
         content_types,
         delivery,
-        items,
         patient: patient?,
         schemas,
+        lists,
+        known,
     })
-}
-
-fn schemas(
-    file: &mut File<'_>,
-    root: &Table<'_, '_>,
-    (general, patient): (&Parts, Option<&Patient>),
-    shared: &Shared,
-) -> Vec<Schema> {
-    let Some(entry) = file.required(root, "schema") else { return Vec::new() };
-    let mut names = BTreeSet::new();
-    let mut schemas = Vec::new();
-    let mut unconditional: Option<String> = None;
-    for entry in file.list(&entry, MAX_SCHEMAS) {
-        let Some(table) = file.table(&entry, &["name", "when", "record", "measurement"]) else { continue };
-        let name = file.required(&table, "name").and_then(|entry| file.text(&entry));
-        let when = table.get("when").map(|entry| rule::rules(file, &entry)).unwrap_or_default();
-        if let Some(before) = &unconditional {
-            file.wrong(&entry, format!("is never reached: the schema {before} before it takes everything"));
-        }
-        if table.get("when").is_none() {
-            unconditional = name.clone().or_else(|| Some(String::new()));
-        }
-        let own = table.get("record").and_then(|entry| file.table(&entry, &record::SETTINGS));
-        let parts = own.map(|table| Parts::read(file, &table)).unwrap_or_default().or(general);
-        let record = parts.record(file, &table, patient);
-        let measurements = measurement::read_all(file, &table, shared);
-        let Some(name) = name else { continue };
-        if !names.insert(name.clone()) {
-            file.wrong(&entry, format!("another schema is called {name} too"));
-        }
-        schemas.extend(record.map(|record| Schema { name, when, record, measurements }));
-    }
-    schemas
 }
 
 fn is_vendor(file: &mut File<'_>, root: &Table<'_, '_>, vendor: &str) -> bool {

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fhir::json::Json;
+use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
 
 use super::document;
-use super::path::Scope;
-use super::plan::{Plan, Schema};
-use super::record::Patient;
+use super::path::{Path, Scope};
+use super::plan::Plan;
+use super::record::{Gadget, Patient, Record};
+use super::said::Said;
+use super::schema::{List, Schema};
 use crate::bundle::{self, Source};
 use crate::found::Found;
 use crate::observation::{self, Circumstances, Write};
-use crate::{Context, Delivery, Mapping, Refusal, Withdrawal, error, quarantined, warning};
+use crate::{Context, Delivery, Holder, Mapping, Refusal, Withdrawal, error, quarantined, warning};
 
 /// Records of one message at most.
 const MAX_RECORDS: usize = 10_000;
@@ -27,6 +29,7 @@ const READING: &str = "reading";
 struct Item<'a> {
     scope: Scope<'a>,
     schema: &'a Schema,
+    content: &'a Record,
     id: String,
     is_deleted: bool,
 }
@@ -36,10 +39,13 @@ pub(super) fn receive(plan: &Plan, bytes: &[u8]) -> Result<Delivery, Refusal> {
     let document = document(bytes)?;
     let scopes = scopes(plan, &document)?;
     let mut known = BTreeSet::new();
-    let devices = scopes.iter().flat_map(|scope| match (&plan.patient, plan.schema(scope)) {
-        (Patient::User(user), _) => user.text(scope).into_iter().collect(),
-        (Patient::Device, Some(schema)) => schema.record.device_keys(scope),
-        (Patient::Device, None) | (Patient::Session, _) => Vec::new(),
+    let devices = scopes.iter().flat_map(|(list, scope)| {
+        let record = plan.schema(list, scope).and_then(|schema| schema.record.as_ref());
+        match (&plan.patient, record) {
+            (Patient::User(user), _) => user.text(scope).into_iter().collect(),
+            (Patient::Device, Some(record)) => record.device_keys(scope),
+            (Patient::Device, None) | (Patient::Session, _) => Vec::new(),
+        }
     });
     let devices = devices.filter(|device| known.insert(device.clone())).collect();
     let id = plan.delivery.as_ref().and_then(|path| path.text(&Scope::whole(&document)));
@@ -58,10 +64,18 @@ pub(super) fn map(plan: &Plan, bytes: &[u8], context: &Context<'_>) -> Mapping {
     };
     let mut found = Found::default();
     let mut items: Vec<Item<'_>> = Vec::new();
-    for scope in scopes {
-        match item(plan, scope) {
-            Ok(item) => items.push(item),
-            Err(issue) => found.keep_back(*issue),
+    let mut settled = BTreeSet::new();
+    for (list, scope) in scopes {
+        let place = scope.place.clone();
+        match item(plan, list, scope) {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => {
+                settled.insert(place);
+            }
+            Err(issue) => {
+                settled.insert(place);
+                found.keep_back(*issue);
+            }
         }
     }
     let last = last_states(&items);
@@ -70,43 +84,56 @@ pub(super) fn map(plan: &Plan, bytes: &[u8], context: &Context<'_>) -> Mapping {
             record(plan, item, context, &mut found);
         }
     }
+    for place in plan.known.unread(&document, &settled) {
+        let text = format!("The mapping file says nothing of the list {place}; raw data kept");
+        found.keep_back(warning(IssueCode::NotSupported, text, &place));
+    }
     found.mapping()
 }
 
-/// The items of a document: those that the plan says; else those of a list, or the one that it is.
-fn scopes<'a>(plan: &Plan, document: &'a Json) -> Result<Vec<Scope<'a>>, Refusal> {
-    let scopes = match &plan.items {
-        Some(path) => path.items(document, MAX_RECORDS).ok_or_else(|| {
-            let text = "Body has no list of records where the mapping file says";
-            Refusal::Unprocessable(vec![error(IssueCode::Structure, text, "items")])
-        })?,
-        None => match document {
-            Json::Object(_) => vec![Scope::whole(document)],
-            Json::Array(items) => {
-                let items = items.iter().enumerate().take(MAX_RECORDS + 1);
-                items.map(|(index, item)| Scope::of_list(document, index, item)).collect()
-            }
-            _ => {
-                let text = "Body is neither a record nor a list of records";
-                return Err(Refusal::Unprocessable(vec![error(IssueCode::Structure, text, "items")]));
-            }
-        },
+/// The items of a document: those of the lists that the plan reads; or those of the list that it is, or the one.
+fn scopes<'a, 'p>(plan: &'p Plan, document: &'a Json) -> Result<Vec<(&'p List, Scope<'a>)>, Refusal> {
+    let refused = |code: IssueCode, text: String| {
+        let place = plan.lists.iter().flatten().next().map_or("", Path::written);
+        Err(Refusal::Unprocessable(vec![error(code, text, place)]))
     };
-    if scopes.len() > MAX_RECORDS {
-        let text = format!("Body holds more than {MAX_RECORDS} records");
-        return Err(Refusal::Unprocessable(vec![error(IssueCode::TooLong, text, "items")]));
+    let (mut scopes, mut is_there) = (Vec::new(), false);
+    for list in &plan.lists {
+        let found = match (list, document) {
+            (Some(path), _) => path.items(document, MAX_RECORDS),
+            (None, Json::Object(_)) => Some(vec![Scope::whole(document)]),
+            (None, Json::Array(items)) => {
+                let items = items.iter().enumerate().take(MAX_RECORDS + 1);
+                Some(items.map(|(index, item)| Scope::of_list(document, index, item)).collect())
+            }
+            (None, _) => None,
+        };
+        is_there |= found.is_some();
+        scopes.extend(found.into_iter().flatten().map(|scope| (list, scope)));
+        if scopes.len() > MAX_RECORDS {
+            return refused(IssueCode::TooLong, format!("Body holds more than {MAX_RECORDS} records"));
+        }
     }
-    Ok(scopes)
+    if is_there {
+        return Ok(scopes);
+    }
+    let text = match plan.written() {
+        lists if lists.is_empty() => "Body is neither a record nor a list of records".to_owned(),
+        lists => format!("Body has no records where the mapping file looks for them: {lists}"),
+    };
+    refused(IssueCode::Structure, text)
 }
 
-fn item<'a>(plan: &'a Plan, scope: Scope<'a>) -> Result<Item<'a>, Box<Issue>> {
-    let Some(schema) = plan.schema(&scope) else {
-        let text = format!("The record is of none of the schemas {}; raw data kept", plan.names());
-        return Err(Box::new(warning(IssueCode::NotSupported, text, &scope.at("schema"))));
+/// An item with what its schema says of it; nothing if that says to ignore it.
+fn item<'a>(plan: &'a Plan, list: &List, scope: Scope<'a>) -> Result<Option<Item<'a>>, Box<Issue>> {
+    let Some(schema) = plan.schema(list, &scope) else {
+        let text = format!("The record is of none of the schemas {}; raw data kept", plan.names(list));
+        return Err(Box::new(warning(IssueCode::NotSupported, text, &scope.place)));
     };
-    let id = schema.record.id(&scope)?;
-    let is_deleted = schema.record.is_deleted(&scope);
-    Ok(Item { scope, schema, id, is_deleted })
+    let Some(content) = &schema.record else { return Ok(None) };
+    let id = content.id(&scope)?;
+    let is_deleted = content.is_deleted(&scope);
+    Ok(Some(Item { scope, schema, content, id, is_deleted }))
 }
 
 /// Where the last state of each record stands. A deletion is the last, wherever it stands.
@@ -129,41 +156,83 @@ fn record(plan: &Plan, item: &Item<'_>, context: &Context<'_>, found: &mut Found
         _ => item.id.clone(),
     };
     let source = Source { namespace: context.namespace, vendor: &plan.vendor, of: "", record: &record };
-    let system = source.identifier_system(RECORD);
-    if item.is_deleted {
-        let record = record.clone();
-        return found.withdrawn.push(Withdrawal { system, record, deleted: true, keep: Vec::new() });
-    }
-    let mut made = Vec::new();
-    let mut keep = Vec::new();
-    match readings(plan, item, &source, context, found, &mut keep) {
-        Ok(entries) => made.extend(entries),
+    let mut made = Made::default();
+    let withdrawal = match withdrawal(plan, item, &source, context) {
+        Ok(withdrawal) => withdrawal,
         Err(issue) => return found.keep_back(*issue),
+    };
+    if item.is_deleted {
+        return found.withdrawn.push(withdrawal);
     }
-    if keep.is_empty() {
+    if let Err(issue) = readings(plan, item, &source, context, (found, &mut made)) {
+        return found.keep_back(*issue);
+    }
+    let Made { mut entries, keep } = made;
+    let tells = keep.is_empty() && item.content.device.as_ref().is_some_and(|device| device.tells_battery(&item.scope));
+    if keep.is_empty() && !tells {
         let text = format!("The record of the schema {} holds no measurement; raw data kept", item.schema.name);
-        return found.keep_back(error(IssueCode::Required, text, &item.scope.at("measurement")));
+        return found.keep_back(error(IssueCode::Required, text, &item.scope.place));
     }
-    found.withdrawn.push(Withdrawal { system, record: record.clone(), deleted: false, keep });
-    for entry in made {
+    if let Some(version) = &withdrawal.version {
+        for observation in entries.iter_mut().filter_map(observation) {
+            version.write(observation);
+        }
+    }
+    found.withdrawn.push(Withdrawal { keep, ..withdrawal });
+    for entry in entries {
         found.push(entry);
     }
 }
 
-/// The entries of a record, its device first; `keep` gets the identifiers of its readings, also of those that wait.
+/// What a record is made into.
+#[derive(Default)]
+struct Made {
+    /// Its device first.
+    entries: Vec<Json>,
+    /// The identifiers of its readings, also of those that wait.
+    keep: Vec<String>,
+}
+
+/// The Observation of an entry.
+fn observation(entry: &mut Json) -> Option<&mut Object> {
+    let resource = entry.as_object_mut()?.get_mut("resource")?;
+    (resource.str("resourceType") == Some("Observation")).then_some(())?;
+    resource.as_object_mut()
+}
+
+/// What is no longer true once a record is told, but for what it keeps.
+fn withdrawal(
+    plan: &Plan,
+    item: &Item<'_>,
+    source: &Source<'_>,
+    context: &Context<'_>,
+) -> Result<Withdrawal, Box<Issue>> {
+    Ok(Withdrawal {
+        system: source.identifier_system(RECORD),
+        record: source.record.to_owned(),
+        deleted: item.is_deleted,
+        keep: Vec::new(),
+        holder: holder(plan, item, source, context)?,
+        version: if item.is_deleted { None } else { item.content.version(&item.scope, source)? },
+    })
+}
+
+/// The entries of a record.
 fn readings(
     plan: &Plan,
     item: &Item<'_>,
     source: &Source<'_>,
     context: &Context<'_>,
-    found: &mut Found,
-    keep: &mut Vec<String>,
-) -> Result<Vec<Json>, Box<Issue>> {
-    let (scope, record) = (&item.scope, &item.schema.record);
-    let when = record.time.when(scope)?;
+    (found, made): (&mut Found, &mut Made),
+) -> Result<(), Box<Issue>> {
+    let (scope, record) = (&item.scope, item.content);
+    let when = record.when(scope)?;
     let subject = subject(plan, item, when.start(), context)?;
     let issued = record.issued(scope);
-    let device = record.device.as_ref().and_then(|device| device.entry(scope, source));
+    let device = match &record.device {
+        Some(device) => device.entry(scope, source)?,
+        None => None,
+    };
     let shared = [fhir::object! { "system": source.identifier_system(RECORD), "value": source.record }];
     let around = Circumstances {
         source: source.clone(),
@@ -175,28 +244,64 @@ fn readings(
         also: &shared,
         write: Write::State,
     };
-    let mut entries: Vec<Json> = device.iter().map(|(_, entry)| entry.clone()).collect();
     for measurement in &item.schema.measurements {
         match measurement.reading(scope, source, &mut found.issues) {
             Ok(Some(reading)) => {
-                keep.push(around.identifier(&reading.suffix).1);
+                made.keep.push(around.identifier(&reading.suffix).1);
                 let implausible = reading.implausible();
-                entries.push(observation::entry(&reading, &around, !implausible.is_empty()));
+                made.entries.push(observation::entry(&reading, &around, !implausible.is_empty()));
                 found.issues.extend(implausible);
             }
             Ok(None) => {}
             Err(issue) => {
                 // What was told before stays as it is until this can be read.
-                keep.push(around.identifier(&measurement.name).1);
+                made.keep.push(around.identifier(&measurement.name).1);
                 found.keep_back(*issue);
             }
         }
     }
-    // A device alone is no news.
-    Ok(if entries.len() > device.iter().count() { entries } else { Vec::new() })
+    // A device alone is no news, unless its battery is.
+    let is_news = !made.entries.is_empty() || record.device.as_ref().is_some_and(|device| device.tells_battery(scope));
+    if let Some((_, entry)) = device.filter(|_| is_news) {
+        made.entries.insert(0, entry);
+    }
+    Ok(())
 }
 
-/// Whose a record is.
+/// Whose a record is, whenever it was measured.
+fn holder(plan: &Plan, item: &Item<'_>, source: &Source<'_>, context: &Context<'_>) -> Result<Holder, Box<Issue>> {
+    let scope = &item.scope;
+    match &plan.patient {
+        Patient::Session => context.session.map(Holder::session).ok_or_else(|| Box::new(nobody(scope))),
+        Patient::User(user) => {
+            Ok(Holder::user(&source.identifier_system("user"), &named_user(user, scope, context)?, context))
+        }
+        Patient::Device => {
+            let device = item.content.device.as_ref();
+            let known = device.and_then(|device| device.identifier(scope, source));
+            known
+                .map(|(system, value)| Holder::device(&system, &value))
+                .ok_or_else(|| Box::new(no_device(device, scope)))
+        }
+    }
+}
+
+fn nobody(scope: &Scope<'_>) -> Issue {
+    error(IssueCode::Required, "Nobody is signed in whose record it is", &scope.place)
+}
+
+fn no_device(device: Option<&Gadget>, scope: &Scope<'_>) -> Issue {
+    let place = device.map_or_else(|| scope.place.clone(), |device| device.place(scope));
+    error(IssueCode::Required, "The device is not said; raw data kept", &place)
+}
+
+fn named_user(user: &Said, scope: &Scope<'_>, context: &Context<'_>) -> Result<String, Box<Issue>> {
+    let named = user.text(scope).or_else(|| context.user.map(str::to_owned));
+    let text = "The user whose record it is is not said; raw data kept";
+    named.ok_or_else(|| Box::new(error(IssueCode::Required, text, &user.place(scope))))
+}
+
+/// Whose a record is that was measured then.
 fn subject(
     plan: &Plan,
     item: &Item<'_>,
@@ -204,30 +309,26 @@ fn subject(
     context: &Context<'_>,
 ) -> Result<String, Box<Issue>> {
     let scope = &item.scope;
-    let missing = |what: &str, name: &str| Box::new(error(IssueCode::Required, what, &scope.at(name)));
     match &plan.patient {
         Patient::Session => {
-            let patient = context.session.ok_or_else(|| missing("Nobody is signed in whose record it is", "patient"));
-            patient.map(|patient| format!("Patient/{patient}"))
+            context.session.map(|patient| format!("Patient/{patient}")).ok_or_else(|| Box::new(nobody(scope)))
         }
         Patient::User(user) => {
-            let user = user.text(scope).or_else(|| context.user.map(str::to_owned));
-            let user = user.ok_or_else(|| missing("The user whose record it is is not said; raw data kept", "user"))?;
-            let paired = context.patient(std::slice::from_ref(&user), at.micros);
+            let user_id = named_user(user, scope, context)?;
             let system = format!("{}/{}/user", context.namespace, plan.vendor);
-            match paired {
+            match context.patient(std::slice::from_ref(&user_id), at.micros) {
                 Ok(patient) => Ok(format!("Patient/{patient}")),
-                Err(crate::Unassigned::None) => Ok(bundle::conditional("Patient", &system, &user)),
-                Err(many) => Err(Box::new(many.issue(&user, &at.text, &scope.at("user")))),
+                Err(crate::Unassigned::None) => Ok(bundle::conditional("Patient", &system, &user_id)),
+                Err(many) => Err(Box::new(many.issue(&user_id, &at.text, &user.place(scope)))),
             }
         }
         Patient::Device => {
-            let keys = item.schema.record.device_keys(scope);
-            let first = keys.first();
-            let first = first.ok_or_else(|| missing("The device is not said; raw data kept", "device"))?;
+            let device = item.content.device.as_ref();
+            let keys = item.content.device_keys(scope);
+            let first = keys.first().ok_or_else(|| Box::new(no_device(device, scope)))?;
+            let place = device.map_or_else(|| scope.place.clone(), |device| device.place(scope));
             let patient = context.patient(&keys, at.micros);
-            let patient =
-                patient.map_err(|unassigned| Box::new(unassigned.issue(first, &at.text, &scope.at("device"))));
+            let patient = patient.map_err(|unassigned| Box::new(unassigned.issue(first, &at.text, &place)));
             patient.map(|patient| format!("Patient/{patient}"))
         }
     }

@@ -23,6 +23,14 @@ impl Said {
         file.text(&is).map(Said::Always)
     }
 
+    /// Where in the message it stands.
+    pub(super) fn place(&self, scope: &Scope<'_>) -> String {
+        match self {
+            Said::At(path) => path.place(scope),
+            Said::Always(_) => scope.place.clone(),
+        }
+    }
+
     /// The text; nothing if it is not there or empty.
     pub(super) fn text(&self, scope: &Scope<'_>) -> Option<String> {
         match self {

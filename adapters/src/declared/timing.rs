@@ -6,8 +6,10 @@ use super::file::{Entry, File, Table};
 use super::path::{Path, Scope};
 use super::said::Said;
 use super::unit::{self, Units};
+use crate::bundle::Source;
 use crate::observation::Effective;
 use crate::time::{self, Moment, Unclear};
+use crate::version::Version;
 use crate::{error, number};
 
 /// Settings of a time.
@@ -103,11 +105,14 @@ impl Timing {
 
     /// When an item was measured; the reason why that is not known.
     pub(super) fn when(&self, scope: &Scope<'_>) -> Result<When, Box<Issue>> {
-        if let Some(at) = self.moment(self.at.as_ref(), "at", scope)? {
+        if let Some(at) = self.moment(self.at.as_ref(), scope)? {
             return Ok(When::At(at));
         }
-        let (start, end) =
-            (self.moment(self.start.as_ref(), "start", scope)?, self.moment(self.end.as_ref(), "end", scope)?);
+        let (start, end) = (self.moment(self.start.as_ref(), scope)?, self.moment(self.end.as_ref(), scope)?);
+        let wrong = |what: &str| match self.first() {
+            Some(path) => unclear(path, what, scope),
+            None => error(IssueCode::Value, format!("The time {what}; raw data kept"), &scope.place),
+        };
         let length = match &self.duration {
             Some(duration) => duration.micros(scope)?,
             None => None,
@@ -115,34 +120,54 @@ impl Timing {
         let (start, end) = match (start, end, length) {
             (Some(start), Some(end), _) => (start, end),
             (Some(start), None, Some(length)) => {
-                let end = time::later(&start, length).ok_or_else(|| unclear("duration", "is out of reach", scope))?;
+                let end = time::later(&start, length).ok_or_else(|| wrong("has a duration that is out of reach"))?;
                 (start, end)
             }
             (None, Some(end), Some(length)) => {
-                let start = time::later(&end, -length).ok_or_else(|| unclear("duration", "is out of reach", scope))?;
+                let start = time::later(&end, -length).ok_or_else(|| wrong("has a duration that is out of reach"))?;
                 (start, end)
             }
             _ => {
-                return Err(
-                    unclear("time", "is not said: no moment, and no two of start, end and duration", scope).into()
-                );
+                return Err(wrong("says no time, nor do two of start, end and duration").into());
             }
         };
         match start.micros.cmp(&end.micros) {
             std::cmp::Ordering::Less => Ok(When::Between(start, end)),
             std::cmp::Ordering::Equal => Ok(When::At(start)),
-            std::cmp::Ordering::Greater => Err(unclear("time", "ends before it starts", scope).into()),
+            std::cmp::Ordering::Greater => Err(wrong("is after the end of the time").into()),
         }
     }
 
     /// A moment that stands elsewhere, in the same writing.
     pub(super) fn other(&self, path: &Path, scope: &Scope<'_>) -> Option<Moment> {
-        self.moment(Some(path), "issued", scope).ok().flatten()
+        self.moment(Some(path), scope).ok().flatten()
     }
 
-    fn moment(&self, path: Option<&Path>, name: &str, scope: &Scope<'_>) -> Result<Option<Moment>, Box<Issue>> {
-        let Some(text) = path.and_then(|path| path.text(scope)) else { return Ok(None) };
-        self.writing.read_moment(&text, scope).map(Some).map_err(|what| unclear(name, what, scope).into())
+    /// Which state of a record it is: a number, or a moment in the same writing.
+    pub(super) fn version(
+        &self,
+        path: &Path,
+        scope: &Scope<'_>,
+        source: &Source<'_>,
+    ) -> Result<Option<Version>, Box<Issue>> {
+        let Some(text) = path.text(scope) else { return Ok(None) };
+        let number = Version::number(&text, source).map(Ok);
+        let version =
+            number.unwrap_or_else(|| self.writing.read_moment(&text, scope).map(|it| Version::moment(it, source)));
+        version
+            .map(Some)
+            .map_err(|_| unclear(path, "is neither a number nor a time that could order states", scope).into())
+    }
+
+    fn moment(&self, path: Option<&Path>, scope: &Scope<'_>) -> Result<Option<Moment>, Box<Issue>> {
+        let Some((path, text)) = path.and_then(|path| Some((path, path.text(scope)?))) else { return Ok(None) };
+        self.writing.read_moment(&text, scope).map(Some).map_err(|what| unclear(path, what, scope).into())
+    }
+
+    /// The path that the time is first looked for at.
+    fn first(&self) -> Option<&Path> {
+        let length = self.duration.as_ref().map(|duration| &duration.path);
+        self.at.as_ref().or(self.start.as_ref()).or(self.end.as_ref()).or(length)
     }
 }
 
@@ -245,12 +270,13 @@ impl Duration {
             Some(unit) => self.units.get(&unit).map(|unit| unit.ucum.as_str()),
             None => self.usual.as_deref(),
         };
-        let length =
-            code.and_then(length_of).ok_or_else(|| unclear("duration", "has a unit that is not known", scope))?;
+        let length = code
+            .and_then(length_of)
+            .ok_or_else(|| unclear(&self.path, "has a unit of duration that is not known", scope))?;
         // In millionths, so that 0.5 h stays exact.
         let millionths = number::shifted(&text, 6).and_then(|text| text.split('.').next()?.parse::<i128>().ok());
         let micros = millionths.and_then(|it| i64::try_from(it.checked_mul(length.into())? / 1_000_000).ok());
-        micros.filter(|it| *it >= 0).map(Some).ok_or_else(|| unclear("duration", "is no usual number", scope).into())
+        micros.filter(|it| *it >= 0).map(Some).ok_or_else(|| unclear(&self.path, "is no usual number", scope).into())
     }
 }
 
@@ -258,6 +284,6 @@ fn length_of(ucum: &str) -> Option<i64> {
     DURATIONS.iter().find(|(code, _)| *code == ucum).map(|(_, micros)| *micros)
 }
 
-fn unclear(name: &str, what: &str, scope: &Scope<'_>) -> Issue {
-    error(IssueCode::Value, format!("The {name} {what}; raw data kept"), &scope.at(name))
+fn unclear(path: &Path, what: &str, scope: &Scope<'_>) -> Issue {
+    error(IssueCode::Value, format!("{} {what}; raw data kept", path.written()), &path.place(scope))
 }

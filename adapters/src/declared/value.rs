@@ -139,7 +139,7 @@ impl Told {
         if matches!(json, Json::String(text) if text.trim().is_empty()) {
             return Ok(None);
         }
-        let place = scope.at(name);
+        let place = self.place(scope);
         let found = match &self.kind {
             Kind::Quantity { unit, units, usual } => {
                 let unit = unit.as_ref().and_then(|unit| unit.text(scope));
@@ -163,6 +163,11 @@ impl Told {
             }
         };
         Ok(Some(found))
+    }
+
+    /// Where in the message it stands.
+    pub(super) fn place(&self, scope: &Scope<'_>) -> String {
+        self.path.place(scope)
     }
 
     fn possible(&self) -> impl Iterator<Item = &Unit> {

@@ -95,7 +95,7 @@ pub(super) fn identity(sample: &Json) -> String {
         _ => String::new(),
     };
     let parts = ["type", "sourceName", "startDate", "endDate", "creationDate", "value", "unit"].map(text);
-    external::hexadecimal(&Sha256::digest(parts.join("|").as_bytes()))
+    fhir::hexadecimal(&Sha256::digest(parts.join("|").as_bytes()))
 }
 
 fn kind(

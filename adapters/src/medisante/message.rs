@@ -154,6 +154,7 @@ fn described(device: &Json) -> Device {
         manufacturer: text("manufacturer"),
         model: text("model"),
         version: version.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned),
+        battery: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! | status | answer | meaning |
 //! |---|---|---|
 //! | 2xx | a ClaimResponse that names this claim | what it says |
+//! | 2xx | one that names this claim and another patient or subscriber | nothing: it is kept for a person |
 //! | 2xx | anything else | not known: ask |
 //! | 401 | | the token was not good: ask |
 //! | 408, 425, 429 | | later: ask first |
@@ -29,8 +30,9 @@ pub(super) fn submitted(status: u16, bytes: &[u8], sent: &Sent<'_>) -> Submitted
         return of_status(status, &body);
     }
     match known(&body, sent) {
-        Some(known) => Submitted::Answered(Box::new(known)),
-        None => Submitted::Unknown(told(status, &body)),
+        Ok(Some(known)) => Submitted::Answered(Box::new(known)),
+        Ok(None) => Submitted::Unknown(told(status, &body)),
+        Err(issue) => Submitted::Mismatched(vec![issue]),
     }
 }
 
@@ -44,7 +46,7 @@ pub(super) fn followed(status: u16, bytes: &[u8], sent: &Sent<'_>) -> Result<Opt
             other => other,
         });
     }
-    if let Some(known) = known(&body, sent) {
+    if let Some(known) = known(&body, sent).map_err(|issue| Submitted::Mismatched(vec![issue]))? {
         return Ok(Some(known));
     }
     let is_list = matches!(body.str("resourceType"), Some("Parameters" | "Bundle"));
@@ -92,16 +94,19 @@ pub(super) fn standing(response: &Json) -> (Standing, String) {
     (standing, word)
 }
 
-/// The ClaimResponse of this claim, the newest if there are several.
-fn known(body: &Json, sent: &Sent<'_>) -> Option<Known> {
-    let request = Json::parse(sent.body.as_bytes()).ok()?;
+/// The ClaimResponse of this claim, the newest if there are several; an issue if it is about somebody else.
+fn known(body: &Json, sent: &Sent<'_>) -> Result<Option<Known>, Issue> {
+    let request = Json::parse(sent.body.as_bytes()).unwrap_or(Json::Null);
     let sources = Sources::of(&request, "");
-    let subject = inquiry::subject(&sources)?;
+    let (Some(first), Some(subject)) = (sources.all.first(), inquiry::subject(&sources)) else { return Ok(None) };
     // Of a withdrawal, the answer may name what was sent or what it withdraws.
-    let first = sources.all.first()?;
     let is_ours = |it: &&Json| names(it, &first.url, first.resource) || names(it, &subject.url, subject.resource);
-    let own: Vec<&Json> = responses(body).filter(is_ours).collect();
-    let newest = own.into_iter().max_by_key(|it| it.str("created").and_then(moment))?;
+    let newest = responses(body).filter(is_ours).max_by_key(|it| it.str("created").and_then(moment));
+    let Some(newest) = newest else { return Ok(None) };
+    if let Some(who) = stranger(newest, body, &sources, subject.resource) {
+        let text = format!("the payer answers about this claim with another {who}; clear that with the payer");
+        return Err(Issue::error(IssueCode::Security, text));
+    }
     let (mut standing, word) = standing(newest);
     let withdrew = request::is_cancellation(first.resource) && names(newest, &first.url, first.resource);
     if withdrew && matches!(standing, Standing::Approved | Standing::Billed) {
@@ -110,13 +115,45 @@ fn known(body: &Json, sent: &Sent<'_>) -> Option<Known> {
     let submitted =
         |total: &&Json| total.at(&["category", "coding", "code"]).and_then(Json::as_str) == Some("submitted");
     let amount = newest.list("total").iter().find(submitted);
-    Some(Known {
+    Ok(Some(Known {
         standing,
         word,
         amount: amount.and_then(|it| it.at(&["amount", "value"])).and_then(money::amount),
         reference: reference(newest),
         answer: Some(kept::kept(newest, body, &sources)),
-    })
+    }))
+}
+
+/// Who is meant by a ClaimResponse of this claim otherwise than by the claim. (LK-51)
+fn stranger(response: &Json, body: &Json, sources: &Sources<'_>, claim: &Json) -> Option<&'static str> {
+    let patient = sources.target(claim.get("patient"))?;
+    match (sources.target(response.get("patient")), response.get("patient")) {
+        (Some(told), _) if told.url != patient.url => return Some("patient"),
+        (None, Some(told)) => {
+            let text = told.str("reference");
+            if text.is_some_and(|text| sources.is_address_of_ours(text)) {
+                return Some("patient");
+            }
+            let theirs = text.and_then(|text| kept::within(text, body));
+            let theirs = theirs.map_or(&[][..], |it| it.list("identifier")).iter().chain(told.get("identifier"));
+            if theirs.into_iter().any(|it| contradicts(it, patient.resource.list("identifier"))) {
+                return Some("patient");
+            }
+        }
+        _ => {}
+    }
+    let covers = claim.list("insurance").iter().filter_map(|it| sources.target(it.get("coverage")));
+    let own: Vec<&str> = covers.filter_map(|it| it.resource.str("subscriberId")).collect();
+    let told = response.list("insurance").iter().filter_map(|it| it.get("coverage")?.str("reference"));
+    let mut told = told.filter_map(|text| kept::within(text, body)?.str("subscriberId"));
+    (!own.is_empty() && told.any(|number| !own.contains(&number))).then_some("subscriber")
+}
+
+/// Whether an identifier is of a system that we know another value of.
+fn contradicts(theirs: &Json, ours: &[Json]) -> bool {
+    let Some(system) = theirs.str("system") else { return false };
+    let mut same = ours.iter().filter(|it| it.str("system") == Some(system)).peekable();
+    same.peek().is_some() && same.all(|it| it.str("value") != theirs.str("value"))
 }
 
 /// Whether a ClaimResponse says that it is about this claim: by its address, else by its identifier.

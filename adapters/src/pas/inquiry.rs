@@ -25,7 +25,9 @@ pub(super) fn build(sent: &Json, reference: &str, context: &Context<'_>) -> Resu
     let mut entries = vec![entry(&subject.url, sources.written(&claim, &urls))];
     entries.extend(along.iter().map(|it| entry(&it.url, sources.written(it.resource, &urls))));
     let what = format!("{}|{}", subject.url, context.now);
-    Ok(request::collection("inquiry", &what, entries, context))
+    let is_pas = claim.str("use") == Some(request::PAS);
+    let profile = is_pas.then_some("profile-pas-inquiry-request-bundle");
+    Ok(request::collection("inquiry", &what, profile, entries, context))
 }
 
 /// The claim whose fate is asked for: of a withdrawal the one that is withdrawn.
@@ -38,6 +40,9 @@ pub(super) fn subject<'s, 'a>(sources: &'s Sources<'a>) -> Option<&'s Source<'a>
 fn example(claim: &Json, reference: &str) -> Json {
     let mut example = Object::new();
     example.insert("resourceType", "Claim");
+    if claim.str("use") == Some(request::PAS) {
+        example.insert("meta", request::declared("profile-claim-inquiry"));
+    }
     if !reference.is_empty() {
         let url = format!("{DEFINITIONS}/extension-authorizationNumber");
         example.insert("extension", fhir::array![fhir::object! { "url": url, "valueString": reference }]);

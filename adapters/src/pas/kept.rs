@@ -131,6 +131,12 @@ fn ours(text: &str, sent: &Sources<'_>) -> Option<String> {
 
 /// The resource of an answer that a reference in it points at, if it may be contained.
 fn entry<'a>(text: &str, answer: &'a Json) -> Option<&'a Json> {
+    let found = within(text, answer)?;
+    found.str("resourceType").is_some_and(|it| CONTAINED.contains(&it)).then_some(found)
+}
+
+/// The resource of an answer that a reference in it points at.
+pub(super) fn within<'a>(text: &str, answer: &'a Json) -> Option<&'a Json> {
     let local = match Reference::parse(text, "") {
         Reference::Local { resource_type, id, .. } => Some(format!("{resource_type}/{id}")),
         _ => None,
@@ -144,6 +150,5 @@ fn entry<'a>(text: &str, answer: &'a Json) -> Option<&'a Json> {
         let resource = entry.get("resource").unwrap_or(&Json::Null);
         entry.str("fullUrl") == Some(text) || local.as_ref().is_some_and(|local| name(resource) == *local)
     };
-    let found = entries.find(is_it)?.get("resource")?;
-    found.str("resourceType").is_some_and(|it| CONTAINED.contains(&it)).then_some(found)
+    entries.find(is_it)?.get("resource")
 }

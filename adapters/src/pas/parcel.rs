@@ -54,6 +54,11 @@ impl<'a> Sources<'a> {
         self.find(reference?.str("reference")?)
     }
 
+    /// Whether a reference is an address of ours.
+    pub(super) fn is_address_of_ours(&self, reference: &str) -> bool {
+        !self.base.is_empty() && reference.strip_prefix(&self.base).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// What a resource refers to, and what that refers to as far as it is needed; each once, in the order of the Bundle.
     pub(super) fn reached(&self, root: &Json) -> Vec<&Source<'a>> {
         let mut reached = BTreeSet::new();

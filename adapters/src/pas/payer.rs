@@ -20,6 +20,7 @@ pub static PAYER: Payer = Payer {
     token,
     granted,
     ask,
+    refusal: |_, _| None,
     draft,
     check,
     submitted: answer::submitted,

@@ -14,8 +14,8 @@ use super::parcel::{Source, Sources, entry, name};
 use super::{DEFINITIONS, VENDOR};
 use crate::{Context, bundle, error, money, warning};
 
-/// What claims are for, unless the connection says more.
-const USES: &str = "preauthorization";
+/// The `Claim.use` that PAS is about; what claims are for, unless the connection says more.
+pub(super) const PAS: &str = "preauthorization";
 
 /// ISO 4217's code of no currency: for claims that name no amount.
 const NO_CURRENCY: &str = "XXX";
@@ -25,6 +25,9 @@ const PRIOR: &str = "prior";
 
 /// X12's code of a withdrawal.
 const CANCEL: &str = "3";
+
+/// The profile of a claim that says something else of another, or that it is withdrawn.
+const UPDATE: &str = "profile-claim-update";
 
 /// A claim that is ready to be sent.
 #[derive(Clone, Debug)]
@@ -51,7 +54,7 @@ pub(super) fn build(json: &Json, context: &Context<'_>) -> Result<Built, Vec<Iss
     if invoice.is_none() {
         found.wrong(IssueCode::Required, "an identifier with system and value is needed", "Claim.identifier");
     }
-    let taken = told("uses").unwrap_or(USES);
+    let taken = told("uses").unwrap_or(PAS);
     let used = claim.str("use").unwrap_or_default();
     if !taken.split([',', ' ']).any(|known| known == used) {
         let text = format!("this payer takes claims with use = {taken}; setting uses of the connection says so");
@@ -63,7 +66,7 @@ pub(super) fn build(json: &Json, context: &Context<'_>) -> Result<Built, Vec<Iss
     }
     let member = people(&sources, claim, &along, &mut found);
     let (net, currency) = sums(claim, &mut found);
-    let prior = along.iter().copied().find(|it| it.resource.str("resourceType") == Some("Claim") && it.url != root.url);
+    let prior = prior(&sources, claim, root);
     if !cancels {
         parts(claim, used, &mut found);
     }
@@ -74,22 +77,36 @@ pub(super) fn build(json: &Json, context: &Context<'_>) -> Result<Built, Vec<Iss
     if !found.problems.is_empty() {
         return Err(found.problems);
     }
+    // What lacks something that PAS asks for does not say that it is of its profiles.
+    let is_alone = cancels || claim.list("related").len() == usize::from(prior.is_some());
+    let is_pas = used == PAS && is_alone && found.warnings.is_empty();
+    let profile_of = |name: &'static str| is_pas.then_some(name);
+    let of_claim = profile_of(if prior.is_some() { UPDATE } else { "profile-claim" });
     let mut urls: Vec<&str> = along.iter().map(|it| it.url.as_str()).collect();
     urls.push(&root.url);
     let mut entries = Vec::new();
     if cancels {
         let url = bundle::full_url(&format!("{}/{VENDOR}/cancellation", context.namespace), &root.url);
-        entries.push(entry(&url, sources.written(&cancellation(claim, root, &url, context), &urls)));
+        let withdrawal = active(&cancellation(claim, root, &url, context), profile_of(UPDATE));
+        entries.push(entry(&url, sources.written(&withdrawal, &urls)));
     }
-    entries.push(entry(&root.url, sources.written(&active(&sent), &urls)));
+    entries.push(entry(&root.url, sources.written(&active(&sent, of_claim), &urls)));
     for source in along.iter().filter(|source| source.url != root.url) {
         entries.push(entry(&source.url, sources.written(source.resource, &urls)));
     }
     let version = claim.at(&["meta", "versionId"]).and_then(Json::as_str).unwrap_or_default();
     let transaction = format!("{}|{version}|{cancels}", root.url);
-    let body = collection("transaction", &transaction, entries, context);
+    let profile = profile_of("profile-pas-request-bundle");
+    let body = collection("transaction", &transaction, profile, entries, context);
     let invoice = invoice.unwrap_or_default();
     Ok(Built { body, invoice, member, net, currency, warnings: found.warnings })
+}
+
+/// The claim that this one updates.
+fn prior<'s, 'a>(sources: &'s Sources<'a>, claim: &Json, root: &Source<'_>) -> Option<&'s Source<'a>> {
+    let is_update = |it: &&Json| it.at(&["relationship", "coding", "code"]).and_then(Json::as_str) == Some(PRIOR);
+    let found = sources.target(claim.list("related").iter().find(is_update)?.get("claim"))?;
+    (found.resource.str("resourceType") == Some("Claim") && found.url != root.url).then_some(found)
 }
 
 /// System and value of the identifier that a claim is known by: the payer is asked once for it.
@@ -108,15 +125,29 @@ pub(super) fn is_cancellation(claim: &Json) -> bool {
 }
 
 /// A Bundle of PAS; the same `what` at the same moment is the same transaction.
-pub(super) fn collection(kind: &str, what: &str, entries: Vec<Json>, context: &Context<'_>) -> Json {
+pub(super) fn collection(
+    kind: &str,
+    what: &str,
+    profile: Option<&str>,
+    entries: Vec<Json>,
+    context: &Context<'_>,
+) -> Json {
     let value = bundle::full_url(&format!("{}/{VENDOR}/{kind}", context.namespace), what);
-    fhir::object! {
-        "resourceType": "Bundle",
-        "identifier": fhir::object! { "system": "urn:ietf:rfc:3986", "value": value },
-        "type": "collection",
-        "timestamp": fhir::date::format_instant(context.now),
-        "entry": entries,
+    let mut made = Object::new();
+    made.insert("resourceType", "Bundle");
+    if let Some(profile) = profile {
+        made.insert("meta", declared(profile));
     }
+    made.insert("identifier", fhir::object! { "system": "urn:ietf:rfc:3986", "value": value });
+    made.insert("type", "collection");
+    made.insert("timestamp", fhir::date::format_instant(context.now));
+    made.insert("entry", entries);
+    made.into()
+}
+
+/// `meta` of what is of a profile of PAS.
+pub(super) fn declared(profile: &str) -> Json {
+    fhir::object! { "profile": fhir::array![format!("{DEFINITIONS}/{profile}")] }
 }
 
 /// The claim with its insurer: where it names none, the payor of its Coverage.
@@ -202,11 +233,20 @@ fn sums(claim: &Json, found: &mut Findings) -> (Decimal, String) {
         if let (Some(net), Some(quantity), Some(price)) =
             (&net, of(&["quantity", "value"]), of(&["unitPrice", "value"]))
         {
-            let factor = item.get("factor").and_then(money::amount).unwrap_or_else(|| Decimal::from(1));
-            let product = money::product(&quantity, &price).and_then(|it| money::product(&it, &factor));
+            let factor = item.get("factor").map_or(Some(Decimal::from(1)), money::amount);
+            let product = money::product(&quantity, &price).zip(factor);
+            let product = product.and_then(|(product, factor)| money::product(&product, &factor));
             if product.as_ref() != Some(net) {
                 let right = product.map_or_else(|| "too large".to_owned(), |it| it.as_str().to_owned());
                 found.wrong(IssueCode::BusinessRule, format!("the net is {net}, quantity × price is {right}"), &at);
+            }
+        }
+        for element in ["quantity", "unitPrice", "net"] {
+            let said = item.at(&[element, "value"]);
+            if said.is_some_and(|it| money::amount(it).is_none_or(|amount| amount < Decimal::from(0))) {
+                let text =
+                    format!("{element} must be a decimal of nothing or more, with at most 15 digits before the point");
+                found.wrong(IssueCode::Value, text, &at);
             }
         }
         match net {
@@ -263,7 +303,7 @@ fn parts(claim: &Json, used: &str, found: &mut Findings) {
             found.wrong(IssueCode::BusinessRule, "each sequence stands once", &format!("Claim.{list}"));
         }
     }
-    if used != USES {
+    if used != PAS {
         return;
     }
     let has = |item: &Json, name: &str| {
@@ -325,37 +365,40 @@ fn changed(item: &Json, how: &str) -> Json {
     members.into()
 }
 
-/// What is sent is in force, whatever became of it here.
-fn active(claim: &Json) -> Json {
+/// What is sent is in force, whatever became of it here; which profile it is of is said anew.
+fn active(claim: &Json, profile: Option<&str>) -> Json {
     let mut members = claim.as_object().cloned().unwrap_or_default();
     members.insert("status", "active");
+    if let Some(profile) = profile {
+        let mut meta = claim.get("meta").and_then(Json::as_object).cloned().unwrap_or_default();
+        meta.insert("profile", fhir::array![format!("{DEFINITIONS}/{profile}")]);
+        members.insert("meta", meta);
+    }
     members.into()
 }
 
+/// A Claim that takes another back: an update of it that says the same, and that it is withdrawn.
 fn cancellation(told: &Json, root: &Source<'_>, url: &str, context: &Context<'_>) -> Json {
     let concept = |system: &str, code: &str| {
         fhir::object! { "coding": fhir::array![fhir::object! { "system": system, "code": code }] }
     };
-    let mut claim = Object::new();
-    claim.insert("resourceType", "Claim");
-    let kind = concept("https://codesystem.x12.org/005010/1322", CANCEL);
-    let extension = fhir::object! {
-        "url": format!("{DEFINITIONS}/extension-certificationType"), "valueCodeableConcept": kind,
-    };
-    claim.insert("extension", fhir::array![extension]);
+    let mut claim = told.as_object().cloned().unwrap_or_default();
+    for element in ["id", "meta", "text"] {
+        claim.remove(element);
+    }
+    let mut extensions = vec![fhir::object! {
+        "url": format!("{DEFINITIONS}/extension-certificationType"),
+        "valueCodeableConcept": concept("https://codesystem.x12.org/005010/1322", CANCEL),
+    }];
+    let others = told.list("extension").iter().filter(|it| it.str("url") != extensions[0].str("url"));
+    let others: Vec<Json> = others.cloned().collect();
+    extensions.extend(others);
+    claim.insert("extension", extensions);
     let system = format!("{}/{VENDOR}/cancellation", context.namespace);
     claim.insert("identifier", fhir::array![fhir::object! { "system": system, "value": url }]);
-    claim.insert("status", "active");
-    for element in ["type", "use", "patient"] {
-        claim.insert(element, told.get(element).cloned().unwrap_or(Json::Null));
-    }
     claim.insert("created", fhir::date::format_instant(context.now));
-    for element in ["insurer", "provider", "priority"] {
-        claim.insert(element, told.get(element).cloned().unwrap_or(Json::Null));
-    }
     let relation = concept("http://terminology.hl7.org/CodeSystem/ex-relatedclaimrelationship", PRIOR);
     let related = fhir::object! { "claim": fhir::object! { "reference": root.url.as_str() }, "relationship": relation };
     claim.insert("related", fhir::array![related]);
-    claim.insert("insurance", told.get("insurance").cloned().unwrap_or(Json::Null));
     claim.into()
 }

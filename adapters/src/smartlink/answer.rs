@@ -51,6 +51,33 @@ pub(super) fn refusal(json: &Json) -> Option<Refusal> {
     Some(vendor(502, kind, format!("SmartLink refused the token: {text}")))
 }
 
+/// The refusal that an answer is by its body, and where that says nothing by its HTTP status.
+pub(super) fn refusal_of(status: u16, bytes: &[u8]) -> Option<Refusal> {
+    let said = crate::json(bytes).ok();
+    if let Some(refusal) = said.as_ref().and_then(refusal) {
+        return Some(refusal);
+    }
+    let is_readable = said.as_ref().is_some_and(|json| matches!(json, Json::Object(_) | Json::Array(_)));
+    // What says that it was done was done, whatever status a proxy gave it.
+    let is_done = said.as_ref().is_some_and(|json| json.get("code").is_some());
+    if is_done || (is_readable && (200..300).contains(&status)) {
+        return None;
+    }
+    let (answer, kind) = of_http(&status.to_string());
+    Some(vendor(answer, kind, format!("SmartLink answered with status {status} and nothing that can be read")))
+}
+
+/// Somebody else than the one who was asked about: nothing of the answer is used. (LK-51)
+pub(super) fn stranger(told: Option<&String>, asked: Option<&String>, at: &str) -> Result<(), Refusal> {
+    if let (Some(told), Some(asked)) = (told, asked)
+        && told != asked
+    {
+        let issue = Issue::error(IssueCode::Security, "SmartLink answered about somebody else; nothing of it is used");
+        return Err(Refusal::Vendor { status: 502, issues: vec![issue.at(at)], retry_after: None });
+    }
+    Ok(())
+}
+
 /// What an unreadable answer is: nothing of it is used, and whether the question was carried out is not known.
 pub(super) fn unreadable(text: &str, at: &str) -> Refusal {
     let issue = Issue::error(IssueCode::Structure, format!("SmartLink: {text}"));
@@ -80,16 +107,23 @@ fn of_smartlink(code: &str, json: &Json) -> Refusal {
 fn of_framework(json: &Json) -> Refusal {
     let status = member(json, "status").unwrap_or_default();
     let error = member(json, "error").unwrap_or_default();
-    let (answer, kind) = match status.as_str() {
+    let (answer, kind) = of_http(&status);
+    // Its message quotes statements and names of the vendor's classes: nothing for our callers.
+    vendor(answer, kind, format!("SmartLink answered with status {status} {error}; what it did is not known"))
+}
+
+/// What a status of HTTP means where there is nothing better: our own status, and the kind of issue.
+fn of_http(status: &str) -> (u16, IssueCode) {
+    match status {
         "400" | "415" | "422" => (422, IssueCode::Invalid),
         "401" => (502, IssueCode::Login),
         "403" => (502, IssueCode::Forbidden),
         "404" => (502, IssueCode::NotFound),
+        "409" => (409, IssueCode::Duplicate),
         "429" => (503, IssueCode::Throttled),
-        _ => (502, IssueCode::Transient),
-    };
-    // Its message quotes statements and names of the vendor's classes: nothing for our callers.
-    vendor(answer, kind, format!("SmartLink answered with status {status} {error}; what it did is not known"))
+        status if status.starts_with('5') => (502, IssueCode::Transient),
+        _ => (502, IssueCode::Structure),
+    }
 }
 
 fn vendor(status: u16, kind: IssueCode, text: String) -> Refusal {

@@ -2,10 +2,25 @@
 
 use fhir::json::{Json, Object};
 
+use super::answer::unreadable;
 use super::claim::PATIENT_PAID;
 use super::claim_parts::{MODIFIER_TEXTS, MODIFIERS, STANDARDS};
 use super::facts::{concept, hl7, text};
-use super::{Facts, local_time};
+use super::{Facts, Publication, local_time};
+use crate::{Mapping, Refusal, bundle};
+
+/// Whether this is the body of a claim.
+pub(super) fn recognises(json: &Json) -> bool {
+    json.get("claim_code").is_some() && json.get("invoices").is_some()
+}
+
+/// The Claim of a body, as FHIR to write.
+pub(super) fn read(json: &Json, facts: &Facts<'_>) -> Result<Mapping, Refusal> {
+    let number = json.at(&["invoices", "invoice_number"]).and_then(Json::as_str);
+    let number = number.ok_or_else(|| unreadable("a claim without invoice_number", "invoices[0].invoice_number"))?;
+    let entry = bundle::put("Claim", &facts.system("invoice"), number, claim(json, facts));
+    Ok(Mapping::Publish(Publication::of(bundle::transaction(vec![entry]), Vec::new())))
+}
 
 /// The Claim that a body tells of. Who it is about is told by identifiers.
 pub(super) fn claim(body: &Json, facts: &Facts<'_>) -> Json {

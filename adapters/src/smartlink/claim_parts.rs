@@ -59,6 +59,11 @@ pub(super) fn nets(draft: &mut Draft<'_>, currency: &str) -> Vec<Decimal> {
             }
         }
         let (quantity, price) = (value(item.get("quantity")), value(item.get("unitPrice")));
+        for (name, number) in [("quantity", &quantity), ("unitPrice", &price)] {
+            if number.as_ref().is_some_and(|number| *number < Decimal::from(0)) {
+                draft.wrong(IssueCode::BusinessRule, "less than nothing cannot be billed", &format!("{at}.{name}"));
+            }
+        }
         let factor = item.get("factor").map_or(Some(Decimal::from(1)), money::amount);
         let computed = quantity.zip(price).zip(factor).and_then(|((quantity, price), factor)| {
             money::product(&quantity, &price).and_then(|it| money::product(&it, &factor))

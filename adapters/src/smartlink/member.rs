@@ -8,7 +8,7 @@ use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
 use jiff::civil;
 
-use super::answer::{content, unreadable};
+use super::answer::{content, stranger, unreadable};
 use super::facts::{concept, hl7, member};
 use super::{Facts, Publication, visit};
 use crate::{Mapping, Refusal, bundle, error, money, warning};
@@ -62,6 +62,9 @@ fn one(told: &Member<'_>, entries: &mut Vec<Json>, issues: &mut Vec<Issue>) -> R
         text("medicalaid_code").or_else(|| facts.told("payerCode")).ok_or_else(|| missing("medicalaid_code"))?;
     let policy_id = text("policy_id").ok_or_else(|| missing("policy_id"))?;
     let number = text("medicalaid_number").ok_or_else(|| missing("medicalaid_number"))?;
+    for (name, asked) in [("session_id", facts.session()), ("patient_number", facts.patient_number())] {
+        stranger(text(name).as_ref(), asked.as_ref(), &format!("{}.{name}", told.at))?;
+    }
     let session = text("session_id").or_else(|| facts.session()).ok_or_else(|| missing("session_id"))?;
     let patient = text("patient_number").or_else(|| facts.patient_number()).ok_or_else(|| missing("patient_number"))?;
     let (period, inforce) = period(told, issues);

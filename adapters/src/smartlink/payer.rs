@@ -21,6 +21,7 @@ pub static PAYER: Payer = Payer {
     token,
     granted,
     ask,
+    refusal: answer::refusal_of,
     draft,
     check,
     submitted,
@@ -135,7 +136,8 @@ fn submitted(status: u16, bytes: &[u8], _: &Sent<'_>) -> Submitted {
     }
 }
 
-/// What SmartLink knows of this invoice in this visit; the newest word where it says several.
+/// What SmartLink knows of this invoice; the newest word where it says several. A row that has our number and tells of
+/// another visit, session or patient says neither what became of our claim nor that there is none.
 fn followed(status: u16, bytes: &[u8], sent: &Sent<'_>) -> Result<Option<Known>, Submitted> {
     let json = json(bytes).map_err(|_| of_status(status, unreadable(status)))?;
     match answer::refusal(&json) {
@@ -145,16 +147,37 @@ fn followed(status: u16, bytes: &[u8], sent: &Sent<'_>) -> Result<Option<Known>,
         None => {}
     }
     let rows = status::rows(&json).map_err(|refusal| Submitted::Unknown(payer::issues(refusal)))?;
-    let of_it =
-        |row: &status::Row| row.invoice == sent.invoice && row.visit.as_deref().is_none_or(|it| it == sent.visit);
-    let row = rows.into_iter().rfind(of_it);
-    Ok(row.map(|row| Known {
+    let (own, others): (Vec<_>, Vec<_>) =
+        rows.into_iter().filter(|row| row.invoice == sent.invoice).partition(|row| strange(row, sent).is_none());
+    if own.is_empty()
+        && let Some(issue) = others.first().and_then(|row| strange(row, sent))
+    {
+        return Err(Submitted::Mismatched(vec![issue]));
+    }
+    Ok(own.into_iter().next_back().map(|row| Known {
         standing: status::standing(&row.word).unwrap_or(Standing::Pending),
         word: row.word,
         amount: row.amount,
         reference: String::new(),
         answer: None,
     }))
+}
+
+/// What a row tells otherwise than the claim that was sent.
+fn strange(row: &status::Row, sent: &Sent<'_>) -> Option<Issue> {
+    let body = json(sent.body.as_bytes()).unwrap_or(Json::Null);
+    let patient = member(&body, "patient_number").unwrap_or_default();
+    let told = [
+        ("visit_number", &row.visit, sent.visit),
+        ("session_id", &row.session, sent.session),
+        ("patient_number", &row.patient, patient.as_str()),
+    ];
+    let differs = |(_, theirs, ours): &(&str, &Option<String>, &str)| {
+        !ours.is_empty() && theirs.as_deref().is_some_and(|theirs| theirs != *ours)
+    };
+    let (name, ..) = told.into_iter().find(differs)?;
+    let text = format!("SmartLink has invoice {} with another {name}; clear that with the insurer", row.invoice);
+    Some(Issue::error(IssueCode::Security, text))
 }
 
 /// Whether an answer is a list of rows, bare or wrapped; anything else says nothing of the invoice.
@@ -232,6 +255,7 @@ mod tests {
             Submitted::Later { .. } => "later",
             Submitted::Login(_) => "login",
             Submitted::Unknown(_) => "unknown",
+            Submitted::Mismatched(_) => "mismatched",
         };
         assert_eq!(of(500, r#"{"code":"201","content":{"id":1},"response_type":"SUCCESS"}"#), "taken");
         assert_eq!(of(200, r#"{"code":"400.2002","message":"no","response_type":"ERROR"}"#), "refused");
@@ -256,5 +280,20 @@ mod tests {
         let known = followed(200, row, "I", "V").expect("readable").expect("known");
         assert_eq!((known.standing, known.amount.expect("an amount").as_str()), (Standing::Billed, "2700.5"));
         assert!(matches!(followed(200, row, "J", "V"), Ok(None)), "another invoice");
+    }
+
+    #[test]
+    fn a_row_of_somebody_else_is_not_believed_and_does_not_say_that_there_is_none() {
+        let body = r#"{"patient_number":"P1"}"#;
+        let sent = Sent { invoice: "I", visit: "V", session: "7", body, ..Sent::default() };
+        let followed = |members: &str| {
+            let row = format!(r#"[{{"invoice_number":"I","claim_status":"Billed",{members}}}]"#);
+            super::followed(200, row.as_bytes(), &sent)
+        };
+        assert!(matches!(followed(r#""visit_number":"V","session_id":7,"patient_number":"P1""#), Ok(Some(_))));
+        assert!(matches!(followed(r#""amount":1"#), Ok(Some(_))), "it names nobody else");
+        for other in [r#""visit_number":"W""#, r#""session_id":8"#, r#""patient_number":"P2""#] {
+            assert!(matches!(followed(other), Err(Submitted::Mismatched(_))), "{other}");
+        }
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct Row {
     pub(super) invoice: String,
     pub(super) visit: Option<String>,
     pub(super) patient: Option<String>,
+    pub(super) session: Option<String>,
     pub(super) word: String,
     pub(super) amount: Option<Decimal>,
 }
@@ -44,6 +45,7 @@ pub(super) fn rows(json: &Json) -> Result<Vec<Row>, Refusal> {
             word: member(row, "claim_status").ok_or_else(|| missing("claim_status"))?,
             visit: member(row, "visit_number"),
             patient: member(row, "patient_number"),
+            session: member(row, "session_id"),
             amount,
         })
     };

@@ -8,7 +8,7 @@
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
 
-use super::answer::{content, unreadable};
+use super::answer::{content, stranger, unreadable};
 use super::facts::{concept, hl7, member};
 use super::{Facts, Publication};
 use crate::{Mapping, Refusal, bundle, warning};
@@ -27,8 +27,10 @@ pub(super) fn read(json: &Json, facts: &Facts<'_>) -> Result<Mapping, Refusal> {
         let (Some(id), Some(status)) = (id(visit), status(visit)) else {
             return Err(unreadable("a session without session_id or sessionStatus", &format!("content[{index}]")));
         };
-        let Some(patient) = member(visit, "patient_number").or_else(|| facts.patient_number()) else {
-            return Err(unreadable("a session without patient_number", &format!("content[{index}].patient_number")));
+        let (told, at) = (member(visit, "patient_number"), format!("content[{index}].patient_number"));
+        stranger(told.as_ref(), facts.patient_number().as_ref(), &at)?;
+        let Some(patient) = told.or_else(|| facts.patient_number()) else {
+            return Err(unreadable("a session without patient_number", &at));
         };
         entries_of(visit, &Session { id, status, patient }, facts, &mut entries, &mut issues);
     }

@@ -4,7 +4,7 @@ use fhir::json::{Json, Object};
 use fhir::outcome::Issue;
 
 use super::{Kind, Payload, mapped, missing};
-use crate::{Delivery, Publication, bundle, json, table, time};
+use crate::{Delivery, Publication, bundle, device, json, time};
 
 /// A manufacturer and its products.
 pub(super) const PRODUCTS: Kind = Kind {
@@ -92,7 +92,7 @@ fn devices(payload: &Payload<'_>) -> Result<Publication, Vec<Issue>> {
                 resource.insert("version", fhir::array![version]);
             }
             if let Some(charge) = number(payload, told, "device.battery") {
-                resource.insert("property", fhir::array![battery(&charge)]);
+                resource.insert("property", fhir::array![device::battery(&charge)]);
             }
             resource.insert("owner", fhir::object! { "reference": owner_url.as_str() });
             if let Some(node) = payload.text_of(told, "device.node") {
@@ -252,14 +252,6 @@ fn property(payload: &Payload<'_>, (code, text): (&str, &str), name: &str, value
     property.insert("type", kind);
     property.insert(name, value);
     property.into()
-}
-
-fn battery(charge: &str) -> Json {
-    let coding = table::coding("urn:iso:std:iso:11073:10101", "67996");
-    fhir::object! {
-        "type": fhir::object! { "coding": fhir::array![coding], "text": "Battery charge" },
-        "valueQuantity": fhir::array![quantity(charge, "%")],
-    }
 }
 
 fn quantity(value: &str, ucum: &str) -> Json {

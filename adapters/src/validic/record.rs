@@ -12,7 +12,7 @@ use crate::device::{self, Device, is_imei};
 use crate::observation::{self, Circumstances, Effective, Write};
 use crate::reading::{Concept, Reading, Value};
 use crate::time::{self, Moment};
-use crate::{Context, Withdrawal, error, table};
+use crate::{Context, Holder, Withdrawal, error, table};
 
 /// Longest id that is taken.
 const MAX_ID: usize = 128;
@@ -57,14 +57,20 @@ pub(super) fn map(record: &Json, path: &str, context: &Context<'_>, found: &mut 
         return found.keep_back(error(IssueCode::Required, "record id is required", &format!("{path}id")));
     };
     let source = Source { namespace: context.namespace, vendor: VENDOR, of: "", record: id };
-    let withdrawal =
-        |deleted, keep| Withdrawal { system: system(context, "record"), record: id.to_owned(), deleted, keep };
-    if is_deletion(record) {
-        return found.withdrawn.push(withdrawal(true, Vec::new()));
-    }
     let Some(uid) = record.at(&["user", "uid"]).and_then(Json::as_str).or(context.user) else {
         return found.keep_back(error(IssueCode::Required, "user.uid is required", &format!("{path}user.uid")));
     };
+    let withdrawal = |deleted, keep| Withdrawal {
+        system: system(context, "record"),
+        record: id.to_owned(),
+        deleted,
+        keep,
+        holder: Holder::user(&system(context, "uid"), uid, context),
+        version: None,
+    };
+    if is_deletion(record) {
+        return found.withdrawn.push(withdrawal(true, Vec::new()));
+    }
     let made = match readings(record, path, uid, &source, context) {
         Ok(made) => made,
         Err(issue) => return found.keep_back(*issue),
@@ -230,6 +236,7 @@ pub(super) fn of_source(json: &Json, kind: &str, source: &Source<'_>) -> Option<
         manufacturer: text("manufacturer"),
         model: text("model"),
         version: None,
+        battery: None,
     };
     device::entry(&described, None, source)
 }

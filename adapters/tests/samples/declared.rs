@@ -236,6 +236,28 @@ fn every_mistake_is_told_with_its_line_and_place() {
         ("name = \"pulse\"", "name = \"flow\"", 54, "schema[0].measurement[1]", "called flow too"),
         ("LOINC 8867-4", "LOINC 59408-5", 54, "schema[0].measurement[1]", "needs \"LOINC 2708-6\""),
         ("LOINC 8867-4", "LOINC 85354-9", 54, "schema[0].measurement[1]", "needs a part with the code"),
+        ("items = \"batch.reading[*]\"", "items = \"a[*] | b[*]\"", 5, "items", "several are named as items = ["),
+        ("items = \"batch.reading[*]\"", "items = [\"a[*]\", \"a[*]\"]", 5, "items[1]", "named twice"),
+        ("items = \"batch.reading[*]\"", "items = []", 5, "items", "names no list"),
+        ("items = \"batch.reading[*]\"", "items = \"^.reading[*]\"", 5, "items", "nothing further out"),
+        ("[record.time]", "updated = \"rev[*]\"\n[record.time]", 15, "record.updated", "`items` only"),
+        ("{ path = \"state\", is = [\"void\", \"deleted\"] }", "false", 13, "record.deleted", "is true where all"),
+        (
+            "{ path = \"state\", is = [\"void\", \"deleted\"] }",
+            "true",
+            33,
+            "schema[0].measurement",
+            "is never read: all",
+        ),
+        (
+            "when = { path = \"flow\", present = true }",
+            "ignore = true",
+            33,
+            "schema[0].measurement",
+            "is never read: the",
+        ),
+        ("when = { path = \"flow\", present = true }", "ignore = \"yes\"", 31, "schema[0].ignore", "true or false"),
+        ("model = \"^.batch.model\"", "battery = \"charge[*]\"", 24, "record.device.battery", "`items` only"),
         ("present = true", "present = true, is = \"x\"", 31, "schema[0].when", "one of is, starts-with and present"),
         ("[[schema.measurement]]\nname = \"pulse\"", "[[schema.measurement]\nname = \"pulse\"", 54, "", ""),
     ];
@@ -300,4 +322,159 @@ fn no_vendor_takes_the_name_or_path_of_another() {
     registry.add(adapter(METER)).expect("a name of its own");
     assert!(registry.add(adapter(METER)).is_err(), "the same again");
     assert_eq!(registry.at("/health-data/lungo").map(|it| it.vendor), Some("lungo"));
+}
+
+/// Samples and voids of one message, and a sort of sample that nobody needs.
+const PATCH: &str = r#"
+vendor = "patch"
+name = "Patch"
+version = "1"
+items = "samples[*]"
+
+[patient]
+by = "device"
+
+[record]
+id = "id"
+updated = "^.sent"
+issued = "^.sent"
+time = { at = "t", format = "epoch-seconds" }
+device = { serial = "^.serial" }
+
+[[schema]]
+name = "pulse"
+when = { path = "k", is = "HR" }
+
+[[schema.measurement]]
+name = "heart-rate"
+code = "LOINC 8867-4"
+value = "v"
+ucum = "/min"
+
+[[schema]]
+name = "battery"
+when = { path = "k", is = "BATT" }
+[schema.record.device]
+serial = "^.serial"
+battery = "v"
+
+[[schema]]
+name = "test"
+when = { path = "k", is = "TEST" }
+ignore = true
+
+[[schema]]
+name = "void"
+items = "void[*]"
+[schema.record]
+id = "."
+deleted = true
+"#;
+
+fn pulse(sent: u32, value: u32) -> String {
+    format!(r#"{{"serial":"P1","sent":{sent},"samples":[{{"id":"a","k":"HR","t":1770000000,"v":{value}}}]}}"#)
+}
+
+#[test]
+fn lists_that_stand_beside_each_other_are_all_read() {
+    let (patch, devices) = (adapter(PATCH), [everywhere("P1")]);
+    let mut memory = Memory::default();
+    memory.apply(&published(patch, &pulse(1, 60), &context(&devices)));
+    let both = r#"{"serial":"P1","sent":2,"samples":[{"id":"b","k":"HR","t":1770000060,"v":61}],"void":["a"]}"#;
+    let made = published(patch, both, &context(&devices));
+    assert!(!made.waits && made.issues.is_empty(), "{:?}", made.issues);
+    let status: Vec<Json> = memory.apply(&made);
+    let status: Vec<&str> = status.iter().filter_map(|it| it.str("status")).collect();
+    assert_eq!(status, ["final", "entered-in-error"]);
+    let void_alone = published(patch, r#"{"serial":"P1","void":["b"],"samples":[]}"#, &context(&devices));
+    assert_eq!(memory.apply(&void_alone).len(), 1);
+    let refused = (patch.shapes[0].receive)(br#"{"serial":"P1"}"#).expect_err("no list is there");
+    let told = format!("{:?}", refused.issues());
+    assert!(told.contains("samples[*], void[*]"), "{told}");
+}
+
+#[test]
+fn nothing_of_a_message_is_lost_without_a_word() {
+    let (patch, devices) = (adapter(PATCH), [everywhere("P1")]);
+    let body = r#"{"serial":"P1","sent":2,"alarms":[1],"empty":[],"nested":{"more":["x"]},"samples":[
+        {"id":"b","k":"HR","t":1770000060,"v":61,"raw":[1,2]},{"id":"c","k":"HR","t":1770000060,"v":61,"raw":[1]},
+        {"id":"d","k":"TEST","raw":[1,2],"other":[3]},{"id":"e","k":"GSR","list":[1]}],"void":["a"]}"#;
+    let made = published(patch, body, &context(&devices));
+    assert!(made.waits);
+    let places: Vec<&str> = made.issues.iter().flat_map(|it| &it.expression).map(String::as_str).collect();
+    assert_eq!(places, ["samples[3]", "alarms", "nested.more", "samples[0].raw"], "{:?}", made.issues);
+    assert_eq!(resources(&made.bundle).len(), 3, "the rest is published: {}", made.bundle);
+    let ignoring =
+        format!("{PATCH}\n[[schema]]\nname = \"alarms\"\nitems = [\"alarms[*]\", \"nested.more[*]\"]\nignore = true\n");
+    let made = published(
+        adapter(&ignoring),
+        &body.replace(r#","raw":[1,2]},{"id":"c""#, r#"},{"id":"c""#),
+        &context(&devices),
+    );
+    let places: Vec<&str> = made.issues.iter().flat_map(|it| &it.expression).map(String::as_str).collect();
+    assert_eq!(places, ["samples[3]", "samples[1].raw"]);
+    // What is ignored in the end does not hide what is read before it.
+    let rest = format!("{PATCH}\n[[schema]]\nname = \"rest\"\nignore = true\n");
+    let made = published(adapter(&rest), body, &context(&devices));
+    let places: Vec<&str> = made.issues.iter().flat_map(|it| &it.expression).map(String::as_str).collect();
+    assert_eq!(places, ["alarms", "nested.more", "samples[0].raw"]);
+}
+
+#[test]
+fn an_older_version_that_comes_late_changes_nothing() {
+    let (patch, devices) = (adapter(PATCH), [everywhere("P1")]);
+    let mut memory = Memory::default();
+    let mut send = |sent, value| memory.apply(&published(patch, &pulse(sent, value), &context(&devices)));
+    assert_eq!(send(10, 72).len(), 2);
+    let corrected = send(20, 74);
+    assert_eq!(corrected.iter().filter_map(|it| it.str("status")).collect::<Vec<_>>(), ["corrected"]);
+    assert_eq!(send(9, 72), [], "an older one, by number");
+    assert_eq!(send(30, 74), [], "the same again, issued later");
+    let wrong = pulse(10, 72).replace("\"sent\":10", "\"sent\":\"soon\"");
+    let wrong = (patch.shapes[0].map)(wrong.as_bytes(), &context(&devices));
+    assert!(matches!(&wrong, Mapping::Quarantine { issues } if issues[0].expression == ["sent"]), "{wrong:?}");
+}
+
+#[test]
+fn a_withdrawal_holds_for_its_own_device_only() {
+    let (patch, devices) = (adapter(PATCH), [everywhere("P1"), everywhere("P2")]);
+    let mut memory = Memory::default();
+    memory.apply(&published(patch, &pulse(10, 72), &context(&devices)));
+    let void = |serial: &str| published(patch, &format!(r#"{{"serial":"{serial}","void":["a"]}}"#), &context(&devices));
+    assert_eq!(memory.apply(&void("P2")), [], "another device, though of the same patient");
+    assert_eq!(memory.apply(&void("P1")).len(), 1);
+    let nobody = (patch.shapes[0].map)(br#"{"void":["a"]}"#, &context(&devices));
+    assert!(matches!(&nobody, Mapping::Quarantine { issues } if issues[0].expression == ["serial"]), "{nobody:?}");
+}
+
+#[test]
+fn a_battery_is_a_property_of_its_device() {
+    let (patch, devices) = (adapter(PATCH), [everywhere("P1")]);
+    let body = |charge: &str| {
+        format!(r#"{{"serial":"P1","sent":1,"samples":[{{"id":"x","k":"BATT","t":1770000000,"v":{charge}}}]}}"#)
+    };
+    let made = published(patch, &body("34"), &context(&devices));
+    let [device] = resources(&made.bundle)[..] else { panic!("a device alone: {}", made.bundle) };
+    let property = &device.list("property")[0];
+    assert!(property.to_string().contains("67996") && property.to_string().contains("34"), "{device}");
+    let after = body("33").replace("[{", r#"[{"id":"y","k":"HR","t":1770000000,"v":60},{"#);
+    let made = published(patch, &after, &context(&devices));
+    assert!(made.bundle.to_string().contains("67996"), "beside a reading: {}", made.bundle);
+    let wrong = (patch.shapes[0].map)(body("\"low\"").as_bytes(), &context(&devices));
+    assert!(matches!(&wrong, Mapping::Quarantine { issues } if issues[0].expression == ["samples[0].v"]), "{wrong:?}");
+    let unpaired = (patch.shapes[0].map)(body("34").as_bytes(), &context(&[]));
+    assert!(matches!(unpaired, Mapping::Quarantine { .. }), "nobody's device is not told");
+}
+
+#[test]
+fn a_wrong_list_is_told_once_and_where_it_matters() {
+    let found = mistakes(&PATCH.replace("items = \"samples[*]\"", "items = \"samples[\""));
+    assert_eq!(found.len(), 1, "no mistakes that follow from it: {found:#?}");
+    let out = mistakes(&PATCH.replace("items = \"void[*]\"", "items = \"void\""));
+    assert!(out.iter().all(|it| it.place == "record.device.serial"), "{out:#?}");
+    let never = format!("{PATCH}\n[[schema]]\nname = \"more\"\nitems = \"void[*]\"\nignore = true\n");
+    let never = mistakes(&never);
+    assert!(never.len() == 1 && never[0].message.contains("never reached: the schema void"), "{never:#?}");
+    let empty = mistakes(&PATCH.replace("[schema.record]\nid = \".\"\ndeleted = true\n", ""));
+    assert!(empty.iter().any(|it| it.message.contains("or ignore = true")), "{empty:#?}");
 }

@@ -17,11 +17,13 @@ use fhir::outcome::{Issue, Severity};
 
 mod any_bytes;
 mod declared;
+mod docs;
 mod healthkit;
 mod medisante;
 mod pas;
 mod smart_meter;
 mod smartlink;
+mod smartlink_round_trip;
 mod smartz;
 mod validic;
 mod vital_signs;
@@ -45,6 +47,8 @@ fn every_sample_gives_what_its_manifest_says() {
 fn every_file_of_the_samples_stands_in_its_manifest() {
     for (_, folder, manifest) in manifests() {
         let mut named = vec!["manifest.json".to_owned()];
+        let mapping = manifest.str("mapping").and_then(|path| path.rsplit('/').next());
+        named.extend(mapping.map(str::to_owned));
         for sample in manifest.list("samples") {
             named.extend(sample.str("file").map(str::to_owned));
             named.extend(sample.at(&["expect", "expected_file"]).and_then(Json::as_str).map(str::to_owned));
@@ -169,13 +173,15 @@ impl Run {
     }
 }
 
-/// All adapters: those that are compiled in, and those of the mapping files that come with them.
+/// All adapters: those that are compiled in, and those of the mapping files that the manifests name.
 fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
         let mut registry = Registry::default();
-        for file in fs::read_dir(root().join("../declared")).expect("mapping files are part of this package") {
-            let text = fs::read_to_string(file.expect("a readable folder").path()).expect("a text");
+        for folder in fs::read_dir(root()).expect("fixtures are part of this package") {
+            let manifest = document(&folder.expect("a readable folder").path().join("manifest.json"));
+            let Some(path) = manifest.str("mapping") else { continue };
+            let text = fs::read_to_string(root().join("..").join(path)).expect("a text");
             let plan = Plan::read(&text).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
             registry.add(plan.adapter()).expect("names and paths of its own");
         }

@@ -105,6 +105,7 @@ fn only_an_answer_that_names_the_claim_is_believed() {
         Submitted::Later { .. } => "later".to_owned(),
         Submitted::Login(_) => "login".to_owned(),
         Submitted::Unknown(_) => "unknown".to_owned(),
+        Submitted::Mismatched(_) => "mismatched".to_owned(),
     };
     let text = |file: &str| String::from_utf8(sample("pas", file)).expect("text");
     let approved = text("04-response-approved.json");
@@ -124,6 +125,75 @@ fn only_an_answer_that_names_the_claim_is_believed() {
     assert_eq!(word(408, ""), "later");
     assert_eq!(word(409, ""), "unknown", "there is one already, perhaps this one");
     assert_eq!(word(502, ""), "unknown");
+}
+
+#[test]
+fn an_answer_about_somebody_else_is_not_believed_though_it_names_the_claim() {
+    let identifier = fhir::object! { "system": "https://hospital.example/mrn", "value": "MRN-1" };
+    let known = format!("\"resourceType\":\"Patient\",\"identifier\":[{identifier}]");
+    let own = bundle().to_string().replace("\"resourceType\":\"Patient\"", &known);
+    let body = sent(&Json::parse(own.as_bytes()).expect("JSON"), &Json::Null);
+    let approved = String::from_utf8(sample("pas", "04-response-approved.json")).expect("text");
+    let mut answer = Json::parse(approved.as_bytes()).expect("JSON");
+    let Some(Json::Array(entries)) = answer.as_object_mut().and_then(|it| it.get_mut("entry")) else { panic!() };
+    let at = |place: usize| format!("https://payer.example/fhir/Whoever/{place}");
+    let place = entries.len();
+    entries.push(fhir::object! { "fullUrl": at(place), "resource": fhir::object! {
+        "resourceType": "Patient", "identifier": fhir::array![identifier],
+    }});
+    let cover = |number: &str| {
+        fhir::object! { "fullUrl": at(place + 1), "resource": fhir::object! {
+            "resourceType": "Coverage", "subscriberId": number,
+        }}
+    };
+    entries.push(cover("M-1"));
+    let response = entries.iter_mut().filter_map(|it| it.as_object_mut()?.get_mut("resource")?.as_object_mut());
+    let mut response = response.filter(|it| it.get("resourceType").and_then(Json::as_str) == Some("ClaimResponse"));
+    let response = response.next().expect("a ClaimResponse");
+    response.insert("patient", fhir::object! { "reference": at(place) });
+    let covered =
+        fhir::object! { "sequence": 1, "focal": true, "coverage": fhir::object! { "reference": at(place + 1) } };
+    response.insert("insurance", fhir::array![covered]);
+    let good = answer.to_string();
+    assert!(matches!(answered(200, &good, &body), Submitted::Answered(_)), "it names us as the payer knows us");
+    for other in [
+        good.replace("MRN-1", "MRN-2"),
+        good.replace("\"M-1\"", "\"M-2\""),
+        approved.replace("Patient/p1", "Coverage/cov"),
+        approved.replace("Patient/p1", "Patient/p2"),
+    ] {
+        assert_ne!(other, good);
+        assert!(matches!(answered(200, &other, &body), Submitted::Mismatched(_)), "{other}");
+        let text = body.to_string();
+        let followed = (pas().followed)(200, other.as_bytes(), &Sent { body: &text, ..Sent::default() });
+        assert!(matches!(followed, Err(Submitted::Mismatched(_))), "it does not say that there is none either");
+    }
+}
+
+#[test]
+fn what_is_of_a_profile_of_pas_says_so_and_nothing_else_does() {
+    let of = |json: &Json| json.at(&["meta", "profile"]).and_then(Json::as_str).map(str::to_owned);
+    let profile = |name: &str| Some(format!("http://hl7.org/fhir/us/davinci-pas/StructureDefinition/{name}"));
+    let whole = bundle();
+    let less = whole.to_string().replace("extension-certificationType", "extension-other");
+    let less = sent(&Json::parse(less.as_bytes()).expect("JSON"), &Json::Null);
+    assert_eq!((of(&less), of(first(&less))), (None, None), "PAS asks for what it does not say");
+    let body = sent(&whole, &Json::Null);
+    assert_eq!(of(&body), profile("profile-pas-request-bundle"));
+    assert_eq!(of(first(&body)), profile("profile-claim"));
+    let taken_back = sent(&whole, &fhir::object! { "intent": "cancel" });
+    assert_eq!(of(first(&taken_back)), profile("profile-claim-update"));
+    assert_eq!(first(&taken_back).list("item"), first(&body).list("item"), "an update says all items again");
+    let text = body.to_string();
+    let question = Question::Status { sent: Sent { body: &text, ..Sent::default() } };
+    let (_, asked) = (pas().ask)(&question, &context(&[])).body.expect("a body");
+    let asked = Json::parse(asked.as_bytes()).expect("JSON");
+    assert_eq!(of(&asked), profile("profile-pas-inquiry-request-bundle"));
+    assert_eq!(of(first(&asked)), profile("profile-claim-inquiry"));
+    let billed = whole.to_string().replace("\"preauthorization\"", "\"claim\"");
+    let billed = Json::parse(billed.as_bytes()).expect("JSON");
+    let billed = sent(&billed, &fhir::object! { "uses": "claim" });
+    assert_eq!((of(&billed), of(first(&billed))), (None, None), "PAS is about prior authorization");
 }
 
 #[test]
@@ -153,6 +223,9 @@ fn money_is_proved_to_the_cent_where_a_claim_names_any() {
         issues[0].expression[0].clone()
     };
     assert_eq!(refused("\"value\": 150.1,", "\"value\": 150.11,"), "Claim.item[0].net");
+    assert_eq!(refused("\"value\": 150.1,", "\"value\": -150.1,"), "Claim.item[0].net");
+    let huge = "\"value\": 123456789012345678901234567890.1,";
+    assert_eq!(refused("\"value\": 150.1,", huge), "Claim.item[0].net", "what is no sum of money is none");
     assert_eq!(refused("\"KES\"\n        }\n      }", "\"UGX\"\n        }\n      }"), "Claim.total.currency");
     assert_eq!(refused("\"preauthorization\"", "\"predetermination\""), "Claim.use");
     let manifest = document(&root().join("pas/manifest.json"));

@@ -1,27 +1,25 @@
 //! SmartLink beyond its samples: claims there and back, money, and what cannot be carried.
 
 use adapters::{Context, Mapping};
-use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::outcome::Issue;
-use proptest::prelude::*;
 
 use crate::{codes, context, document, replaced, root, sample};
 
 /// The context of the outbound sample.
-fn visit() -> Json {
+pub(crate) fn visit() -> Json {
     let manifest = document(&root().join("smartlink/manifest.json"));
     let sample = manifest.list("samples").iter().find(|it| it.str("file") == Some("08-claim-outpatient.json"));
     sample.and_then(|sample| sample.get("context")).expect("a context").clone()
 }
 
-fn made(shape: &str, bytes: &[u8], visit: &Json) -> Mapping {
+pub(crate) fn made(shape: &str, bytes: &[u8], visit: &Json) -> Mapping {
     let shape = adapters::find("smartlink").and_then(|adapter| adapter.shape(shape)).expect("a shape");
     (shape.receive)(bytes).unwrap_or_else(|refusal| panic!("refused: {refusal:?}"));
     (shape.map)(bytes, &Context { visit: Some(visit), ..context(&[]) })
 }
 
-fn body(bytes: &[u8], visit: &Json) -> (Json, Vec<Issue>) {
+pub(crate) fn body(bytes: &[u8], visit: &Json) -> (Json, Vec<Issue>) {
     match made("claim", bytes, visit) {
         Mapping::Send { request, issues } => (request, issues),
         other => panic!("not sent: {other:?}"),
@@ -115,89 +113,4 @@ fn a_session_that_expired_is_told_and_no_answer_is_no_session() {
     assert_eq!(statuses, ["cancelled", "cancelled"]);
     let Mapping::Publish(none) = made("visit", b"[]", &Json::Null) else { panic!("not published") };
     assert_eq!(codes(&none.issues), ["not-found"]);
-}
-
-/// An amount with up to four digits after the point, as it may be written.
-fn amount() -> impl Strategy<Value = Decimal> {
-    (0_i64..10_000_000, 0_u32..5).prop_map(|(mantissa, scale)| Decimal::from_scaled(mantissa.into(), scale))
-}
-
-fn product(one: &Decimal, other: &Decimal) -> Decimal {
-    let ((left, scale), (right, more)) = (one.to_scaled().expect("small"), other.to_scaled().expect("small"));
-    Decimal::from_scaled(left * right, scale + more)
-}
-
-fn sum(amounts: &[Decimal]) -> Decimal {
-    let at = |amount: &Decimal| {
-        let (mantissa, scale) = amount.to_scaled().expect("small");
-        mantissa * 10_i128.pow(12 - scale)
-    };
-    Decimal::from_scaled(amounts.iter().map(at).sum(), 12)
-}
-
-fn money(amount: &Decimal) -> Json {
-    fhir::object! { "value": Json::Number(amount.as_str().into()), "currency": "KES" }
-}
-
-/// The sample's claim with other lines, diagnoses and payments.
-fn claim_of(lines: &[(Decimal, Decimal, Option<String>)], icd11: bool, paid: &[(usize, Option<String>)]) -> Vec<u8> {
-    let mut bundle = Json::parse(&sample("smartlink", "08-claim-outpatient.json")).expect("JSON");
-    let namespace = "https://example.org/fhir/adapters/smartlink";
-    let Some(Json::Array(entries)) = bundle.as_object_mut().and_then(|it| it.get_mut("entry")) else { panic!() };
-    let claim = entries[0].as_object_mut().and_then(|it| it.get_mut("resource")).and_then(Json::as_object_mut);
-    let claim = claim.expect("a claim");
-    let first = claim.get("item").expect("items").items()[0].clone();
-    let nets: Vec<Decimal> = lines.iter().map(|(quantity, price, _)| product(quantity, price)).collect();
-    let items = lines.iter().zip(&nets).enumerate().map(|(index, ((quantity, price, note), net))| {
-        let mut item = first.as_object().expect("an item").clone();
-        item.insert("sequence", index as i64 + 1);
-        item.insert("quantity", fhir::object! { "value": Json::Number(quantity.as_str().into()) });
-        item.insert("unitPrice", money(price));
-        item.insert("net", money(net));
-        if let Some(note) = note {
-            let url = format!("{namespace}/StructureDefinition/additional-info");
-            item.insert("extension", fhir::array![fhir::object! { "url": url, "valueString": note.as_str() }]);
-        }
-        Json::from(item)
-    });
-    let items: Vec<Json> = items.collect();
-    claim.insert("item", items);
-    claim.insert("total", money(&sum(&nets)));
-    let zero = Decimal::from(0);
-    let payments = paid.iter().map(|(kind, reference)| {
-        let code = ["cash-excess", "copay-percent", "tier-cash", "sha", "discount"][*kind];
-        let mut parts = vec![
-            fhir::object! { "url": "type", "valueCode": code },
-            fhir::object! { "url": "amount", "valueMoney": money(&zero) },
-        ];
-        parts.extend(reference.iter().map(|it| fhir::object! { "url": "reference", "valueString": it.as_str() }));
-        fhir::object! { "url": format!("{namespace}/StructureDefinition/payment-modifier"), "extension": parts }
-    });
-    let payments: Vec<Json> = payments.collect();
-    if payments.is_empty() {
-        claim.remove("extension");
-    } else {
-        claim.insert("extension", payments);
-    }
-    let text = bundle.to_string();
-    let icd = "http://hl7.org/fhir/sid/icd-10";
-    if icd11 { text.replace(icd, "http://id.who.int/icd/release/11/mms") } else { text }.into_bytes()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
-    /// What does not come back from the body is told: nothing is, so all of it came back.
-    #[test]
-    fn every_field_that_the_format_carries_comes_back(
-        lines in prop::collection::vec((amount(), amount(), prop::option::of("[A-Za-z0-9 é]{1,12}")), 1..6),
-        icd11 in any::<bool>(),
-        paid in prop::collection::vec((0_usize..5, prop::option::of("[A-Z0-9]{1,8}")), 0..4),
-    ) {
-        let (body, issues) = body(&claim_of(&lines, icd11, &paid), &visit());
-        prop_assert_eq!(issues, vec![]);
-        let gross = body.get("gross_amount").and_then(Json::as_number).and_then(Decimal::parse).expect("an amount");
-        let nets: Vec<Decimal> = lines.iter().map(|(quantity, price, _)| product(quantity, price)).collect();
-        prop_assert_eq!(gross, sum(&nets));
-    }
 }

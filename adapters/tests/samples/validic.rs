@@ -47,6 +47,19 @@ fn a_late_copy_of_a_deleted_record_revives_nothing() {
 }
 
 #[test]
+fn a_deletion_of_another_users_record_takes_nothing_back() {
+    let context = context(&[]);
+    let first = publication("validic", "records", &sample("validic", "01-smart-meter-pulse-ox.json"), &context);
+    let others = crate::replaced("validic", "07-stream-deleted-record.json", "uid-0001", "uid-0002");
+    let mut memory = Memory::default();
+    memory.apply(&first);
+    assert_eq!(memory.apply(&publication("validic", "records", &others, &context)), []);
+    let nobodys = crate::replaced("validic", "07-stream-deleted-record.json", "\"uid\": \"uid-0001\"", "\"x\": 1");
+    let shape = crate::registry().find("validic").and_then(|adapter| adapter.shape("records")).expect("a shape");
+    assert!(matches!((shape.map)(&nobodys, &context), adapters::Mapping::Quarantine { .. }));
+}
+
+#[test]
 fn a_paired_user_is_the_patient_then_and_others_are_found_by_their_identifier() {
     let body = record(r#"{"type":"pulse","value":60,"unit":"bpm"}"#, "");
     let paired = [everywhere("uid-1")];
@@ -128,7 +141,7 @@ fn disconnected_devices_are_no_longer_used() {
 #[test]
 fn the_last_state_of_a_record_wins_and_a_deletion_is_the_last() {
     let pulse = |value: u32| record(&format!(r#"{{"type":"pulse","value":{value},"unit":"bpm"}}"#), "");
-    let deleted = r#"{"id":"r1","deleted_at":"2024-05-11T00:00:00Z","metrics":[]}"#.to_owned();
+    let deleted = r#"{"id":"r1","deleted_at":"2024-05-11T00:00:00Z","metrics":[],"user":{"uid":"uid-1"}}"#.to_owned();
     let of = |records: &[String]| published(&format!(r#"{{"data":[{}]}}"#, records.join(",")));
     let updated = of(&[pulse(60), pulse(61)]);
     assert_eq!(updated.withdrawn.len(), 1);
