@@ -24,6 +24,9 @@ mod m20261122_000013_inbox_devices;
 mod m20261122_000014_audit_seals;
 mod m20261122_000017_billing;
 mod m20261123_000018_claim_answers;
+mod m20261123_000019_bulk_exports;
+mod m20261123_000021_access_change;
+mod m20261123_000024_deleted_records;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -50,6 +53,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000014_audit_seals::Migration),
             Box::new(m20261122_000017_billing::Migration),
             Box::new(m20261123_000018_claim_answers::Migration),
+            Box::new(m20261123_000019_bulk_exports::Migration),
+            Box::new(m20261123_000021_access_change::Migration),
+            Box::new(m20261123_000024_deleted_records::Migration),
         ]
     }
 }

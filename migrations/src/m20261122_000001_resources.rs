@@ -457,7 +457,7 @@ static TABLES: &[Table] = &[
         name: "claim",
         comment: "Criteria of conditional creates: the row that two of them meet on, so that one waits for the other.",
         columns: &[
-            integer("hash", "First 63 bits of SHA-256 over type and criteria."),
+            integer("hash", "First 63 bits of SHA-256 over type and criteria, modulo 2^18: so many rows at most."),
             integer("claims", "How often it was claimed."),
         ],
         primary_key: &["hash"],

@@ -13,6 +13,7 @@ pub mod date;
 pub mod decimal;
 pub mod definitions;
 pub mod difference;
+mod hexadecimal;
 pub mod id;
 pub mod json;
 pub mod nearest;
@@ -23,3 +24,5 @@ pub mod reference;
 pub mod statistics;
 pub mod ucum;
 pub mod xml;
+
+pub use hexadecimal::hexadecimal;

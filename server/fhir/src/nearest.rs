@@ -38,6 +38,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn counts_the_changes() {
+        let changes = [("listen", "listen"), ("lisen", "listen"), ("kitten", "sitting"), ("nmae", "name")];
+        assert_eq!(changes.map(|(left, right)| distance(left, right)), [0, 1, 3, 1]);
+    }
+
+    #[test]
     fn the_nearest_come_first() {
         let names = ["name", "gender", "photo", "link", "names"];
         assert_eq!(nearest("nmae", names.into_iter()), ["name", "names"]);

@@ -1,8 +1,10 @@
 //! Writing a version: resource, version with its author, and index rows in one transaction. (Invariant 1)
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, LockType, OnConflict, Order, Query, Value};
+use rusqlite::{OptionalExtension as _, params};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, LockType, OnConflict, Order, Query, SelectStatement, Value};
 use sea_orm::{DbBackend, JoinType};
 use search::entry::{Extracted, IndexValue, Target};
 use search::view::View;
@@ -10,8 +12,11 @@ use search::view::View;
 use crate::audit::{self, Event};
 use crate::body::text_of;
 use crate::error::StoreError;
+use crate::fixed::Fixed;
+use crate::foresight::Born;
 use crate::index::Indexed;
-use crate::keys::{self, ResourceKey};
+use crate::keys::ResourceKey;
+use crate::replace::Stale;
 use crate::resources::{Method, Stored};
 use crate::row::Cell;
 use crate::session::Session;
@@ -44,7 +49,7 @@ pub struct Change {
     /// The JSON to serve; none deletes.
     pub body: Option<String>,
     /// Index entries of the body.
-    pub extracted: Extracted,
+    pub extracted: Arc<Extracted>,
     /// Who acts, as the version says it.
     pub actor: String,
     /// Who acts, as the audit trail says it: the event of this change, which is written with it.
@@ -55,9 +60,16 @@ impl Tx {
     /// The current version as `view` shows it, locked until the transaction ends.
     pub async fn current(&mut self, view: &View, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
         let Some(view) = ResolvedView::new(self, view, resource_type).await? else { return Ok(None) };
+        let key = (self.known().types.id(resource_type), id.to_owned());
         let Some(head) = self.head(resource_type, id).await? else { return Ok(None) };
+        if self.backend() == DbBackend::Postgres {
+            self.heads.insert(key, head.clone());
+        }
         if let Some(patients) = view.patients() {
-            let of_version = self.patients_of(head.rid, head.stored.version).await?;
+            let of_version = match &head.patients {
+                Some(patients) => patients.clone(),
+                None => self.patients_of(head.rid, head.stored.version).await?,
+            };
             let shown = patients.iter().any(|patient| of_version.contains(&format!(",{patient},")))
                 || (of_version.is_empty() && view.shows_unassigned());
             if !shown {
@@ -98,20 +110,9 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes this transaction the only one that works on `criteria` until it ends: of several conditional creates
-    /// with the same criteria each sees what the one before it made.
+    /// Makes this transaction the only one that works on `criteria` until it ends, see [`Tx::claim_all`].
     pub async fn claim(&mut self, criteria: &str) -> Result<(), StoreError> {
-        if self.backend() == DbBackend::Sqlite {
-            return Ok(()); // there is one writer
-        }
-        let mut insert = Query::insert();
-        insert
-            .into_table("claim")
-            .columns(["hash", "claims"])
-            .values_panic([keys::hash(criteria).into(), 1_i64.into()]);
-        let raised = Expr::col(("claim", "claims")).add(1);
-        insert.on_conflict(OnConflict::column("hash").value("claims", raised).to_owned());
-        self.execute(&insert).await.map(drop)
+        self.claim_all(&[criteria]).await
     }
 
     /// The instant of the versions that this transaction makes, microseconds since 1970. It is never earlier than what
@@ -137,7 +138,12 @@ impl Tx {
         if type_id == 0 {
             return Err(StoreError::Schema(format!("{} is not a resource type", change.resource_type)));
         }
-        let standing = if change.version == 1 { None } else { self.head(&change.resource_type, &change.id).await? };
+        let standing = match self.heads.remove(&(type_id, change.id.clone())) {
+            _ if change.version == 1 => None,
+            // Nobody else has changed it since: it is locked.
+            Some(head) => Some(head),
+            None => self.head(&change.resource_type, &change.id).await?,
+        };
         self.record_change(&mut change);
         let standing = match standing {
             Some(head) if head.stored.version != change.version - 1 => return Err(self.note(StoreError::Conflict)),
@@ -147,14 +153,25 @@ impl Tx {
             return self.put_deletion(standing, &change).await;
         };
         let targets = self.mention(&change.extracted).await?;
-        let body = self.store_body(targets.first().copied().unwrap_or(0), text).await?;
-        let (rid, tables) = match standing {
-            None => (self.create_row(type_id, &change, body).await?, 0),
-            Some(head) => (head.rid, head.tables),
+        let born = if change.version == 1 { self.born.remove(&(type_id, change.id.clone())) } else { None };
+        let body = match born {
+            Some(born) => born.body,
+            None => self.store_body(targets.first().copied().unwrap_or(0), &text).await?,
+        };
+        let (rid, tables) = match (standing, born) {
+            (Some(head), _) => (head.rid, head.tables),
+            (None, Some(born)) => (self.complete_row(born, &change, text).await?, 0),
+            (None, None) => (self.create_row(type_id, &change, body).await?, 0),
         };
         let indexed = Indexed { rid, type_id, extracted: &change.extracted, patients: &targets };
+        if self.backend() == DbBackend::Postgres {
+            self.pending.touched.insert((type_id, change.id.clone()));
+        }
         if change.version == 1 {
             self.index(&indexed, 0).await?;
+        } else if self.backend() == DbBackend::Postgres {
+            let tables = self.replace_index(&indexed, tables);
+            self.replace_row(rid, &change, tables, Cell::Integer(body));
         } else {
             self.rewrite_index(&indexed, tables).await?;
             self.update_row(rid, &change, Some(body)).await?;
@@ -180,25 +197,59 @@ impl Tx {
         if numbers.is_empty() {
             return Ok(());
         }
-        let mut select = Query::select();
-        select.column("id").from("target").and_where(Expr::col("target").is_in(numbers));
-        for row in self.rows(&select).await? {
-            let patient = row.text(0)?;
-            if let Some(event) = &mut self.event {
-                event.concern(&patient);
+        let known: Option<Vec<Arc<str>>> = numbers.iter().map(|number| self.known().names.get(number)).collect();
+        let names = match known {
+            Some(names) => names,
+            None => self.names_of(&numbers).await?,
+        };
+        if let Some(event) = &mut self.event {
+            for name in &names {
+                event.concern(name);
             }
         }
         Ok(())
     }
 
+    /// Logical ids of targets. They never change.
+    async fn names_of(&mut self, numbers: &[i64]) -> Result<Vec<Arc<str>>, StoreError> {
+        let mut select = Query::select();
+        select.columns(["target", "id"]).from("target").and_where(Expr::col("target").is_in(numbers.iter().copied()));
+        let mut names = Vec::new();
+        for row in self.rows(&select).await? {
+            names.push((row.i64(0)?, Arc::<str>::from(row.text(1)?)));
+        }
+        // On SQLite a number that this commit gives is another's if it fails; the sequences of PostgreSQL never go back.
+        for (number, name) in names.iter().filter(|_| self.backend() == DbBackend::Postgres) {
+            self.known().names.insert(*number, name.clone());
+        }
+        Ok(names.into_iter().map(|(_, name)| name).collect())
+    }
+
     async fn put_deletion(&mut self, standing: Option<Head>, change: &Change) -> Result<(), StoreError> {
-        let Some(Head { rid, tables, .. }) = standing else { return Err(self.note(StoreError::Conflict)) };
-        self.unindex(rid, tables).await?;
-        let patients = self.patients_of(rid, change.version - 1).await?;
+        let Some(Head { rid, tables, patients, .. }) = standing else { return Err(self.note(StoreError::Conflict)) };
+        let type_id = self.known().types.id(&change.resource_type);
+        let patients = match patients {
+            Some(patients) => patients,
+            None => self.patients_of(rid, change.version - 1).await?,
+        };
         self.concern(&patients).await?;
-        self.update_row(rid, change, None).await?;
-        self.put_version((self.known().types.id(&change.resource_type), rid), change, patients, Cell::Null);
+        if self.backend() == DbBackend::Postgres {
+            self.pending.touched.insert((type_id, change.id.clone()));
+            self.pending.stale.push(Stale { rid, tables });
+            self.replace_row(rid, change, 0, Cell::Null);
+        } else {
+            self.unindex(rid, tables).await?;
+            self.update_row(rid, change, None).await?;
+        }
+        self.put_version((type_id, rid), change, patients, Cell::Null);
         Ok(())
+    }
+
+    /// The row of a resource that [`Tx::head`] has locked, from the next flush on; on PostgreSQL.
+    fn replace_row(&mut self, rid: i64, change: &Change, tables: i64, body: Cell) {
+        let live = i64::from(body != Cell::Null);
+        let row = [rid, change.version, change.last_updated, live, tables].map(Cell::Integer);
+        self.pending.heads.push(row.into_iter().chain([body]).collect());
     }
 
     fn put_version(&mut self, (type_id, rid): (i64, i64), change: &Change, patients: String, body: Cell) {
@@ -211,6 +262,14 @@ impl Tx {
     }
 
     async fn create_row(&mut self, type_id: i64, change: &Change, body: i64) -> Result<i64, StoreError> {
+        if let Some(connection) = self.sqlite_connection() {
+            let text = "INSERT INTO resource (type_id, id, version, live, last_updated, tables, body) \
+                        VALUES (?, ?, ?, 1, ?, ?, ?) ON CONFLICT (type_id, id) DO NOTHING RETURNING rid";
+            let Change { id, version, last_updated, extracted, .. } = change;
+            let values = params![type_id, id, version, last_updated, tables_of(extracted), body];
+            let rid = connection.prepare_cached(text)?.query_row(values, |row| row.get(0)).optional()?;
+            return rid.ok_or_else(|| self.note(StoreError::Conflict));
+        }
         let columns = ["type_id", "id", "version", "live", "last_updated", "tables", "body"];
         let mut insert = Query::insert();
         insert.into_table("resource").columns(columns);
@@ -226,6 +285,19 @@ impl Tx {
         insert.on_conflict(OnConflict::columns(["type_id", "id"]).do_nothing().to_owned()).returning_col("rid");
         let rows = self.rows(&insert).await?;
         rows.first().ok_or_else(|| self.note(StoreError::Conflict))?.i64(0)
+    }
+
+    /// Makes a row that was there before its version say what the version says.
+    async fn complete_row(&mut self, born: Born, change: &Change, text: String) -> Result<i64, StoreError> {
+        self.keep_body(born.body, text);
+        let (tables, last_updated) = (tables_of(&change.extracted), change.last_updated);
+        if (tables, last_updated) != (born.tables, born.last_updated) {
+            let mut update = Query::update();
+            update.table("resource").value("tables", tables).value("last_updated", last_updated);
+            update.and_where(Expr::col("rid").eq(born.rid));
+            self.execute(&update).await?;
+        }
+        Ok(born.rid)
     }
 
     async fn update_row(&mut self, rid: i64, change: &Change, body: Option<i64>) -> Result<(), StoreError> {
@@ -297,6 +369,21 @@ impl Tx {
 
     /// Gives everything that is referred to a number. Returns those of the patients, sorted.
     pub(crate) async fn mention(&mut self, extracted: &Extracted) -> Result<Vec<i64>, StoreError> {
+        for key in self.mentioned(extracted).iter().filter(|key| key.0 != 0) {
+            if self.recent_target(key).is_none() {
+                let target = self.mention_one(key).await?;
+                self.found.insert(key.clone(), target);
+            }
+        }
+        let patient = self.known().types.id("Patient");
+        let mut patients: Vec<i64> =
+            extracted.patients.iter().filter_map(|id| self.recent_target(&(patient, id.clone()))).collect();
+        patients.sort_unstable();
+        Ok(patients)
+    }
+
+    /// What is referred to, in one order for all transactions, so that two never wait for each other crosswise.
+    pub(crate) fn mentioned(&self, extracted: &Extracted) -> Vec<ResourceKey> {
         let patient = self.known().types.id("Patient");
         let mut keys: Vec<ResourceKey> = extracted.patients.iter().map(|id| (patient, id.clone())).collect();
         let inside = extracted.contained.iter().flat_map(|inside| &inside.entries);
@@ -312,23 +399,21 @@ impl Tx {
                 }
             }
         }
-        // One order for all transactions, so that two never wait for each other crosswise.
         keys.sort_unstable();
         keys.dedup();
-        for key in keys.iter().filter(|key| key.0 != 0) {
-            if self.recent_target(key).is_none() {
-                let target = self.mention_one(key).await?;
-                self.found.insert(key.clone(), target);
-            }
-        }
-        let mut patients: Vec<i64> =
-            extracted.patients.iter().filter_map(|id| self.recent_target(&(patient, id.clone()))).collect();
-        patients.sort_unstable();
-        Ok(patients)
+        keys
     }
 
     async fn mention_one(&mut self, key: &ResourceKey) -> Result<i64, StoreError> {
         let (type_id, id) = key;
+        if let Some(connection) = self.sqlite_connection() {
+            let mut select = connection.prepare_cached("SELECT target FROM target WHERE type_id = ? AND id = ?")?;
+            if let Some(target) = select.query_row(params![type_id, id], |row| row.get(0)).optional()? {
+                return Ok(target);
+            }
+            let text = "INSERT INTO target (type_id, id) VALUES (?, ?) RETURNING target";
+            return Ok(connection.prepare_cached(text)?.query_row(params![type_id, id], |row| row.get(0))?);
+        }
         let mut select = Query::select();
         select.column("target").from("target");
         select.and_where(Expr::col("type_id").eq(*type_id)).and_where(Expr::col("id").eq(id));
@@ -346,17 +431,15 @@ impl Tx {
     }
 
     async fn head(&mut self, resource_type: &str, id: &str) -> Result<Option<Head>, StoreError> {
-        let mut select = Query::select();
-        select
-            .columns(["id", "version", "last_updated"])
-            .expr(text_of("resource"))
-            .expr(Expr::val(Method::Put.number()))
-            .columns(["rid", "tables", "body"]);
-        select.from("resource").and_where(Expr::col("type_id").eq(self.known().types.id(resource_type)));
-        select.and_where(Expr::col("id").eq(id));
-        if self.backend() == DbBackend::Postgres {
-            select.lock(LockType::Update);
+        let key = (self.known().types.id(resource_type), id.to_owned());
+        if self.born.contains_key(&key) {
+            return Ok(None); // it has a row, but no version yet
         }
+        if self.pending.touched.contains(&key) {
+            self.flush().await?;
+        }
+        let head = if self.backend() == DbBackend::Postgres { &HEAD_AND_PATIENTS } else { &HEAD };
+        let select = head.with(vec![key.0.into(), key.1.into()]);
         let Some(mut row) = self.rows(&select).await?.into_iter().next() else { return Ok(None) };
         if row.opt_text(3)?.is_none() && row.opt_i64(7)?.is_some() {
             // The text waits to be written with others of this transaction.
@@ -365,7 +448,8 @@ impl Tx {
             row = again;
         }
         let (rid, tables) = (row.i64(5)?, row.i64(6)?);
-        Ok(Some(Head { rid, tables, stored: crate::resources::stored(row, resource_type)? }))
+        let patients = if self.backend() == DbBackend::Postgres { row.opt_text(8)? } else { None };
+        Ok(Some(Head { rid, tables, patients, stored: crate::resources::stored(row, resource_type)? }))
     }
 
     async fn patients_of(&mut self, rid: i64, version: i64) -> Result<String, StoreError> {
@@ -380,11 +464,39 @@ impl Tx {
     }
 }
 
+/// A resource's row with its text.
+static HEAD: Fixed = Fixed::new(|| head_select().take());
+
+/// The same with the patients of its version, locked.
+static HEAD_AND_PATIENTS: Fixed =
+    Fixed::new(|| head_select().expr(patients_of_version()).lock(LockType::Update).take());
+
+fn head_select() -> SelectStatement {
+    let mut select = Query::select();
+    select.columns(["id", "version", "last_updated"]).expr(text_of("resource")).expr(Expr::cust("2"));
+    select.columns(["rid", "tables", "body"]).from("resource");
+    select.and_where(Expr::col("type_id").eq(0_i64)).and_where(Expr::col("id").eq(""));
+    select
+}
+
 /// A resource's row.
-struct Head {
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
     rid: i64,
     tables: i64,
+    /// The patients of its version, where they were read with it.
+    patients: Option<String>,
     stored: Stored,
+}
+
+/// The patients of the current version, as an expression on `resource`.
+fn patients_of_version() -> Expr {
+    let mut select = Query::select();
+    select.column(("v", "patients")).from_as("version", "v");
+    for column in ["rid", "version"] {
+        select.and_where(Expr::col(("v", column)).equals(("resource", column)));
+    }
+    Expr::SubQuery(None, Box::new(select.into()))
 }
 
 /// `,12,45,`, or nothing for no patient: so that `%,12,%` finds exactly patient 12.
@@ -408,7 +520,7 @@ fn patient_rows(
     numbers.chain(nobody.then_some(0)).map(row).collect()
 }
 
-fn tables_of(extracted: &Extracted) -> i64 {
+pub(crate) fn tables_of(extracted: &Extracted) -> i64 {
     use crate::index::{CONTAINED, Table};
     let table = |value: &IndexValue| match value {
         IndexValue::Token { .. } => Table::Token,

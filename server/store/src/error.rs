@@ -76,6 +76,16 @@ impl StoreError {
         ))
     }
 
+    /// The same for one more of those who share a statement.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            StoreError::Database(error) => StoreError::Database(error.clone()),
+            StoreError::Column { column } => StoreError::Column { column: *column },
+            StoreError::Schema(text) => StoreError::Schema(text.clone()),
+            _ => StoreError::Stopped,
+        }
+    }
+
     /// Whether no connection to PostgreSQL became free in time.
     pub fn is_overload(&self) -> bool {
         matches!(self, StoreError::Database(DbErr::ConnectionAcquire(_)))

@@ -24,6 +24,7 @@ use crate::session::Session;
 use crate::view::ResolvedView;
 
 pub(crate) mod feed;
+pub(crate) mod snapshot;
 
 /// Ranges that one statement merges; SQLite takes 500.
 const RANGES_PER_STATEMENT: usize = 200;
@@ -293,6 +294,16 @@ impl Scope {
         if !self.views.iter().all(|(_, view)| view.is_unrestricted()) {
             bounds.current_after = None;
         }
+        self.current(session, bounds, count).await
+    }
+
+    /// The same, where a successor counts whoever sees it.
+    async fn current<S: Session>(
+        &self,
+        session: &mut S,
+        bounds: Bounds,
+        count: usize,
+    ) -> Result<Vec<Position>, StoreError> {
         let mut merged: Vec<Position> = Vec::new();
         for ranges in self.ranges.chunks(RANGES_PER_STATEMENT) {
             for row in session.rows(&merge(ranges, bounds, count)).await? {

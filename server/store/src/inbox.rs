@@ -11,12 +11,16 @@
 //! that was killed loses nothing: the lease runs out.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, OnConflict, Order, Query, SelectStatement, UpdateStatement};
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{
+    Alias, Cond, Expr, ExprTrait as _, Func, InsertStatement, IntoIden as _, OnConflict, Order, Query, SelectStatement,
+    TableRef, UpdateStatement,
+};
 use sha2::{Digest as _, Sha256};
 
+use crate::session::Session as _;
 use crate::{Row, Store, StoreError, Tx};
 
 /// What became of a message.
@@ -142,27 +146,71 @@ impl State {
 
 /// Keeps a message, or finds that it came before. Runs inside [`Store::write`]; the answer is owed after its commit.
 pub async fn receive(tx: &mut Tx, arrival: &Arrival) -> Result<Receipt, StoreError> {
-    let hash = Sha256::digest(&arrival.body).to_vec();
-    let digest = hexadecimal(&hash);
-    let delivery = arrival.delivery.clone().unwrap_or_else(|| format!("sha256:{digest}"));
+    let (delivery, hash) = name(arrival);
     if insert(tx, arrival, &delivery, &hash, arrival.state, &arrival.outcome).await? {
         return Ok(first(arrival, arrival.state, &arrival.outcome));
     }
-    let (kept, same) = find(tx, &arrival.vendor, &delivery, &hash).await?;
+    again(tx, arrival, (&delivery, &hash)).await
+}
+
+/// The same of several messages. Two of them may be the same one.
+pub async fn receive_all(tx: &mut Tx, arrivals: &[Arc<Arrival>]) -> Result<Vec<Receipt>, StoreError> {
+    if tx.backend() == DbBackend::Sqlite {
+        let mut receipts = Vec::with_capacity(arrivals.len());
+        for arrival in arrivals {
+            receipts.push(receive(tx, arrival).await?);
+        }
+        return Ok(receipts);
+    }
+    let mut insert = insert_statement();
+    let named: Vec<(String, Vec<u8>)> = arrivals.iter().map(|arrival| name(arrival)).collect();
+    // One order for all processes, so that two never wait for each other crosswise.
+    let mut order: Vec<usize> = (0..arrivals.len()).collect();
+    order.sort_unstable_by_key(|index| (&arrivals[*index].vendor, &named[*index].0, *index));
+    for index in &order {
+        let (arrival, (delivery, hash)) = (&arrivals[*index], &named[*index]);
+        insert.values_panic(values(arrival, delivery, hash, arrival.state, &arrival.outcome));
+    }
+    insert.returning_col("receipt");
+    let rows = tx.rows(&insert).await?;
+    let new = rows.iter().map(|row| row.text(0)).collect::<Result<BTreeSet<_>, _>>()?;
+    let mut receipts = vec![None; arrivals.len()];
+    for index in order {
+        let (arrival, (delivery, hash)) = (&arrivals[index], &named[index]);
+        receipts[index] = Some(if new.contains(&arrival.receipt) {
+            wait_for_others(tx, arrival).await?;
+            first(arrival, arrival.state, &arrival.outcome)
+        } else {
+            again(tx, arrival, (delivery, hash)).await?
+        });
+    }
+    Ok(receipts.into_iter().flatten().collect())
+}
+
+/// The delivery id under which a message is kept, and the digest of its body.
+fn name(arrival: &Arrival) -> (String, Vec<u8>) {
+    let hash = Sha256::digest(&arrival.body).to_vec();
+    let delivery = arrival.delivery.clone();
+    (delivery.unwrap_or_else(|| format!("sha256:{}", fhir::hexadecimal(&hash))), hash)
+}
+
+/// What becomes of a message whose delivery id is known.
+async fn again(tx: &mut Tx, arrival: &Arrival, (delivery, hash): (&str, &[u8])) -> Result<Receipt, StoreError> {
+    let (kept, same) = find(tx, &arrival.vendor, delivery, hash).await?;
     if same {
         count(tx, &kept.receipt, arrival.at).await?;
         return Ok(kept);
     }
     // Kept for a person to look at; the first message stands.
-    let contradiction = format!("{delivery}#sha256:{digest}");
+    let contradiction = format!("{delivery}#sha256:{}", fhir::hexadecimal(hash));
     let outcome = format!(
         r#"{{"issue":[{{"severity":"warning","code":"duplicate","diagnostics":"The delivery id was used before with other content; the message with receipt {} stands"}}]}}"#,
         kept.receipt
     );
-    if insert(tx, arrival, &contradiction, &hash, State::Duplicate, &outcome).await? {
+    if insert(tx, arrival, &contradiction, hash, State::Duplicate, &outcome).await? {
         return Ok(first(arrival, State::Duplicate, &outcome));
     }
-    let (kept, _) = find(tx, &arrival.vendor, &contradiction, &hash).await?;
+    let (kept, _) = find(tx, &arrival.vendor, &contradiction, hash).await?;
     count(tx, &kept.receipt, arrival.at).await?;
     Ok(kept)
 }
@@ -219,6 +267,31 @@ pub async fn settle(tx: &mut Tx, receipt: &str, state: State, outcome: &str, now
     Ok(tx.execute(&statement).await? > 0)
 }
 
+/// Gives messages this state, each with its outcome, as [`settle`] does.
+pub async fn settle_all(tx: &mut Tx, settled: &[(String, String)], state: State, now: i64) -> Result<(), StoreError> {
+    if tx.backend() == DbBackend::Sqlite {
+        for (receipt, outcome) in settled {
+            settle(tx, receipt, state, outcome, now).await?;
+        }
+        return Ok(());
+    }
+    let (receipts, outcomes): (Vec<String>, Vec<String>) = settled.iter().cloned().unzip();
+    let mut told = Query::select();
+    told.expr_as(Func::cust("unnest").arg(Expr::val(receipts)), Alias::new("receipt"));
+    told.expr_as(Func::cust("unnest").arg(Expr::val(outcomes)), Alias::new("outcome"));
+    let statement = Query::update()
+        .table("inbox")
+        .value("state", state.as_str())
+        .value("outcome", Expr::col(("told", "outcome")))
+        .value("settled_at", now)
+        .value("due_at", 0_i64)
+        .from(TableRef::SubQuery(Box::new(told), Alias::new("told").into_iden()))
+        .and_where(Expr::col(("inbox", "receipt")).equals(("told", "receipt")))
+        .and_where(Expr::col(("inbox", "state")).eq(State::Received.as_str()))
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
 /// Leaves a message in the queue until `due_at`, with the reason.
 pub async fn postpone(tx: &mut Tx, receipt: &str, outcome: &str, due_at: i64) -> Result<(), StoreError> {
     let statement = of_received(receipt).value("outcome", outcome).value("due_at", due_at).to_owned();
@@ -255,32 +328,36 @@ pub async fn replay(tx: &mut Tx, filter: &Filter) -> Result<u64, StoreError> {
     tx.execute(&statement).await
 }
 
+/// A record of a vendor that was deleted: its id, and whose it is.
+pub type Buried = (String, String);
+
 /// Remembers that a vendor deleted these records.
-pub async fn bury(tx: &mut Tx, vendor: &str, records: &[String], at: i64) -> Result<(), StoreError> {
-    for record in records {
+pub async fn bury(tx: &mut Tx, vendor: &str, records: &[Buried], at: i64) -> Result<(), StoreError> {
+    for (record, holder) in records {
         let statement = Query::insert()
-            .into_table("tombstone")
-            .columns(["vendor", "record", "at"])
-            .values_panic([vendor.into(), record.as_str().into(), at.into()])
-            .on_conflict(OnConflict::columns(["vendor", "record"]).do_nothing().to_owned())
+            .into_table("deleted_record")
+            .columns(["vendor", "record", "holder", "at"])
+            .values_panic([vendor.into(), record.as_str().into(), holder.as_str().into(), at.into()])
+            .on_conflict(OnConflict::columns(["vendor", "record", "holder"]).do_nothing().to_owned())
             .to_owned();
         tx.execute(&statement).await?;
     }
     Ok(())
 }
 
-/// Which of these records the vendor is known to have deleted.
-pub async fn buried(store: &Store, vendor: &str, records: &[String]) -> Result<BTreeSet<String>, StoreError> {
+/// Under which of these ids the vendor is known to have deleted a record, and whose; nobody's name where that was not
+/// kept yet: then it is everybody's.
+pub async fn buried(store: &Store, vendor: &str, records: &[String]) -> Result<BTreeSet<Buried>, StoreError> {
     let mut found = BTreeSet::new();
     for some in records.chunks(RECORDS_AT_ONCE) {
         let statement = Query::select()
-            .column("record")
-            .from("tombstone")
+            .columns(["record", "holder"])
+            .from("deleted_record")
             .and_where(Expr::col("vendor").eq(vendor))
             .and_where(Expr::col("record").is_in(some.iter().map(String::as_str)))
             .to_owned();
         for row in store.rows(&statement).await? {
-            found.insert(row.text(0)?);
+            found.insert((row.text(0)?, row.text(1)?));
         }
     }
     Ok(found)
@@ -349,13 +426,6 @@ const COLUMNS: &[&str] = &[
     "query",
 ];
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 async fn insert(
     tx: &mut Tx,
     arrival: &Arrival,
@@ -364,56 +434,64 @@ async fn insert(
     state: State,
     outcome: &str,
 ) -> Result<bool, StoreError> {
-    let settled_at = if state == State::Received { 0 } else { arrival.at };
-    let mut statement = Query::insert();
-    statement
-        .into_table("inbox")
-        .columns([
-            "receipt",
-            "vendor",
-            "delivery",
-            "hash",
-            "body",
-            "device",
-            "gateway",
-            "shape",
-            "patient",
-            "query",
-            "state",
-            "received_at",
-            "delivered_at",
-            "deliveries",
-            "attempts",
-            "due_at",
-            "settled_at",
-            "outcome",
-        ])
-        .values_panic([
-            arrival.receipt.as_str().into(),
-            arrival.vendor.as_str().into(),
-            delivery.into(),
-            hash.to_vec().into(),
-            arrival.body.to_vec().into(),
-            arrival.devices.first().cloned().into(),
-            arrival.devices.get(1).cloned().into(),
-            arrival.origin.shape.as_str().into(),
-            arrival.origin.patient.clone().into(),
-            arrival.origin.query.as_str().into(),
-            state.as_str().into(),
-            arrival.at.into(),
-            arrival.at.into(),
-            1_i64.into(),
-            0_i64.into(),
-            0_i64.into(),
-            settled_at.into(),
-            outcome.into(),
-        ])
-        .on_conflict(OnConflict::columns(["vendor", "delivery"]).do_nothing().to_owned());
+    let mut statement = insert_statement();
+    statement.values_panic(values(arrival, delivery, hash, state, outcome));
     let is_new = tx.execute(&statement).await? > 0;
     if is_new {
         wait_for_others(tx, arrival).await?;
     }
     Ok(is_new)
+}
+
+/// Rows that are not there yet.
+fn insert_statement() -> InsertStatement {
+    let columns = [
+        "receipt",
+        "vendor",
+        "delivery",
+        "hash",
+        "body",
+        "device",
+        "gateway",
+        "shape",
+        "patient",
+        "query",
+        "state",
+        "received_at",
+        "delivered_at",
+        "deliveries",
+        "attempts",
+        "due_at",
+        "settled_at",
+        "outcome",
+    ];
+    let known = OnConflict::columns(["vendor", "delivery"]).do_nothing().to_owned();
+    Query::insert().into_table("inbox").columns(columns).on_conflict(known).to_owned()
+}
+
+/// A row of [`insert_statement`].
+fn values(arrival: &Arrival, delivery: &str, hash: &[u8], state: State, outcome: &str) -> [Expr; 18] {
+    let settled_at = if state == State::Received { 0 } else { arrival.at };
+    [
+        arrival.receipt.as_str().into(),
+        arrival.vendor.as_str().into(),
+        delivery.into(),
+        hash.to_vec().into(),
+        arrival.body.to_vec().into(),
+        arrival.devices.first().cloned().into(),
+        arrival.devices.get(1).cloned().into(),
+        arrival.origin.shape.as_str().into(),
+        arrival.origin.patient.clone().into(),
+        arrival.origin.query.as_str().into(),
+        state.as_str().into(),
+        arrival.at.into(),
+        arrival.at.into(),
+        1_i64.into(),
+        0_i64.into(),
+        0_i64.into(),
+        settled_at.into(),
+        outcome.into(),
+    ]
 }
 
 /// Devices that the row has no columns for.

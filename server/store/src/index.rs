@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use fhir::decimal::Decimal;
 use rusqlite::Connection;
-use sea_orm::sea_query::{Expr, ExprTrait, Query, Value};
+use sea_orm::sea_query::{DeleteStatement, Expr, ExprTrait, Query, SubQueryStatement, Value};
 use search::contained;
 use search::entry::{Extracted, IndexEntry, IndexValue, Target};
 
 use crate::error::StoreError;
-use crate::keys;
+use crate::keys::{self, ResourceKey};
+use crate::replace::{self, Stale};
 use crate::row::Cell;
 use crate::session::Session;
 use crate::together::{self, Rows};
@@ -17,6 +18,7 @@ use crate::tx::Tx;
 
 /// Length of the indexed start of a string, in characters.
 pub(crate) const STRING_PREFIX: usize = 40;
+
 /// A table of index rows. The discriminant is its bit in `resource.tables`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Table {
@@ -109,6 +111,9 @@ pub(crate) fn contained_type(type_id: i64) -> i64 {
 /// Rows by table.
 type ByTable = [Vec<Vec<Cell>>; 9];
 
+/// Rows of a table, by its name and columns.
+type Filling = (&'static str, &'static [&'static str], Vec<Vec<Cell>>);
+
 /// Rows that wait for [`Tx::flush`].
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
@@ -120,6 +125,12 @@ pub(crate) struct Pending {
     pub(crate) bodies: Vec<Vec<Cell>>,
     /// Rows of the audit trail, on PostgreSQL.
     pub(crate) events: Vec<Rows>,
+    /// Resources whose rows are replaced, on PostgreSQL.
+    pub(crate) stale: Vec<Stale>,
+    /// Rows of resources that have new versions, on PostgreSQL: `rid, version, last_updated, live, tables, body`.
+    pub(crate) heads: Vec<Vec<Cell>>,
+    /// Resources of which anything waits, on PostgreSQL.
+    pub(crate) touched: HashSet<ResourceKey>,
 }
 
 /// A resource as the index sees it.
@@ -181,6 +192,20 @@ impl Tx {
             }
         }
         Ok(bits)
+    }
+
+    /// Has the index hold exactly the rows of `indexed` from the next flush on, on PostgreSQL. Returns the tables that it
+    /// is in.
+    pub(crate) fn replace_index(&mut self, indexed: &Indexed<'_>, tables: i64) -> i64 {
+        let mut bits = if indexed.extracted.contained.is_empty() { 0 } else { CONTAINED };
+        let (own, inside) = (self.rows_of(indexed), self.rows_inside(indexed));
+        for (table, (mut own, mut inside)) in TABLES.into_iter().zip(own.into_iter().zip(inside)) {
+            bits |= if own.is_empty() { 0 } else { table.bit() };
+            self.pending.rows[table as usize].append(&mut own);
+            self.pending.rows[table as usize].append(&mut inside);
+        }
+        self.pending.stale.push(Stale { rid: indexed.rid, tables });
+        bits
     }
 
     /// Takes the rows of what a resource contains out of the index.
@@ -356,27 +381,50 @@ impl Tx {
 
     /// Writes what waits.
     pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
-        let Pending { rows, tokens, versions, version_patients, bodies, events } = std::mem::take(&mut self.pending);
+        let Pending { rows, tokens, versions, version_patients, bodies, events, stale, heads, touched: _ } =
+            std::mem::take(&mut self.pending);
         self.found_tokens.extend(tokens.iter().map(|token| token.0));
         let tokens = dictionary_rows(tokens);
-        let mut tables = vec![
+        let mut tables: Vec<Filling> = vec![
             ("body", &["number", "text"][..], bodies),
             ("token", &["token", "system", "code", "code_hash", "system_hash"], tokens),
             ("version", crate::change::VERSION_COLUMNS, versions),
             ("version_patient", crate::change::VERSION_PATIENT_COLUMNS, version_patients),
         ];
+        // In the order of the tables, last: see `take_out`.
         tables.extend(TABLES.into_iter().zip(rows).map(|(table, rows)| (table.name(), table.columns(), rows)));
         if let Some(connection) = self.sqlite_connection() {
             return tables.iter().try_for_each(|(table, columns, rows)| insert(connection, table, columns, rows));
         }
+        let others = self.take_out(&stale, &tables).await?;
+        let others = others.into_iter().map(SubQueryStatement::DeleteStatement);
+        let others = others.chain(replace::heads(&heads).map(SubQueryStatement::UpdateStatement)).collect();
+        let replaced = |table: &str| TABLES.into_iter().any(|it| it.name() == table && replace::has_rows(&stale, it));
         let together = tables.into_iter().map(|(table, columns, rows)| {
             let values = rows.into_iter().map(|row| columns.iter().zip(row).map(value).collect()).collect();
-            Rows { known: table == "token", ..Rows::new(table, columns, values) }
+            Rows { known: is_dictionary(table) || replaced(table), ..Rows::new(table, columns, values) }
         });
-        for statement in together::statements(together.chain(events).collect()) {
+        for statement in together::statements_with(others, together.chain(events).collect()) {
             self.execute(&statement).await?;
         }
         Ok(())
+    }
+
+    /// Takes out of the index what is replaced; what may go in the statement that writes the rest is returned.
+    async fn take_out(&mut self, stale: &[Stale], tables: &[Filling]) -> Result<Vec<DeleteStatement>, StoreError> {
+        if stale.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: Vec<&[Vec<Cell>]> =
+            tables.iter().rev().take(TABLES.len()).rev().map(|it| it.2.as_slice()).collect();
+        let is_removal = wanted.iter().all(|rows| rows.is_empty());
+        let mut removals = replace::removals(stale, &wanted);
+        let last = if is_removal { removals.pop() } else { None };
+        // A row that comes in the place of another with its key has to wait for that one to go.
+        for deletes in removals.into_iter().filter(|deletes| !deletes.is_empty()) {
+            self.rows(&replace::at_once(deletes)).await?;
+        }
+        Ok(last.unwrap_or_default())
     }
 }
 
@@ -386,13 +434,18 @@ fn insert(connection: &Connection, table: &str, columns: &[&str], rows: &[Vec<Ce
         return Ok(());
     }
     let marks = vec!["?"; columns.len()].join(",");
-    let ending = if table == "token" { " ON CONFLICT DO NOTHING" } else { "" };
+    let ending = if is_dictionary(table) { " ON CONFLICT DO NOTHING" } else { "" };
     let text = format!("INSERT INTO {table} ({}) VALUES ({marks}){ending}", columns.join(","));
     let mut statement = connection.prepare_cached(&text)?;
     for row in rows {
         statement.execute(rusqlite::params_from_iter(row))?;
     }
     Ok(())
+}
+
+/// Whether rows of a table that are there already are passed over: many transactions meet the same words.
+fn is_dictionary(table: &str) -> bool {
+    table == "token"
 }
 
 /// A cell as PostgreSQL takes it: nothing is nothing of a type.

@@ -8,8 +8,11 @@
 //!
 //! Every change by a worker names the attempt that it made, so one that was given up for dead changes nothing.
 
+use sea_orm::DbBackend;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, UpdateStatement};
+use sha2::{Digest as _, Sha256};
 
+use crate::session::Session as _;
 use crate::{Row, Store, StoreError, Tx};
 
 /// How far a job is.
@@ -68,6 +71,8 @@ pub struct Status {
     pub state: State,
     /// For people.
     pub progress: String,
+    /// When it was asked for, microseconds since 1970.
+    pub created_at: i64,
     /// When it is forgotten; 0 before it is done.
     pub expires_at: i64,
     /// What it led to, JSON; empty before it is done.
@@ -93,6 +98,7 @@ impl State {
 /// Adds a job; false if its owner has `most` already, done ones that are still kept among them.
 pub async fn insert(tx: &mut Tx, job: &NewJob, most: i64) -> Result<bool, StoreError> {
     if !job.owner.is_empty() {
+        one_at_a_time(tx, &job.owner).await?;
         let mut select = Query::select();
         select.expr(Expr::col("id").count()).from("job").and_where(Expr::col("owner").eq(job.owner.as_str()));
         if tx.rows(&select).await?.first().map_or(Ok(0), |row| row.i64(0))? >= most {
@@ -135,9 +141,23 @@ pub async fn insert(tx: &mut Tx, job: &NewJob, most: i64) -> Result<bool, StoreE
     tx.execute(&insert).await.map(|rows| rows > 0)
 }
 
-/// Whether there is anything to take or to forget: asked often, so that nothing is written for it.
-pub async fn is_due(store: &Store, now: i64) -> Result<bool, StoreError> {
+/// Keeps others of this owner from counting until the transaction ends; on SQLite there is one writer.
+async fn one_at_a_time(tx: &mut Tx, owner: &str) -> Result<(), StoreError> {
+    if tx.backend() == DbBackend::Sqlite {
+        return Ok(());
+    }
+    let digest = Sha256::digest(owner.as_bytes());
+    // Far below the keys of the horizon, which are made of the time.
+    let key = digest.iter().take(5).fold(0_i64, |key, byte| (key << 8) | i64::from(*byte));
+    let mut lock = Query::select();
+    lock.expr(Expr::cust(format!("pg_advisory_xact_lock({key}) IS NULL")));
+    tx.rows(&lock).await.map(drop)
+}
+
+/// Whether there is anything of this kind to take, or anything to forget: asked often, so that nothing is written for it.
+pub async fn is_due(store: &Store, kind: &str, now: i64) -> Result<bool, StoreError> {
     let open = Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]);
+    let open = open.and(Expr::col("kind").eq(kind));
     let over = Expr::col("expires_at").gt(0_i64).and(Expr::col("expires_at").lte(now));
     for due in [open.and(Expr::col("due_at").lte(now)), over] {
         let mut select = Query::select();
@@ -149,10 +169,15 @@ pub async fn is_due(store: &Store, now: i64) -> Result<bool, StoreError> {
     Ok(false)
 }
 
-/// Takes up to `limit` jobs that are due, oldest first, and keeps them from other workers until `lease_until`.
-pub async fn lease(tx: &mut Tx, now: i64, lease_until: i64, limit: u64) -> Result<Vec<Job>, StoreError> {
+/// Takes up to `limit` jobs of a kind that are due, oldest first, and keeps them from other workers until `lease_until`.
+pub async fn lease(
+    tx: &mut Tx,
+    kind: &str,
+    (now, lease_until): (i64, i64),
+    limit: u64,
+) -> Result<Vec<Job>, StoreError> {
     let open = || Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]);
-    let due = || open().and(Expr::col("due_at").lte(now));
+    let due = || open().and(Expr::col("due_at").lte(now)).and(Expr::col("kind").eq(kind));
     let mut select = Query::select();
     select.column("id").from("job").and_where(due());
     select.order_by("created_at", Order::Asc).order_by("id", Order::Asc).limit(limit);
@@ -177,6 +202,12 @@ pub async fn extend(tx: &mut Tx, job: &Job, progress: &str, lease_until: i64) ->
     Ok(tx.execute(&statement).await? > 0)
 }
 
+/// Makes sure that a job is still this worker's until the transaction ends; false if the job was cancelled or taken by another.
+pub async fn hold(tx: &mut Tx, job: &Job) -> Result<bool, StoreError> {
+    let statement = held(job).value("attempts", job.attempts).to_owned();
+    Ok(tx.execute(&statement).await? > 0)
+}
+
 /// Keeps the answer until `expires_at`; false if the job was cancelled or taken by another.
 pub async fn settle(tx: &mut Tx, job: &Job, answer: &str, now: i64, expires_at: i64) -> Result<bool, StoreError> {
     let statement = held(job)
@@ -193,7 +224,7 @@ pub async fn settle(tx: &mut Tx, job: &Job, answer: &str, now: i64, expires_at: 
 /// How far the job is, if it is `owner`'s and not forgotten.
 pub async fn find(store: &Store, id: &str, owner: &str, now: i64) -> Result<Option<Status>, StoreError> {
     let mut select = Query::select();
-    select.columns(["state", "progress", "expires_at", "answer"]).from("job");
+    select.columns(["state", "progress", "expires_at", "answer", "created_at"]).from("job");
     select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("owner").eq(owner));
     let rows = store.rows(&select).await?;
     let Some(row) = rows.first() else { return Ok(None) };
@@ -202,6 +233,7 @@ pub async fn find(store: &Store, id: &str, owner: &str, now: i64) -> Result<Opti
         progress: row.text(1)?,
         expires_at: row.i64(2)?,
         answer: row.text(3)?,
+        created_at: row.i64(4)?,
     };
     Ok(Some(status).filter(|status| status.state != State::Done || status.expires_at > now))
 }

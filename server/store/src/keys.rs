@@ -1,6 +1,7 @@
 //! Numbers that stand for texts: hashes of values, targets of references, types.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use smart::token;
 use crate::audit::seal::Sealer;
 use crate::body::Block;
 use crate::error::StoreError;
+use crate::memory;
 use crate::remembered::Remembered;
 use crate::resources::Stored;
 use crate::row::Row;
@@ -18,11 +20,17 @@ use crate::row::Row;
 /// How many (type, id) → target pairs are remembered; they never change, so the cache is never wrong.
 const REMEMBERED: u64 = 200_000;
 
+/// How many patients' logical ids are remembered by their numbers.
+const REMEMBERED_NAMES: u64 = 10_000;
+
 /// How many rows of access tokens are remembered.
 const REMEMBERED_TOKENS: u64 = 10_000;
 
 /// How many bytes of resources are remembered.
 const REMEMBERED_BYTES: u64 = 64 << 20;
+
+/// Fewest and most bytes of texts that are remembered: in between, one byte of sixteen that this process may use.
+const REMEMBERED_TEXTS: RangeInclusive<u64> = 64 << 20..=4 << 30;
 
 /// First 63 bits of SHA-256, as the schema's hash columns hold it.
 pub(crate) fn hash(text: &str) -> i64 {
@@ -86,12 +94,16 @@ pub(crate) struct Known {
     pub(crate) types: Arc<TypeIds>,
     /// Numbers of the resources that are referred to.
     pub(crate) targets: Cache<ResourceKey, i64>,
+    /// Logical ids of patients by their numbers.
+    pub(crate) names: Cache<i64, Arc<str>>,
     /// Tokens that are in the dictionary.
     pub(crate) tokens: Cache<i64, ()>,
     /// Rows of access tokens.
     pub(crate) access: Remembered<token::Hash, Arc<Row>>,
     /// Resources by type, id and patient in whose compartment they were looked for; 0: anybody's.
     pub(crate) resources: Remembered<(i64, String, i64), Stored>,
+    /// Texts by their numbers. A text is never changed and its number never given again, so none is ever too old.
+    pub(crate) texts: Cache<i64, Arc<str>>,
     /// Numbers for texts, on PostgreSQL.
     pub(crate) bodies: Arc<Block>,
     /// Seals the events of the audit trail that are in the database itself.
@@ -105,11 +117,19 @@ impl Known {
             search_limit,
             types: Arc::new(TypeIds::new()),
             targets: Cache::new(REMEMBERED),
+            names: Cache::new(REMEMBERED_NAMES),
             tokens: Cache::new(REMEMBERED),
             access: Remembered::new(REMEMBERED_TOKENS, |_| 1),
             resources: Remembered::new(REMEMBERED_BYTES, |stored| stored.body.len() + 256),
+            texts: texts(),
             bodies: Arc::new(Block::empty()),
             sealer,
         }
     }
+}
+
+fn texts() -> Cache<i64, Arc<str>> {
+    let room = (memory::available() / 16).clamp(*REMEMBERED_TEXTS.start(), *REMEMBERED_TEXTS.end());
+    let weight = |_: &i64, text: &Arc<str>| u32::try_from(text.len() + 128).unwrap_or(u32::MAX);
+    Cache::builder().max_capacity(room).weigher(weight).build()
 }

@@ -1,6 +1,6 @@
 //! Storage of resources, their search index and everything around them, on SQLite and on PostgreSQL.
 //!
-//! One SQL, two executors: statements are built once with sea-query; PostgreSQL runs them through sea-orm's pool,
+//! One SQL, two executors: statements are built once with sea-query; PostgreSQL runs them on connections of its own,
 //! SQLite runs them through rusqlite, reads on a connection of their own (searches off the event loop) and writes on
 //! one thread that commits many together. Schema: package `migrations`.
 //!
@@ -15,43 +15,53 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use sea_orm_migration::MigratorTrait;
 
-/// Runs an expression on a session of the store: a SQLite reader, inline, or the PostgreSQL pool.
+/// Runs an expression on a session of the store: a SQLite reader, inline, or the connections to PostgreSQL.
 macro_rules! with_session {
     ($store:expr, $session:ident => $work:expr) => {
         match $store.engine() {
             $crate::EngineKind::Sqlite { readers, .. } => readers.with(|connection| {
-                let $session = &mut $crate::session::SqliteSession { connection, known: $store.known() };
+                let $session = &mut $crate::session::SqliteSession::new(connection, $store.known());
                 futures::executor::block_on(async { $work })
             }),
-            $crate::EngineKind::Postgres { pool, .. } => {
-                let $session = &mut $crate::session::PoolSession { pool, known: $store.known() };
-                $work
+            $crate::EngineKind::Postgres { lines, asks, .. } => {
+                let $session = &mut $crate::session::LineSession { lines, asks, known: $store.known() };
+                // On the heap: what waits for an answer would be as large as all that asks.
+                Box::pin(async move { $work }).await
             }
         }
     };
 }
 
-/// The same for work that may take long: on SQLite it leaves the event loop.
+/// The same for work that may take long: what SQLite has not done soon is begun again outside of the event loop. Most
+/// is, for less than it costs to change threads twice.
 macro_rules! with_long_session {
     ($store:expr, $session:ident => $work:expr) => {
         match $store.engine() {
             $crate::EngineKind::Sqlite { readers, .. } => {
-                let store = $store.clone();
-                let _turn = readers.turn().await?;
-                let work = move || {
-                    let $crate::EngineKind::Sqlite { readers, .. } = store.engine() else {
-                        return Err($crate::StoreError::Stopped);
+                let soon = readers.with(|connection| {
+                    let $session = &mut $crate::session::SqliteSession::brief(connection, $store.known())?;
+                    futures::executor::block_on(async { $work })
+                });
+                if soon.is_ok() {
+                    soon
+                } else {
+                    let store = $store.clone();
+                    let _turn = readers.turn().await?;
+                    let work = move || {
+                        let $crate::EngineKind::Sqlite { readers, .. } = store.engine() else {
+                            return Err($crate::StoreError::Stopped);
+                        };
+                        readers.with(|connection| {
+                            let $session = &mut $crate::session::SqliteSession::new(connection, store.known());
+                            futures::executor::block_on(async { $work })
+                        })
                     };
-                    readers.with(|connection| {
-                        let $session = &mut $crate::session::SqliteSession { connection, known: store.known() };
-                        futures::executor::block_on(async { $work })
-                    })
-                };
-                tokio::task::spawn_blocking(work).await.map_err(|_panicked| $crate::StoreError::Stopped)?
+                    tokio::task::spawn_blocking(work).await.map_err(|_panicked| $crate::StoreError::Stopped)?
+                }
             }
-            $crate::EngineKind::Postgres { pool, .. } => {
-                let $session = &mut $crate::session::PoolSession { pool, known: $store.known() };
-                $work
+            $crate::EngineKind::Postgres { lines, asks, .. } => {
+                let $session = &mut $crate::session::LineSession { lines, asks, known: $store.known() };
+                Box::pin(async move { $work }).await
             }
         }
     };
@@ -72,6 +82,7 @@ pub mod apps;
 pub mod assertions;
 pub mod audit;
 mod body;
+pub mod bulk;
 mod change;
 pub mod claim_exchanges;
 pub mod claim_submissions;
@@ -83,6 +94,8 @@ pub mod events;
 pub mod external_identities;
 mod facts;
 mod fixed;
+mod foresight;
+mod gather;
 pub mod grants;
 mod history;
 mod horizon;
@@ -94,6 +107,7 @@ pub mod invitations;
 pub mod jobs;
 mod keys;
 pub mod launches;
+mod memory;
 pub mod pairings;
 pub mod passkeys;
 mod postgres;
@@ -101,6 +115,7 @@ pub mod pushed_requests;
 pub mod recoveries;
 mod reindex;
 mod remembered;
+mod replace;
 mod resources;
 pub mod roles;
 mod row;
@@ -124,7 +139,9 @@ mod write;
 
 pub use change::Change;
 pub use error::StoreError;
+pub use foresight::Birth;
 pub use history::feed::{Fed, Happening, Place, Sight};
+pub use history::snapshot::{Among, Held, Members, StatePage, StateQuery};
 pub use history::{HistoryOf, HistoryPage, HistoryQuery, Version};
 pub use index_facts::{Difference, ParameterRows};
 pub use reindex::Standing;
@@ -138,9 +155,12 @@ use audit::log::Log;
 use audit::seal::Sealer;
 use cursor::Cursor;
 use keys::Known;
+use postgres::asks::Asks;
+use postgres::lines::Lines;
+use remembered::AsOf;
 use session::Session;
 use sqlite::Readers;
-use sqlite::commits::{Commits, Snapshot};
+use sqlite::commits::Commits;
 use sqlite::writer::Writer;
 
 /// How long a search may take if nothing else is said.
@@ -163,7 +183,7 @@ struct Inner {
 #[derive(Debug)]
 enum EngineKind {
     Sqlite { path: String, readers: Readers, commits: Commits, writer: Writer, trail: Box<Trail> },
-    Postgres { address: String, pool: DatabaseConnection, trail: Log },
+    Postgres { address: String, lines: Lines, asks: Arc<Asks>, trail: Log },
 }
 
 /// The file beside an SQLite database that holds the audit trail of everything but writes.
@@ -218,9 +238,13 @@ impl Store {
             let (readers, commits) = (Readers::new(&path), Commits::of(&path));
             EngineKind::Sqlite { readers, commits, path, writer, trail: Box::new(trail) }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
+            let lines = postgres::lines(database, search_limit)?;
+            // Whoever starts the server is told at once that it does not answer.
+            drop(lines.take().await?);
             EngineKind::Postgres {
-                pool: postgres::connect(database, Some(search_limit)).await?,
-                trail: Log::start(database),
+                lines,
+                asks: Arc::new(Asks::new()),
+                trail: Log::start(database)?,
                 address: database.into(),
             }
         } else {
@@ -284,10 +308,18 @@ impl Store {
     }
 
     /// What the data is like now, where that is cheap to know: on SQLite.
-    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Option<AsOf> {
         match self.engine() {
-            EngineKind::Sqlite { commits, .. } => commits.snapshot(),
+            EngineKind::Sqlite { commits, .. } => commits.snapshot().map(AsOf::Commit),
             EngineKind::Postgres { .. } => None,
+        }
+    }
+
+    /// What all that access tokens stand on is like now, where that can be known.
+    pub(crate) async fn access_as_of(&self) -> Result<Option<AsOf>, StoreError> {
+        match self.engine() {
+            EngineKind::Sqlite { .. } => Ok(self.snapshot()),
+            EngineKind::Postgres { lines, asks, .. } => asks.access.ask(lines, ()).await.map(Some),
         }
     }
 
@@ -312,8 +344,7 @@ impl Store {
             EngineKind::Sqlite { path, .. } => {
                 Ok(Database::connect(postgres::lasting(&format!("sqlite://{path}?mode=rwc"))).await?)
             }
-            // Building an index may take longer than any search.
-            EngineKind::Postgres { address, .. } => postgres::connect(address, None).await,
+            EngineKind::Postgres { address, .. } => postgres::connect(address).await,
         }
     }
 }

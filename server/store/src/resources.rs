@@ -6,12 +6,13 @@ use sea_orm::sea_query::{Cond, Expr, ExprTrait, Query, SelectStatement};
 use search::view::View;
 
 use crate::Store;
-use crate::body::text_of;
+use crate::body::{self, text_of};
 use crate::error::StoreError;
 use crate::fixed::Fixed;
+use crate::postgres::asks::Held;
+use crate::remembered::AsOf;
 use crate::row::Row;
 use crate::session::Session;
-use crate::sqlite::commits::Snapshot;
 use crate::tx::Tx;
 use crate::view::ResolvedView;
 
@@ -125,7 +126,7 @@ async fn read<S: Session>(
 async fn read_again<S: Session>(
     session: &mut S,
     view: &ResolvedView,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<AsOf>,
     (resource_type, id): (&str, &str),
 ) -> Result<Option<Stored>, StoreError> {
     let compartment = match view.patients() {
@@ -156,6 +157,21 @@ async fn held<S: Session>(
     version: Option<i64>,
 ) -> Result<Option<Stored>, StoreError> {
     let type_id = session.known().types.id(resource_type);
+    let question = match view.patients() {
+        None => Some(None),
+        Some([patient]) => Some(Some(held_by(*patient))),
+        Some(_) => None,
+    };
+    if let (Some((asks, lines)), Some(patients)) = (session.asks(), question) {
+        let id = id.to_owned();
+        let row = if patients.is_none() && version.is_none() {
+            asks.current.ask(&lines, (type_id, id)).await?
+        } else {
+            let unassigned = view.shows_unassigned();
+            asks.held.ask(&lines, Held { type_id, id, version, patients, unassigned }).await?
+        };
+        return row.map(|row| stored(row, resource_type)).transpose();
+    }
     let rows = if view.patients().is_none() && version.is_none() {
         session.rows(&CURRENT_OF.with(vec![type_id.into(), id.into()])).await?
     } else if let (Some([patient]), None) = (view.patients(), version) {
@@ -220,16 +236,42 @@ fn version_select(patients: Option<&[i64]>, unassigned: bool) -> SelectStatement
     select
 }
 
-/// Reads `id, version, last_updated, body, method` in this order.
+/// Reads `id, version, last_updated, number of the text, method` in this order.
+pub(crate) async fn stored_of_numbers<S: Session>(
+    session: &mut S,
+    rows: Vec<Row>,
+    resource_type: &str,
+) -> Result<Vec<Stored>, StoreError> {
+    let types = vec![resource_type; rows.len()];
+    stored_of_types(session, rows, &types).await
+}
+
+/// The same of rows of as many types.
+pub(crate) async fn stored_of_types<S: Session>(
+    session: &mut S,
+    rows: Vec<Row>,
+    types: &[&str],
+) -> Result<Vec<Stored>, StoreError> {
+    let numbers = rows.iter().map(|row| row.opt_i64(3)).collect::<Result<Vec<_>, _>>()?;
+    let texts = body::texts(session, &numbers).await?;
+    let with = |((row, text), resource_type): ((Row, _), &&str)| with_text(row, text, resource_type);
+    rows.into_iter().zip(texts).zip(types).map(with).collect()
+}
+
+/// Reads `id, version, last_updated, text, method` in this order.
 pub(crate) fn stored(mut row: Row, resource_type: &str) -> Result<Stored, StoreError> {
-    let body = row.take_text(3)?;
+    let text = row.take_text(3)?.map(Arc::from);
+    with_text(row, text, resource_type)
+}
+
+fn with_text(mut row: Row, text: Option<Arc<str>>, resource_type: &str) -> Result<Stored, StoreError> {
     Ok(Stored {
         resource_type: resource_type.into(),
-        id: row.text(0)?,
+        id: row.take_text(0)?.ok_or(StoreError::Column { column: 0 })?,
         version: row.i64(1)?,
         last_updated: row.i64(2)?,
-        deleted: body.is_none(),
-        body: body.unwrap_or_default().into(),
+        deleted: text.is_none(),
+        body: text.unwrap_or_default(),
         method: Method::of(row.i64(4)?)?,
     })
 }

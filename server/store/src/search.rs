@@ -13,8 +13,8 @@ use search::view::View;
 use crate::Store;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
-use crate::resources::Stored;
-use crate::row::{Cell, Row};
+use crate::resources::{Stored, stored_of_numbers};
+use crate::row::Cell;
 use crate::session::Session;
 use crate::tx::Tx;
 
@@ -112,8 +112,7 @@ async fn search<S: Session>(
         (false, _) => None,
     };
     let rids = rows.iter().map(|row| row.i64(plan::RID_COLUMN)).collect::<Result<Vec<_>, _>>()?;
-    let stored = |row: Row| crate::resources::stored(row, &query.resource_type);
-    let matches = rows.into_iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    let matches = stored_of_numbers(session, rows, &query.resource_type).await?;
     let included = include::included(session, view, &query.includes, &rids).await?;
     Ok(SearchPage { matches, included, next, previous, total, containers: BTreeMap::new() })
 }

@@ -1,18 +1,24 @@
 //! What a statement runs on: a reader, a pool or a transaction, on either engine.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, StatementBuilder};
+use sea_orm::{DbBackend, StatementBuilder};
 
 use crate::error::StoreError;
 use crate::keys::{Known, ResourceKey};
-use crate::postgres;
+use crate::postgres::asks::Asks;
+use crate::postgres::lines::Lines;
 use crate::row::Row;
 use crate::sqlite;
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: std::ffi::c_int = 10_000;
+/// The same of what is to be done soon.
+const FEW_STEPS: std::ffi::c_int = 1_000;
+/// How long other requests may wait for a search on the thread that answers them too.
+const SOON: Duration = Duration::from_millis(2);
 
 /// Runs statements that read.
 pub(crate) trait Session: Send {
@@ -20,8 +26,13 @@ pub(crate) trait Session: Send {
     fn rows(&mut self, statement: &impl StatementBuilder) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
 
     /// From now on statements may take this long together; none: as long as they like. (IN-17)
-    /// PostgreSQL bounds each statement by itself, see [`postgres::connect`].
+    /// PostgreSQL bounds each statement by itself, see [`crate::postgres::lines()`].
     fn limit(&mut self, limit: Option<Duration>) -> Result<(), StoreError>;
+
+    /// Where questions are asked together with those of others; not within a transaction, which sees what others do not.
+    fn asks(&self) -> Option<(Arc<Asks>, Lines)> {
+        None
+    }
 
     /// Which dialect is spoken.
     fn backend(&self) -> DbBackend;
@@ -34,6 +45,11 @@ pub(crate) trait Session: Send {
         self.known().targets.insert(key, target);
     }
 
+    /// Remembers the text of a number, read from what is committed.
+    fn remember_text(&self, number: i64, text: &Arc<str>) {
+        self.known().texts.insert(number, text.clone());
+    }
+
     /// Number of what is referred to, if it is remembered.
     fn recent_target(&self, key: &ResourceKey) -> Option<i64> {
         self.known().targets.get(key)
@@ -42,8 +58,31 @@ pub(crate) trait Session: Send {
 
 /// A reader on SQLite: futures on it are ready at once.
 pub(crate) struct SqliteSession<'a> {
-    pub(crate) connection: &'a mut Connection,
-    pub(crate) known: &'a Known,
+    connection: &'a mut Connection,
+    known: &'a Known,
+    is_brief: bool,
+}
+
+impl<'a> SqliteSession<'a> {
+    /// One that takes the time it needs.
+    pub(crate) fn new(connection: &'a mut Connection, known: &'a Known) -> Self {
+        SqliteSession { connection, known, is_brief: false }
+    }
+
+    /// One whose statements fail if all of them together are not done [soon](SOON).
+    pub(crate) fn brief(connection: &'a mut Connection, known: &'a Known) -> Result<Self, StoreError> {
+        stop_after(connection, FEW_STEPS, Some(SOON))?;
+        Ok(SqliteSession { connection, known, is_brief: true })
+    }
+}
+
+impl Drop for SqliteSession<'_> {
+    fn drop(&mut self) {
+        if self.is_brief {
+            // Fails for a closed connection only.
+            let _ = stop_after(self.connection, FEW_STEPS, None);
+        }
+    }
 }
 
 impl Session for SqliteSession<'_> {
@@ -52,7 +91,7 @@ impl Session for SqliteSession<'_> {
     }
 
     fn limit(&mut self, limit: Option<Duration>) -> Result<(), StoreError> {
-        interrupt_after(self.connection, limit)
+        if self.is_brief { Ok(()) } else { interrupt_after(self.connection, limit) }
     }
 
     fn backend(&self) -> DbBackend {
@@ -64,16 +103,21 @@ impl Session for SqliteSession<'_> {
     }
 }
 
-/// The pool of PostgreSQL connections.
-pub(crate) struct PoolSession<'a> {
-    pub(crate) pool: &'a DatabaseConnection,
+/// The connections to PostgreSQL.
+pub(crate) struct LineSession<'a> {
+    pub(crate) lines: &'a Lines,
+    pub(crate) asks: &'a Arc<Asks>,
     pub(crate) known: &'a Known,
 }
 
-impl Session for PoolSession<'_> {
+impl Session for LineSession<'_> {
     async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         let statement = statement.build(&DbBackend::Postgres);
-        postgres::rows(&self.pool.query_all_raw(statement).await?)
+        self.lines.rows(statement).await
+    }
+
+    fn asks(&self) -> Option<(Arc<Asks>, Lines)> {
+        Some((self.asks.clone(), self.lines.clone()))
     }
 
     fn limit(&mut self, _limit: Option<Duration>) -> Result<(), StoreError> {
@@ -91,9 +135,13 @@ impl Session for PoolSession<'_> {
 
 /// Lets SQLite give up what it does on this connection when the time is over.
 pub(crate) fn interrupt_after(connection: &Connection, limit: Option<Duration>) -> Result<(), StoreError> {
+    stop_after(connection, STEPS, limit)
+}
+
+fn stop_after(connection: &Connection, steps: std::ffi::c_int, limit: Option<Duration>) -> Result<(), StoreError> {
     let handler = limit.map(|limit| {
         let begin = Instant::now();
         move || begin.elapsed() > limit
     });
-    Ok(connection.progress_handler(STEPS, handler)?)
+    Ok(connection.progress_handler(steps, handler)?)
 }

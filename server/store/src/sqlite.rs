@@ -2,16 +2,16 @@
 
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig, types::ValueRef};
 use sea_orm::sea_query::Value;
 use sea_orm::{DbBackend, Statement, StatementBuilder};
-use sysinfo::System;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::StoreError;
+use crate::memory;
 use crate::row::{Cell, Row};
 
 pub(crate) mod commits;
@@ -97,19 +97,9 @@ pub(crate) fn open(path: &str, read_only: bool) -> Result<Connection, StoreError
 /// How many bytes of the file are read through memory, not by calls: all of a file that fits into half of the machine's
 /// memory with room to grow, as it is in the system's cache soon and then costs neither a call nor a copy a page.
 fn mapped(path: &str) -> i64 {
-    let half = i64::try_from(memory() / 2).unwrap_or(i64::MAX);
+    let half = i64::try_from(memory::available() / 2).unwrap_or(i64::MAX);
     let length = std::fs::metadata(path).map_or(0, |file| i64::try_from(file.len()).unwrap_or(i64::MAX));
     if length.saturating_mul(2) < half { half.max(MAPPED) } else { MAPPED }
-}
-
-/// Bytes of memory that this process may use.
-fn memory() -> u64 {
-    static MEMORY: OnceLock<u64> = OnceLock::new();
-    *MEMORY.get_or_init(|| {
-        let mut system = System::new();
-        system.refresh_memory();
-        system.cgroup_limits().map_or_else(|| system.total_memory(), |limits| limits.total_memory)
-    })
 }
 
 pub(crate) fn rows(connection: &Connection, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {

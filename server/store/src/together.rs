@@ -2,8 +2,8 @@
 //! <https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING>
 
 use sea_orm::sea_query::{
-    CommonTableExpression, Expr, Func, InsertStatement, OnConflict, Query, SelectStatement, Value, WithClause,
-    WithQuery,
+    ArrayType, CommonTableExpression, Expr, Func, InsertStatement, OnConflict, Query, SelectStatement,
+    SubQueryStatement, Value, WithClause, WithQuery,
 };
 use sea_orm::{DbBackend, Statement, StatementBuilder};
 
@@ -49,23 +49,47 @@ impl StatementBuilder for Insert {
 }
 
 /// Statements that write all rows; one, unless they are thousands. No row of one table may need one of another.
-pub(crate) fn statements(mut tables: Vec<Rows>) -> Vec<Insert> {
+pub(crate) fn statements(tables: Vec<Rows>) -> Vec<Insert> {
+    statements_with(Vec::new(), tables)
+}
+
+/// The same with `others`, of which none may need a row that is written, nor touch its table: they are part of the
+/// first statement.
+pub(crate) fn statements_with(mut others: Vec<SubQueryStatement>, mut tables: Vec<Rows>) -> Vec<Insert> {
     let mut statements = Vec::new();
     loop {
         tables.retain(|rows| !rows.values.is_empty());
         let mut inserts = tables.iter_mut().map(insert);
-        let Some(last) = inserts.next() else { return statements };
-        if inserts.len() == 0 {
-            statements.push(Insert::One(Box::new(last)));
-            continue;
-        }
+        let last = match inserts.next() {
+            Some(only) if inserts.len() == 0 && others.is_empty() => {
+                statements.push(Insert::One(Box::new(only)));
+                continue;
+            }
+            Some(last) => SubQueryStatement::from(last),
+            None if others.is_empty() => return statements,
+            None => Query::select().expr(Expr::val(1)).to_owned().into(),
+        };
         let mut with = WithClause::new();
-        for (number, insert) in inserts.enumerate() {
+        let inserts = inserts.map(SubQueryStatement::InsertStatement);
+        for (number, insert) in std::mem::take(&mut others).into_iter().chain(inserts).enumerate() {
             let mut part = CommonTableExpression::new();
             with.cte(part.table_name(format!("i{number}")).query(insert).to_owned());
         }
         statements.push(Insert::Several(Box::new(with.query(last))));
     }
+}
+
+/// Rows of one table as one statement, whose text does not depend on how many they are; what to do where one is there
+/// already.
+pub(crate) fn insert_lists(
+    table: &'static str,
+    columns: &'static [&'static str],
+    values: Vec<Vec<Value>>,
+    known: OnConflict,
+) -> InsertStatement {
+    let mut insert = insert(&mut Rows::new(table, columns, values));
+    insert.on_conflict(known);
+    insert
 }
 
 /// Takes rows out and makes them a statement.
@@ -74,38 +98,22 @@ fn insert(rows: &mut Rows) -> InsertStatement {
     let taken = std::mem::replace(&mut rows.values, rest);
     let mut insert = Query::insert();
     insert.into_table(rows.table).columns(rows.columns.iter().copied());
-    let columns = columns(&taken, rows.columns.len());
     // A list is one value, however long: the statement is the same and stays known to the engine.
-    let selected = columns.map(|columns| insert.select_from(lists(columns)).is_ok());
-    if selected != Some(true) {
-        for row in taken {
-            insert.values_panic(row.into_iter().map(Expr::val));
-        }
-    }
+    insert.select_from(lists(columns(taken, rows.columns.len()))).expect("there are as many lists as columns");
     if rows.known {
         insert.on_conflict(OnConflict::new().do_nothing().to_owned());
     }
     insert
 }
 
-/// The rows as lists, one a column; none where a value is null, which lists do not hold.
-fn columns(rows: &[Vec<Value>], count: usize) -> Option<Vec<Value>> {
-    let mut columns = Vec::with_capacity(count);
-    for column in 0..count {
-        let cells = || rows.iter().map(|row| &row[column]);
-        let numbers = || cells().map(|cell| if let Value::BigInt(Some(number)) = cell { Some(*number) } else { None });
-        let texts = || cells().map(|cell| if let Value::String(Some(text)) = cell { Some(text.clone()) } else { None });
-        let bytes =
-            || cells().map(|cell| if let Value::Bytes(Some(bytes)) = cell { Some(bytes.clone()) } else { None });
-        let list = match rows.first()?[column] {
-            Value::BigInt(_) => Value::from(numbers().collect::<Option<Vec<i64>>>()?),
-            Value::String(_) => Value::from(texts().collect::<Option<Vec<String>>>()?),
-            Value::Bytes(_) => Value::from(bytes().collect::<Option<Vec<Vec<u8>>>>()?),
-            _ => return None,
-        };
-        columns.push(list);
+/// The rows as lists, one a column, of the type that its first row has.
+fn columns(rows: Vec<Vec<Value>>, count: usize) -> Vec<Value> {
+    let mut lists: Vec<Vec<Value>> = (0..count).map(|_| Vec::with_capacity(rows.len())).collect();
+    for row in rows {
+        lists.iter_mut().zip(row).for_each(|(list, value)| list.push(value));
     }
-    Some(columns)
+    let kind = |list: &[Value]| list.first().map_or(ArrayType::String, Value::array_type);
+    lists.into_iter().map(|list| Value::Array(kind(&list), Some(Box::new(list)))).collect()
 }
 
 /// The lists side by side, element by element.
@@ -140,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn rows_with_nulls_are_bound_one_by_one() {
+    fn what_is_nothing_stands_in_lists_too() {
         let rows = vec![vec![Value::from(1_i64), Value::String(None)], vec![Value::from(2_i64), Value::from("b")]];
         let written = text(vec![Rows::new("pair", &["number", "text"], rows)]);
-        insta::assert_snapshot!(written[0].0, @r#"INSERT INTO "pair" ("number", "text") VALUES ($1, $2), ($3, $4)"#);
+        insta::assert_snapshot!(written[0].0, @r#"INSERT INTO "pair" ("number", "text") SELECT unnest($1), unnest($2)"#);
     }
 }

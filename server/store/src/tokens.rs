@@ -91,7 +91,7 @@ pub async fn insert_access(
 
 /// The token if all it stands on lives: itself, its grant, its client, its person (SM-48, SM-57).
 ///
-/// A row that was looked up before is good as long as nothing has been committed since, by any process.
+/// A row that was looked up before is good as long as nothing of that has been changed since, by any process.
 pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<Access>, StoreError> {
     static LIVE: Fixed = Fixed::new(|| {
         with_grant("access_token")
@@ -101,14 +101,14 @@ pub async fn find_access(store: &Store, hash: Hash, now: i64) -> Result<Option<A
             .and_where(Expr::col(("access_token", "revoked_at")).is_null())
             .to_owned()
     });
-    let (snapshot, known) = (store.snapshot(), &store.known().access);
-    let row = if let Some(row) = snapshot.and_then(|snapshot| known.get(&hash, snapshot)) {
+    let (as_of, known) = (store.access_as_of().await?, &store.known().access);
+    let row = if let Some(row) = as_of.and_then(|as_of| known.get(&hash, as_of)) {
         row
     } else {
         let rows = store.rows(&LIVE.with(vec![hash.as_bytes().to_vec().into(), now.into()])).await?;
         let Some(row) = rows.into_iter().next().map(Arc::new) else { return Ok(None) };
-        if let Some(snapshot) = snapshot {
-            known.put(hash, snapshot, row.clone());
+        if let Some(as_of) = as_of {
+            known.put(hash, as_of, row.clone());
         }
         row
     };

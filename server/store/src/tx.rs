@@ -2,19 +2,23 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use rusqlite::Connection;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, StatementBuilder};
+use sea_orm::{DbBackend, StatementBuilder};
 
 use crate::audit::Event;
 use crate::audit::seal::Leaf;
+use crate::change::Head;
 use crate::error::StoreError;
+use crate::foresight::Born;
 use crate::index::Pending;
 use crate::keys::{Known, ResourceKey};
+use crate::postgres::lines::Line;
 use crate::row::Row;
 use crate::session::Session;
-use crate::{postgres, sqlite};
+use crate::sqlite;
 
 /// Work in a transaction, as [`crate::Store::write`] takes it.
 pub type Work<'t, T, E> = BoxFuture<'t, Result<T, E>>;
@@ -36,6 +40,10 @@ pub struct Tx {
     kept_tokens: Vec<i64>,
     /// Rows that wait to be written with others of their table.
     pub(crate) pending: Pending,
+    /// Rows of resources that are locked and have not been changed, on PostgreSQL.
+    pub(crate) heads: HashMap<ResourceKey, Head>,
+    /// Rows of resources whose first version the present work is yet to put.
+    pub(crate) born: HashMap<ResourceKey, Born>,
     /// The instant of its versions, once it was asked for, on PostgreSQL.
     pub(crate) instant: Option<i64>,
     crossed: bool,
@@ -58,7 +66,7 @@ struct Call(Box<dyn FnOnce() + Send>);
 #[derive(Debug)]
 enum Engine {
     Sqlite(Connection),
-    Postgres(DatabaseTransaction),
+    Postgres(Line),
 }
 
 impl Tx {
@@ -69,12 +77,9 @@ impl Tx {
     }
 
     async fn try_rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
-        match &self.engine {
+        match &mut self.engine {
             Engine::Sqlite(connection) => sqlite::rows(connection, statement),
-            Engine::Postgres(transaction) => {
-                let statement = statement.build(&DbBackend::Postgres);
-                postgres::rows(&transaction.query_all_raw(statement).await?)
-            }
+            Engine::Postgres(line) => line.rows(statement.build(&DbBackend::Postgres)).await,
         }
     }
 
@@ -85,12 +90,9 @@ impl Tx {
     }
 
     async fn try_execute(&mut self, statement: &impl StatementBuilder) -> Result<u64, StoreError> {
-        match &self.engine {
+        match &mut self.engine {
             Engine::Sqlite(connection) => sqlite::execute(connection, statement),
-            Engine::Postgres(transaction) => {
-                let statement = statement.build(&DbBackend::Postgres);
-                Ok(transaction.execute_raw(statement).await?.rows_affected())
-            }
+            Engine::Postgres(line) => line.execute(statement.build(&DbBackend::Postgres)).await,
         }
     }
 
@@ -103,8 +105,9 @@ impl Tx {
         Tx::new(Engine::Sqlite(connection), known)
     }
 
-    pub(crate) fn postgres(transaction: DatabaseTransaction, known: Known) -> Self {
-        Tx::new(Engine::Postgres(transaction), known)
+    /// A transaction that has begun on a connection.
+    pub(crate) fn postgres(line: Line, known: Known) -> Self {
+        Tx::new(Engine::Postgres(line), known)
     }
 
     fn new(engine: Engine, known: Known) -> Self {
@@ -116,6 +119,8 @@ impl Tx {
             kept: HashMap::new(),
             kept_tokens: Vec::new(),
             pending: Pending::default(),
+            heads: HashMap::new(),
+            born: HashMap::new(),
             instant: None,
             crossed: false,
             event: None,
@@ -159,6 +164,7 @@ impl Tx {
     /// The present work is over: what it found stays known if its changes stay.
     pub(crate) fn end_work(&mut self, keep: bool) {
         self.pending = Pending::default();
+        self.born.clear();
         self.event = None;
         self.ended_events.clear();
         if keep {
@@ -193,12 +199,21 @@ impl Tx {
         &self.kept_leaves
     }
 
+    /// Undoes everything, on PostgreSQL. Where that fails, the engine does it when the connection ends.
+    pub(crate) async fn undo(self) {
+        if let Engine::Postgres(mut line) = self.engine
+            && let Err(error) = line.undo().await
+        {
+            tracing::debug!(%error, "a transaction is undone with its connection");
+        }
+    }
+
     /// Commits, on PostgreSQL.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         self.end_work(true);
         let Tx { engine, known, kept, kept_tokens, kept_calls, .. } = self;
-        if let Engine::Postgres(transaction) = engine {
-            transaction.commit().await?;
+        if let Engine::Postgres(mut line) = engine {
+            line.commit().await?;
         }
         for (key, target) in kept {
             known.targets.insert(key, target);
@@ -226,6 +241,10 @@ impl Session for Tx {
 
     fn remember_target(&self, _key: ResourceKey, _target: i64) {
         // It may be this transaction that made it, and that undoes it.
+    }
+
+    fn remember_text(&self, _number: i64, _text: &Arc<str>) {
+        // Undone, its number is given to another text.
     }
 
     fn limit(&mut self, limit: Option<std::time::Duration>) -> Result<(), StoreError> {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use sea_orm::TransactionTrait;
 use sea_orm::sea_query::{OnConflict, Order, Query};
 use tokio::sync::oneshot;
 
@@ -39,11 +38,10 @@ impl Store {
         E: From<StoreError>,
         F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E>,
     {
-        let EngineKind::Postgres { pool, .. } = self.engine() else { return Err(StoreError::Stopped.into()) };
+        let EngineKind::Postgres { lines, .. } = self.engine() else { return Err(StoreError::Stopped.into()) };
         let mut attempt = 1;
         loop {
-            let transaction = pool.begin().await.map_err(StoreError::from)?;
-            let mut tx = Tx::postgres(transaction, self.known().clone());
+            let mut tx = Tx::postgres(lines.begin().await?, self.known().clone());
             let result = carry_out(&mut tx, work).await;
             let repeat = tx.crossed() && attempt < ATTEMPTS;
             match result {
@@ -52,8 +50,13 @@ impl Store {
                     Err(error) if error.is_serialization_failure() && attempt < ATTEMPTS => {}
                     Err(error) => return Err(error.into()),
                 },
-                Err(_) if repeat => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // Its locks are gone before it is repeated, or its caller answered.
+                    tx.undo().await;
+                    if !repeat {
+                        return Err(error);
+                    }
+                }
             }
             attempt += 1;
         }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fhir::decimal::Decimal;
 use search::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
@@ -12,7 +13,7 @@ use search::query::{
     Aspect, DateMatch, Filter, Match, NumberMatch, Param, ParamKind, Prefix, Query, Sort, SortBy, StringMode, UnitMatch,
 };
 use search::view::{Compartment, TypeRule, View};
-use store::{Change, HistoryOf, HistoryQuery, Method, Store, StoreError};
+use store::{Birth, Change, HistoryOf, HistoryQuery, Method, Store, StoreError};
 
 const BASE: &str = "http://127.0.0.1/fhir";
 const SECOND: i64 = 1_000_000;
@@ -56,6 +57,8 @@ fn run(address: &str) {
         undoes_a_failed_write_alone(&store).await;
         undoes_failed_writes_among_many(&store).await;
         one_of_many_conditional_creates_wins(&store).await;
+        puts_what_was_foreseen(&store).await;
+        asks_for_many_at_once(&store).await;
         keeps_and_forgets_events(&store, address).await;
     });
 }
@@ -112,7 +115,7 @@ fn change(resource_type: &str, id: &str, version: i64, extracted: Extracted) -> 
         last_updated: version * SECOND,
         method: Method::Post,
         body,
-        extracted,
+        extracted: extracted.into(),
         actor: "test".into(),
         event: event(),
     }
@@ -320,9 +323,11 @@ async fn shows_only_the_view(store: &Store) {
 
 async fn rewrites_the_index_on_update_and_delete(store: &Store) {
     let mut moved = observation(3);
-    (moved.version, moved.extracted.patients) = (2, vec!["even".into()]);
-    moved.extracted.entries[0] = observation(4).extracted.entries[0].clone();
-    moved.extracted.entries[4] = observation(4).extracted.entries[4].clone();
+    moved.version = 2;
+    let extracted = Arc::make_mut(&mut moved.extracted);
+    extracted.patients = vec!["even".into()];
+    extracted.entries[0] = observation(4).extracted.entries[0].clone();
+    extracted.entries[4] = observation(4).extracted.entries[4].clone();
     put(store, vec![moved]).await.unwrap();
     let of = |id: &str| {
         any(
@@ -337,8 +342,7 @@ async fn rewrites_the_index_on_update_and_delete(store: &Store) {
     assert_eq!(versions(store, &odd, "o3").await, [1], "lk_11");
     assert!(store.read(&odd, "Observation", "o3").await.unwrap().is_none(), "lk_48");
 
-    let gone =
-        Change { version: 3, method: Method::Delete, body: None, extracted: Extracted::default(), ..observation(3) };
+    let gone = Change { version: 3, method: Method::Delete, body: None, extracted: Arc::default(), ..observation(3) };
     put(store, vec![gone.clone()]).await.unwrap();
     assert!(matches!(put(store, vec![gone]).await, Err(StoreError::Conflict)));
     assert_eq!(ids(store, &View::system(), &query(vec![of("even")])).await.join(" "), "o8 o6 o4 o2 o0");
@@ -405,7 +409,7 @@ async fn one_of_many_conditional_creates_wins(store: &Store) {
                     }
                     let mut change = observation(50);
                     change.id = format!("unique{index}");
-                    change.extracted.entries[6].value = IndexValue::Uri("unique".into());
+                    Arc::make_mut(&mut change.extracted).entries[6].value = IndexValue::Uri("unique".into());
                     tx.put(change).await?;
                     Ok(true)
                 })
@@ -415,6 +419,75 @@ async fn one_of_many_conditional_creates_wins(store: &Store) {
     };
     let made = futures::future::join_all((0..64).map(create)).await;
     assert_eq!(made.into_iter().filter(|made| *made).count(), 1);
+}
+
+/// What was foreseen is as what was put by itself; what stands already stays, and nothing is left half-made.
+async fn puts_what_was_foreseen(store: &Store) {
+    let new = |id: &str| Change { id: id.to_owned(), ..observation(70) };
+    let foreseen = async |changes: Vec<Change>, put: usize| -> Result<(), StoreError> {
+        store
+            .write(move |tx| {
+                let changes = changes.clone();
+                Box::pin(async move {
+                    let births: Vec<Birth<'_>> = changes
+                        .iter()
+                        .map(|it| Birth { resource_type: &it.resource_type, id: &it.id, extracted: &it.extracted })
+                        .collect();
+                    tx.foresee(&births, SECOND).await?;
+                    for change in changes.iter().take(put) {
+                        let version = if change.id == "o0" { 2 } else { 1 };
+                        tx.put(Change { version, ..change.clone() }).await?;
+                    }
+                    tx.all_are_put()
+                })
+            })
+            .await
+    };
+    // one at another instant than was foreseen, one that stands already
+    let later = Change { last_updated: 9 * SECOND, ..new("born2") };
+    foreseen(vec![new("born1"), later, observation(0)], 3).await.unwrap();
+    let code = Match::Token { system: Some("http://loinc.org".into()), code: Some("c1".into()) };
+    let found = ids(store, &View::system(), &query(vec![any(param(1, ParamKind::Token), vec![code])])).await;
+    assert_eq!(found.iter().filter(|id| id.starts_with("born")).count(), 2, "{found:?}");
+    for (id, version, at) in [("born1", 1, 1), ("born2", 1, 9), ("o0", 2, 1)] {
+        let stored = store.read(&View::system(), "Observation", id).await.unwrap().unwrap();
+        assert_eq!((stored.version, stored.last_updated), (version, at * SECOND), "{id}");
+    }
+    let half = foreseen(vec![new("born3"), new("born4")], 1).await;
+    assert!(half.is_ok() || store.read(&View::system(), "Observation", "born3").await.unwrap().is_none());
+    assert!(store.read(&View::system(), "Observation", "born4").await.unwrap().is_none());
+}
+
+/// Many questions at once say what each by itself says.
+async fn asks_for_many_at_once(store: &Store) {
+    let code = |code: &str| {
+        let wanted = Match::Token { system: Some("http://loinc.org".into()), code: Some(code.into()) };
+        query(vec![any(param(1, ParamKind::Token), vec![wanted])])
+    };
+    let alone = Change { id: "alone".into(), ..observation(80) };
+    let mut extracted = (*alone.extracted).clone();
+    extracted.entries[0].value = IndexValue::Token { system: "http://loinc.org".into(), code: "alone".into() };
+    put(store, vec![Change { extracted: Arc::new(extracted), ..alone }]).await.unwrap();
+    let uri = query(vec![any(param(7, ParamKind::Uri), vec![Match::Uri("http://example.org/1".into())])]);
+    let queries = vec![code("alone"), code("nobody"), code("c1"), uri];
+    let asked = queries.clone();
+    let nothing: Result<Vec<bool>, StoreError> = store
+        .write(move |tx| {
+            let asked = asked.clone();
+            Box::pin(async move { tx.find_nothing(&asked.iter().collect::<Vec<_>>()).await })
+        })
+        .await;
+    assert_eq!(nothing.unwrap(), [false, true, false, false]);
+    let found = |found: Vec<Option<store::Stored>>| found.into_iter().map(|it| it.map(|it| it.id)).collect::<Vec<_>>();
+    let all = store.standing_alone(&View::system(), &queries).await.unwrap();
+    assert_eq!(found(all), [Some("alone".to_owned()), None, None, None]);
+    let types = BTreeMap::from([("Observation".to_owned(), TypeRule::Whole)]);
+    let odd = View::listed(Compartment::Patients(vec!["odd".into()]), types);
+    assert_eq!(
+        found(store.standing_alone(&odd, &queries).await.unwrap()),
+        [const { None }; 4],
+        "a view is not passed by"
+    );
 }
 
 /// Nothing of a large event is left out, nothing is changed, and what is old enough goes with all that finds it.

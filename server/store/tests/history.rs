@@ -59,7 +59,7 @@ async fn write(tx: &mut Tx, id: &str, version: i64, patients: &[&str], last_upda
         last_updated,
         method: if version == 1 { Method::Post } else { Method::Put },
         body: Some(format!("{{\"resourceType\":\"Observation\",\"id\":\"{id}\"}}")),
-        extracted: Extracted { chronology: NO_CHRONOLOGY, patients, ..Extracted::default() },
+        extracted: Extracted { chronology: NO_CHRONOLOGY, patients, ..Extracted::default() }.into(),
         actor: "test".into(),
         event: event(),
     })

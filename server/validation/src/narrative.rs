@@ -33,8 +33,8 @@ pub(crate) fn check(div: &str) -> Result<(), String> {
             }
             attributes.iter().try_for_each(|(attribute, value)| check_attribute(name, attribute, value))
         }
-        Part::Comment(text) if text.contains(['<', '>']) => {
-            Err("a comment in a narrative may not hold '<' or '>'".into())
+        Part::Comment(text) if text.starts_with('>') || text.starts_with("->") => {
+            Err("a comment in a narrative may not begin with '>' or '->'".into()) // HTML ends it there
         }
         Part::Comment(_) => Ok(()),
         Part::CData => Err("a narrative may not hold CDATA; write &lt; and &amp; instead".into()),
@@ -225,6 +225,7 @@ mod tests {
             "<img src='data:image/png;base64,QUJD' alt='x'/>",
             "<img src='#picture'/>",
             "x<!-- a comment -->",
+            "x<!-- <p>as tools leave them</p> -> -->",
         ] {
             assert_eq!(narrative(inside), Ok(()), "{inside}");
         }
@@ -269,6 +270,8 @@ mod tests {
             "<p style='background: url(javascript:x)'>x</p>",
             "<p style='b\\65 havior: x'>x</p>",
             "x<!--><script>alert(1)</script>-->",
+            "x<!---><script>alert(1)</script>-->",
+            "x<!-- --!><script>alert(1)</script>-->",
             "x<![CDATA[><script>alert(1)</script>]]>",
             "<p srcdoc='x' formaction='x'>x</p>",
         ] {

@@ -1,7 +1,5 @@
 //! `encode`, `decode`, `escape`, `unescape`. <https://hl7.org/fhirpath/#additional-string-functions>
 
-use std::fmt::Write as _;
-
 use super::EvaluationError;
 use super::calls::Invocation;
 use super::functions::Function as F;
@@ -18,10 +16,7 @@ pub(super) fn of_text<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<
     call.evaluator.charge(text.len() / 16)?;
     let decoded = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let result = match (call.call.function, &*form) {
-        (F::Encode, "hex") => Some(text.bytes().fold(String::new(), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })),
+        (F::Encode, "hex") => Some(crate::hexadecimal(text.as_bytes())),
         (F::Encode, "base64") => Some(to_base64(text.as_bytes(), STANDARD)),
         (F::Encode, "urlbase64") => Some(to_base64(text.as_bytes(), URL_SAFE)),
         (F::Decode, "hex") => decoded(from_hex(&text)),

@@ -36,6 +36,11 @@ pub(super) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace(',', "\\,").replace('$', "\\$")
 }
 
+/// The text as one part of a value: all separators are the characters themselves.
+pub fn literal(text: &str) -> String {
+    escape(text).replace('|', "\\|")
+}
+
 /// The text that is meant.
 pub(super) fn unescape(name: &str, value: &str) -> Result<String, Refusal> {
     let mut text = String::with_capacity(value.len());

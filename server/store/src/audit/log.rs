@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, StatementBuilder};
+use sea_orm::{DbBackend, StatementBuilder};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Event, rows};
 use crate::error::StoreError;
+use crate::postgres::lines::{Line, Lines};
 use crate::{postgres, together};
 
 /// Most events of one commit.
@@ -34,10 +35,10 @@ pub(crate) struct Log {
 impl Log {
     /// Starts the task that writes to a PostgreSQL; it connects with the first event and ends when the last handle is
     /// dropped.
-    pub(crate) fn start(address: &str) -> Self {
+    pub(crate) fn start(address: &str) -> Result<Self, StoreError> {
         let (events, queue) = mpsc::unbounded_channel();
-        tokio::spawn(write_remotely(relaxed(address), queue));
-        Log { events }
+        tokio::spawn(write_remotely(postgres::relaxed_line(address, PATIENCE)?, queue));
+        Ok(Log { events })
     }
 
     pub(crate) async fn write(&self, event: Event) -> Result<(), StoreError> {
@@ -47,26 +48,22 @@ impl Log {
     }
 }
 
-/// The address of connections whose commits do not wait for the disk.
-fn relaxed(address: &str) -> String {
-    let separator = if address.contains('?') { '&' } else { '?' };
-    format!("{address}{separator}options=-c%20synchronous_commit%3Doff")
-}
-
-async fn write_remotely(address: String, mut queue: mpsc::UnboundedReceiver<Waiting>) {
-    let mut pool = None;
+async fn write_remotely(lines: Lines, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+    let mut line = None;
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let work = write_remote_batch(&mut pool, &address, &batch);
+        let work = write_remote_batch(&mut line, &lines, &batch);
         let written = match tokio::time::timeout(PATIENCE, work).await {
             Ok(written) => written,
             Err(elapsed) => {
-                pool = None; // its connection may never answer again
+                take_all(&mut queue, &mut batch);
                 Err(StoreError::Audit(format!("the database does not answer: {elapsed}")))
             }
         };
-        if written.is_err() && pool.is_none() {
-            take_all(&mut queue, &mut batch);
+        if written.is_err()
+            && let Some(line) = line.take()
+        {
+            line.abandon(); // it may never answer again
         }
         answer_all(&mut batch, &written);
     }
@@ -90,25 +87,20 @@ fn answer_all(batch: &mut Vec<Waiting>, written: &Result<(), StoreError>) {
     }
 }
 
-async fn write_remote_batch(
-    standing: &mut Option<DatabaseConnection>,
-    address: &str,
-    batch: &[Waiting],
-) -> Result<(), StoreError> {
-    let pool = match standing {
-        Some(pool) => pool,
-        None => standing.insert(postgres::connect_one(address, PATIENCE).await?),
-    };
+async fn write_remote_batch(standing: &mut Option<Line>, lines: &Lines, batch: &[Waiting]) -> Result<(), StoreError> {
     let events: Vec<Event> = batch.iter().map(|waiting| waiting.event.clone()).collect();
-    let mut rest = events.as_slice();
-    // Few different lengths, so that the statements are known to the server.
-    for size in [64, 16, 4, 1] {
-        while let Some((some, others)) = rest.split_at_checked(size) {
-            for statement in together::statements(rows(some).into()) {
-                pool.execute_raw(StatementBuilder::build(&statement, &DbBackend::Postgres)).await?;
+    for statement in together::statements(rows(&events).into()) {
+        let statement = StatementBuilder::build(&statement, &DbBackend::Postgres);
+        if let Some(line) = standing {
+            let written = line.execute(statement.clone()).await;
+            if !line.is_lost() {
+                written?;
+                continue;
             }
-            rest = others;
+            *standing = None; // there may be one only
         }
+        // What had been written before the connection was lost is refused, as no event is there twice.
+        standing.insert(lines.take().await?).execute(statement).await?;
     }
     Ok(())
 }
@@ -124,7 +116,7 @@ mod tests {
         // It accepts connections and says nothing.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let remote = Log::start(&format!("postgres://nobody@127.0.0.1:{port}/none"));
+        let remote = Log::start(&format!("postgres://nobody@127.0.0.1:{port}/none")).expect("an address");
         let begun = Instant::now();
         let refused = futures::future::join_all((0..3 * BATCH).map(|_| remote.write(Event::default()))).await;
         assert!(refused.iter().all(Result::is_err));

@@ -3,6 +3,8 @@
 //! On PostgreSQL many connections write at once. One lock for all of them would have them wait for each other, so the
 //! database itself notes which events are committed and not sealed, and one server at a time seals what it finds.
 
+use std::collections::HashMap;
+
 use rusqlite::Connection;
 use sea_orm::StatementBuilder;
 use sea_orm::sea_query::{
@@ -109,10 +111,29 @@ pub(super) async fn prune<C: Chain>(chain: &mut C, sealer: &Sealer, upto: &[u8; 
 }
 
 /// What has been removed, and the signature of it.
-pub(super) async fn removed<C: Chain>(chain: &mut C) -> Result<Option<(Removed, Vec<u8>)>, StoreError> {
-    let mut anchor = Query::select();
-    anchor.columns(["seal", "hash", "upto", "mac"]).from("audit_anchor");
-    chain.rows(&anchor).await?.first().map(read_removed).transpose()
+async fn removed<C: Chain>(chain: &mut C) -> Result<Option<(Removed, Vec<u8>)>, StoreError> {
+    chain.rows(&anchored()).await?.first().map(read_removed).transpose()
+}
+
+/// The row that [`read_removed`] reads.
+pub(super) fn anchored() -> SelectStatement {
+    Query::select().columns(["seal", "hash", "upto", "mac"]).from("audit_anchor").take()
+}
+
+/// The last seal, as [`head_of`] reads it.
+pub(super) fn newest() -> SelectStatement {
+    let mut newest = Query::select();
+    newest.columns(["number", "hash"]).from("audit_seal").order_by("number", Order::Desc).limit(1).take()
+}
+
+/// Events by their ids, as [`leaves`] reads them.
+pub(super) fn events(ids: impl IntoIterator<Item = Vec<u8>>) -> SelectStatement {
+    Query::select().columns(COLUMNS).from("audit_event").and_where(Expr::col("id").is_in(ids)).take()
+}
+
+/// What rows of events are to a seal, by id.
+pub(super) fn leaves(rows: &[Row]) -> HashMap<[u8; 16], Leaf> {
+    rows.iter().filter_map(|row| Leaf::of_row(&row.cells)).map(|leaf| (leaf.id, leaf)).collect()
 }
 
 pub(super) fn read_removed(row: &Row) -> Result<(Removed, Vec<u8>), StoreError> {
@@ -130,9 +151,7 @@ pub(super) fn fixed<const LENGTH: usize>(bytes: Vec<u8>, column: usize) -> Resul
 
 /// Adds seals at the end of the chain.
 async fn append<C: Chain>(chain: &mut C, sealer: &Sealer, leaves: &[Leaf]) -> Result<(), StoreError> {
-    let mut newest = Query::select();
-    newest.columns(["number", "hash"]).from("audit_seal").order_by("number", Order::Desc).limit(1);
-    let mut head = match chain.rows(&newest).await?.first() {
+    let mut head = match chain.rows(&newest()).await?.first() {
         Some(row) => head_of(row)?,
         None => removed(chain).await?.map_or_else(Head::default, |(removed, _)| removed.head),
     };
@@ -150,23 +169,19 @@ async fn seal_waiting<C: Chain>(chain: &mut C, sealer: &Sealer) -> Result<u64, S
     if ids.is_empty() {
         return Ok(0);
     }
-    let mut events = Query::select();
-    events.columns(COLUMNS).from("audit_event").and_where(Expr::col("id").is_in(ids.clone()));
-    let rows = chain.rows(&events).await?;
-    let standing: std::collections::HashMap<[u8; 16], Leaf> =
-        rows.iter().filter_map(|row| Leaf::of_row(&row.cells)).map(|leaf| (leaf.id, leaf)).collect();
+    let standing = leaves(&chain.rows(&events(ids.clone())).await?);
     let upto = removed(chain).await?.map_or([0; 16], |(removed, _)| removed.upto);
-    let mut leaves = Vec::with_capacity(ids.len());
+    let mut found = Vec::with_capacity(ids.len());
     for id in &ids {
         let id = fixed(id.clone(), 0)?;
         match standing.get(&id) {
-            Some(leaf) => leaves.push(*leaf),
+            Some(leaf) => found.push(*leaf),
             // Whoever took it away did not know that it was noted here.
-            None if id >= upto => leaves.push(Leaf::gone(id)),
+            None if id >= upto => found.push(Leaf::gone(id)),
             None => {}
         }
     }
-    append(chain, sealer, &leaves).await?;
+    append(chain, sealer, &found).await?;
     let mut done = DeleteStatement::new();
     done.from_table("audit_unsealed").and_where(Expr::col("id").is_in(ids));
     chain.execute(&done).await

@@ -107,7 +107,7 @@ impl Store {
             events.reverse();
         }
         let seal = |event: Option<&Event>, backwards| {
-            let keys = vec![Cell::Text(hexadecimal(&event?.id))];
+            let keys = vec![Cell::Text(fhir::hexadecimal(&event?.id))];
             Some(self.cursor().seal(&Position { keys, backwards }, view, &binding))
         };
         let (before, after) = if back { (more, true) } else { (start.is_some(), more) };
@@ -139,7 +139,7 @@ impl Store {
                     return Ok(Vec::new());
                 }
                 trail.readers.with(|connection| {
-                    let session = &mut SqliteSession { connection, known: store.known() };
+                    let session = &mut SqliteSession::new(connection, store.known());
                     session.limit(Some(SEARCH_LIMIT))?;
                     let rows = futures::executor::block_on(session.rows(&select));
                     session.limit(None)?;
@@ -249,12 +249,4 @@ fn start_of(place: &Position) -> Option<Start> {
     let byte = |at: usize| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok();
     let bytes: Option<Vec<u8>> = (0..16).map(byte).collect();
     Some(Start { id: bytes?.try_into().ok()?, back: place.backwards })
-}
-
-pub(super) fn hexadecimal(id: &[u8; 16]) -> String {
-    use std::fmt::Write as _;
-    id.iter().fold(String::with_capacity(32), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, SelectStatement};
 
 use super::seal::{Head, Leaf, Removed, Sealer, hash};
-use super::sealing::{fixed, head_of, read_removed};
-use super::{COLUMNS, instant_of, is_one_of};
+use super::sealing::{self, anchored, fixed, head_of, newest, read_removed};
+use super::{instant_of, is_one_of};
 use crate::error::StoreError;
 use crate::row::{Cell, Row};
 use crate::{EngineKind, Store, sqlite};
@@ -165,9 +165,7 @@ impl Store {
         self.settle_trail().await?;
         let mut heads = Vec::new();
         for sealer in self.sealers() {
-            let mut newest = Query::select();
-            newest.columns(["number", "hash"]).from("audit_seal").order_by("number", Order::Desc).limit(1);
-            let head = self.chain_rows(sealer, &newest).await?.first().map(head_of).transpose()?;
+            let head = self.chain_rows(sealer, &newest()).await?.first().map(head_of).transpose()?;
             if let Some(head) = head {
                 heads.push(Anchor { chain: sealer.chain().to_owned(), number: head.number, hash: head.hash });
             }
@@ -281,9 +279,7 @@ impl<'a> Walk<'a> {
 
     /// What is said to have been removed, if that is signed.
     async fn look_at_removed(&mut self) -> Result<(), StoreError> {
-        let mut anchor = Query::select();
-        anchor.columns(["seal", "hash", "upto", "mac"]).from("audit_anchor");
-        let Some(row) = self.rows(&anchor).await?.into_iter().next() else { return Ok(()) };
+        let Some(row) = self.rows(&anchored()).await?.into_iter().next() else { return Ok(()) };
         match read_removed(&row) {
             Ok((removed, mac)) if mac == self.sealer.sign_removed(&removed) => self.removed = removed,
             _ if self.faults.contains(&Fault::RemovalForged) => {}
@@ -362,12 +358,8 @@ impl<'a> Walk<'a> {
     }
 
     async fn look_at_events(&mut self, seal: i64, leaves: &[Leaf]) -> Result<(), StoreError> {
-        let mut select = Query::select();
-        let ids = leaves.iter().map(|leaf| leaf.id.to_vec());
-        select.columns(COLUMNS).from("audit_event").and_where(Expr::col("id").is_in(ids));
-        let rows = self.rows(&select).await?;
-        let standing: HashMap<[u8; 16], Leaf> =
-            rows.iter().filter_map(|row| Leaf::of_row(&row.cells)).map(|leaf| (leaf.id, leaf)).collect();
+        let rows = self.rows(&sealing::events(leaves.iter().map(|leaf| leaf.id.to_vec()))).await?;
+        let standing = sealing::leaves(&rows);
         for leaf in leaves {
             match standing.get(&leaf.id) {
                 Some(found) if found == leaf => self.events += 1,
@@ -482,7 +474,7 @@ impl<'a> Walk<'a> {
 
 /// A UUID as AuditEvent.id has it.
 fn name(id: &[u8; 16]) -> String {
-    let hexadecimal = super::search::hexadecimal(id);
+    let hexadecimal = fhir::hexadecimal(id);
     let part = |from: usize, to: usize| hexadecimal.get(from..to).unwrap_or_default();
     format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }

@@ -17,7 +17,7 @@ use crate::session::Session;
 
 /// A place in the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(Position);
+pub struct Place(pub(super) Position);
 
 /// A version that was committed.
 #[derive(Clone, Debug)]

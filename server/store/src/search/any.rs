@@ -2,7 +2,8 @@
 //! <https://hl7.org/fhir/R4/search.html#ptypes>
 
 use fhir::decimal::Decimal;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, LikeExpr, Query as Sql, SelectStatement, Value};
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, Value};
 use search::query::{DateMatch, NumberMatch, Param, ParamKind, Prefix, StringMode, UnitMatch};
 
 use super::condition::Place;
@@ -78,7 +79,7 @@ impl Any {
     }
 
     /// Whether the values are keys of the table: then rows are found by them.
-    fn names_values(&self) -> bool {
+    pub(crate) fn names_values(&self) -> bool {
         self.alternatives.iter().all(Alternative::is_key)
     }
 
@@ -180,6 +181,15 @@ pub(crate) fn is_one_of(column: Expr, numbers: &[i64]) -> Expr {
             column.is_in(few.iter().copied().chain(std::iter::repeat_n(*last, again)))
         }
         many => column.is_in(many.iter().map(|number| Expr::Constant(Value::BigInt(Some(*number))))),
+    }
+}
+
+/// The same for row ids of which there may be many. On PostgreSQL a list is one value, so that the statement is known
+/// however many there are.
+pub(crate) fn is_listed(backend: DbBackend, column: Expr, numbers: &[i64]) -> Expr {
+    match numbers {
+        [_, _, ..] if backend == DbBackend::Postgres => column.eq(Func::cust("ANY").arg(Expr::val(numbers.to_vec()))),
+        few => is_one_of(column, few),
     }
 }
 

@@ -150,6 +150,11 @@ impl Condition {
         }
     }
 
+    /// Whether it is nothing but that.
+    pub(crate) fn is_only(&self, key: &Any) -> bool {
+        matches!(self, Condition::Any(any) if std::ptr::eq(any, key))
+    }
+
     /// Row ids of all that satisfies it, if they are found without an index of values.
     pub(crate) fn rows(&self) -> Option<SelectStatement> {
         let mut select = Sql::select();

@@ -7,7 +7,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql};
 use search::filter::matches_at;
 use search::query::Filter;
 
-use super::any::is_one_of;
+use super::any::is_listed;
 use super::condition::Condition;
 use super::plan::Plan;
 use crate::body::text_of;
@@ -42,7 +42,7 @@ pub(super) async fn resolve<S: Session>(
         }
         let mut select = Sql::select();
         select.columns(["rid", "last_updated"]).expr(text_of("resource")).from("resource");
-        select.and_where(is_one_of(Expr::col("rid"), chunk)).and_where(Expr::col("live").eq(1));
+        select.and_where(is_listed(session.backend(), Expr::col("rid"), chunk)).and_where(Expr::col("live").eq(1));
         for row in session.rows(&select).await? {
             let (rid, last_updated) = (row.i64(0)?, row.i64(1)?);
             let resource = Json::parse(row.text(2)?.as_bytes());

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::JoinType;
-use sea_orm::sea_query::{Expr, ExprTrait, Order, Query as Sql};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query as Sql, SelectStatement, UnionType};
+use sea_orm::{DbBackend, JoinType};
 use search::query::Include;
 use search::view::View;
 
-use super::any::{is_one_of, is_set};
+use super::any::{is_listed, is_one_of, is_set};
 use super::condition::Place;
-use crate::body::text_of;
 use crate::error::StoreError;
-use crate::resources::Stored;
+use crate::resources::{Stored, stored_of_numbers, stored_of_types};
 use crate::session::Session;
 use crate::view::SearchView;
 
@@ -34,24 +33,20 @@ pub(super) async fn included<S: Session>(
     let mut generation: Vec<i64> = page.to_vec();
     let mut is_page = true;
     while !generation.is_empty() {
-        let mut wanted: BTreeSet<i64> = BTreeSet::new();
-        for include in includes.iter().filter(|include| is_page || include.iterate) {
+        let asked: Vec<&Include> = includes.iter().filter(|include| is_page || include.iterate).collect();
+        let mut loaded = BTreeMap::new();
+        if view.is_unrestricted() && session.backend() == DbBackend::Postgres {
             for rids in generation.chunks(CHUNK) {
-                let ends = linked(session, view, include, rids).await?;
-                // Ends of references may be hidden: only what is shown counts against the bound, see `load`.
-                if include.reverse && ends.len() > MOST {
+                load_ends(session, &asked, rids, &mut loaded).await?;
+            }
+            loaded.retain(|rid, _| seen.insert(*rid));
+        } else {
+            let wanted = ends(session, view, &asked, &generation, &mut seen).await?;
+            for rids in wanted.chunks(CHUNK) {
+                load(session, view, rids, &mut loaded).await?;
+                if found.len() + loaded.len() > MOST {
                     return Err(too_many());
                 }
-                wanted.extend(ends);
-            }
-        }
-        wanted.retain(|rid| seen.insert(*rid));
-        let wanted: Vec<i64> = wanted.into_iter().collect();
-        let mut loaded = BTreeMap::new();
-        for rids in wanted.chunks(CHUNK) {
-            load(session, view, rids, &mut loaded).await?;
-            if found.len() + loaded.len() > MOST {
-                return Err(too_many());
             }
         }
         generation = loaded.keys().copied().collect();
@@ -68,6 +63,133 @@ fn too_many() -> StoreError {
     StoreError::TooCostly(format!("a page would include more than {MOST} resources; ask for fewer with _count"))
 }
 
+/// Row ids that a generation leads to and that nobody has seen yet.
+async fn ends<S: Session>(
+    session: &mut S,
+    view: &View,
+    includes: &[&Include],
+    generation: &[i64],
+    seen: &mut BTreeSet<i64>,
+) -> Result<Vec<i64>, StoreError> {
+    let mut wanted: BTreeSet<i64> = BTreeSet::new();
+    for include in includes {
+        for rids in generation.chunks(CHUNK) {
+            let ends = linked(session, view, include, rids).await?;
+            // Ends of references may be hidden: only what is shown counts against the bound, see `load`.
+            if include.reverse && ends.len() > MOST {
+                return Err(too_many());
+            }
+            wanted.extend(ends);
+        }
+    }
+    wanted.retain(|rid| seen.insert(*rid));
+    Ok(wanted.into_iter().collect())
+}
+
+/// What a generation leads to, where nothing is hidden: found and read by one statement.
+async fn load_ends<S: Session>(
+    session: &mut S,
+    includes: &[&Include],
+    generation: &[i64],
+    found: &mut BTreeMap<i64, Stored>,
+) -> Result<(), StoreError> {
+    let Some(rids) = ends_of(session, includes, generation) else { return Ok(()) };
+    let mut select = of_any_type();
+    select.and_where(Expr::col(("r", "rid")).in_subquery(rids)).limit(2 * MOST as u64);
+    if read_all(session, select, found).await? > MOST + generation.len() {
+        return Err(too_many());
+    }
+    Ok(())
+}
+
+/// Reads resources of which none is hidden.
+async fn load_all<S: Session>(
+    session: &mut S,
+    rids: &[i64],
+    found: &mut BTreeMap<i64, Stored>,
+) -> Result<(), StoreError> {
+    let mut select = of_any_type();
+    select.and_where(is_listed(session.backend(), Expr::col(("r", "rid")), rids));
+    read_all(session, select, found).await.map(drop)
+}
+
+/// Resources that are there, of whichever type.
+fn of_any_type() -> SelectStatement {
+    let mut select = Sql::select();
+    select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::val(2_i64));
+    select.columns([("r", "rid"), ("r", "type_id")]).from_as("resource", "r");
+    select.and_where(is_set(Expr::col(("r", "live")))).take()
+}
+
+/// Reads what [`of_any_type`] finds; how many.
+async fn read_all<S: Session>(
+    session: &mut S,
+    select: SelectStatement,
+    found: &mut BTreeMap<i64, Stored>,
+) -> Result<usize, StoreError> {
+    let rows = session.rows(&select).await?;
+    let rids = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
+    let types = rows.iter().map(|row| session.known().types.name(row.i64(6)?)).collect::<Result<Vec<_>, _>>()?;
+    let count = rows.len();
+    found.extend(rids.into_iter().zip(stored_of_types(session, rows, &types).await?));
+    Ok(count)
+}
+
+/// Row ids that a generation leads to; none if no include has a parameter.
+fn ends_of<S: Session>(session: &S, includes: &[&Include], generation: &[i64]) -> Option<SelectStatement> {
+    let mut all: Option<SelectStatement> = None;
+    for reverse in [false, true] {
+        let asked = includes.iter().filter(|include| include.reverse == reverse && !include.params.is_empty());
+        let Some(any) = asked.map(|include| condition_of(session, include)).reduce(Cond::add) else { continue };
+        let ends = if reverse { pointing_at(session, any, generation) } else { pointed_at(session, any, generation) };
+        match &mut all {
+            None => all = Some(ends),
+            Some(all) => {
+                all.union(UnionType::Distinct, ends);
+            }
+        }
+    }
+    all
+}
+
+/// That the reference `i` to the target `t` is one that is asked for.
+fn condition_of<S: Session>(session: &S, include: &Include) -> Cond {
+    let params: Vec<i64> = include.params.iter().map(|param| param.id.0).collect();
+    let own = Cond::all().add(is_one_of(Expr::col(("i", "param")), &params));
+    let target_type = include.target_type.as_ref().map(|target| session.known().types.id(target));
+    Cond::any().add(match target_type {
+        Some(target_type) => own.add(Expr::col(("t", "type_id")).eq(target_type)),
+        None => own,
+    })
+}
+
+/// Row ids that the references of a generation point at. Most of them point at the same few.
+fn pointed_at<S: Session>(session: &S, asked: Cond, generation: &[i64]) -> SelectStatement {
+    let mut names = Sql::select();
+    names.distinct().columns([("x", "param"), ("x", "target")]).from_as("index_reference", "x");
+    names.and_where(is_listed(session.backend(), Expr::col(("x", "rid")), generation));
+    let mut select = Sql::select();
+    select.distinct().column(("r", "rid")).from_subquery(names, "i");
+    select.join_as(JoinType::InnerJoin, "target", "t", Expr::col(("t", "target")).equals(("i", "target")));
+    select.join_as(JoinType::InnerJoin, "resource", "r", is_end()).cond_where(asked).take()
+}
+
+/// Row ids whose references point at a generation.
+fn pointing_at<S: Session>(session: &S, asked: Cond, generation: &[i64]) -> SelectStatement {
+    let mut select = Sql::select();
+    select.distinct().column(("i", "rid")).from_as("resource", "r");
+    select.join_as(JoinType::InnerJoin, "target", "t", is_end());
+    let same = Expr::col(("t", "target")).equals(("i", "target"));
+    select.join_as(JoinType::InnerJoin, "index_reference", "i", same);
+    select.and_where(is_listed(session.backend(), Expr::col(("r", "rid")), generation));
+    select.cond_where(asked).limit(2 * MOST as u64).take()
+}
+
+/// That the resource `r` is the one of which the target `t` is the name.
+fn is_end() -> Expr {
+    Expr::col(("r", "type_id")).equals(("t", "type_id")).and(Expr::col(("r", "id")).equals(("t", "id")))
+}
+
 /// Row ids that a generation points at, or that point at it as far as the view shows them.
 async fn linked<S: Session>(
     session: &mut S,
@@ -75,8 +197,11 @@ async fn linked<S: Session>(
     include: &Include,
     generation: &[i64],
 ) -> Result<Vec<i64>, StoreError> {
+    if include.params.is_empty() {
+        return Ok(Vec::new());
+    }
     // Where a reference ends: `t` is its target, `r` the resource of that name.
-    let ends = Expr::col(("r", "type_id")).equals(("t", "type_id")).and(Expr::col(("r", "id")).equals(("t", "id")));
+    let ends = is_end();
     let same = Expr::col(("t", "target")).equals(("i", "target"));
     let mut select = Sql::select();
     select.distinct().column((if include.reverse { "i" } else { "r" }, "rid"));
@@ -91,15 +216,7 @@ async fn linked<S: Session>(
         select.join_as(JoinType::InnerJoin, "resource", "r", ends);
     }
     let from = Expr::col((if include.reverse { "r" } else { "i" }, "rid"));
-    select.and_where(is_one_of(from, generation));
-    let params: Vec<i64> = include.params.iter().map(|param| param.id.0).collect();
-    if params.is_empty() {
-        return Ok(Vec::new());
-    }
-    select.and_where(is_one_of(Expr::col(("i", "param")), &params));
-    if let Some(target_type) = &include.target_type {
-        select.and_where(Expr::col(("t", "type_id")).eq(session.known().types.id(target_type)));
-    }
+    select.and_where(is_listed(session.backend(), from, generation)).cond_where(condition_of(session, include));
     session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
 }
 
@@ -122,8 +239,11 @@ async fn load_some<S: Session>(
     rids: &[i64],
     found: &mut BTreeMap<i64, Stored>,
 ) -> Result<(), StoreError> {
+    if view.is_unrestricted() && session.backend() == DbBackend::Postgres {
+        return load_all(session, rids, found).await;
+    }
     let mut types = Sql::select();
-    types.distinct().column("type_id").from("resource").and_where(is_one_of(Expr::col("rid"), rids));
+    types.distinct().column("type_id").from("resource").and_where(is_listed(session.backend(), Expr::col("rid"), rids));
     types.and_where(is_set(Expr::col("live"))).order_by("type_id", Order::Asc);
     for row in session.rows(&types).await? {
         let type_id = row.i64(0)?;
@@ -131,19 +251,17 @@ async fn load_some<S: Session>(
         let Some(view) = SearchView::new(session, view, resource_type).await? else { continue };
         let mut select = Sql::select();
         select
-            .columns([("r", "id"), ("r", "version"), ("r", "last_updated")])
-            .expr(text_of("r"))
+            .columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")])
             .expr(Expr::val(2_i64))
             .column(("r", "rid"));
-        select.from_as("resource", "r").and_where(is_one_of(Expr::col(("r", "rid")), rids));
+        select.from_as("resource", "r").and_where(is_listed(session.backend(), Expr::col(("r", "rid")), rids));
         // Added to nothing, so that no index on the type is taken: the row ids find the rows.
         let of_type = Expr::col(("r", "type_id")).add(0).eq(type_id);
         select.and_where(of_type).and_where(is_set(Expr::col(("r", "live"))));
         select.cond_where(view.condition(&Place::of(Expr::col(("r", "rid")))));
-        for row in session.rows(&select).await? {
-            let rid = row.i64(5)?;
-            found.insert(rid, crate::resources::stored(row, resource_type)?);
-        }
+        let rows = session.rows(&select).await?;
+        let rids = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
+        found.extend(rids.into_iter().zip(stored_of_numbers(session, rows, resource_type).await?));
     }
     Ok(())
 }

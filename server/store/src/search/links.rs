@@ -11,7 +11,7 @@ use sea_orm::sea_query::{Alias, DynIden, Expr, ExprTrait, IntoIden, Query as Sql
 use search::query::{Filter, Param, ParamKind};
 use search::view::View;
 
-use super::any::{Alternative, Any, is_one_of, is_set};
+use super::any::{Alternative, Any, is_listed, is_one_of, is_set};
 use super::condition::{Condition, Place};
 use super::plan::Plan;
 use super::question::finds_a_row;
@@ -22,6 +22,10 @@ use crate::view::SearchView;
 /// Up to this many resources at the other end are named in the statement.
 pub(super) const NAMED: usize = 1000;
 
+/// The row of the other resource by which [`Linked::of_patient`] finds it.
+const KEY_NAME: &str = "w";
+const KEY: &str = "w1";
+
 /// A resource that it points at, or that points at it, satisfies conditions.
 #[derive(Clone, Debug)]
 pub(crate) struct Linked {
@@ -30,6 +34,8 @@ pub(crate) struct Linked {
     param: i64,
     /// Whether the other resource points here.
     pub(crate) is_reverse: bool,
+    /// Whether it points here as at the patient whose it is: then its index rows are among that patient's.
+    is_of_patient: bool,
     /// Type of the other resource.
     type_id: i64,
     /// What holds of it.
@@ -49,6 +55,48 @@ pub(super) struct Link<'a> {
 impl Linked {
     /// The condition on the resource at a place.
     pub(super) fn predicate(&self, place: &Place) -> Expr {
+        match self.key() {
+            Some(key) if self.is_of_patient && place.depth == 0 => self.of_patient(place, key),
+            _ => self.along_references(place),
+        }
+    }
+
+    /// The condition on the other resource by which it is found: one that names values, of which an index has the rows of
+    /// each patient together.
+    fn key(&self) -> Option<&Any> {
+        let exact = self.conditions.iter().filter(|condition| condition.is_scanned_exactly());
+        let keys = exact.filter_map(|condition| if let Condition::Any(any) = condition { Some(any) } else { None });
+        keys.into_iter().find(|any| any.is_ordered() && any.names_values())
+    }
+
+    /// The patient's rows of those values are looked at, not all that refers to the patient: who has few of one and many
+    /// of the other would take as long as all others together.
+    fn of_patient(&self, place: &Place, key: &Any) -> Expr {
+        let mut patient = Sql::select();
+        patient.column(("t1", "target")).from_as("resource", "r1");
+        let same = |column: &'static str| Expr::col(("r1", column)).equals(("t1", column));
+        patient.join_as(JoinType::InnerJoin, "target", "t1", same("type_id").and(same("id")));
+        patient.and_where(Expr::col(("r1", "rid")).eq(place.rid.clone()));
+        let mut refers = Sql::select();
+        refers.expr(Expr::val(1)).from_as("index_reference", "x").and_where(Expr::col(("x", "param")).eq(self.param));
+        refers.and_where(Expr::col(("x", "target")).equals((KEY, "patient")));
+        for column in ["patient", "chronology", "rid"] {
+            refers.and_where(Expr::col(("x", column)).equals((KEY, column)));
+        }
+        let mut select = Sql::select();
+        select.expr(Expr::val(1)).from_as(key.table.name(), KEY).and_where(Expr::col((KEY, "param")).eq(key.param));
+        select.cond_where(key.values(KEY)).and_where(finds_a_row(refers));
+        select.and_where(Expr::col((KEY, "patient")).eq(Expr::SubQuery(None, Box::new(patient.into()))));
+        let other = place.linked(KEY_NAME);
+        select.cond_where(self.view.condition(&other));
+        for condition in self.conditions.iter().filter(|condition| !condition.is_only(key)) {
+            select.and_where(condition.predicate(&other));
+        }
+        finds_a_row(select)
+    }
+
+    /// Each resource that the references lead to is asked.
+    fn along_references(&self, place: &Place) -> Expr {
         let depth = place.depth + 1;
         let name = |letter: &str| Alias::new(format!("{letter}{depth}")).into_iden();
         let [x, t, r] = ["x", "t", "r"].map(name);
@@ -92,8 +140,8 @@ pub(super) fn chain<'a, S: Session>(
         let Some(plan) = Plan::new(session, view, link.other_type, link.filters, &[]).await? else {
             return Ok(Condition::Nothing);
         };
-        let Some(rids) = plan.few(session, NAMED).await? else { return Ok(linked(plan, &link, false)) };
-        let targets = targets_of(session, &rids).await?;
+        let targets = plan.few_targets(session, NAMED).await?;
+        let Some(targets) = targets else { return Ok(linked(plan, &link, false, false)) };
         if targets.is_empty() {
             return Ok(Condition::Nothing);
         }
@@ -116,29 +164,18 @@ pub(super) fn has<'a, S: Session>(
         let Some(plan) = Plan::new(session, view, link.other_type, link.filters, &[]).await? else {
             return Ok(Condition::Nothing);
         };
-        let Some(sources) = plan.few(session, NAMED).await? else { return Ok(linked(plan, &link, true)) };
+        let is_of_patient = link.param.compartment && own_type == session.known().types.id("Patient");
+        let sources = plan.few(session, NAMED).await?;
+        let Some(sources) = sources else { return Ok(linked(plan, &link, true, is_of_patient)) };
         let rids = pointed_at(session, &[link.param.id.0], &sources, Some(own_type)).await?;
         Ok(Condition::Rids { rids, how: "found through the resources that refer to them" })
     })
 }
 
-fn linked(plan: Plan, link: &Link<'_>, is_reverse: bool) -> Condition {
+fn linked(plan: Plan, link: &Link<'_>, is_reverse: bool, is_of_patient: bool) -> Condition {
     let Plan { type_id, conditions, view, .. } = plan;
     let (code, param) = (link.param.code.clone(), link.param.id.0);
-    Condition::Linked(Box::new(Linked { code, param, is_reverse, type_id, conditions, view }))
-}
-
-/// The names that references use for resources, as far as anybody refers to them.
-pub(super) async fn targets_of<S: Session>(session: &mut S, rids: &[i64]) -> Result<Vec<i64>, StoreError> {
-    if rids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
-    let mut select = Sql::select();
-    select.column(("t", "target")).from_as("resource", "r");
-    select.join_as(JoinType::InnerJoin, "target", "t", same("type_id").and(same("id")));
-    select.and_where(is_one_of(Expr::col(("r", "rid")), rids));
-    session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
+    Condition::Linked(Box::new(Linked { code, param, is_reverse, is_of_patient, type_id, conditions, view }))
 }
 
 /// Current resources, perhaps of one type only, that some resources point at by one of the parameters.
@@ -158,7 +195,7 @@ pub(super) async fn pointed_at<S: Session>(
     select.join_as(JoinType::InnerJoin, "target", "t", target);
     select.join_as(JoinType::InnerJoin, "resource", "r", same("type_id").and(same("id")));
     select
-        .and_where(is_one_of(Expr::col(("x", "rid")), sources))
+        .and_where(is_listed(session.backend(), Expr::col(("x", "rid")), sources))
         .and_where(is_one_of(Expr::col(("x", "param")), params));
     select.and_where(is_set(Expr::col(("r", "live"))));
     if let Some(type_id) = type_id {

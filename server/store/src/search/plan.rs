@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use sea_orm::JoinType;
 use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
 use search::query::{Filter, Sort, SortBy};
 use search::view::View;
@@ -10,7 +11,6 @@ use super::any::{Any, is_one_of, is_set};
 use super::condition::{Condition, MERGED, Place};
 use super::order::{self, Key, Position};
 use super::resolve::{Scope, looks_at_resources, resolve};
-use crate::body::text_of;
 use crate::error::StoreError;
 use crate::index::Table;
 use crate::row::{Cell, Row};
@@ -161,6 +161,27 @@ impl Plan {
         rows.iter().map(|row| row.i64(0)).collect::<Result<_, _>>().map(Some)
     }
 
+    /// The names that references use for all matches, as far as anybody refers to them, if the matches are no more than
+    /// `most`.
+    pub(super) async fn few_targets<S: Session>(
+        &self,
+        session: &mut S,
+        most: usize,
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        let mut few = Sql::select();
+        few.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
+        let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
+        let mut select = Sql::select();
+        select.column(("t", "target")).from_subquery(few, "f");
+        select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("f", "rid")));
+        select.join_as(JoinType::LeftJoin, "target", "t", same("type_id").and(same("id")));
+        let rows = session.rows(&select).await?;
+        if rows.len() > most {
+            return Ok(None);
+        }
+        rows.iter().filter_map(|row| row.opt_i64(0).transpose()).collect::<Result<_, _>>().map(Some)
+    }
+
     /// Row id and chronology of every match.
     pub(super) fn candidates(&self) -> SelectStatement {
         let mut branches = self.branches().into_iter().map(|scan| self.rows_of(scan.as_deref(), None));
@@ -171,13 +192,13 @@ impl Plan {
         first
     }
 
-    /// The page at `position`: `id, version, last_updated, body, method, rid, keys…`, to be [arranged](Self::arrange).
+    /// The page at `position`: `id, version, last_updated, number of the text, method, rid, keys…`, to be [arranged](Self::arrange).
     pub(super) fn page(&self, position: Option<&Position>, limit: usize) -> Result<SelectStatement, StoreError> {
         let mut select = Sql::select();
-        select.columns([("r", "id"), ("r", "version"), ("r", "last_updated")]).expr(text_of("r"));
+        select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]);
         select.expr(Expr::val(2_i64)).column(("s", "rid"));
         select.from_subquery(self.cut(position, limit)?, "s");
-        select.join_as(sea_orm::JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("s", "rid")));
+        select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("s", "rid")));
         for index in 0..self.keys.len() {
             select.column(("s", order::alias(index)));
         }
@@ -209,7 +230,7 @@ impl Plan {
     fn updated_cut(&self, position: Option<&Position>, limit: usize) -> SelectStatement {
         let mut select = self.rows_of(None, Some(Cond::all()));
         let same = Expr::col(("o", "rid")).equals(("d", "rid"));
-        select.join_as(sea_orm::JoinType::InnerJoin, "resource", "o", same);
+        select.join_as(JoinType::InnerJoin, "resource", "o", same);
         select.and_where(Expr::col(("o", "type_id")).eq(self.type_id)).and_where(Expr::col(("o", "live")).eq(1));
         let column = |index: usize| Expr::col(("o", if index == 0 { "last_updated" } else { "rid" }));
         for index in 0..self.keys.len() {

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql};
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
 use search::query::{Include, Query};
 use search::view::{Compartment, View};
 
@@ -19,6 +20,9 @@ use crate::error::StoreError;
 use crate::row::Cell;
 use crate::session::Session;
 use crate::view::target;
+
+/// Types whose first matches one statement finds.
+const TYPES: usize = 16;
 
 /// A match before it is read.
 struct Found {
@@ -41,8 +45,10 @@ pub(super) async fn search<S: Session>(
     let plans = plans(session, view, queries).await?;
     let mut found = Vec::new();
     if first.count > 0 {
-        for plan in &plans {
-            found.extend(few(session, plan, position.as_ref(), first.count + 1).await?);
+        // On PostgreSQL a statement of its own for each type would be a message and an answer.
+        let at_once = if session.backend() == DbBackend::Postgres { TYPES } else { 1 };
+        for plans in plans.chunks(at_once) {
+            found.extend(few(session, plans, position.as_ref(), first.count + 1).await?);
         }
     }
     let backwards = position.as_ref().is_some_and(|position| position.backwards);
@@ -94,18 +100,30 @@ async fn types_present<S: Session>(session: &mut S, view: &View) -> Result<Vec<i
     session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
 }
 
+/// The first of each type.
 async fn few<S: Session>(
     session: &mut S,
-    plan: &Plan,
+    plans: &[Plan],
     position: Option<&Position>,
     limit: usize,
 ) -> Result<Vec<Found>, StoreError> {
-    let mut select = Sql::select();
-    select.column(("s", "rid")).from_subquery(plan.cut(position, limit)?, "s");
-    for index in 0..plan.keys.len() {
-        select.column(("s", order::alias(index)));
+    let mut all: Option<SelectStatement> = None;
+    for (number, plan) in plans.iter().enumerate() {
+        let name = Alias::new(format!("s{number}"));
+        let mut select = Sql::select();
+        select.column((name.clone(), "rid")).from_subquery(plan.cut(position, limit)?, name.clone());
+        for index in 0..plan.keys.len() {
+            select.column((name.clone(), order::alias(index)));
+        }
+        match &mut all {
+            None => all = Some(select),
+            Some(all) => {
+                all.union(UnionType::All, select);
+            }
+        }
     }
-    let rows = session.rows(&select).await?;
+    let Some(all) = all else { return Ok(Vec::new()) };
+    let rows = session.rows(&all).await?;
     rows.into_iter().map(|mut row| Ok(Found { rid: row.i64(0)?, keys: row.cells.split_off(1) })).collect()
 }
 

@@ -9,6 +9,7 @@ mod costs;
 mod include;
 mod links;
 mod pages;
+mod texts;
 mod types;
 mod world;
 
@@ -52,6 +53,7 @@ fn run(address: &str) {
         pages::stays_in_place_while_others_write(&world).await;
         include::includes_and_iterates(&world).await;
         types::merges_several_types(&world).await;
+        texts::are_remembered_once_they_are_committed(&world).await;
         costs::explains_without_values(&world).await;
         costs::gives_up_in_time(&world, address).await;
     });

@@ -80,7 +80,7 @@ pub(crate) async fn stays_in_place_while_others_write(world: &World) {
     let before = ids(&world.store.search(&View::system(), &second).await.unwrap());
     let mut newest = observation(7, 11);
     newest.id = "7-newest".into();
-    newest.extracted.chronology = 1_000;
+    std::sync::Arc::make_mut(&mut newest.extracted).chronology = 1_000;
     world.put(vec![newest.clone()]).await;
     let after = world.store.search(&View::system(), &second).await.unwrap();
     assert_eq!(ids(&after), before, "nothing is repeated or left out");
