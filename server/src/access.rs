@@ -13,6 +13,7 @@
 //! the patient of the launch only. The letters of a scope are decided by [`decide`]; which resources of a type a
 //! granular scope speaks of stands in the view, for reading, and in [`check_write`], for writing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fhir::json::Json;
@@ -216,24 +217,22 @@ pub fn withholds(app: &App, scopes: &ScopeSet) -> bool {
     app.config.restricted == Restricted::Withheld && (scopes.has_level(Level::Patient) || scopes.has_level(Level::User))
 }
 
-/// What somebody sees of a type at a page of this server: all of it, but for what is labelled restricted where that is
-/// withheld.
-pub fn whole(app: &App, resource_type: &str) -> TypeRule {
-    if app.config.restricted == Restricted::Withheld {
-        unrestricted(resource_type, &app.config.fhir_base())
-    } else {
-        TypeRule::Whole
-    }
+/// What a page of this server shows to who may do there what `scopes` say: all of the types that they name, but for what
+/// is labelled restricted where that is withheld.
+pub fn of_page(app: &App, scopes: &ScopeSet, compartment: Compartment) -> View {
+    let base = app.config.fhir_base();
+    let whole = |name: &str| match app.config.restricted {
+        Restricted::Shown => TypeRule::Whole,
+        // Nothing where it cannot be told.
+        Restricted::Withheld => {
+            not_labelled(name, &base).map_or(TypeRule::Denied, |filter| TypeRule::Granular(vec![vec![filter]]))
+        }
+    };
+    let rules: BTreeMap<_, _> = named_types(scopes).into_iter().map(|name| (name.to_owned(), whole(name))).collect();
+    View::listed(compartment, rules)
 }
 
-/// What of a type is not labelled restricted or very restricted; nothing where that cannot be told.
-fn unrestricted(resource_type: &str, base: &str) -> TypeRule {
-    TypeRule::Granular(vec![vec![match not_labelled(resource_type, base) {
-        Some(filter) => filter,
-        None => return TypeRule::Denied,
-    }]])
-}
-
+/// The filter of what is not labelled restricted or very restricted.
 fn not_labelled(resource_type: &str, base: &str) -> Option<Filter> {
     let pair = (LABEL.to_owned(), RESTRICTED.to_owned());
     let mut filters = search::parse::filters_from_pairs(resource_type, &[pair], base).ok()?;
@@ -316,6 +315,7 @@ fn rule_of_right(scopes: &ScopeSet, right: Right, resource_type: &str, (base, wi
             return TypeRule::Whole;
         }
         // SM-25: what cannot be honoured gives nothing
+        // A scope without conditions has none to honour, which is not what the parser of conditions takes.
         let honoured = if pairs.is_empty() {
             Ok(Vec::new())
         } else {

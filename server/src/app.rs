@@ -10,6 +10,7 @@ use crate::background::Worker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::cors::Origins;
+use crate::devices::door::Door;
 use crate::devices::mapping_files::{self, MappingError};
 use crate::devices::stream::Listeners;
 use crate::insurance;
@@ -19,6 +20,7 @@ use crate::oauth::keys::Signer;
 use crate::outbound::Outbound;
 use crate::random::Random;
 use crate::rates::Rates;
+use crate::rest::capabilities::instantiated::Instantiated;
 use crate::search_parameters;
 use crate::secret::{SecretKey, SecretKeyError};
 use crate::usage::Usage;
@@ -62,8 +64,12 @@ pub struct App {
     pub rules: Cache<String, Arc<BTreeMap<String, TypeRule>>>,
     /// Rung when vendors' messages wait to be applied.
     pub inbox_changed: Arc<Notify>,
+    /// Where vendors' messages are kept.
+    pub door: Arc<Door>,
     /// Rung when a vendor's service is to be asked anew.
     pub connections_changed: Arc<Notify>,
+    /// What capability statements the server is said to fulfil, as it was when it started.
+    pub instantiated: Arc<Instantiated>,
     /// Keeps the search parameters in force that the database defines, as long as the state is in use.
     pub parameters: Arc<OnceLock<Worker>>,
     /// Rung when jobs wait to be carried out.
@@ -139,7 +145,9 @@ impl App {
             client_keys: ClientKeyCache::default(),
             rules,
             inbox_changed: Arc::default(),
+            door: Arc::default(),
             connections_changed: Arc::default(),
+            instantiated: Arc::default(),
             parameters: Arc::default(),
             jobs_changed: Arc::default(),
             claims_changed: Arc::default(),
@@ -153,8 +161,9 @@ impl App {
 
     /// Opens the database and sees to its tables: brings them up to date, or refuses where `auto-migrate` is off.
     pub async fn open_ready(config: &Config) -> Result<Self, OpenError> {
-        let app = App::open(config).await?;
-        let at = |error| OpenError::Database(app.config.database_for_display(), error);
+        let mut app = App::open(config).await?;
+        let database = app.config.database_for_display();
+        let at = |error| OpenError::Database(database.clone(), error);
         if app.config.auto_migrate {
             app.store.migrate().await.map_err(at)?;
         } else {
@@ -165,6 +174,7 @@ impl App {
         }
         search_parameters::load(&app.store, &app.clock).await.map_err(at)?;
         app.parameters.get_or_init(|| search_parameters::watch(&app.store, &app.clock));
+        app.instantiated = Arc::new(Instantiated::load(&app).await.map_err(at)?);
         Ok(app)
     }
 }

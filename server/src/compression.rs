@@ -116,6 +116,14 @@ pub fn accepted(headers: &HeaderMap) -> Result<Accepted, Error> {
     Ok(accepted)
 }
 
+/// Whether a client takes a coding that it names, and does not rather have none: for what is there in that coding.
+pub fn accepts(headers: &HeaderMap, coding: Coding) -> bool {
+    let said = headers.get_all(ACCEPT_ENCODING).filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
+    let weights: Vec<(&str, u16)> = said.map(weighed).collect();
+    let weight = |name: &str| weights.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, weight)| *weight);
+    weight(coding.name()).is_some_and(|wanted| wanted > 0 && wanted >= weight("identity").unwrap_or(0))
+}
+
 /// The body of an answer in the coding that the client likes; what is short or compressed already stays as it is.
 pub async fn encoded(body: Bytes, headers: &mut HeaderMap, accepted: Accepted) -> Bytes {
     let Some(coding) = accepted.coding else { return body };
@@ -213,6 +221,23 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_str(value).unwrap());
         accepted(&headers).map_err(|error| error.status().as_u16())
+    }
+
+    #[test]
+    fn what_is_there_in_a_coding_is_sent_to_who_names_it() {
+        for (header, taken) in [
+            ("gzip", true),
+            ("br, zstd, gzip;q=0.1", true),
+            ("gzip;q=0", false),
+            ("gzip;q=0.5, identity", false),
+            ("*", false),
+            ("br", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_str(header).unwrap());
+            assert_eq!(accepts(&headers, Coding::Gzip), taken, "{header}");
+        }
+        assert!(!accepts(&HeaderMap::new(), Coding::Gzip));
     }
 
     #[test]

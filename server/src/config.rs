@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, ValueEnum};
 
 use crate::client_address::TrustedProxies;
+use crate::rest::capabilities::instantiated::Canonicals;
 use crate::secret::SecretText;
 
 mod file;
@@ -87,10 +88,18 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_OUTBOUND_PRIVATE", global = true, value_name = "BOOL", default_value_t = false)]
     #[arg(action = ArgAction::Set)]
     pub outbound_private: bool,
+    /// Seconds that a service of a vendor or a payer may take for an answer, from the connection to its last byte.
+    #[arg(long, env = "TRIBUTARY_OUTBOUND_SECONDS", global = true, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub outbound_seconds: u32,
     /// Proxies in front of this server, addresses and networks with commas between them: where a request comes from is
     /// taken from their `X-Forwarded-For`.
     #[arg(long, env = "TRIBUTARY_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", default_value = "")]
     pub trusted_proxies: TrustedProxies,
+    /// Capability statements that this server is to fulfil, canonical URLs with commas between them. They are stated at
+    /// `/metadata`, and so are the profiles that they ask of a server if they are stored here when it starts.
+    #[arg(long, env = "TRIBUTARY_INSTANTIATES", global = true, value_name = "URLS", default_value = "")]
+    pub instantiates: Canonicals,
     /// Most listeners to live readings at once, of all apps and pages together.
     #[arg(long, env = "TRIBUTARY_STREAM_LISTENERS", global = true, value_name = "COUNT", default_value_t = 1000)]
     pub stream_listeners: usize,
@@ -128,6 +137,22 @@ pub struct Config {
     #[arg(long, env = "TRIBUTARY_ASYNC_KEEP_SECONDS", global = true, value_name = "SECONDS", default_value_t = 3600)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=604_800))]
     pub async_keep_seconds: u32,
+    /// Bulk exports that one client may have, those under way and those that are kept together; more are 429.
+    #[arg(long, env = "TRIBUTARY_BULK_EXPORTS", global = true, value_name = "COUNT", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub bulk_exports: u32,
+    /// Seconds that the files of a bulk export are kept.
+    #[arg(long, env = "TRIBUTARY_BULK_KEEP_SECONDS", global = true, value_name = "SECONDS", default_value_t = 86_400)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=604_800))]
+    pub bulk_keep_seconds: u32,
+    /// Most resources in one file of a bulk export.
+    #[arg(long, env = "TRIBUTARY_BULK_FILE_RESOURCES", global = true, value_name = "COUNT", default_value_t = 100_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(10..=10_000_000))]
+    pub bulk_file_resources: u32,
+    /// Most bytes that the files of one bulk export may take in the database, where they are compressed.
+    #[arg(long, env = "TRIBUTARY_MAX_BULK", global = true, value_name = "BYTES", default_value = "10GiB")]
+    #[arg(value_parser = setting::bytes)]
+    pub max_bulk: usize,
     /// Days that events of the audit trail are kept; the default is six years, as HIPAA has it (45 CFR 164.316(b)(2)).
     #[arg(long, env = "TRIBUTARY_AUDIT_RETENTION", global = true, value_name = "DAYS", default_value_t = 2192)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use adapters::Adapter;
 use fhir::json::{Json, Object};
 use fhir::nearest::nearest;
 use futures::future::BoxFuture;
@@ -81,6 +82,18 @@ pub struct Field {
     pub what: &'static str,
 }
 
+impl Field {
+    /// One that can be any text.
+    pub const fn text(name: &'static str, default: Option<&'static str>, what: &'static str) -> Self {
+        Field { name, sort: Sort::Text, default, what }
+    }
+
+    /// One that is a whole number.
+    pub const fn number(name: &'static str, default: &'static str, what: &'static str) -> Self {
+        Field { name, sort: Sort::Number, default: Some(default), what }
+    }
+}
+
 /// What a credential or setting can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
@@ -133,6 +146,11 @@ pub fn kind(vendor: &str) -> Option<&'static Kind> {
     KINDS.iter().copied().find(|kind| kind.vendor == vendor)
 }
 
+/// The adapter of what a vendor's service says.
+fn adapter_of(vendor: &str) -> Result<&'static Adapter, Failure> {
+    adapters::find(vendor).ok_or_else(|| settings(format!("there is no adapter for {vendor}")))
+}
+
 /// Checks and keeps a connection, in the place of the one with its vendor and name, with the event of that. What is
 /// wrong is said at once.
 pub async fn add(app: &App, wish: &Wish, event: Event) -> Result<Connection, Failure> {
@@ -168,6 +186,11 @@ pub async fn add(app: &App, wish: &Wish, event: Event) -> Result<Connection, Fai
         asked_at: None,
         due_at: 0,
     };
+    put(app, row, event).await
+}
+
+/// Keeps a row with its event, and has the service asked anew.
+async fn put(app: &App, row: Connection, event: Event) -> Result<Connection, Failure> {
     let (kept, now) = (row.clone(), app.clock.now());
     let id = app
         .store
@@ -192,27 +215,20 @@ pub async fn open(app: &App, vendor: &str, name: &str) -> Result<Opened, Failure
     Opened::of(app, row)
 }
 
-/// Ties a connection to an organisation of its vendor by a link code, which is kept nowhere; says to which.
-pub async fn link(app: &App, vendor: &str, name: &str, code: &SecretText) -> Result<String, Failure> {
+/// Ties a connection to an organisation of its vendor by a link code, which is kept nowhere, with the event of that; says
+/// to which.
+pub async fn link(app: &App, vendor: &str, name: &str, code: &SecretText, event: Event) -> Result<String, Failure> {
     if vendor != smartz::KIND.vendor {
         return Err(settings(format!("{vendor} has no link codes")));
     }
     let opened = open(app, vendor, name).await?;
     let (id, called) = smartz::link(app, &opened, code.expose()).await?;
+    let mut organisations = smartz::chosen(&opened);
+    organisations.retain(|other| *other != id);
+    organisations.push(id.clone());
     let mut told = opened.settings.as_object().cloned().unwrap_or_default();
-    let standing = opened.setting("organisations").unwrap_or_default().to_owned();
-    let others = standing.split(',').map(str::trim).filter(|other| !other.is_empty() && *other != id);
-    let all: Vec<&str> = others.chain([id.as_str()]).collect();
-    told.insert("organisations", all.join(","));
-    let row = Connection { settings: Json::from(told).to_string(), ..opened.row };
-    let now = app.clock.now();
-    app.store
-        .write(move |tx| {
-            let row = row.clone();
-            Box::pin(async move { connections::put(tx, &row, now).await })
-        })
-        .await?;
-    app.connections_changed.notify_one();
+    told.insert("organisations", organisations.join(","));
+    put(app, Connection { settings: Json::from(told).to_string(), ..opened.row }, event).await?;
     Ok(called.map_or_else(|| id.clone(), |called| format!("{id} ({called})")))
 }
 

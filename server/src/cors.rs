@@ -77,24 +77,28 @@ pub async fn answer<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let is_https = request.app_data::<web::Data<App>>().is_some_and(|app| app.config.base_url.starts_with("https:"));
+    let mut response = shared(request, next).await?;
+    hold_to_tls(response.headers_mut(), is_https);
+    Ok(response)
+}
+
+/// Answers with who else may read the answer.
+async fn shared<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let readers = readers(request.path());
     let allowed = match readers {
-        Readers::Nobody => {
-            let mut response = next.call(request).await?.map_into_left_body();
-            hold_to_tls(response.headers_mut(), is_https);
-            return Ok(response);
-        }
+        Readers::Nobody => return next.call(request).await.map(ServiceResponse::map_into_left_body),
         Readers::Everybody => Some(HeaderValue::from_static("*")),
         Readers::Apps => registered(&request).await,
     };
     let is_fhir = request.path().starts_with("/fhir");
     if let Some(origin) = allowed.as_ref().filter(|_| is_preflight(&request)) {
-        let mut response = preflight(origin, readers, is_fhir);
-        hold_to_tls(response.headers_mut(), is_https);
+        let response = preflight(origin, readers, is_fhir);
         return Ok(request.into_response(response).map_into_right_body());
     }
     let mut response = next.call(request).await?.map_into_left_body();
-    hold_to_tls(response.headers_mut(), is_https);
     if let Some(origin) = allowed {
         response.headers_mut().insert(ALLOW_ORIGIN, origin);
         response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSE_HEADERS));

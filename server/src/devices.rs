@@ -9,6 +9,7 @@
 //! Whose data it is comes from the pairings only, never from a message. What the vendors send and what becomes of it
 //! is in package `adapters`; nothing here knows a vendor by name.
 
+pub mod door;
 pub mod ingest;
 pub mod mapping_files;
 pub mod pairing;

@@ -1,6 +1,7 @@
 //! Work that goes on after the request that asked for it was answered: rows with a lease, carried out a few at a time.
 //!
-//! To add a kind of job: write a file in `jobs/` with a [`Kind`], list it in [`KINDS`], and [`add`] jobs of it.
+//! To add a kind of job: write a file in `jobs/` with a [`Kind`], list it in [`KINDS`], and [`add`] jobs of it. Each kind
+//! has workers of its own, so that what takes hours keeps nothing short waiting.
 //!
 //! | when | what becomes of a job |
 //! |---|---|
@@ -17,30 +18,34 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::background::{self, LEASE_MICROS, POLL, Worker};
+use crate::config::Config;
 use crate::error::Error;
 use crate::rest::response::Answer;
 
+pub mod export;
 pub mod interaction;
 
 /// All kinds of jobs.
-pub const KINDS: &[Kind] = &[interaction::KIND];
+pub const KINDS: &[Kind] = &[interaction::KIND, export::KIND];
 
 /// A kind of job.
 #[derive(Clone, Copy)]
 pub struct Kind {
     /// Its name in the database.
     pub name: &'static str,
+    /// Jobs of the kind that one process works on at the same time.
+    pub at_once: usize,
+    /// How often one is begun before it is given up.
+    pub attempts: i64,
     /// Carries a job out; the answer is JSON, kept as it is.
     pub run: for<'a> fn(&'a App, &'a Job) -> BoxFuture<'a, Result<String, Error>>,
+    /// The answer of one that failed.
+    pub failed: fn(&Error) -> String,
+    /// Seconds that an answer is kept.
+    pub keep: fn(&Config) -> u32,
 }
 
-/// Jobs that one process works on at the same time.
-const AT_ONCE: usize = 2;
-
-/// Jobs of one caller, done ones that are still kept among them.
-const MOST_OF_A_CALLER: i64 = 32;
-
-/// How often a job is begun before it is given up.
+/// How often a job is begun before it is given up, unless it got somewhere each time.
 pub const ATTEMPTS: i64 = 3;
 
 /// How often keeping an answer is tried.
@@ -48,25 +53,28 @@ const SETTLINGS: u32 = 5;
 
 /// Starts the worker of this process.
 pub fn start(app: App) -> Worker {
-    Worker::start(async move { run(&app).await })
+    Worker::start(async move {
+        background::release_leases(&app, "jobs", |tx| Box::pin(jobs::release_leases(tx))).await;
+        let kinds = futures::future::join_all(KINDS.iter().map(|kind| run(&app, kind)));
+        futures::future::join(kinds, export::sweep(&app)).await;
+    })
 }
 
-/// Puts a job into the queue. 429 where its owner has too many.
-pub async fn add(app: &App, job: NewJob) -> Result<(), Error> {
+/// Puts a job into the queue. 429 where its owner has `most`, done ones that are still kept among them.
+pub async fn add(app: &App, job: NewJob, most: i64) -> Result<(), Error> {
     let added = app
         .store
         .write(move |tx| {
             let job = job.clone();
-            Box::pin(async move { jobs::insert(tx, &job, MOST_OF_A_CALLER).await })
+            Box::pin(async move { jobs::insert(tx, &job, most).await })
         })
         .await?;
     if !added {
-        let text = format!(
-            "{MOST_OF_A_CALLER} asynchronous requests are open or kept; DELETE the status addresses that are not needed"
-        );
+        let text =
+            format!("{most} asynchronous requests are open or kept; DELETE the status addresses that are not needed");
         return Err(Error::too_many_requests(text).with_header("Retry-After", "60"));
     }
-    app.jobs_changed.notify_one();
+    app.jobs_changed.notify_waiters();
     Ok(())
 }
 
@@ -83,18 +91,17 @@ pub fn response(answer: &Answer) -> String {
     out
 }
 
-async fn run(app: &App) {
-    background::release_leases(app, "jobs", |tx| Box::pin(jobs::release_leases(tx))).await;
+async fn run(app: &App, kind: &'static Kind) {
     let mut running = JoinSet::new();
     loop {
         let rung = app.jobs_changed.notified();
         tokio::pin!(rung);
         rung.as_mut().enable(); // a job that comes while the queue is looked at is not slept through
-        match take(app, AT_ONCE.saturating_sub(running.len())).await {
+        match take(app, kind, kind.at_once.saturating_sub(running.len())).await {
             Ok(taken) => {
                 for job in taken {
                     let app = app.clone();
-                    running.spawn(async move { attend(&app, &job).await });
+                    running.spawn(async move { attend(&app, kind, &job).await });
                 }
             }
             Err(error) => tracing::error!(%error, "the jobs cannot be looked at; trying again"),
@@ -108,9 +115,9 @@ async fn run(app: &App) {
 }
 
 /// Forgets old jobs, and takes due ones.
-async fn take(app: &App, free: usize) -> Result<Vec<Job>, StoreError> {
+async fn take(app: &App, kind: &'static Kind, free: usize) -> Result<Vec<Job>, StoreError> {
     let now = app.clock.now();
-    if !jobs::is_due(&app.store, now).await? {
+    if !jobs::is_due(&app.store, kind.name, now).await? {
         return Ok(Vec::new());
     }
     app.store
@@ -120,43 +127,41 @@ async fn take(app: &App, free: usize) -> Result<Vec<Job>, StoreError> {
                 if free == 0 {
                     return Ok(Vec::new());
                 }
-                jobs::lease(tx, now, now + LEASE_MICROS, free as u64).await
+                jobs::lease(tx, kind.name, (now, now + LEASE_MICROS), free as u64).await
             })
         })
         .await
 }
 
 /// Carries a job out and keeps its answer, unless it is removed meanwhile.
-async fn attend(app: &App, job: &Job) {
+async fn attend(app: &App, kind: &Kind, job: &Job) {
     let begun = app.clock.now();
     let extend = || {
         let now = app.clock.now();
         extend(app, job, format!("running for {} s", (now - begun) / 1_000_000), now + LEASE_MICROS)
     };
-    let Some(answer) = background::while_held("a job", carry_out(app, job), extend).await else {
+    let Some(answer) = background::while_held("a job", carry_out(app, kind, job), extend).await else {
         tracing::info!(job = job.kind, "stopped: the job was cancelled or taken by another worker");
         return;
     };
-    settle(app, job, &answer).await;
+    settle(app, kind, job, &answer).await;
 }
 
-async fn carry_out(app: &App, job: &Job) -> String {
+async fn carry_out(app: &App, kind: &Kind, job: &Job) -> String {
     if job.attempts > 1 && !job.repeatable {
         let text = "the server was stopped while it carried this out; whether it was applied is not known, and it is \
                     not repeated: look before sending it again";
-        return failed(&Error::unavailable(Issue::error(IssueCode::Incomplete, text)));
+        return (kind.failed)(&Error::unavailable(Issue::error(IssueCode::Incomplete, text)));
     }
-    if job.attempts > ATTEMPTS {
-        let text = format!("given up: the server was stopped {ATTEMPTS} times while it carried this out");
-        return failed(&Error::unavailable(text));
+    if job.attempts > kind.attempts {
+        return (kind.failed)(&given_up());
     }
-    let Some(kind) = KINDS.iter().find(|kind| kind.name == job.kind) else {
-        return failed(&Error::internal(format!("no kind of job is named {}", job.kind)));
-    };
-    match (kind.run)(app, job).await {
-        Ok(answer) => answer,
-        Err(error) => failed(&error),
-    }
+    (kind.run)(app, job).await.unwrap_or_else(|error| (kind.failed)(&error))
+}
+
+/// What is said of a job that was begun too often.
+pub fn given_up() -> Error {
+    Error::unavailable(format!("given up: the server was stopped {ATTEMPTS} times while it carried this out"))
 }
 
 async fn extend(app: &App, job: &Job, progress: String, until: i64) -> Result<bool, StoreError> {
@@ -169,10 +174,10 @@ async fn extend(app: &App, job: &Job, progress: String, until: i64) -> Result<bo
         .await
 }
 
-async fn settle(app: &App, job: &Job, answer: &str) {
+async fn settle(app: &App, kind: &Kind, job: &Job, answer: &str) {
     for attempt in 1..=SETTLINGS {
         let (job, answer, now) = (job.clone(), answer.to_owned(), app.clock.now());
-        let expires_at = now + i64::from(app.config.async_keep_seconds) * 1_000_000;
+        let expires_at = now + i64::from((kind.keep)(&app.config)) * 1_000_000;
         let settled = app
             .store
             .write(move |tx| {

@@ -31,8 +31,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Largest answer of a service of a vendor, bytes.
 pub const MAX_SERVICE_BODY: u64 = 32 << 20;
-/// Longest that a request to a service of a vendor may take, and longest wait for a stream to begin.
-pub const SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stream is read before it is opened again.
 pub const STREAM_LIFE: Duration = Duration::from_mins(10);
 
@@ -67,7 +65,7 @@ impl Outbound {
 
     /// The client for services of vendors, which take longer and say more.
     pub fn to_services(config: &Config) -> Self {
-        let settings = settings(config).timeout_global(Some(SERVICE_TIMEOUT)).build();
+        let settings = settings(config).timeout_global(Some(patience(config))).build();
         Self::with(settings, config, MAX_SERVICE_BODY)
     }
 
@@ -75,8 +73,8 @@ impl Outbound {
     pub fn to_streams(config: &Config) -> Self {
         let settings = settings(config)
             .timeout_resolve(Some(TIMEOUT))
-            .timeout_connect(Some(SERVICE_TIMEOUT))
-            .timeout_recv_response(Some(SERVICE_TIMEOUT))
+            .timeout_connect(Some(patience(config)))
+            .timeout_recv_response(Some(patience(config)))
             .timeout_recv_body(Some(STREAM_LIFE))
             .build();
         Self::with(settings, config, MAX_SERVICE_BODY)
@@ -176,6 +174,11 @@ fn settings(config: &Config) -> ConfigBuilder<AgentScope> {
         .proxy(None)
         .max_idle_connections(8)
         .user_agent("tributary")
+}
+
+/// Longest that a request to a service of a vendor may take, and longest wait for a stream to begin.
+fn patience(config: &Config) -> Duration {
+    Duration::from_secs(config.outbound_seconds.into())
 }
 
 fn broken(error: &ureq::Error) -> OutboundError {

@@ -77,7 +77,7 @@ pub struct Prepared {
     /// The resource without `meta.versionId` and `meta.lastUpdated`.
     pub resource: Json,
     /// Its index entries.
-    pub extracted: Extracted,
+    pub extracted: Arc<Extracted>,
     /// Generation of the search parameters that made them.
     generation: i64,
     /// The text up to the version, and after `meta.lastUpdated`.
@@ -186,7 +186,15 @@ impl Prepared {
         let extracted = extract(&resource, &context.base)?;
         access::check_write(&context.caller, &resource, &extracted)?;
         let (head, tail) = halves(&resource);
-        Ok(Prepared { resource_type: resource_type.into(), id: id.into(), resource, extracted, generation, head, tail })
+        Ok(Prepared {
+            resource_type: resource_type.into(),
+            id: id.into(),
+            resource,
+            extracted: Arc::new(extracted),
+            generation,
+            head,
+            tail,
+        })
     }
 
     /// The text that is stored and served.
@@ -221,7 +229,7 @@ impl Prepared {
             last_updated,
             method,
             body: Some(text),
-            extracted: anew.unwrap_or_else(|| self.extracted.clone()),
+            extracted: anew.map_or_else(|| self.extracted.clone(), Arc::new),
             actor: context.caller.actor().to_owned(),
             event: context.event(),
         })
@@ -312,7 +320,7 @@ mod tests {
             resource_type: "Patient".into(),
             id: id.into(),
             resource,
-            extracted: Extracted::default(),
+            extracted: Arc::default(),
             generation: 0,
             head,
             tail,

@@ -59,6 +59,15 @@ routes! {
         PATCH  "/{type}" => patch::conditional_handler, "conditional patch";
         DELETE "/{type}" => delete::conditional_handler, "conditional delete";
         GET    "/{type}/{id}/_history/{version}" => vread::handler, "read of a version";
+        GET    "/$export" => operation::export::handler, "bulk export of everything";
+        POST   "/$export" => operation::export::handler, "bulk export of everything";
+        GET    "/Patient/$export" => operation::export::handler, "bulk export of all patients";
+        POST   "/Patient/$export" => operation::export::handler, "bulk export of all patients";
+        GET    "/Group/{id}/$export" => operation::export::handler, "bulk export of the members of a Group";
+        POST   "/Group/{id}/$export" => operation::export::handler, "bulk export of the members of a Group";
+        GET    "/_bulk/{id}" => operation::export::status_handler, "how far a bulk export is; its manifest";
+        DELETE "/_bulk/{id}" => operation::export::delete_handler, "cancels or forgets a bulk export";
+        GET    "/_bulk/{id}/{file}" => operation::export::file_handler, "a file of a bulk export";
         GET    "/{operation:[$][\\w-]*}" => operation::handler, "operation on the system";
         POST   "/{operation:[$][\\w-]*}" => operation::handler, "operation on the system";
         GET    "/{type}/{operation:[$][\\w-]*}" => operation::handler, "operation on a type";

@@ -6,7 +6,7 @@ use fhir::decimal::Decimal;
 use fhir::json::Json;
 use simulators::smartlink::Faults;
 use tests::TestServer;
-use tests::clinic::{connected, draft, merged, settled, state, visiting};
+use tests::clinic::{connected, connected_to, draft, merged, settled, state, visiting};
 
 tests::on_both_engines!(
     a_visit_is_fetched_merged_billed_and_closed,
@@ -115,28 +115,43 @@ async fn the_day_of_a_clinic_agrees_to_the_cent(server: TestServer) {
     let often = if visits < 500 { 80 } else { 10 };
     let faults = Faults {
         silence: often,
+        late: often / 2,
         error_after: often,
         error_before: often,
         garbage: often,
+        mixed_up: often,
+        duplicate: often,
         throttled: often,
         token: often,
         status: often,
+        stranger: often,
         expiry: often / 2,
     };
-    let (mut server, payer) = connected(&server, faults).await;
+    let faults = if visits < 500 { faults } else { Faults { late: often, expiry: often, ..faults } };
+    let (mut server, payer) = connected_to(server.engine(), &["--outbound-seconds=5"], faults, &[]).await;
     let system = server.system();
     let mut asked: BTreeMap<String, Decimal> = BTreeMap::new();
+    let mut killed = 0;
     for number in 0..visits {
         visiting(&system, number).await;
         merged(&system, number).await;
         let (claim, amount) = draft(number);
         system.store(&claim).await;
         asked.insert(format!("INV-{number}"), amount);
-        system.post(&format!("Claim/c{number}/$submit")).await.expect_status(200);
+        let submit = || system.post(&format!("Claim/c{number}/$submit"));
+        if number * often as usize % 1000 < often as usize {
+            // Somebody presses twice.
+            let (one, other) = tokio::join!(submit().try_send(), submit().try_send());
+            one.expect("an answer").expect_status(200);
+            other.expect("an answer").expect_status(200);
+        } else {
+            submit().await.expect_status(200);
+        }
         // kill -9 while claims are on their way: of a clinic's day four times, else once
         let kills = if visits < 500 { 1 } else { 4 };
         if number % (visits / (kills + 1)).max(1) == 1 && number > 1 {
             server.restart().await;
+            killed += 1;
         }
     }
     let mut billed = 0;
@@ -154,5 +169,9 @@ async fn the_day_of_a_clinic_agrees_to_the_cent(server: TestServer) {
         }
     }
     assert_eq!(payer.ledger().len(), billed, "nothing is in the ledger that is not in the claims");
-    println!("{visits} visits, {billed} billed, {} requests with claims", payer.posts());
+    let sent = payer.posts();
+    println!(
+        "{visits} visits, {killed} kills, {billed} billed, {} refused, {sent} requests with claims",
+        visits - billed
+    );
 }

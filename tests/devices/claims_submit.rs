@@ -22,7 +22,7 @@ async fn a_claim_in_the_body_is_stored_and_billed_once_however_often_it_comes(se
     assert!(text.contains("merge"), "{text}");
     assert_eq!(system.matches("Claim").await.len(), 0, "what may not be sent is not stored");
     merged(&system, 1).await;
-    let calls = (0..16).map(|_| system.post("Claim/$submit").json(&claim));
+    let calls = (0..64).map(|_| system.post("Claim/$submit").json(&claim));
     let answers = futures_of(calls.collect()).await;
     let ids: Vec<Option<String>> = answers.iter().map(|answer| answer.str("id").map(str::to_owned)).collect();
     assert!(ids[0].is_some() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");

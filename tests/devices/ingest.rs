@@ -14,6 +14,7 @@ tests::on_both_engines!(
     what_is_wrong_with_one_item_does_not_hold_up_the_others,
     an_alert_that_was_overtaken_does_not_open_again,
     messages_that_share_a_commit_stand_each_by_itself,
+    re_22_what_comes_at_once_is_kept_and_applied_each_once,
 );
 
 /// Identifiers of readings.
@@ -194,6 +195,51 @@ async fn messages_that_share_a_commit_stand_each_by_itself(server: TestServer) {
     let event = written.next().expect("an event");
     assert!(event.contains("Patient/p1") && !event.contains("Patient/p2"), "each has an event of its own: {event}");
     assert!(written.next().is_none());
+}
+
+/// Repeated, contradicted, and of a device that went to another patient in between, all at the same time.
+async fn re_22_what_comes_at_once_is_kept_and_applied_each_once(server: TestServer) {
+    let system = server.system();
+    let handed_over = "2025-01-01T00:20:00Z";
+    paired(&server, "pat-001", MONITOR).await;
+    server.command(&["pair", "--device", MONITOR, "--until", handed_over]);
+    crate::add_patient(&system, "pat-002").await;
+    server.command(&["pair", "--device", MONITOR, "--patient", "pat-002", "--from", handed_over]);
+    let vendor = vendor(&server);
+    let body = |number: u64| blood_pressure(MONITOR, "burst", number);
+    let contradicting = |number: u64| body(number).replace("\"isInRange\":true", "\"isInRange\":false");
+    assert_ne!(contradicting(0), body(0));
+    let once = (0..32).map(|number| (number, body(number)));
+    let all: Vec<(u64, String)> = once.clone().chain(once).collect();
+    let send = |(number, body): (u64, String)| {
+        let vendor = vendor.clone();
+        tokio::spawn(async move {
+            let answer = vendor.send(body).await.expect("an answer");
+            assert_eq!(answer.status, 200, "{answer:?}");
+            (number, answer.receipt().expect("a receipt").to_owned())
+        })
+    };
+    let mut receipts = std::collections::BTreeSet::new();
+    for sent in all.into_iter().map(send).collect::<Vec<_>>() {
+        receipts.insert(sent.await.expect("no panic"));
+    }
+    assert_eq!(receipts.len(), 32, "a delivery has one receipt");
+    for sent in (0..4).map(|number| send((number, contradicting(number)))).collect::<Vec<_>>() {
+        receipts.insert(sent.await.expect("no panic"));
+    }
+    assert_eq!(receipts.len(), 36, "what contradicts it has its own");
+    let kept = inbox(&server).await;
+    let of = |state: &str| kept.iter().filter(|message| message["state"] == state).count();
+    assert_eq!((of("applied"), of("duplicate"), kept.len()), (32, 4, 36), "{kept:?}");
+    let observations = system.get("Observation?_count=1000").await.expect_status(200).entries("match");
+    assert_eq!(observations.len(), 64);
+    for (patient, count) in [("pat-001", 40), ("pat-002", 24)] {
+        let of = system.matches(&format!("Observation?patient={patient}&_count=1000")).await;
+        assert_eq!(of.len(), count, "whose it was at the time: {patient}");
+    }
+    let firsts = observations.iter().filter(|it| it.at(&["meta", "versionId"]).and_then(Json::as_str) == Some("1"));
+    assert_eq!(firsts.count(), 64, "no second version");
+    assert_eq!((count(&system, "Provenance").await, count(&system, "Device").await), (32, 1));
 }
 
 fn pulse(reading: &str, device: &str) -> String {

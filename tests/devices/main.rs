@@ -12,6 +12,8 @@ mod asked;
 mod claims;
 mod claims_access;
 mod claims_after;
+mod claims_answers;
+mod claims_attacked;
 mod claims_sessions;
 mod claims_submit;
 mod connections;

@@ -12,6 +12,8 @@ use crate::{add_patient, count, inbox, only};
 tests::on_both_engines!(
     samples_of_open_mhealth_become_what_their_manifest_says,
     a_meter_without_an_adapter_gets_one_by_a_file,
+    the_worked_example_does_what_its_page_says,
+    a_withdrawal_takes_back_only_what_is_its_own_devices_or_users,
     a_server_does_not_start_with_mapping_files_that_are_wrong,
 );
 
@@ -153,6 +155,147 @@ async fn a_meter_without_an_adapter_gets_one_by_a_file(mut server: TestServer) {
     only(&system, "Observation", &reading).await;
 }
 
+/// Samples and voids of one message; ids that are not told apart by device.
+const PATCH: &str = r#"
+vendor = "patch"
+name = "Patch"
+version = "1"
+items = "samples[*]"
+
+[patient]
+by = "device"
+
+[record]
+id = "id"
+time = { at = "t", format = "epoch-seconds" }
+device = { serial = "^.serial" }
+
+[[schema]]
+name = "sample"
+
+[[schema.measurement]]
+name = "heart-rate"
+code = "LOINC 8867-4"
+value = "v"
+ucum = "/min"
+
+[[schema.measurement]]
+name = "skin"
+text = "Temperature of the skin"
+category = "exam"
+value = "skin"
+ucum = "Cel"
+
+[[schema]]
+name = "void"
+items = "void[*]"
+[schema.record]
+id = "."
+deleted = true
+"#;
+
+async fn the_worked_example_does_what_its_page_says(mut server: TestServer) {
+    let file = String::from_utf8(bytes("plastra", "plastra.toml")).expect("a text");
+    with_files(&mut server, &[("plastra.toml", &file)]).await;
+    let system = server.system();
+    add_patient(&system, "ada").await;
+    let described = server.command(&["adapter", "describe", "plastra"]);
+    assert!(described.contains("x-plastra-key") && described.contains("application/json"), "{described}");
+    server.command(&["pair", "--vendor", "plastra", "--device", "PL-0042", "--patient", "ada", "--from", "2025-01-01"]);
+    let key = key(&server, "plastra");
+    let deliver = async |name: &str| {
+        let call = server.anonymous().post("/health-data/plastra").header("x-plastra-key", &key);
+        call.body("application/json", bytes("plastra", name)).await.expect_status(200);
+        inbox(&server).await[0]["state"].as_str().unwrap_or_default().to_owned()
+    };
+    let reading =
+        async |of: &str| only(&system, "Observation", &format!("{NAMESPACE}/plastra/reading|PL-0042:{of}")).await;
+    assert_eq!(deliver("01-all.json").await, "applied");
+    assert_eq!(count(&system, "Observation").await, 3);
+    let device = only(&system, "Device", &format!("{NAMESPACE}/plastra/serial-number|PL-0042")).await;
+    assert!(device.get("property").is_some_and(|battery| battery.to_string().contains("34")), "{device}");
+    let pressure = reading("2:blood-pressure").await;
+    let part = pressure.list("component")[0].at(&["code", "text"]).and_then(Json::as_str).map(str::to_owned);
+    assert_eq!(part.as_deref(), Some("Systolic blood pressure"));
+    assert_eq!(deliver("02-corrected.json").await, "applied");
+    assert_eq!(deliver("03-overtaken.json").await, "applied");
+    let pulse = reading("1:heart-rate").await;
+    assert_eq!((pulse.str("status"), version(&pulse)), (Some("corrected"), Some("2")), "{pulse}");
+    assert_eq!(deliver("04-void-and-new.json").await, "applied");
+    for of in ["1:heart-rate", "2:blood-pressure"] {
+        assert_eq!(reading(of).await.str("status"), Some("entered-in-error"), "{of}");
+    }
+    assert_eq!(deliver("06-not-known.json").await, "quarantined");
+    let told = inbox(&server).await[0]["outcome"].to_string();
+    for place in ["alarms", "readings[1]", "readings[2].at"] {
+        assert!(told.contains(&format!("\"{place}\"")), "{place}: {told}");
+    }
+    assert_eq!(reading("7:heart-rate").await.str("status"), Some("final"), "the rest is published");
+}
+
+async fn a_withdrawal_takes_back_only_what_is_its_own_devices_or_users(mut server: TestServer) {
+    with_files(&mut server, &[("patch.toml", PATCH)]).await;
+    let system = server.system();
+    for (patient, device) in [("a", "P-1"), ("b", "P-2"), ("c", "P-3")] {
+        add_patient(&system, patient).await;
+        server.command(&[
+            "pair",
+            "--vendor",
+            "patch",
+            "--device",
+            device,
+            "--patient",
+            patient,
+            "--from",
+            "2020-01-01",
+        ]);
+    }
+    let key = key(&server, "patch");
+    let deliver = async |body: &str| {
+        send(&server, "/health-data/patch", &key, body.as_bytes().to_vec()).await;
+        inbox(&server).await[0].clone()
+    };
+    let reading = async |of: &str| {
+        let found = only(&system, "Observation", &format!("{NAMESPACE}/patch/reading|{of}")).await;
+        found.str("status").map(str::to_owned)
+    };
+    let sample = |device: &str, id: &str| {
+        format!(r#"{{"serial":"{device}","samples":[{{"id":"{id}","t":1770000000,"v":71}}],"void":[]}}"#)
+    };
+    assert_eq!(deliver(&sample("P-1", "x")).await["state"], "applied");
+    // By a device that nobody has, and by somebody else's.
+    for device in ["P-777", "P-3"] {
+        let kept = deliver(&format!(r#"{{"serial":"{device}","void":["x"]}}"#)).await;
+        assert_eq!(kept["state"], "quarantined", "{kept}");
+        assert!(kept.to_string().contains("is of another patient or device"), "{kept}");
+        assert_eq!(reading("x:heart-rate").await.as_deref(), Some("final"), "{device}");
+    }
+    // What vanishes from another's record of the same id is not missed in this one.
+    let kept = deliver(r#"{"serial":"P-2","samples":[{"id":"x","t":1770000000,"skin":33.1}]}"#).await;
+    assert_eq!(kept["state"], "applied", "{kept}");
+    assert_eq!(reading("x:heart-rate").await.as_deref(), Some("final"));
+    assert_eq!(reading("x:skin").await.as_deref(), Some("final"));
+    // A deletion that came first holds for its own device only.
+    assert_eq!(deliver(r#"{"serial":"P-2","void":["y","z"]}"#).await["state"], "applied");
+    deliver(&sample("P-1", "y")).await;
+    assert_eq!(reading("y:heart-rate").await.as_deref(), Some("final"));
+    deliver(&sample("P-2", "z")).await;
+    let late = system.matches("Observation?code=http://loinc.org|8867-4&patient=b").await;
+    assert_eq!(late.len(), 0, "too late");
+    assert_eq!(deliver(r#"{"serial":"P-1","void":["x"]}"#).await["state"], "applied");
+    assert_eq!(reading("x:heart-rate").await.as_deref(), Some("entered-in-error"));
+    // The same for a compiled adapter, whose records are users'.
+    let validic = crate::vendors::key(&server, "validic");
+    server.command(&["pair", "--vendor", "validic", "--device", "uid-0001", "--patient", "a", "--from", "2020-01-01"]);
+    push(&server, "/health-data/validic", &validic, "validic", "01-smart-meter-pulse-ox.json").await;
+    let deleted = String::from_utf8(bytes("validic", "07-stream-deleted-record.json")).expect("a text");
+    let others = deleted.replace("uid-0001", "uid-0002").into_bytes();
+    send(&server, "/health-data/validic", &validic, others).await;
+    assert_eq!(inbox(&server).await[0]["state"], "quarantined");
+    let record = format!("{NAMESPACE}/validic/record-metric|3de314260cc0000169c5bae6547f1a01:spo2");
+    assert_eq!(only(&system, "Observation", &record).await.str("status"), Some("final"));
+}
+
 async fn a_server_does_not_start_with_mapping_files_that_are_wrong(server: TestServer) {
     let folder = server.folder().join("wrong");
     fs::create_dir(&folder).expect("the folder is writable");
@@ -173,6 +316,13 @@ async fn a_server_does_not_start_with_mapping_files_that_are_wrong(server: TestS
         assert!(told.contains("a.toml:27: schema[0].measurement[0].ucum: litres is not valid UCUM"), "{told}");
     }
     assert!(ended(&arguments).contains("b.toml: the name medisante belongs to the adapter of medisante"));
+    for name in ["a.toml", "c.toml"] {
+        fs::write(Path::new(folder).join(name), LUNGO).expect("the folder is writable");
+    }
+    let twice = ended(&arguments);
+    assert!(twice.contains("c.toml: the name lungo belongs") && twice.contains("described by"), "{twice}");
+    let nobody = ["pair", "--vendor", "lungoo", "--device", "x", "--patient", "a", "--database", server.database_url()];
+    assert!(ended(&nobody).contains("there is no adapter for lungoo"), "{}", ended(&nobody));
     let missing = ["adapter", "list", "--adapters", "/nonexistent"];
     assert!(ended(&missing).contains("/nonexistent"));
 }

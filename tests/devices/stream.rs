@@ -1,13 +1,12 @@
 //! Tests of `server/src/devices/stream.rs`: readings and alerts as they are committed.
 
-use std::net::TcpListener;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use fhir::json::Json;
 use fhir::{array, object};
 use reqwest::Response;
-use tests::{Client, Engine, TestServer, program};
+use tests::server::Beside;
+use tests::{Client, Engine, TestServer};
 
 use crate::add_patient;
 
@@ -155,13 +154,11 @@ async fn what_another_process_commits_arrives_too(server: TestServer) {
     add_patient(&system, "pat-a").await;
     let token = server.mint("system/*.rs", None);
     let mut listener = listen(server.origin(), &token, None).await;
-    let (origin, mut process) = second_process(&server).await;
-    let elsewhere = Client::new(&origin).with_token(&token_of_all(&server));
+    let beside = Beside::start(&server).await;
+    let elsewhere = Client::new(&beside.origin).with_token(&token_of_all(&server));
     reading(&elsewhere, "r1", "pat-a").await;
     reading(&system, "r2", "pat-a").await;
     let heard = listener.ids(2).await;
-    let _ = process.kill();
-    let _ = process.wait();
     assert_eq!(heard, ["r1", "r2"]);
 }
 
@@ -270,23 +267,6 @@ async fn system_place(server: &TestServer) -> String {
 
 fn token_of_all(server: &TestServer) -> String {
     server.mint("system/*.cruds", None)
-}
-
-/// A second server on the same database, which believes to be at the same address.
-async fn second_process(server: &TestServer) -> (String, Child) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listen = listener.local_addr().expect("an address").to_string();
-    drop(listener);
-    let arguments = ["serve", "--listen", &listen, "--base-url", server.origin(), "--database", server.database_url()];
-    let mut command = program::command(&arguments);
-    let process = command.current_dir(server.folder()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let origin = format!("http://{listen}");
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while reqwest::get(format!("{origin}/health")).await.is_err() {
-        assert!(std::time::Instant::now() < deadline, "the second process does not listen");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    (origin, process.expect("it can be started"))
 }
 
 fn observation(id: &str, patient: &str) -> Json {

@@ -1,5 +1,6 @@
 //! Tests of `server/src/portal/billing.rs`: who bills insurers sees all claims, and nobody else sees the pages.
 
+use fhir::{array, object};
 use simulators::smartlink::Faults;
 use tests::TestServer;
 use tests::clinic::{connected, draft, merged, settled, visiting};
@@ -7,7 +8,11 @@ use tests::clinic::{connected, draft, merged, settled, visiting};
 use crate::launch::{Browser, add_account};
 use crate::portal::{send, sign_in};
 
-tests::on_both_engines!(lk_51_the_worklist_is_for_those_who_bill, a_refused_claim_is_explained_and_sent_again);
+tests::on_both_engines!(
+    lk_51_the_worklist_is_for_those_who_bill,
+    lk_45_who_bills_sees_nothing_that_is_withheld,
+    a_refused_claim_is_explained_and_sent_again,
+);
 
 async fn lk_51_the_worklist_is_for_those_who_bill(server: TestServer) {
     let account = add_account(&server, "grace", Some("Practitioner/d1"));
@@ -30,6 +35,34 @@ async fn lk_51_the_worklist_is_for_those_who_bill(server: TestServer) {
     assert!(!grace.get("/portal/admin").await.expect_status(404).text().contains("Administration"));
     server.command(&["user", "billing", "grace", "--off"]);
     grace.get("/portal/billing").await.expect_status(404);
+}
+
+async fn lk_45_who_bills_sees_nothing_that_is_withheld(server: TestServer) {
+    let (mut server, _payer) = connected(&server, Faults::default()).await;
+    let system = server.system();
+    for number in 1..=2 {
+        visiting(&system, number).await;
+        merged(&system, number).await;
+        system.store(&draft(number).0).await;
+        system.post(&format!("Claim/c{number}/$submit")).await.expect_status(200);
+        settled(&system, number, &["billed"]).await;
+    }
+    let label = object! { "system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R" };
+    let meta = object! { "name": "meta", "valueMeta": object! { "security": array![label] } };
+    let labelled = object! { "resourceType": "Parameters", "parameter": array![meta] };
+    system.post("Claim/c1/$meta-add").json(&labelled).await.expect_status(200);
+    let account = add_account(&server, "grace", Some("Practitioner/d1"));
+    server.command(&["user", "billing", "grace"]);
+    let mut grace = sign_in(&server, &account).await;
+    let list = grace.get("/portal/billing?state=all").await.expect_status(200).text();
+    assert!(list.contains("INV-1</bdi>") && list.contains("INV-2</bdi>"), "{list}");
+    std::fs::write(server.folder().join("tributary.toml"), "restricted = \"withheld\"\n").expect("a folder");
+    server.restart().await;
+    let mut grace = sign_in(&server, &account).await;
+    let list = grace.get("/portal/billing?state=all").await.expect_status(200).text();
+    assert!(!list.contains("INV-1</bdi>") && list.contains("INV-2</bdi>"), "{list}");
+    grace.get("/portal/billing/c1").await.expect_status(404);
+    grace.get("/portal/billing/c2").await.expect_status(200);
 }
 
 async fn a_refused_claim_is_explained_and_sent_again(server: TestServer) {

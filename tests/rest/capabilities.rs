@@ -1,6 +1,8 @@
 //! Tests of `server/src/rest/capabilities.rs`.
 
-use tests::TestServer;
+use fhir::{array, object};
+use tests::server::block_on;
+use tests::{Engine, TestServer};
 
 tests::on_both_engines!(
     the_statement_needs_no_token_and_has_a_tag,
@@ -18,6 +20,41 @@ async fn the_statement_needs_no_token_and_has_a_tag(server: TestServer) {
     let xml = anonymous.get("metadata?_format=xml").await.expect_status(200);
     assert!(xml.text().contains("<CapabilityStatement xmlns"));
     assert!(anonymous.head("metadata").await.expect_status(200).bytes().is_empty());
+}
+
+#[test]
+fn what_the_server_is_said_to_fulfil_is_stated() {
+    for engine in [Engine::Sqlite, Engine::Postgres].into_iter().filter(|engine| engine.is_available()) {
+        block_on(instantiated_on(engine));
+    }
+}
+
+async fn instantiated_on(engine: Engine) {
+    let (guide, other) = ("http://guide.example/server", "http://guide.example/unknown");
+    let mut server = TestServer::start_with(engine, &["--instantiates", &format!("{guide}, {other}")]).await;
+    let stated = async |server: &TestServer, mode: &str| {
+        let statement = server.anonymous().get(&format!("metadata?mode={mode}")).await.expect_status(200).json();
+        let mut resources = statement.list("rest").iter().flat_map(|rest| rest.list("resource"));
+        let patient = resources.find(|it| it.str("type") == Some("Patient"));
+        let profiles = patient.map_or(Vec::new(), |it| it.list("supportedProfile").to_vec());
+        (statement.list("instantiates").len(), profiles)
+    };
+    // Bulk Data is fulfilled whatever the settings say.
+    assert_eq!(stated(&server, "full").await, (3, Vec::new()), "nothing is known of it yet");
+    let asked = |mode: &str, profile: &str| {
+        let resource = object! { "type": "Patient", "supportedProfile": array![profile] };
+        object! { "mode": mode, "resource": array![resource] }
+    };
+    let definition = object! {
+        "resourceType": "CapabilityStatement", "id": "guide", "url": guide, "status": "active", "date": "2026-01-01",
+        "kind": "requirements", "description": "What a guide asks for", "fhirVersion": "4.0.1", "format": array!["json"],
+        "rest": array![asked("server", "http://guide.example/patient"), asked("client", "http://guide.example/app")],
+    };
+    server.system().store(&definition).await;
+    server.restart().await;
+    assert_eq!(stated(&server, "full").await, (3, vec!["http://guide.example/patient".into()]));
+    assert_eq!(stated(&server, "normative").await, (3, Vec::new()), "supportedProfile is trial use in R4");
+    assert_eq!(stated(&server, "terminology").await, (0, Vec::new()));
 }
 
 async fn stated_parameters_work(server: TestServer) {

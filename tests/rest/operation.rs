@@ -95,7 +95,7 @@ async fn stated_operations_are_there(server: TestServer) {
     let names = |holder: &Json| -> Vec<String> {
         holder.list("operation").iter().filter_map(|it| it.str("name").map(str::to_owned)).collect()
     };
-    assert_eq!(names(rest), ["meta", "convert"]);
+    assert_eq!(names(rest), ["meta", "convert", "export"]);
     let patient = rest.list("resource").iter().find(|it| it.str("type") == Some("Patient")).expect("Patient");
     let of_devices = [
         "provision-device-user",
@@ -104,7 +104,7 @@ async fn stated_operations_are_there(server: TestServer) {
         "disconnect-all-devices",
         "device-connections",
     ];
-    let of_all = ["everything", "validate", "meta", "meta-add", "meta-delete", "diff"];
+    let of_all = ["everything", "validate", "meta", "meta-add", "meta-delete", "diff", "export"];
     assert_eq!(names(patient), [&of_all[..], &of_devices].concat());
     let own = patient.list("operation").iter().find(|it| it.str("name") == Some("diff")).expect("$diff");
     let url = own.str("definition").expect("a definition");

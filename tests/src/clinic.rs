@@ -8,7 +8,7 @@ use fhir::json::Json;
 use fhir::object;
 use simulators::smartlink::{Faults, SmartLink};
 
-use crate::{Client, TestServer};
+use crate::{Client, Engine, TestServer};
 
 /// Base of the adapter's identifiers.
 pub const NS: &str = "https://example.org/fhir/adapters/smartlink";
@@ -23,8 +23,18 @@ pub async fn connected(server: &TestServer, faults: Faults) -> (TestServer, Smar
 
 /// The same with further settings of the connection.
 pub async fn connected_with(server: &TestServer, faults: Faults, settings: &[&str]) -> (TestServer, SmartLink) {
+    connected_to(server.engine(), &[], faults, settings).await
+}
+
+/// The same with further arguments of the server.
+pub async fn connected_to(
+    engine: Engine,
+    serve: &[&str],
+    faults: Faults,
+    settings: &[&str],
+) -> (TestServer, SmartLink) {
     let payer = SmartLink::start(faults, 20_250_601).await.expect("a free port");
-    let open = TestServer::start_with(server.engine(), &["--outbound-private=true"]).await;
+    let open = TestServer::start_with(engine, &[&["--outbound-private=true"], serve].concat()).await;
     let mut arguments = vec!["connection", "add", "smartlink", "--outbound-private=true", "--url"];
     arguments.push(payer.base_url());
     for credential in ["client_id=hmis", "client_secret=s3cret", "username=u", "password=p4ssword"] {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
@@ -20,6 +20,39 @@ pub struct TestServer {
     process: Option<Child>,
     arguments: Vec<String>,
     database: Database,
+}
+
+/// Another process on the database of a server, which believes to be at the same address; ends when dropped.
+#[derive(Debug)]
+pub struct Beside {
+    /// Where it listens.
+    pub origin: String,
+    process: Child,
+}
+
+impl Beside {
+    /// Starts it.
+    pub async fn start(server: &TestServer) -> Self {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let arguments =
+            ["serve", "--listen", &listen, "--base-url", server.origin(), "--database", server.database_url()];
+        let mut command = program::command(&arguments);
+        let process = command.current_dir(server.folder()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let beside = Beside { origin: format!("http://{listen}"), process: process.expect("it can be started") };
+        let deadline = Instant::now() + START_TIMEOUT;
+        while reqwest::get(format!("{}/health", beside.origin)).await.is_err() {
+            assert!(Instant::now() < deadline, "the second process does not listen");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        beside
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// Runs one test against a fresh server on `engine`; what [`on_both_engines`](crate::on_both_engines) expands to.
@@ -64,6 +97,25 @@ impl TestServer {
         self.kill();
         self.spawn();
         self.wait_until_healthy().await;
+    }
+
+    /// A further process on the same database, which takes itself for the same server.
+    pub async fn another(&self) -> Another {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let arguments = ["serve", "--listen", &listen, "--base-url", &self.origin, "--database", self.database.url()];
+        let log = File::create(self.database.folder().join("another.log")).expect("the folder is writable");
+        let mut command = program::command(&arguments);
+        command.current_dir(self.database.folder()).stdout(log.try_clone().expect("a file handle")).stderr(log);
+        let another = Another {
+            origin: format!("http://{listen}"),
+            process: command.spawn().expect("the tributary executable can be started"),
+        };
+        let deadline = Instant::now() + START_TIMEOUT;
+        while std::net::TcpStream::connect(&listen).is_err() {
+            assert!(Instant::now() < deadline, "the second process does not listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        another
     }
 
     fn spawn(&mut self) {
@@ -215,6 +267,27 @@ impl TestServer {
             assert!(Instant::now() < deadline, "the server is not healthy after {START_TIMEOUT:?}:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+/// A second process of a server; dropping it kills it.
+#[derive(Debug)]
+pub struct Another {
+    origin: String,
+    process: Child,
+}
+
+impl Another {
+    /// A client of this process.
+    pub fn client(&self) -> Client {
+        Client::new(&self.origin)
+    }
+}
+
+impl Drop for Another {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

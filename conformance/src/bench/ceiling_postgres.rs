@@ -67,6 +67,18 @@ fn select(statement: &Statement, plan: &Plan) -> String {
     format!("\\set a random({}, {})\n\\set b random({}, {})\n{sql};\n", a.0, a.1, b.0, b.1)
 }
 
+/// Drops a database, if it is there, and makes it anew.
+pub(crate) fn make_anew(database: &str) -> Result<(), Failure> {
+    let (server, name) = database.rsplit_once('/').ok_or("a database has a name")?;
+    let is_plain = |name: &str| name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
+    if name.is_empty() || !is_plain(name) {
+        return Err(format!("a database that is made anew has a name of letters, digits and _, not \"{name}\"").into());
+    }
+    let maintenance = format!("{server}/postgres");
+    psql(&maintenance, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))?;
+    psql(&maintenance, &format!("CREATE DATABASE {name}")).map(drop)
+}
+
 fn psql(database: &str, statements: &str) -> Result<String, Failure> {
     let mut command = Command::new("psql");
     command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements, database]);

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use fhir::json::Json;
 use futures::future::{join_all, try_join_all};
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::load::{self, Driver};
 use super::server::{self, Server};
-use super::{Failure, process};
+use super::{Failure, ceiling_postgres};
 
 mod listening;
 
@@ -36,6 +37,9 @@ pub(crate) struct Arguments {
     /// Database to send to: an empty one, which is left behind. Default: a temporary SQLite file.
     #[arg(long)]
     database: Option<String>,
+    /// Drop the PostgreSQL database first, and make it anew.
+    #[arg(long, requires = "database")]
+    anew: bool,
     /// Different readings.
     #[arg(long, default_value_t = 100_000)]
     readings: usize,
@@ -67,6 +71,8 @@ struct Vendor<'a> {
     server: &'a Server,
     key: String,
     connections: usize,
+    /// Process of the database's engine on this machine.
+    engine: Option<u32>,
 }
 
 /// Sends, counts, measures; an error where a reading was lost or doubled.
@@ -80,20 +86,60 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = arguments.folder.canonicalize()?;
     let given = arguments.database.clone();
     let database = given.unwrap_or_else(|| format!("sqlite:{}", folder.join("ingest.db").display()));
+    if arguments.anew {
+        ceiling_postgres::make_anew(&database)?;
+    }
+    let engine = if database.starts_with("postgres") { ceiling_postgres::engine(&database) } else { None };
     let file = folder.join("patients.ndjson");
     let patient = |number| format!("{{\"resourceType\":\"Patient\",\"id\":\"p{number}\"}}\n");
     std::fs::write(&file, (0..DEVICES).map(patient).collect::<String>())?;
     let mut server = Server::load_and_start(&binary, &folder, &database, &file)?;
     let key = server.command(&["vendor", "add", "medisante"])?.trim().to_owned();
+    let pairing = progress("devices paired", DEVICES);
     for number in 0..DEVICES {
         let (device, patient) = (device(number), format!("p{number}"));
         server.command(&["pair", "--device", &device, "--patient", &patient, "--from", "2020-01-01"])?;
+        pairing.inc(1);
     }
+    pairing.finish();
     exactly_once(arguments, &mut server, &key)?;
     if !arguments.count_only {
-        measure(arguments, &Vendor { server: &server, key, connections: arguments.connections })?;
+        measure(arguments, &Vendor { server: &server, key, connections: arguments.connections, engine })?;
     }
     Ok(())
+}
+
+/// How much of something long is done, told on a terminal; elsewhere a line each tenth.
+fn progress(what: &'static str, count: usize) -> Progress {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {elapsed}, {eta} left");
+    let bar = ProgressBar::new(count as u64).with_message(what);
+    Progress { bar: style.map_or_else(|_unknown| ProgressBar::hidden(), |style| bar.with_style(style)), what }
+}
+
+/// See [`progress`].
+struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+}
+
+impl Progress {
+    fn inc(&self, more: usize) {
+        self.to(self.bar.position() as usize + more);
+    }
+
+    fn to(&self, done: usize) {
+        let count = self.bar.length().unwrap_or_default().max(1);
+        let tenth = |position: u64| position.min(count) * 10 / count;
+        let before = tenth(self.bar.position());
+        self.bar.set_position(done as u64);
+        if self.bar.is_hidden() && tenth(done as u64) > before {
+            eprintln!("{} of {count} {}, {:.0} s", done, self.what, self.bar.elapsed().as_secs_f64());
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish();
+    }
 }
 
 /// Rates and delays, as rows of a table.
@@ -149,25 +195,30 @@ fn exactly_once(arguments: &Arguments, server: &mut Server, key: &str) -> Result
         deliveries.swap(index, next(index + 1));
     }
     let started = Instant::now();
+    let sending = progress("deliveries", deliveries.len());
     let rounds = arguments.kills + 1;
     let size = deliveries.len().div_ceil(rounds).max(1);
     for (round, some) in deliveries.chunks(size).enumerate() {
         let killed = round + 1 < rounds;
         // The server goes when half of the round is answered, and comes back for the rest.
         let (before, after) = some.split_at(if killed { some.len() / 2 } else { some.len() });
-        Vendor { server, key: key.to_owned(), connections: arguments.connections }.send_all(before, killed)?;
+        Vendor::of(server, key, arguments).send_all(before, killed, Some(&sending))?;
         if killed {
             server.restart()?;
             // what was under way when it went is not known to have arrived
             let again: Vec<usize> = before.iter().rev().take(10 * arguments.connections).copied().collect();
-            let vendor = Vendor { server, key: key.to_owned(), connections: arguments.connections };
-            vendor.send_all(&[&again, after].concat(), false)?;
+            let vendor = Vendor::of(server, key, arguments);
+            vendor.send_all(&again, false, None)?;
+            vendor.send_all(after, false, Some(&sending))?;
         }
     }
+    sending.finish();
     let sent = deliveries.len();
     eprintln!("{sent} deliveries of {} readings in {:.0} s", arguments.readings, started.elapsed().as_secs_f64());
-    let vendor = Vendor { server, key: key.to_owned(), connections: arguments.connections };
-    let found = vendor.settled(arguments.readings)?;
+    let vendor = Vendor::of(server, key, arguments);
+    let applying = progress("readings applied", arguments.readings);
+    let (found, _) = vendor.settled(arguments.readings, Some(&applying))?;
+    applying.finish();
     let devices = vendor.count("Device")?;
     println!("{} readings, {sent} deliveries, {} kills: {found} Observations", arguments.readings, arguments.kills);
     vendor.each_once(arguments.readings)?;
@@ -189,14 +240,17 @@ fn bare_creates(vendor: &Vendor<'_>) -> Result<Rate, Failure> {
     };
     let server = vendor.server;
     let make = |number: usize| load::request("POST", "/fhir/Observation", &server.token, &body(number));
-    let driver = Driver::new(vendor.connections, Duration::from_secs(SECONDS));
-    let measured = driver.drive(server.address, server.process(), &make)?;
+    let measured = vendor.driver().drive(server.address, server.process(), &make)?;
     Ok(Rate { rate: measured.rate, micros: measured.cpu_micros.unwrap_or_default() })
 }
 
-impl Vendor<'_> {
+impl<'a> Vendor<'a> {
+    fn of(server: &'a Server, key: &str, arguments: &Arguments) -> Self {
+        Vendor { server, key: key.to_owned(), connections: arguments.connections, engine: None }
+    }
+
     /// Sends all of these readings; with `killed` the server goes when the last is sent.
-    fn send_all(&self, numbers: &[usize], killed: bool) -> Result<(), Failure> {
+    fn send_all(&self, numbers: &[usize], killed: bool, progress: Option<&Progress>) -> Result<(), Failure> {
         let next = Cell::new(0);
         let stop = Cell::new(false);
         let process = self.server.process();
@@ -213,6 +267,7 @@ impl Vendor<'_> {
                         connection = None;
                         tokio::time::sleep(PAUSE).await;
                     }
+                    progress.inspect(|progress| progress.inc(1));
                 }
             });
             join_all(work).await;
@@ -242,16 +297,22 @@ impl Vendor<'_> {
         }
     }
 
+    /// As many connections as it keeps open; what the engine uses is counted too.
+    fn driver(&self) -> Driver {
+        Driver { engine: self.engine, ..Driver::new(self.connections, Duration::from_secs(SECONDS)) }
+    }
+
     /// Readings from the first delivery to the last Observation, at full speed.
     fn rate(&self, known: usize) -> Result<Rate, Failure> {
         let (first, count) = (known, known.clamp(200, 10_000));
         let already = self.count("Observation")?;
-        let used = process::cpu_micros(self.server.process())?;
+        let driver = self.driver();
+        let used = driver.cpu_micros(self.server.process())?;
         let started = Instant::now();
-        self.send_all(&(first..first + count).collect::<Vec<_>>(), false)?;
-        let found = self.settled(already + count)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let used = process::cpu_micros(self.server.process())? - used;
+        self.send_all(&(first..first + count).collect::<Vec<_>>(), false, None)?;
+        let (found, reached) = self.settled(already + count, None)?;
+        let seconds = reached.duration_since(started).as_secs_f64();
+        let used = driver.cpu_micros(self.server.process())? - used;
         if found != already + count {
             return Err("readings were lost or doubled".into());
         }
@@ -259,19 +320,24 @@ impl Vendor<'_> {
     }
 
     /// How many Observations there are when nothing is left to be applied.
-    fn settled(&self, wanted: usize) -> Result<usize, Failure> {
+    /// And when they were as many as wanted.
+    fn settled(&self, wanted: usize, progress: Option<&Progress>) -> Result<(usize, Instant), Failure> {
         let started = Instant::now();
+        let mut reached = None;
         loop {
             let asked = Instant::now();
             let found = self.count("Observation")?;
+            progress.inspect(|progress| progress.to(found));
+            if found >= wanted {
+                reached.get_or_insert(asked);
+            }
             // Counting many costs what is to be measured.
-            let pause = PAUSE.max(10 * asked.elapsed());
-            let over = found >= wanted;
-            if over || started.elapsed() > PATIENCE {
+            let pause = PAUSE.max(20 * asked.elapsed());
+            if reached.is_some() || started.elapsed() > PATIENCE {
                 let waiting =
                     self.server.command(&["inbox", "list", "--state", "received", "--limit", "1", "--json"])?;
                 if waiting.trim() == "[]" || started.elapsed() > PATIENCE {
-                    return self.count("Observation");
+                    return Ok((self.count("Observation")?, reached.unwrap_or(asked)));
                 }
             }
             std::thread::sleep(pause);
@@ -281,6 +347,7 @@ impl Vendor<'_> {
     /// Looks for each reading by its identifier.
     fn each_once(&self, readings: usize) -> Result<(), Failure> {
         let next = Cell::new(0);
+        let asking = progress("readings looked for", readings);
         let ask = |number: usize| {
             let path = format!("/fhir/Observation?identifier={}:body-weight&_summary=count", name(number));
             load::request("GET", &path, &self.server.token, "")
@@ -298,11 +365,13 @@ impl Vendor<'_> {
                     if !answer.contains("\"total\":1,") && !answer.contains("\"total\":1}") {
                         return Err::<(), Failure>(format!("{} is not there once", name(number)).into());
                     }
+                    asking.inc(1);
                 }
                 Ok(())
             });
             try_join_all(work).await
         })?;
+        asking.finish();
         println!("each of them is there once");
         Ok(())
     }

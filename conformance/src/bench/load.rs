@@ -103,7 +103,7 @@ impl Driver {
     }
 
     /// CPU time that the server and the engine have used.
-    fn cpu_micros(self, server: u32) -> Result<u64, Failure> {
+    pub(crate) fn cpu_micros(self, server: u32) -> Result<u64, Failure> {
         Ok(process::cpu_micros(server)? + self.engine.map_or(Ok(0), process::tree_cpu_micros)?)
     }
 }

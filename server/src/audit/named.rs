@@ -1,14 +1,18 @@
 //! Patients that a text is about, and what of a query may be kept.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// Longest query that is kept, bytes.
 const MAX_QUERY: usize = 8_192;
 
 /// Parts of names of parameters whose values are secrets. (CO-08)
 const SECRET: [&str; 5] = ["token", "secret", "password", "assertion", "verifier"];
+
+/// Making ready to look for it costs as much as looking through a resource.
+static PATIENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Patient/"));
 
 /// Adds the patients that a resource is or refers to: relatively, or below `base`.
 pub fn patients_in(body: &str, base: &str, found: &mut BTreeSet<String>) {
@@ -21,7 +25,7 @@ pub fn patients_in(body: &str, base: &str, found: &mut BTreeSet<String>) {
     if let Some((id, _)) = body.strip_prefix(OWN).and_then(|rest| rest.split_once('"')) {
         add(id);
     }
-    for at in memmem::find_iter(body.as_bytes(), b"Patient/") {
+    for at in PATIENT.find_iter(body.as_bytes()) {
         let (before, rest) = (&body[..at], &body[at + "Patient/".len()..]);
         let is_own = before.ends_with('"')
             || (!base.is_empty() && before.strip_suffix('/').is_some_and(|before| before.ends_with(base)));

@@ -1,14 +1,15 @@
 //! `tributary adapter`: what there are adapters for, and what a message becomes, without a server or a database.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use adapters::declared::Mistake;
 use adapters::memory::Memory;
-use adapters::{Adapter, Assignment, Context, Delivery, Mapping, Publication, Refusal, Registry, Shape};
+use adapters::{
+    Adapter, Assignment, Authentication, Context, Delivery, Mapping, Publication, Refusal, Registry, Shape, Withdrawal,
+};
 use fhir::json::{Json, Object};
-use fhir::outcome::{Issue, Severity};
+use fhir::outcome::{Issue, IssueCode, Severity};
 use sha2::{Digest as _, Sha256};
 
 use super::CommandError;
@@ -58,32 +59,37 @@ pub enum Action {
         /// Which of the vendor's shapes it is in; else it is recognised.
         #[arg(long)]
         shape: Option<String>,
-        /// What the message alone does not say, as JSON: see the page on writing an adapter.
+        /// What the message alone does not say, as JSON: see the page on adding a vendor without recompiling.
         #[arg(long, value_name = "FILE")]
         context: Option<PathBuf>,
+        /// End with status 1 where the message is rejected or any of it waits; else the status is 0 whatever the outcome is.
+        #[arg(long)]
+        strict: bool,
     },
 }
 
 /// Lists, describes or translates.
 #[expect(clippy::unused_async, reason = "every command has the same shape")]
 pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
-    if let Action::Check { files, json } = &args.action {
-        return check(files, *json);
-    }
-    let registry = mapping_files::registry(config)?;
+    let registry = || mapping_files::registry(config);
     match args.action {
-        Action::Check { .. } => {}
-        Action::List { json } => list(registry.all(), json),
-        Action::Describe { vendor, json } => list(&[find(&registry, &vendor, config)?], json),
-        Action::Translate { vendor, file, shape, context } => {
+        Action::Check { files, json } => check(&files, json)?,
+        Action::List { json } => list(registry()?.all(), json),
+        Action::Describe { vendor, json } => list(&[find(&registry()?, &vendor, config)?], json),
+        Action::Translate { vendor, file, shape, context, strict } => {
             let told = match &context {
                 Some(path) => Told::read(path)?,
                 None => Told::default(),
             };
-            let adapter = find(&registry, &vendor, config)?;
+            let adapter = find(&registry()?, &vendor, config)?;
             let (body, namespace) = (fs::read(&file)?, config.adapter_namespace.as_str());
             let shape = told.shape(adapter, shape.as_deref(), &body)?;
-            println!("{}", translate(adapter, shape, &body, &told, namespace)?.to_pretty());
+            let answer = translate(adapter, shape, &body, &told, namespace)?;
+            println!("{}", answer.to_pretty());
+            let state = answer.str("inbox").unwrap_or_default();
+            if strict && !matches!(state, "applied" | "") {
+                return Err(CommandError::new(format!("the message would be {state} in the inbox")));
+            }
         }
     }
     Ok(())
@@ -178,7 +184,9 @@ fn translate(
         Err(refusal) => return Ok(refused(&refusal)),
     };
     match (shape.map)(body, &context) {
-        Mapping::Quarantine { issues } => Ok(answer("quarantined", shape.answers, None, &issues, body, &delivery)),
+        Mapping::Quarantine { issues } => {
+            Ok(answer(("quarantined", "quarantined"), shape.answers, None, &issues, body, &delivery))
+        }
         Mapping::Refuse { issues } => Ok(refused(&Refusal::Unprocessable(issues))),
         Mapping::Send { request, issues } => Ok(fhir::object! {
             "outcome": "sent",
@@ -187,15 +195,27 @@ fn translate(
             "issues": fhir::outcome::outcome(&issues),
         }),
         Mapping::Publish(publication) => {
+            let mut issues = publication.issues.clone();
+            issues.extend(memory.refused(&publication).map(others));
+            let waits = publication.waits || issues.len() > publication.issues.len();
+            let publication = Publication { issues, ..publication };
             let changed = memory.apply(&publication);
             let again = before.iter().flatten().any(|it| it.id.is_some() && *it == delivery);
             let outcome = outcome(&publication, again && changed.is_empty());
+            // Where some of it waits, all of it is in quarantine, and the rest is published.
+            let state = if waits { "quarantined" } else { "applied" };
             // After earlier messages only what this one changes; alone, all that it says.
             let bundle =
                 if before.is_empty() { publication.bundle } else { Memory::transaction(&publication, &changed) };
-            Ok(answer(outcome, shape.answers, Some(bundle), &publication.issues, body, &delivery))
+            Ok(answer((outcome, state), shape.answers, Some(bundle), &publication.issues, body, &delivery))
         }
     }
+}
+
+/// Why the readings of a record are not taken back.
+fn others(withdrawal: &Withdrawal) -> Issue {
+    let text = format!("Record {} is of another patient or device than this message; raw data kept", withdrawal.record);
+    Issue::error(IssueCode::BusinessRule, text)
 }
 
 fn outcome(publication: &Publication, again: bool) -> &'static str {
@@ -208,7 +228,7 @@ fn outcome(publication: &Publication, again: bool) -> &'static str {
 }
 
 fn answer(
-    outcome: &str,
+    (outcome, state): (&str, &str),
     status: u16,
     bundle: Option<Json>,
     issues: &[Issue],
@@ -217,16 +237,14 @@ fn answer(
 ) -> Json {
     let mut made = Object::new();
     made.insert("outcome", outcome);
+    made.insert("inbox", state);
     made.insert("http_status", i64::from(status));
     if let Some(bundle) = bundle {
         made.insert("bundle", bundle);
     }
     made.insert("issues", fhir::outcome::outcome(issues));
     // A server draws its receipts; here the same message has the same one.
-    let receipt = Sha256::digest(body).iter().take(12).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let receipt = fhir::hexadecimal(&Sha256::digest(body)[..12]);
     let one = || fhir::object! { "_id": receipt.as_str() };
     let response = delivery.items.map_or_else(one, |count| Json::Array((0..count).map(|_| one()).collect()));
     made.insert("vendor_response", response);
@@ -242,10 +260,13 @@ fn refused(refusal: &Refusal) -> Json {
         Refusal::Vendor { status: 404, .. } => (404, "Not Found"),
         Refusal::Vendor { status, .. } => (*status, "Bad Gateway"),
     };
+    // What cannot even be read is not kept.
+    let state = if matches!(refusal, Refusal::Malformed(_)) { "not kept" } else { "dead" };
     let texts: Vec<&str> = refusal.issues().iter().filter_map(|issue| issue.diagnostics.as_deref()).collect();
     let response = fhir::object! { "statusCode": status.to_string(), "error": reason, "message": texts.join("; ") };
     fhir::object! {
         "outcome": "rejected",
+        "inbox": state,
         "http_status": i64::from(status),
         "issues": fhir::outcome::outcome(refusal.issues()),
         "vendor_response": response,
@@ -259,6 +280,7 @@ fn list(adapters: &[&Adapter], json: bool) {
     }
     for adapter in adapters {
         println!("{}  {}, version {}", adapter.vendor, adapter.name, adapter.version);
+        println!("  {}; messages of up to {} bytes; {}", sender(adapter), adapter.max_bytes, media_types(adapter));
         for shape in adapter.shapes {
             println!("  {}  {}", shape.name, shape.about);
             for route in shape.routes {
@@ -266,6 +288,20 @@ fn list(adapters: &[&Adapter], json: bool) {
             }
         }
     }
+}
+
+/// How the sender proves who it is, in words.
+fn sender(adapter: &Adapter) -> String {
+    match adapter.authentication {
+        Authentication::ApiKey { header } => format!("key in the header {header}, or an access token"),
+        Authentication::Session => "access token of a patient's app".to_owned(),
+        Authentication::Asked => "nobody sends: its service is asked".to_owned(),
+    }
+}
+
+fn media_types(adapter: &Adapter) -> String {
+    let types = adapter.content_types.join(", ");
+    if types.is_empty() { "any Content-Type".to_owned() } else { format!("Content-Type {types}") }
 }
 
 fn described(adapter: &Adapter) -> Json {
@@ -277,6 +313,8 @@ fn described(adapter: &Adapter) -> Json {
         "vendor": adapter.vendor,
         "name": adapter.name,
         "version": adapter.version,
+        "sender": sender(adapter),
+        "contentTypes": adapter.content_types.iter().map(|it| (*it).into()).collect::<Vec<Json>>(),
         "maxBytes": adapter.max_bytes.to_string(),
         "shapes": shapes.collect::<Vec<_>>(),
     }
@@ -284,11 +322,11 @@ fn described(adapter: &Adapter) -> Json {
 
 /// Checks files one after the other, as they would be read together at the start.
 fn check(files: &[PathBuf], json: bool) -> Result<(), CommandError> {
-    let mut registry = Registry::default();
+    let (mut registry, mut known) = (Registry::default(), mapping_files::Files::default());
     let (mut found, mut wrong) = (Vec::new(), 0);
     for path in files {
         let mistakes = match mapping_files::read(path)? {
-            Ok(plan) => registry.add(plan.adapter()).err().map(|taken| mapping_files::whole(taken.to_string())),
+            Ok(plan) => known.add(&mut registry, plan, path).err().map(mapping_files::whole),
             Err(mistakes) => Some(mistakes),
         };
         let mistakes = mistakes.unwrap_or_default();

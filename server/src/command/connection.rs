@@ -5,6 +5,7 @@ use std::io::Read as _;
 
 use fhir::date::format_instant;
 use serde_json::{Value, json};
+use store::audit::Event;
 use store::connections::{self as rows, Connection};
 
 use super::{CommandError, told};
@@ -106,7 +107,7 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
         Action::Kinds => {}
         Action::Add(wanted) => {
             let wish = wish(wanted)?;
-            let event = told(&app, "connection-kept", 'U', &format!("connection/{}/{}", wish.vendor, wish.name));
+            let event = kept(&app, &wish.vendor, &wish.name);
             let made = connections::add(&app, &wish, event).await?;
             say(args.json, &described(&made), &format!("{} {} at {}", made.vendor, made.name, made.base_url));
         }
@@ -128,7 +129,8 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
             say(args.json, &json!({ "vendor": vendor, "name": name, "removed": removed }), text);
         }
         Action::Link { vendor, name, code } => {
-            let organisation = connections::link(&app, &vendor, &name, &secret("code", &code)?).await?;
+            let (code, event) = (secret("code", &code)?, kept(&app, &vendor, &name));
+            let organisation = connections::link(&app, &vendor, &name, &code, event).await?;
             let value = json!({ "vendor": vendor, "name": name, "organisation": organisation });
             say(args.json, &value, &format!("tied to organisation {organisation}"));
         }
@@ -165,6 +167,11 @@ fn wish(wanted: Add) -> Result<Wish, CommandError> {
 fn split<'a>(option: &str, pair: &'a str) -> Result<(&'a str, &'a str), CommandError> {
     // The value may be a secret: it is not repeated.
     pair.split_once('=').ok_or_else(|| CommandError::usage(format!("{option} takes NAME=VALUE")))
+}
+
+/// The event of a connection that is made or changed.
+pub(super) fn kept(app: &App, vendor: &str, name: &str) -> Event {
+    told(app, "connection-kept", 'U', &format!("connection/{vendor}/{name}"))
 }
 
 /// A credential as it is given, or from where it is said to be.

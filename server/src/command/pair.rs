@@ -7,8 +7,8 @@ use super::CommandError;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::config::Config;
-use crate::devices::ingest;
 use crate::devices::pairing::{self, Wish};
+use crate::devices::{ingest, mapping_files};
 
 /// Most pairings that are listed.
 const MAX_LISTED: u64 = 1000;
@@ -45,6 +45,9 @@ pub async fn run(args: Args, config: &Config) -> Result<(), CommandError> {
     let operator = Caller::server("operator");
     match (args.device.clone(), args.patient.clone(), args.until) {
         (Some(device), Some(patient), until) => {
+            if app.adapters.find(&args.vendor).is_none() {
+                return Err(CommandError::usage(mapping_files::unknown(&app.adapters, &args.vendor, config)));
+            }
             let wish = Wish {
                 provider: args.vendor,
                 device,

@@ -11,7 +11,7 @@ use super::CommandError;
 use crate::app::App;
 use crate::background::Worker;
 use crate::config::Config;
-use crate::devices::{ingest, stream};
+use crate::devices::{ingest, mapping_files, stream};
 use crate::{audit, connections, cors, insurance, jobs, logging, routes, search_parameters, usage};
 
 /// Options of `serve`; everything else is a setting.
@@ -79,6 +79,7 @@ pub async fn start(config: &Config) -> Result<Running, CommandError> {
     .listen(listener)?
     .run();
     let handle = server.handle();
+    mapping_files::log(&app.adapters, &app.config);
     tracing::info!(%address, base_url = app.config.base_url, "listening");
     let inbox = ingest::start(app.get_ref().clone());
     let stream = stream::start(app.get_ref().clone());

@@ -196,9 +196,13 @@ async fn add(app: &App, add: Add, json: bool) -> Result<(), CommandError> {
 async fn bill(app: &App, billing: &Billing) -> Result<(), CommandError> {
     let account = find(app, &billing.username).await?;
     let (id, is_on) = (account.id.clone(), !billing.off);
+    let event = told(app, "account-role", 'U', &format!("account/{}", account.username));
     let written = app.store.write(move |tx| {
-        let id = id.clone();
-        Box::pin(async move { roles::set(tx, &id, Role::Billing, is_on).await })
+        let (id, event) = (id.clone(), event.clone());
+        Box::pin(async move {
+            tx.record(event);
+            roles::set(tx, &id, Role::Billing, is_on).await
+        })
     });
     written.await.map_err(|error: StoreError| CommandError::from(error))?;
     println!("{} {} insurers in the portal", account.username, if is_on { "bills" } else { "no longer bills" });

@@ -8,14 +8,12 @@
 //! There are no pages: what was taken in is asked for in windows of a day, and each window overlaps what was read before.
 //! A reading is known by its id and its content; told again, it is counted and not applied again.
 
-use std::fmt::Write as _;
-
-use adapters::{Adapter, Refusal};
+use adapters::Refusal;
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, Field, Held, Kind, Opened, Question, Sort, Told};
+use super::{Failure, Field, Held, Kind, Opened, Question, Told, adapter_of};
 use crate::app::App;
 
 /// The row of the table of kinds.
@@ -23,14 +21,14 @@ pub(super) const KIND: Kind = Kind {
     vendor: VENDOR,
     about: "Smart Meter's own service: readings by the time at which it took them in",
     base_url: Some("https://api.iglucose.com"),
-    credentials: &[field("api-key", None, "key, sent in the body of each question")],
+    credentials: &[Field::text("api-key", None, "key, sent in the body of each question")],
     settings: &[
-        field("reading-types", Some(""), "which readings, separated by commas; without it all"),
-        field("recorded-time", Some("utc"), "utc or local: what date_recorded is"),
-        number("poll-seconds", "300", "how often it is asked"),
-        number("catch-up-days", "7", "how far back the first time"),
-        number("overlap-minutes", "60", "how much is asked for again: what came late"),
-        number("late-days", "60", "how old a reading may be when it comes"),
+        Field::text("reading-types", Some(""), "which readings, separated by commas; without it all"),
+        Field::text("recorded-time", Some("utc"), "utc or local: what date_recorded is"),
+        Field::number("poll-seconds", "300", "how often it is asked"),
+        Field::number("catch-up-days", "7", "how far back the first time"),
+        Field::number("overlap-minutes", "60", "how much is asked for again: what came late"),
+        Field::number("late-days", "60", "how old a reading may be when it comes"),
     ],
     check: |app, opened| Box::pin(check(app, opened)),
     poll: Some(|held| Box::pin(poll(held))),
@@ -44,14 +42,6 @@ const DAY_MICROS: i64 = 24 * 60 * MINUTE_MICROS;
 
 /// Longest time that one question is about: bounds its answer.
 const WINDOW_MICROS: i64 = DAY_MICROS;
-
-const fn field(name: &'static str, default: Option<&'static str>, what: &'static str) -> Field {
-    Field { name, sort: Sort::Text, default, what }
-}
-
-const fn number(name: &'static str, default: &'static str, what: &'static str) -> Field {
-    Field { name, sort: Sort::Number, default: Some(default), what }
-}
 
 async fn check(app: &App, opened: &Opened) -> Result<String, Failure> {
     let now = app.clock.now();
@@ -71,7 +61,7 @@ async fn poll(held: &Held) -> Result<u64, Failure> {
         let found = readings(app, opened, (from, until)).await?;
         let told = found.iter().filter_map(|reading| told(opened, reading)).collect();
         let cursor = fhir::object! { "at": written(until, "%Y-%m-%dT%H:%M:%SZ") };
-        held.keep(adapter()?, told, Some(&cursor)).await?;
+        held.keep(told, Some(&cursor)).await?;
         if until == now {
             return Ok(opened.number("poll-seconds").max(1));
         }
@@ -106,7 +96,7 @@ async fn readings(app: &App, opened: &Opened, (from, until): (i64, i64)) -> Resu
 
 /// What is wrong is said in the body.
 fn refused(body: &[u8]) -> Result<(), Failure> {
-    let shape = adapter()?.shape("readings");
+    let shape = adapter_of(VENDOR)?.shape("readings");
     let Some(Err(Refusal::Vendor { status, issues, retry_after })) = shape.map(|shape| (shape.receive)(body)) else {
         return Ok(());
     };
@@ -125,10 +115,7 @@ fn told(opened: &Opened, reading: &Json) -> Option<Told> {
         tracing::warn!(vendor = VENDOR, "a reading without reading_id is passed over");
         return None;
     };
-    let content = Sha256::digest(text.as_bytes()).iter().take(16).fold(String::new(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    });
+    let content = fhir::hexadecimal(&Sha256::digest(text.as_bytes())[..16]);
     let local = opened.setting("recorded-time") == Some("local");
     Some(Told {
         shape: "push",
@@ -141,8 +128,4 @@ fn told(opened: &Opened, reading: &Json) -> Option<Told> {
 
 fn written(micros: i64, format: &str) -> String {
     jiff::Timestamp::from_microsecond(micros).unwrap_or_default().strftime(format).to_string()
-}
-
-fn adapter() -> Result<&'static Adapter, Failure> {
-    adapters::find(VENDOR).ok_or_else(|| Failure::Settings("there is no adapter for smart_meter".to_owned()))
 }

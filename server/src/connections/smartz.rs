@@ -6,10 +6,8 @@
 //! A status or an alert is known by its bytes: told again, it is applied once. What there is, is told anew only when an
 //! answer changed.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use adapters::Adapter;
 use adapters::smartz::Fields;
 use fhir::json::{Json, Object};
 use sha2::{Digest as _, Sha256};
@@ -30,32 +28,35 @@ pub(super) const KIND: Kind = Kind {
     about: "Smartz Connect: organisations, manufacturers, devices and patients, statuses and alerts",
     base_url: Some("https://smartz-api.azure-api.net/v1"),
     credentials: &[
-        field("app-id", None, "App Id"),
-        field("app-key", None, "App Key"),
-        field("sub-key", None, "subscription key, sent as x-sub-key"),
+        Field::text("app-id", None, "App Id"),
+        Field::text("app-key", None, "App Key"),
+        Field::text("sub-key", None, "subscription key, sent as x-sub-key"),
     ],
     settings: &[
-        Field { sort: Sort::Json, ..field("paths", Some("{}"), "paths below the address that replace ours, by name") },
-        Field { sort: Sort::Json, ..field("fields", Some("{}"), "JSON pointers that replace the usual ones, by name") },
-        field("items", Some("data"), "member of an answer that holds the list"),
-        field("since", Some("since"), "parameter that asks for what is new"),
-        field("token-style", Some("form"), "form or basic: where App Id and App Key go"),
-        field(
+        Field {
+            sort: Sort::Json,
+            ..Field::text("paths", Some("{}"), "paths below the address that replace ours, by name")
+        },
+        Field {
+            sort: Sort::Json,
+            ..Field::text("fields", Some("{}"), "JSON pointers that replace the usual ones, by name")
+        },
+        Field::text("items", Some("data"), "member of an answer that holds the list"),
+        Field::text("since", Some("since"), "parameter that asks for what is new"),
+        Field::text("token-style", Some("form"), "form or basic: where App Id and App Key go"),
+        Field::text(
             "organisations",
             Some(""),
             "ids of those that are read, separated by commas; without it all that are listed",
         ),
-        field("link-field", Some("linkCode"), "member of the question that holds a link code"),
-        field(
+        Field::text("link-field", Some("linkCode"), "member of the question that holds a link code"),
+        Field::text(
             "patients",
             Some("off"),
             "mirror: Smartz is the source of patients; link: only who wears which pod; off: they are not read",
         ),
-        Field {
-            sort: Sort::Number,
-            ..field("poll-seconds", Some("60"), "how often statuses and alerts are asked for")
-        },
-        Field { sort: Sort::Number, ..field("catalogue-seconds", Some("3600"), "how often everything else is") },
+        Field::number("poll-seconds", "60", "how often statuses and alerts are asked for"),
+        Field::number("catalogue-seconds", "3600", "how often everything else is"),
     ],
     check: |app, opened| Box::pin(check(app, opened)),
     poll: Some(|held| Box::pin(poll(held))),
@@ -85,10 +86,6 @@ const ROUND_MICROS: i64 = 60 * 60 * 1_000_000;
 /// How often it is looked whether messages are written, and how long in between: half a minute in all.
 const LOOKS: usize = 300;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-
-const fn field(name: &'static str, default: Option<&'static str>, what: &'static str) -> Field {
-    Field { name, sort: Sort::Text, default, what }
-}
 
 /// What is being read.
 struct Round<'a> {
@@ -145,7 +142,7 @@ impl Round<'_> {
         if due {
             self.cursor.insert("catalogue", now);
             self.cursor.insert("organisations", all);
-            self.held.keep(adapter()?, Vec::new(), Some(&self.cursor.clone().into())).await?;
+            self.held.keep(Vec::new(), Some(&self.cursor.clone().into())).await?;
         }
         Ok(())
     }
@@ -205,7 +202,7 @@ impl Round<'_> {
             Told { delivery, ..self.told(shape, organisation, item) }
         });
         let told = told.collect();
-        self.held.keep(adapter()?, told, Some(&self.cursor.clone().into())).await
+        self.held.keep(told, Some(&self.cursor.clone().into())).await
     }
 
     /// Keeps what happened since the last time.
@@ -231,7 +228,7 @@ impl Round<'_> {
             Told { devices: pod.map(str::to_owned).into_iter().collect(), ..self.told(shape, organisation, item) }
         });
         let told = told.collect();
-        self.held.keep(adapter()?, told, Some(&self.cursor.clone().into())).await.map(drop)
+        self.held.keep(told, Some(&self.cursor.clone().into())).await.map(drop)
     }
 
     fn told(&self, shape: &'static str, organisation: &str, item: &Json) -> Told {
@@ -289,20 +286,13 @@ fn ids(opened: &Opened, answer: &Json) -> Vec<String> {
 }
 
 /// The organisations that the settings name.
-fn chosen(opened: &Opened) -> Vec<String> {
+pub(super) fn chosen(opened: &Opened) -> Vec<String> {
     let named = opened.setting("organisations").unwrap_or_default().split(',').map(str::trim);
     named.filter(|id| !id.is_empty()).take(MOST_ORGANISATIONS).map(str::to_owned).collect()
 }
 
-fn adapter() -> Result<&'static Adapter, Failure> {
-    adapters::find(VENDOR).ok_or_else(|| Failure::Settings("there is no adapter for smartz".to_owned()))
-}
-
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(16).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    fhir::hexadecimal(&Sha256::digest(bytes)[..16])
 }
 
 /// Joins the two parts of a client's name and secret as HTTP does.

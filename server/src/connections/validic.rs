@@ -4,7 +4,6 @@
 //! The service wants its token in the URL, which is therefore never logged. A message is known by the record's id, its
 //! checksum and its deletion: however often and by whichever way it comes, it is applied once.
 
-use adapters::Adapter;
 use fhir::json::Json;
 
 use super::{Failure, Field, Held, Kind, Opened, Question, Sort};
@@ -19,15 +18,21 @@ pub const KIND: Kind = Kind {
     vendor: VENDOR,
     about: "Validic Inform: records by event stream, else by asking; devices of Smart Meter",
     base_url: Some("https://api.v2.validic.com"),
-    credentials: &[field("token", None, "token of the organization")],
+    credentials: &[Field::text("token", None, "token of the organization")],
     settings: &[
-        field("organization", None, "id of the organization"),
-        field("stream", Some(""), "id of the stream to read; without one the service is asked again and again"),
-        Field { sort: Sort::Url, ..field("stream-url", Some("https://streams.v2.validic.com"), "where streams are") },
-        Field { sort: Sort::Url, ..field("connect-url", Some("https://syncmydevice.com"), "where devices connect") },
-        field("resources", Some("measurements"), "what is asked for, separated by commas"),
-        Field { sort: Sort::Number, ..field("poll-seconds", Some("300"), "how often, where there is no stream") },
-        Field { sort: Sort::Number, ..field("catch-up-days", Some("7"), "how far back the first time, 30 at most") },
+        Field::text("organization", None, "id of the organization"),
+        Field::text("stream", Some(""), "id of the stream to read; without one the service is asked again and again"),
+        Field {
+            sort: Sort::Url,
+            ..Field::text("stream-url", Some("https://streams.v2.validic.com"), "where streams are")
+        },
+        Field {
+            sort: Sort::Url,
+            ..Field::text("connect-url", Some("https://syncmydevice.com"), "where devices connect")
+        },
+        Field::text("resources", Some("measurements"), "what is asked for, separated by commas"),
+        Field::number("poll-seconds", "300", "how often, where there is no stream"),
+        Field::number("catch-up-days", "7", "how far back the first time, 30 at most"),
     ],
     check: |app, opened| Box::pin(check(app, opened)),
     poll: Some(|held| Box::pin(poll(held))),
@@ -40,10 +45,6 @@ const VENDOR: &str = "validic";
 const MOST_DAYS: i64 = 30;
 
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
-
-const fn field(name: &'static str, default: Option<&'static str>, what: &'static str) -> Field {
-    Field { name, sort: Sort::Text, default, what }
-}
 
 async fn check(app: &App, opened: &Opened) -> Result<String, Failure> {
     let question = users(opened)?.with("limit", "1");
@@ -64,10 +65,6 @@ async fn poll(held: &Held) -> Result<u64, Failure> {
 fn users(opened: &Opened) -> Result<Question, Failure> {
     let organization = opened.required("organization")?;
     Ok(Question::get(&["organizations", organization, "users"]).with("token", opened.credential("token")?))
-}
-
-fn adapter() -> Result<&'static Adapter, Failure> {
-    adapters::find(VENDOR).ok_or_else(|| Failure::Settings("there is no adapter for validic".to_owned()))
 }
 
 /// From which day on records are asked for: the day before the one up to which all is known, or as far back as the

@@ -13,7 +13,7 @@ use store::connections::{self, Connection};
 use store::inbox::{self, Arrival, Origin};
 use tokio::task::JoinSet;
 
-use super::{Failure, Opened, kind};
+use super::{Failure, Opened, adapter_of, kind};
 use crate::app::App;
 use crate::background::{self, LEASE_MICROS, POLL, Worker};
 use crate::devices::webhook;
@@ -62,7 +62,8 @@ pub fn start(app: App) -> Worker {
 impl Held {
     /// Puts messages into the inbox and moves the cursor, both or neither; says how many were new. A message that the
     /// adapter refuses is kept as dead; one that cannot be read at all is passed over with a line in the log.
-    pub async fn keep(&self, adapter: &Adapter, told: Vec<Told>, cursor: Option<&Json>) -> Result<usize, Failure> {
+    pub async fn keep(&self, told: Vec<Told>, cursor: Option<&Json>) -> Result<usize, Failure> {
+        let adapter = adapter_of(&self.opened.row.vendor)?;
         let arrivals: Arc<Vec<(Arrival, bool)>> =
             Arc::new(told.into_iter().filter_map(|told| arrival(&self.app, adapter, told)).collect());
         let (id, holder, cursor) = (self.opened.row.id.clone(), self.holder.clone(), cursor.map(Json::to_string));

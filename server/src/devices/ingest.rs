@@ -7,15 +7,15 @@
 //! Messages that are simply written share a commit with others, see [`together`]; where that fails, and where there is
 //! more to it, each goes its own way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::{Adapter, Mapping, Publication, Shape, state};
+use adapters::{Adapter, Mapping, Publication, Shape, Withdrawal, state};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use store::StoreError;
-use store::inbox::{self, Message, State};
+use store::inbox::{self, Buried, Message, State};
 use store::pairings::{self, Pairing};
 
 use super::registry::Seen;
@@ -210,7 +210,12 @@ async fn publish(
     };
     let state = if publication.waits { State::Quarantined } else { State::Applied };
     match write_living(app, adapter, &message.receipt, publication.clone()).await {
-        Ok(response) => Verdict::Settled(state, written(&response), publication.issues),
+        Ok((response, refused)) => {
+            let state = if refused.is_empty() { state } else { State::Quarantined };
+            let mut issues = publication.issues;
+            issues.extend(refused);
+            Verdict::Settled(state, written(&response), issues)
+        }
         Err(error) if is_temporary(&error) => {
             tracing::warn!(%error, "a message could not be applied now");
             Verdict::TryAgain(error.issues().to_vec())
@@ -240,7 +245,14 @@ async fn apart(app: &App, adapter: &Adapter, message: &Message, publication: Pub
         // The same parts again have the same names.
         let name = format!("{}-{}-{}", message.receipt, part.start, part.end);
         match write_living(app, adapter, &name, Publication { bundle, ..publication.clone() }).await {
-            Ok(response) => locations.extend(written(&response)),
+            Ok((response, refused)) => {
+                locations.extend(written(&response));
+                for issue in refused {
+                    if !issues.contains(&issue) {
+                        issues.push(issue);
+                    }
+                }
+            }
             Err(error) if is_temporary(&error) => return Verdict::TryAgain(error.issues().to_vec()),
             Err(error) if part.len() == 1 => {
                 failures += 1;
@@ -276,13 +288,20 @@ fn lacks_target(error: &Error) -> bool {
 /// A deletion is remembered before what is stored of its record is looked for, and asked for again after such a record
 /// was written: whichever comes first, one of the two sees the other.
 ///
-/// What was written, and of which message, stands in a Provenance of the id `name`.
-async fn write_living(app: &App, adapter: &Adapter, name: &str, mut publication: Publication) -> Result<Json, Error> {
-    let of = |publication: &Publication, deleted: bool| -> Vec<String> {
-        let records = publication.withdrawn.iter().filter(|withdrawal| withdrawal.deleted == deleted);
+/// What was written, and of which message, stands in a Provenance of the id `name`. What is somebody else's and was not
+/// taken back is told.
+async fn write_living(
+    app: &App,
+    adapter: &Adapter,
+    name: &str,
+    mut publication: Publication,
+) -> Result<(Json, Vec<Issue>), Error> {
+    let living = |publication: &Publication| -> Vec<String> {
+        let records = publication.withdrawn.iter().filter(|withdrawal| !withdrawal.deleted);
         records.map(|withdrawal| withdrawal.record.clone()).collect()
     };
-    let gone = of(&publication, true);
+    let gone = publication.withdrawn.iter().filter(|withdrawal| withdrawal.deleted);
+    let gone: Vec<Buried> = gone.map(buried_as).collect();
     if !gone.is_empty() {
         let (vendor, now) = (adapter.vendor, app.clock.now());
         app.store
@@ -292,37 +311,61 @@ async fn write_living(app: &App, adapter: &Adapter, name: &str, mut publication:
             })
             .await?;
     }
-    let living = of(&publication, false);
-    let buried = inbox::buried(&app.store, adapter.vendor, &living).await?;
-    state::without_deleted(&mut publication, |withdrawal| buried.contains(&withdrawal.record));
-    let response = write(app, adapter, name, &publication).await?;
-    let since = inbox::buried(&app.store, adapter.vendor, &of(&publication, false)).await?;
-    if !since.is_empty() {
-        state::without_deleted(&mut publication, |withdrawal| since.contains(&withdrawal.record));
+    let buried = inbox::buried(&app.store, adapter.vendor, &living(&publication)).await?;
+    state::without_deleted(&mut publication, |withdrawal| is_buried(&buried, withdrawal));
+    let caller = Caller::server(adapter.vendor);
+    let mut overtaken = BTreeSet::new();
+    for withdrawal in &publication.withdrawn {
+        if registry::is_overtaken(app, &caller, withdrawal).await? {
+            overtaken.insert(withdrawal.record.clone());
+        }
+    }
+    state::without_overtaken(&mut publication, |withdrawal| overtaken.contains(&withdrawal.record));
+    let (response, refused) = write(app, adapter, name, &publication).await?;
+    let since = inbox::buried(&app.store, adapter.vendor, &living(&publication)).await?;
+    if publication.withdrawn.iter().any(|withdrawal| !withdrawal.deleted && is_buried(&since, withdrawal)) {
+        state::without_deleted(&mut publication, |withdrawal| is_buried(&since, withdrawal));
         write(app, adapter, name, &publication).await?;
     }
-    Ok(response)
+    Ok((response, refused))
 }
 
-async fn write(app: &App, adapter: &Adapter, name: &str, publication: &Publication) -> Result<Json, Error> {
-    let entries = news(app, adapter, name, publication, &mut Seen::new()).await?;
+/// Under which name a record is deleted.
+fn buried_as(withdrawal: &Withdrawal) -> Buried {
+    (withdrawal.record.clone(), withdrawal.holder.name().to_owned())
+}
+
+fn is_buried(buried: &BTreeSet<Buried>, withdrawal: &Withdrawal) -> bool {
+    buried.contains(&buried_as(withdrawal)) || buried.contains(&(withdrawal.record.clone(), String::new()))
+}
+
+async fn write(
+    app: &App,
+    adapter: &Adapter,
+    name: &str,
+    publication: &Publication,
+) -> Result<(Json, Vec<Issue>), Error> {
+    let (entries, refused) = news(app, adapter, name, publication, &mut Seen::new()).await?;
     if entries.is_empty() {
-        return Ok(fhir::object! { "resourceType": "Bundle", "type": "transaction-response" });
+        return Ok((fhir::object! { "resourceType": "Bundle", "type": "transaction-response" }, refused));
     }
-    bundle::execute(app, &Caller::server(adapter.vendor), registry::transaction(entries)).await
+    let response = bundle::execute(app, &Caller::server(adapter.vendor), registry::transaction(entries)).await?;
+    Ok((response, refused))
 }
 
-/// What of a publication is new, with its Provenance; nothing where all is known already.
+/// What of a publication is new, with its Provenance; nothing where all is known already. And what it may not take back.
 async fn news(
     app: &App,
     adapter: &Adapter,
     name: &str,
     publication: &Publication,
     seen: &mut Seen,
-) -> Result<Vec<Json>, Error> {
+) -> Result<(Vec<Json>, Vec<Issue>), Error> {
     let caller = &Caller::server(adapter.vendor);
     let Publication { bundle, withdrawn, .. } = publication;
-    let mut entries = registry::settle(app, caller, bundle, withdrawn, registry::Change::default(), seen).await?;
+    let mut entries = registry::settle(app, caller, bundle, registry::Change::default(), seen).await?;
+    let (taken_back, refused) = registry::take_back(app, caller, withdrawn).await?;
+    entries.extend(taken_back);
     let mut targets = Vec::new();
     if app.config.join_twin_readings {
         targets = twins::join(app, caller, &mut entries).await?;
@@ -331,7 +374,7 @@ async fn news(
     if !targets.is_empty() {
         entries.push(provenance(app, adapter, name, targets));
     }
-    Ok(entries)
+    Ok((entries, refused))
 }
 
 /// What the Provenance of an entry points at.

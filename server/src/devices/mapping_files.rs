@@ -2,6 +2,7 @@
 //!
 //! What they may say, and what they are checked for, is in package `adapters` (`declared`); here is where they lie.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,12 +33,12 @@ pub enum MappingError {
 pub fn registry(config: &Config) -> Result<Registry, MappingError> {
     let mut registry = Registry::default();
     let Some(folder) = &config.adapters else { return Ok(registry) };
-    let mut wrong = String::new();
+    let (mut wrong, mut known) = (String::new(), Files::default());
     for path in files(folder)? {
         match read(&path)? {
             Ok(plan) => {
-                if let Err(taken) = registry.add(plan.adapter()) {
-                    let _ = write!(wrong, "\n{}: {taken}", path.display());
+                if let Err(message) = known.add(&mut registry, plan, &path) {
+                    let _ = write!(wrong, "\n{}: {message}", path.display());
                 }
             }
             Err(mistakes) => wrong.extend(mistakes.iter().map(|mistake| format!("\n{}", told(&path, mistake)))),
@@ -47,6 +48,32 @@ pub fn registry(config: &Config) -> Result<Registry, MappingError> {
         Ok(registry)
     } else {
         Err(MappingError::Wrong(format!("adapters: mapping files are wrong:{wrong}")))
+    }
+}
+
+/// Which file each vendor is described by.
+#[derive(Debug, Default)]
+pub struct Files(BTreeMap<String, PathBuf>);
+
+impl Files {
+    /// Lets the vendor of a file in; why not, with the file that has its name already.
+    pub fn add(&mut self, registry: &mut Registry, plan: Plan, path: &Path) -> Result<(), String> {
+        let vendor = plan.vendor().to_owned();
+        registry.add(plan.adapter()).map_err(|taken| match self.0.get(taken.owner) {
+            Some(other) => format!("{taken}, which is described by {}", other.display()),
+            None => format!("{taken}, which comes with Tributary"),
+        })?;
+        self.0.insert(vendor, path.to_owned());
+        Ok(())
+    }
+}
+
+/// Writes to the log which vendors are described by files.
+pub fn log(registry: &Registry, config: &Config) {
+    let Some(folder) = &config.adapters else { return };
+    let described = registry.all().iter().filter(|adapter| adapters::find(adapter.vendor).is_none());
+    for adapter in described {
+        tracing::info!(vendor = adapter.vendor, version = adapter.version, folder = %folder.display(), "mapping file read");
     }
 }
 

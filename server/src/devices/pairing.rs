@@ -198,7 +198,7 @@ async fn publish(
     let told = device::assignment(&app.config.adapter_namespace, &usage);
     let holder = format!("Patient/{}", pairing.patient);
     let change = Change { released_from: pairing.until.map(|_| holder.as_str()) };
-    let settled = registry::settle(app, caller, &told, &[], change, &mut registry::Seen::new()).await?;
+    let settled = registry::settle(app, caller, &told, change, &mut registry::Seen::new()).await?;
     if settled.is_empty() {
         return Ok(());
     }

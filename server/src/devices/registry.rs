@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use adapters::{Withdrawal, state};
+use adapters::{Withdrawal, is_of, state};
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
 use search::parse::{Options, parse};
+use search::query::Query;
 use store::Stored;
 
 use crate::app::App;
@@ -15,12 +16,18 @@ use crate::error::Error;
 /// Observations of one record at most: what one transaction can hold.
 const MAX_WITHDRAWN: usize = 10_000;
 
+/// Patients or devices of one identifier that are looked at.
+const MAX_HOLDERS: usize = 10;
+
 /// Where those resources are that exist already, by `fullUrl`.
 type Known = BTreeMap<String, String>;
 
-/// Devices of which messages said nothing new, by the URL under which they were looked for: the next messages of the same
-/// batch need not look again. What somebody else changes meanwhile is seen by the next batch.
-pub(super) type Seen = BTreeMap<String, Stored>;
+/// Devices as they stand, and read, by the URL under which they were looked for: the messages of one batch need not look
+/// again. What somebody else changes meanwhile fails the batch or is seen by the next.
+pub(super) type Seen = BTreeMap<String, (Stored, Json)>;
+
+/// Type of the resources that nearly every message repeats.
+const DEVICE: &str = "Device";
 
 /// What else is to be said about the devices of a Bundle.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,8 +36,7 @@ pub(super) struct Change<'a> {
     pub(super) released_from: Option<&'a str>,
 }
 
-/// Replaces conditional writes of known resources by what is new about them, or by nothing, adds what was taken back,
-/// and rewrites references.
+/// Replaces conditional writes of known resources by what is new about them, or by nothing, and rewrites references.
 ///
 /// The version that was looked at goes along as `ifMatch`: if it has changed meanwhile, the Bundle fails as a whole and
 /// is tried again.
@@ -38,59 +44,168 @@ pub(super) async fn settle(
     app: &App,
     caller: &Caller,
     bundle: &Json,
-    withdrawn: &[Withdrawal],
     change: Change<'_>,
     seen: &mut Seen,
 ) -> Result<Vec<Json>, Error> {
     let mut entries = Vec::new();
     let mut known = Known::new();
     for entry in bundle.list("entry") {
-        let stored = match criteria(entry) {
-            Some(_) if seen.contains_key(url(entry)) => seen.get(url(entry)).cloned(),
-            Some((resource_type, criteria)) => {
-                let mut found = find(app, caller, resource_type, criteria, 2).await?;
-                // Where there are several, the Bundle's own conditional write says so.
-                if found.len() == 1 { found.pop() } else { None }
+        let found;
+        let standing = match (seen.get(url(entry)), criteria(entry)) {
+            (Some(standing), _) => Some(standing),
+            (None, Some(criteria)) => {
+                found = standing_alone(app, caller, criteria).await?;
+                found.as_ref()
             }
-            None => None,
+            (None, None) => None,
         };
-        let Some(stored) = stored else {
+        let Some((stored, body)) = standing else {
             entries.push(entry.clone());
             continue;
         };
         let resource_type = entry.get("resource").and_then(|it| it.str("resourceType")).unwrap_or_default();
         let local = format!("{resource_type}/{}", stored.id);
         known.insert(entry.str("fullUrl").unwrap_or_default().to_owned(), local.clone());
-        let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
-        same_patient(app, caller, &body, entry.get("resource").unwrap_or(&Json::Null), &local).await?;
+        same_patient(app, caller, body, entry.get("resource").unwrap_or(&Json::Null), &local).await?;
         match next_version(body, entry, &known, change) {
             Some(next) => {
+                entries.push(update(app, &local, stored, next));
                 seen.remove(url(entry));
-                entries.push(update(app, &local, &stored, next));
             }
-            None if resource_type == "Device" => {
-                seen.insert(url(entry).to_owned(), stored);
+            None if resource_type == DEVICE && !seen.contains_key(url(entry)) => {
+                seen.insert(url(entry).to_owned(), (stored.clone(), body.clone()));
             }
             None => {}
-        }
-    }
-    for withdrawal in withdrawn {
-        let found = find(app, caller, "Observation", &state::criteria(withdrawal), MAX_WITHDRAWN + 1).await?;
-        if found.len() > MAX_WITHDRAWN {
-            let text = format!("record {} has more than {MAX_WITHDRAWN} Observations", withdrawal.record);
-            return Err(Error::unprocessable(Issue::error(IssueCode::TooCostly, text)));
-        }
-        for stored in found {
-            let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
-            if let Some(next) = state::withdrawn(&body, withdrawal) {
-                entries.push(update(app, &format!("Observation/{}", stored.id), &stored, next));
-            }
         }
     }
     for entry in &mut entries {
         redirect(entry, &known);
     }
     Ok(entries)
+}
+
+/// What is taken back of what is stored; and what is not, because it is somebody else's.
+pub(super) async fn take_back(
+    app: &App,
+    caller: &Caller,
+    withdrawn: &[Withdrawal],
+) -> Result<(Vec<Json>, Vec<Issue>), Error> {
+    let (mut entries, mut refused) = (Vec::new(), Vec::new());
+    for withdrawal in withdrawn {
+        let Standing { own, others } = standing(app, caller, withdrawal).await?;
+        // Somebody else's record of the same id is none of this message's, unless that is all that it can mean.
+        let refused_of = others.first().filter(|_| withdrawal.deleted && own.is_empty());
+        if let Some(first) = refused_of {
+            let text = format!(
+                "Record {} is of another patient or device than this message: {} reading(s), such as Observation/{}, stay \
+                 as they are; raw data kept",
+                withdrawal.record,
+                others.len(),
+                first.id
+            );
+            refused.push(Issue::error(IssueCode::BusinessRule, text));
+        }
+        for (stored, body) in own {
+            if let Some(next) = state::withdrawn(&body, withdrawal) {
+                entries.push(update(app, &format!("Observation/{}", stored.id), &stored, next));
+            }
+        }
+    }
+    Ok((entries, refused))
+}
+
+/// Whether something newer than what a message tells of a record stands already.
+pub(super) async fn is_overtaken(app: &App, caller: &Caller, withdrawal: &Withdrawal) -> Result<bool, Error> {
+    if withdrawal.deleted || withdrawal.version.is_none() {
+        return Ok(false);
+    }
+    let standing = standing(app, caller, withdrawal).await?;
+    Ok(standing.own.iter().any(|(_, body)| state::is_overtaken(body, withdrawal)))
+}
+
+/// The Observations that stand under the id of a record.
+struct Standing {
+    /// Those of whoever the message is of.
+    own: Vec<(Stored, Json)>,
+    /// Those of anybody else that it would change.
+    others: Vec<Stored>,
+}
+
+async fn standing(app: &App, caller: &Caller, withdrawal: &Withdrawal) -> Result<Standing, Error> {
+    let found = find(app, caller, "Observation", &state::criteria(withdrawal), MAX_WITHDRAWN + 1).await?;
+    if found.len() > MAX_WITHDRAWN {
+        let text = format!("record {} has more than {MAX_WITHDRAWN} Observations", withdrawal.record);
+        return Err(Error::unprocessable(Issue::error(IssueCode::TooCostly, text)));
+    }
+    let mut standing = Standing { own: Vec::new(), others: Vec::new() };
+    if found.is_empty() {
+        return Ok(standing);
+    }
+    let holders = holders(app, caller, withdrawal).await?;
+    for stored in found {
+        let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
+        if is_of(&body, &holders) {
+            standing.own.push((stored, body));
+        } else if state::withdrawn(&body, withdrawal).is_some() {
+            standing.others.push(stored);
+        }
+    }
+    Ok(standing)
+}
+
+/// Where those stand whose a record is.
+async fn holders(app: &App, caller: &Caller, withdrawal: &Withdrawal) -> Result<Vec<String>, Error> {
+    let mut holders = Vec::new();
+    for reference in withdrawal.holder.references() {
+        match reference.split_once('?') {
+            None => holders.push(reference.to_owned()),
+            Some((resource_type, criteria)) => {
+                let found = find(app, caller, resource_type, criteria, MAX_HOLDERS).await?;
+                holders.extend(found.iter().map(|stored| format!("{resource_type}/{}", stored.id)));
+            }
+        }
+    }
+    Ok(holders)
+}
+
+/// Looks for the devices that Bundles name, all at once, and notes those that stand alone under their criteria.
+pub(super) async fn look_ahead<'a>(
+    app: &App,
+    caller: &Caller,
+    bundles: impl Iterator<Item = &'a Json>,
+    seen: &mut Seen,
+) -> Result<(), Error> {
+    let mut urls = Vec::new();
+    let mut queries = Vec::new();
+    for entry in bundles.flat_map(|bundle| bundle.list("entry")) {
+        let url = url(entry);
+        let Some((DEVICE, criteria)) = criteria(entry) else { continue };
+        if !seen.contains_key(url) && !urls.contains(&url) {
+            queries.push(query(app, DEVICE, criteria, 2)?);
+            urls.push(url);
+        }
+    }
+    let found = app.store.standing_alone(&caller.view, &queries).await?;
+    for (url, stored) in urls.into_iter().zip(found) {
+        if let Some(stored) = stored {
+            let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
+            seen.insert(url.to_owned(), (stored, body));
+        }
+    }
+    Ok(())
+}
+
+/// What alone meets criteria, and what it says.
+async fn standing_alone(
+    app: &App,
+    caller: &Caller,
+    (resource_type, criteria): (&str, &str),
+) -> Result<Option<(Stored, Json)>, Error> {
+    let mut found = find(app, caller, resource_type, criteria, 2).await?;
+    // Where there are several, the Bundle's own conditional write says so.
+    let Some(stored) = found.pop().filter(|_| found.is_empty()) else { return Ok(None) };
+    let body = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
+    Ok(Some((stored, body)))
 }
 
 /// A transaction of entries.
@@ -127,15 +242,19 @@ pub(super) async fn find(
     criteria: &str,
     count: usize,
 ) -> Result<Vec<Stored>, Error> {
+    let query = query(app, resource_type, criteria, count)?;
+    Ok(app.store.search(&caller.view, &query).await?.matches)
+}
+
+fn query(app: &App, resource_type: &str, criteria: &str, count: usize) -> Result<Query, Error> {
     let pairs = crate::rest::request::pairs(criteria)?;
     let options = Options::at_most(count, app.config.fhir_base(), app.clock.now());
-    let query = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query;
-    Ok(app.store.search(&caller.view, &query).await?.matches)
+    Ok(parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query)
 }
 
 /// Refuses to make what is one patient's another's: names of a sender may meet by chance, or on purpose.
 async fn same_patient(app: &App, caller: &Caller, stored: &Json, told: &Json, local: &str) -> Result<(), Error> {
-    if told.str("resourceType") == Some("Device") {
+    if told.str("resourceType") == Some(DEVICE) {
         return Ok(()); // devices go from one patient to the next
     }
     let (Some(was), Some(is)) = (subject(stored), subject(told)) else { return Ok(()) };
@@ -162,15 +281,15 @@ fn subject(resource: &Json) -> Option<&str> {
     names.find_map(|name| resource.at(&[name, "reference"])?.as_str())
 }
 
-fn next_version(body: Json, entry: &Json, known: &Known, change: Change<'_>) -> Option<Json> {
+fn next_version(body: &Json, entry: &Json, known: &Known, change: Change<'_>) -> Option<Json> {
     let mut told = entry.get("resource")?.clone();
     redirect(&mut told, known);
-    let next = state::next(&body, &told);
+    let next = state::next(body, &told);
     let holder = body.at(&["patient", "reference"]).and_then(Json::as_str);
-    if told.str("resourceType") != Some("Device") || holder.is_none() || holder != change.released_from {
+    if told.str("resourceType") != Some(DEVICE) || holder.is_none() || holder != change.released_from {
         return next;
     }
-    let mut released = next.unwrap_or(body);
+    let mut released = next.unwrap_or_else(|| body.clone());
     released.as_object_mut()?.remove("patient");
     Some(released)
 }

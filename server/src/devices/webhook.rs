@@ -13,8 +13,6 @@
 //! | another content under the same delivery id | 200 with a receipt of its own | yes, as duplicate |
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::sync::Arc;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -23,9 +21,9 @@ use fhir::json::Json;
 use fhir::outcome::Issue;
 use sha2::{Digest, Sha256};
 use smart::scope::{Level, Right, Scope};
-use store::inbox::{self, Arrival, Origin, Receipt, State};
+use store::inbox::{Arrival, Origin, Receipt, State};
 
-use super::{Refused, outcome, phone};
+use super::{Refused, door, outcome, phone};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::audit;
@@ -131,14 +129,7 @@ pub async fn execute(
     if let Some(sender) = sender {
         types.iter().try_for_each(|resource_type| decide(sender, resource_type))?;
     }
-    let arrival = Arc::new(arrival);
-    let receipt = app
-        .store
-        .write(move |tx| {
-            let arrival = arrival.clone();
-            Box::pin(async move { inbox::receive(tx, &arrival).await })
-        })
-        .await?;
+    let receipt = door::receive(app, arrival).await?;
     if !refused.is_empty() {
         return Err(Refused::listing(StatusCode::UNPROCESSABLE_ENTITY, &refused));
     }
@@ -220,10 +211,7 @@ fn told(query: &str) -> String {
 fn digest(origin: &Origin, body: &[u8]) -> String {
     let parts = [origin.shape.as_bytes(), b"\0", origin.query.as_bytes(), b"\0", body];
     let digest = parts.into_iter().fold(Sha256::new(), Digest::chain_update).finalize();
-    digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("sha256:{}", fhir::hexadecimal(&digest))
 }
 
 /// What is kept of a vendor's secret.

@@ -192,7 +192,14 @@ pub const TABLE: &[Row] = &[
         status: 502,
         code: IssueCode::Transient,
         meaning: "A vendor's service that had to be asked did not answer well.",
-        also: &[],
+        also: &[
+            (IssueCode::Login, "A vendor's service that had to be asked does not take us for who we say we are."),
+            (IssueCode::Forbidden, "A vendor's service that had to be asked does not let us do that."),
+            (IssueCode::NotFound, "A vendor's service that had to be asked has no such door."),
+            (IssueCode::Structure, "A vendor's service that had to be asked gave an answer that cannot be read."),
+            (IssueCode::Value, "A vendor's service that had to be asked gave a value that cannot be."),
+            (IssueCode::Security, "A vendor's service that had to be asked answered about somebody else."),
+        ],
     },
     Row {
         kind: Kind::Unavailable,

@@ -1,16 +1,18 @@
 //! Who we are at a payer: its connection, and an access token that is renewed by one request at a time.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
 use adapters::payer::{Ask, Credentials, Payer};
 use fhir::json::Json;
-use fhir::outcome::Issue;
+use fhir::outcome::{Issue, IssueCode};
 use openidconnect::http::Request;
 use tokio::sync::Mutex;
 
 use crate::app::App;
 use crate::connections::{self, DEFAULT_NAME, Failure, Field, Kind, Opened, Sort};
 use crate::error::{self, Error};
+use crate::outbound::OutboundError;
 
 use super::assertion::Key;
 
@@ -21,12 +23,26 @@ const EARLY: i64 = 60 * 1_000_000;
 const OPEN: i64 = 24 * 3_600_000_000;
 const SOON: i64 = 2 * 3_600_000_000;
 
+/// Shorter texts are no secrets, and stand in many answers.
+const SHORTEST: usize = 4;
+
 /// How often a question is repeated with a new token: of several servers with one account, each may end the other's.
 const RENEWALS: u32 = 2;
 
-/// Access tokens by connection: secret and end, in microseconds since 1970. They live in memory only.
+/// Access tokens by connection. They live in memory only.
 #[derive(Default)]
-pub struct Tokens(Mutex<HashMap<String, (String, i64)>>);
+pub struct Tokens(std::sync::Mutex<HashMap<String, Slot>>);
+
+/// The token of one connection, where there is one: secret and end, in microseconds since 1970.
+type Slot = Arc<Mutex<Option<(String, i64)>>>;
+
+impl Tokens {
+    /// The token of one connection: who waits for a payer that gives none holds nobody else up.
+    fn of(&self, connection: &str) -> Slot {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.entry(connection.to_owned()).or_default().clone()
+    }
+}
 
 /// A payer's service, as we may use it.
 pub struct Account {
@@ -35,15 +51,24 @@ pub struct Account {
     opened: Opened,
 }
 
-/// An answer of a payer: HTTP status and body.
-pub type Answer = (u16, Vec<u8>);
+/// An answer of a payer.
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, without what we are known by there.
+    pub body: Vec<u8>,
+    /// Seconds that it asks to wait.
+    pub retry_after: Option<u64>,
+}
 
 /// Why a payer gave no answer.
 #[derive(Debug)]
 pub enum Silence {
     /// No token was given.
     Login(Vec<Issue>),
-    /// No connection, or nothing came in time.
+    /// Nothing came in time, or not all of it.
+    Late,
+    /// No connection, or it broke.
     Transport(String),
 }
 
@@ -53,23 +78,23 @@ pub const SMARTLINK: Kind = Kind {
     about: "SmartLink of Smart Applications: members, visits and claims of insurers",
     base_url: None,
     credentials: &[
-        field("client_id", None, "client_id of the provider"),
-        field("client_secret", None, "its secret"),
-        field("username", None, "name of the account"),
-        field("password", None, "its password"),
+        Field::text("client_id", None, "client_id of the provider"),
+        Field::text("client_secret", None, "its secret"),
+        Field::text("username", None, "name of the account"),
+        Field::text("password", None, "its password"),
     ],
     settings: &[
-        field("provider_key", None, "what the provider is known by, such as SKSP_0000"),
-        field("sp_id", Some(""), "number of the provider, for claims whose provider has no identifier"),
-        field("location_code", Some(""), "code of the location, for claims whose facility has no identifier"),
-        field("zone", Some("Africa/Nairobi"), "zone of the payer's local times"),
+        Field::text("provider_key", None, "what the provider is known by, such as SKSP_0000"),
+        Field::text("sp_id", Some(""), "number of the provider, for claims whose provider has no identifier"),
+        Field::text("location_code", Some(""), "code of the location, for claims whose facility has no identifier"),
+        Field::text("zone", Some("Africa/Nairobi"), "zone of the payer's local times"),
         Field { name: "dialect", sort: Sort::Json, default: Some("{}"), what: "where the integration differs" },
         INSURERS,
         SETTLE,
-        number("follow_seconds", "300", "how often the status of a claim is asked for"),
-        number("session_seconds", "86400", "how long a session is open after it was first seen"),
-        number("expiring_seconds", "7200", "how long before its end a session is told to be about to expire"),
-        number("follow_hours", "72", "how long nothing may be learned of a claim until a person has to look"),
+        Field::number("follow_seconds", "300", "how often the status of a claim is asked for"),
+        Field::number("session_seconds", "86400", "how long a session is open after it was first seen"),
+        Field::number("expiring_seconds", "7200", "how long before its end a session is told to be about to expire"),
+        Field::number("follow_hours", "72", "how long nothing may be learned of a claim until a person has to look"),
     ],
     check: |app, opened| Box::pin(check(&adapters::smartlink::PAYER, app, opened)),
     poll: None,
@@ -81,8 +106,8 @@ pub const PAS: Kind = Kind {
     about: "a payer that speaks FHIR as Da Vinci PAS does: Claim/$submit and Claim/$inquire",
     base_url: None,
     credentials: &[
-        field("client_id", None, "what we are registered there as"),
-        field("client_secret", Some(""), "its secret, where there is one"),
+        Field::text("client_id", None, "what we are registered there as"),
+        Field::text("client_secret", Some(""), "its secret, where there is one"),
         Field {
             name: "private_key",
             sort: Sort::Key,
@@ -92,36 +117,31 @@ pub const PAS: Kind = Kind {
     ],
     settings: &[
         Field { name: "token_url", sort: Sort::Url, default: None, what: "where tokens are made" },
-        field("scope", Some("system/Claim.c"), "what tokens are asked for"),
-        field("uses", Some("preauthorization"), "which Claim.use it takes, such as preauthorization, claim"),
+        Field::text("scope", Some("system/Claim.c"), "what tokens are asked for"),
+        Field::text("uses", Some("preauthorization"), "which Claim.use it takes, such as preauthorization, claim"),
         INSURERS,
         SETTLE,
-        number("follow_seconds", "900", "how often a claim that is not decided is asked for"),
-        number("follow_hours", "336", "how long nothing may be learned of a claim until a person has to look"),
+        Field::number("follow_seconds", "900", "how often a claim that is not decided is asked for"),
+        Field::number("follow_hours", "336", "how long nothing may be learned of a claim until a person has to look"),
     ],
     check: |app, opened| Box::pin(check(&adapters::pas::PAYER, app, opened)),
     poll: None,
 };
 
-const INSURERS: Field =
-    field("insurers", Some(""), "whose claims go there: Organization/id or system|value, with commas between them");
+const INSURERS: Field = Field::text(
+    "insurers",
+    Some(""),
+    "whose claims go there: Organization/id or system|value, with commas between them",
+);
 
 const SETTLE: Field =
-    number("settle_seconds", "60", "how long the payer may take until it knows a claim that was sent");
+    Field::number("settle_seconds", "60", "how long the payer may take until it knows a claim that was sent");
 
 async fn check(payer: &'static Payer, app: &App, opened: &Opened) -> Result<String, Failure> {
     match (Account { payer, opened: opened.clone() }).token(app, None).await {
         Ok(_) => Ok("a token was given".to_owned()),
         Err(silence) => Err(Failure::Login(silence.text())),
     }
-}
-
-const fn field(name: &'static str, default: Option<&'static str>, what: &'static str) -> Field {
-    Field { name, sort: Sort::Text, default, what }
-}
-
-const fn number(name: &'static str, default: &'static str, what: &'static str) -> Field {
-    Field { name, sort: Sort::Number, default: Some(default), what }
 }
 
 /// The account at a payer, of the connection without a name of its own.
@@ -191,7 +211,7 @@ impl Account {
         let mut token = self.token(app, None).await?;
         let mut answer = self.send(app, ask, Some(&token)).await?;
         for _ in 0..RENEWALS {
-            if answer.0 != 401 {
+            if answer.status != 401 {
                 break;
             }
             token = self.token(app, Some(&token)).await?;
@@ -206,10 +226,10 @@ impl Account {
     /// A token that is not the one that was refused. Who asks for one while another does waits, and gets that one: a new
     /// token may end the one before.
     async fn token(&self, app: &App, refused: Option<&str>) -> Result<String, Silence> {
-        let mut tokens = app.payer_tokens.0.lock().await;
+        let own = app.payer_tokens.of(&self.opened.row.id);
+        let mut own = own.lock().await;
         let now = app.clock.now();
-        let known = tokens.get(&self.opened.row.id).filter(|(token, end)| now < *end && refused != Some(token));
-        if let Some((token, _)) = known {
+        if let Some((token, _)) = own.as_ref().filter(|(token, end)| now < *end && refused != Some(token)) {
             return Ok(token.clone());
         }
         let at = match self.payer.token_at {
@@ -227,10 +247,10 @@ impl Account {
             assertion: assertion.as_deref(),
             scope: self.setting("scope").unwrap_or_default(),
         });
-        let (status, body) = self.send_to(app, at, &ask, None).await?;
-        let granted = (self.payer.granted)(status, &body).map_err(Silence::Login)?;
+        let answer = self.send_to(app, at, &ask, None).await?;
+        let granted = (self.payer.granted)(answer.status, &answer.body).map_err(Silence::Login)?;
         let end = now + granted.expires_in.clamp(0, 86_400) * 1_000_000 - EARLY;
-        tokens.insert(self.opened.row.id.clone(), (granted.access_token.clone(), end));
+        *own = Some((granted.access_token.clone(), end));
         Ok(granted.access_token)
     }
 
@@ -269,9 +289,27 @@ impl Account {
             None => Vec::new(),
         };
         let request = request.body(body).map_err(|_| Silence::Transport("the request cannot be made".to_owned()))?;
-        let answer = app.services.send(request).await.map_err(|error| Silence::Transport(error.to_string()))?;
-        Ok((answer.status().as_u16(), answer.into_body()))
+        let answer = app.services.send(request).await.map_err(|error| match error {
+            OutboundError::Late => Silence::Late,
+            other => Silence::Transport(other.to_string()),
+        })?;
+        let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let status = answer.status().as_u16();
+        let mut secrets = vec![token.unwrap_or_default()];
+        secrets.extend(["client_secret", "password"].map(|name| self.opened.credential(name).unwrap_or_default()));
+        Ok(Answer { status, body: without(answer.into_body(), &secrets), retry_after: wait })
     }
+}
+
+/// A body in which none of these is said: answers are kept and shown, and some services repeat what they refuse.
+fn without(body: Vec<u8>, secrets: &[&str]) -> Vec<u8> {
+    let is_said = |secret: &&&str| secret.len() >= SHORTEST && memchr::memmem::find(&body, secret.as_bytes()).is_some();
+    let said: Vec<&&str> = secrets.iter().filter(is_said).collect();
+    if said.is_empty() {
+        return body;
+    }
+    let text = String::from_utf8_lossy(&body).into_owned();
+    said.into_iter().fold(text, |text, secret| text.replace(*secret, "***")).into_bytes()
 }
 
 impl Silence {
@@ -282,6 +320,7 @@ impl Silence {
                 let texts = issues.iter().filter_map(|issue| issue.diagnostics.as_deref());
                 format!("the payer gave no token: {}", texts.collect::<Vec<_>>().join("; "))
             }
+            Silence::Late => "the payer did not answer in time".to_owned(),
             Silence::Transport(text) => format!("the payer cannot be reached: {text}"),
         }
     }
@@ -289,6 +328,8 @@ impl Silence {
 
 impl From<Silence> for Error {
     fn from(silence: Silence) -> Self {
-        Error::new(error::Kind::BadGateway, silence.text())
+        let kind = if matches!(silence, Silence::Late) { error::Kind::GatewayTimeout } else { error::Kind::BadGateway };
+        let code = if matches!(silence, Silence::Login(_)) { IssueCode::Login } else { kind.row().code };
+        Error::new(kind, Issue::error(code, silence.text()))
     }
 }

@@ -11,7 +11,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA384, RsaKeyPair, RsaPublicKeyComponents,
 };
-use sha2::{Digest as _, Sha256};
+
+use crate::oauth::keys::thumbprint;
 
 /// How long an assertion is good, seconds; five minutes is the most that SMART allows.
 const LIFE: i64 = 240;
@@ -42,7 +43,7 @@ impl Key {
 
     /// The assertion that `client` asks `audience` for a token, made at a moment in microseconds since 1970.
     pub fn assertion(&self, client: &str, audience: &str, id: &str, now: i64) -> Option<String> {
-        let header = fhir::object! { "alg": self.algorithm(), "typ": "JWT", "kid": self.thumbprint() };
+        let header = fhir::object! { "alg": self.algorithm(), "typ": "JWT", "kid": thumbprint(&self.members()) };
         let claims = fhir::object! {
             "iss": client, "sub": client, "aud": audience, "jti": id, "exp": now / 1_000_000 + LIFE,
             "iat": now / 1_000_000,
@@ -69,7 +70,7 @@ impl Key {
         }
         key.insert("use", "sig");
         key.insert("alg", self.algorithm());
-        key.insert("kid", self.thumbprint());
+        key.insert("kid", thumbprint(&self.members()));
         fhir::object! { "keys": fhir::array![Json::from(key)] }
     }
 
@@ -95,13 +96,6 @@ impl Key {
                 vec![("e", encode(&public.e)), ("kty", "RSA".to_owned()), ("n", encode(&public.n))]
             }
         }
-    }
-
-    /// Name of the key that follows from it.
-    fn thumbprint(&self) -> String {
-        let members: Vec<String> =
-            self.members().iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
-        URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn gather(app: &App, caller: &Caller, claim: &Json) -> Result<G
     let own = ("Claim".to_owned(), claim.str("id").unwrap_or_default().to_owned());
     let mut gathered = Gathered { base, found: vec![(own, claim.clone())] };
     for name in gathered.named(claim) {
-        let resource = one(app, caller, &name).await?;
+        let (resource, _) = stored(app, caller, &name.0, &name.1).await?;
         gathered.put(name, resource)?;
     }
     gathered.check()?;
@@ -52,8 +52,8 @@ impl Gathered {
         while let Some(index) = open.pop_front() {
             let ((from, _), resource) = self.found[index].clone();
             for name in self.named(&resource).into_iter().filter(|(to, _)| follows(&from, to)) {
-                match one(app, caller, &name).await {
-                    Ok(resource) => {
+                match stored(app, caller, &name.0, &name.1).await {
+                    Ok((resource, _)) => {
                         self.put(name, resource)?;
                         open.push_back(self.found.len() - 1);
                     }
@@ -128,10 +128,12 @@ impl Gathered {
     }
 }
 
-async fn one(app: &App, caller: &Caller, (resource_type, id): &Name) -> Result<Json, Error> {
+/// A resource as it stands, and its version.
+pub(super) async fn stored(app: &App, caller: &Caller, resource_type: &str, id: &str) -> Result<(Json, i64), Error> {
     let read = Read { resource_type, id, if_none_match: None, if_modified_since: None };
     let answer = read::execute(app, caller, read).await?;
-    Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)
+    let version = answer.version.unwrap_or_default();
+    Ok((Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?, version))
 }
 
 /// References to resources of this server, each once.

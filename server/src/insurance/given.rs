@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
+use search::parse::literal;
 use store::claim_submissions::{self, Submission};
 
-use super::gather::with;
-use super::response::escaped;
+use super::gather::{self, with};
 use super::submit::{self, Choice};
 use super::visit::renamed;
 use super::{DEFAULT_PAYER, overview};
@@ -26,7 +26,6 @@ use crate::caller::Caller;
 use crate::error::{Error, Kind};
 use crate::rest::bundle;
 use crate::rest::operation::Invocation;
-use crate::rest::read::{self, Read};
 use crate::rest::response::Answer;
 
 /// Most claims of one Bundle.
@@ -93,8 +92,8 @@ async fn names(app: &App, caller: &Caller, bundle: &Json) -> Result<BTreeMap<Str
         let resource_type = resource.str("resourceType").unwrap_or_default();
         let Some(url) = entry.str("fullUrl").filter(|_| !matches!(resource_type, "Claim" | "Bundle")) else { continue };
         let id = resource.str("id").unwrap_or_default();
-        let read = Read { resource_type, id, if_none_match: None, if_modified_since: None };
-        if !fhir::definitions::is_resource_type(resource_type) || read::execute(app, caller, read).await.is_err() {
+        let is_type = fhir::definitions::is_resource_type(resource_type);
+        if !is_type || gather::stored(app, caller, resource_type, id).await.is_err() {
             let text = "this is not on this server; store it first: nothing but Claims is taken from the Bundle";
             return Err(Error::unprocessable(
                 Issue::error(IssueCode::NotFound, text).at(format!("Bundle.entry[{index}]")),
@@ -114,7 +113,7 @@ async fn one(app: &App, caller: &Caller, given: &Json, choice: &Choice<'_>) -> R
         let text = format!("the invoice number is missing: an identifier with a system, for SmartLink {usual}");
         return Err(Error::unprocessable(Issue::error(IssueCode::Required, text).at("Claim.identifier")));
     };
-    let identifier = format!("{}|{}", escaped(system), escaped(invoice));
+    let identifier = format!("{}|{}", literal(system), literal(invoice));
     if let Some((known, version)) = known(app, caller, &identifier).await? {
         return again(app, caller, (&known, version), given, choice).await;
     }

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use adapters::money;
 use fhir::decimal::Decimal;
 use fhir::json::Json;
-use search::parse::{Options, parse};
+use search::parse::{Options, literal, parse};
 use search::view::TypeRule;
+use store::Stored;
 use store::claim_submissions::{self, State, Submission, Wanted};
 use store::insurance_sessions::{self, Session};
 
 use super::account::{self, Times};
-use super::response::escaped;
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -159,7 +159,7 @@ async fn named(
 ) -> Result<BTreeMap<String, Option<String>>, Error> {
     let mut found = BTreeMap::new();
     for some in sessions.chunks(BATCH) {
-        let identifiers: Vec<String> = some.iter().map(|it| format!("{system}|{}", escaped(it))).collect();
+        let identifiers: Vec<String> = some.iter().map(|it| format!("{system}|{}", literal(it))).collect();
         let requests = search(app, caller, "CoverageEligibilityRequest", "identifier", &identifiers).await?;
         for (_, request) in requests {
             let own = request.list("identifier").iter().find(|it| it.str("system") == Some(system));
@@ -195,11 +195,23 @@ pub(super) async fn search(
     parameter: &str,
     values: &[String],
 ) -> Result<Vec<(String, Json)>, Error> {
+    let found = matches(app, caller, resource_type, parameter, values).await?;
+    let read = |body: &str| Json::parse(body.as_bytes()).map_err(Error::internal);
+    found.iter().map(|stored| Ok((stored.id.clone(), read(&stored.body)?))).collect()
+}
+
+/// The same as they are stored.
+pub(super) async fn matches(
+    app: &App,
+    caller: &Caller,
+    resource_type: &str,
+    parameter: &str,
+    values: &[String],
+) -> Result<Vec<Stored>, Error> {
     let options = Options::at_most(values.len().max(2), app.config.fhir_base(), app.clock.now());
     let pairs = [(parameter.to_owned(), values.join(","))];
     let parsed = parse(resource_type, &pairs, &options).map_err(|issues| Error::internal(format!("{issues:?}")))?;
     let page = app.store.search(&caller.view, &parsed.query).await?;
     caller.saw_page(&page);
-    let read = |body: &str| Json::parse(body.as_bytes()).map_err(Error::internal);
-    page.matches.iter().map(|stored| Ok((stored.id.clone(), read(&stored.body)?))).collect()
+    Ok(page.matches)
 }

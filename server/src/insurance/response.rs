@@ -5,7 +5,11 @@
 
 use fhir::date::format_instant;
 use fhir::json::{Json, Object};
+use search::parse::literal;
 use store::claim_submissions::{Intent, State, Submission};
+
+use super::gather::with;
+use crate::rest::response::etag;
 
 /// The transaction that writes it.
 pub(super) fn bundle(submission: &Submission, namespace: &str) -> Json {
@@ -23,15 +27,20 @@ pub(super) fn push(transaction: &mut Json, entry: Json) {
     }
 }
 
-/// The conditional URL that it is known by.
-pub(super) fn url(submission: &Submission, namespace: &str) -> String {
-    let identifier = format!("{}|{}", system(submission, namespace, "claim-status"), escaped(&name(submission)));
-    let value: String = url::form_urlencoded::byte_serialize(identifier.as_bytes()).collect();
-    format!("ClaimResponse?identifier={value}")
+/// The entry that gives a Claim of this version another status.
+pub(super) fn with_status(claim: &Json, version: i64, status: &str) -> Json {
+    let url = format!("Claim/{}", claim.str("id").unwrap_or_default());
+    fhir::object! {
+        "resource": with(claim, "status", status),
+        "request": fhir::object! { "method": "PUT", "url": url, "ifMatch": etag(version) },
+    }
 }
 
-pub(super) fn escaped(text: &str) -> String {
-    text.chars().flat_map(|it| if matches!(it, ',' | '|' | '$' | '\\') { vec!['\\', it] } else { vec![it] }).collect()
+/// The conditional URL that it is known by.
+pub(super) fn url(submission: &Submission, namespace: &str) -> String {
+    let identifier = format!("{}|{}", system(submission, namespace, "claim-status"), literal(&name(submission)));
+    let value: String = url::form_urlencoded::byte_serialize(identifier.as_bytes()).collect();
+    format!("ClaimResponse?identifier={value}")
 }
 
 fn name(submission: &Submission) -> String {

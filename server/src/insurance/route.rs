@@ -12,12 +12,11 @@ use store::connections::{self as rows, Connection};
 
 use super::DEFAULT_PAYER;
 use super::account::{self, Account};
-use super::gather::Gathered;
+use super::gather::{self, Gathered};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connections::Opened;
 use crate::error::Error;
-use crate::rest::read::{self, Read};
 
 /// The account at the payer that the claim names.
 pub(super) async fn account(app: &App, caller: &Caller, gathered: &Gathered) -> Result<Account, Error> {
@@ -105,11 +104,7 @@ async fn organisation(app: &App, caller: &Caller, reference: &Json) -> Result<Op
     if resource_type != "Organization" {
         return Ok(None);
     }
-    let read = Read { resource_type: &resource_type, id: &id, if_none_match: None, if_modified_since: None };
-    match read::execute(app, caller, read).await {
-        Ok(answer) => Ok(Json::parse(answer.body.unwrap_or_default().as_bytes()).ok()),
-        Err(_hidden) => Ok(None),
-    }
+    Ok(gather::stored(app, caller, &resource_type, &id).await.ok().map(|(organisation, _)| organisation))
 }
 
 fn unclear(text: String) -> Error {

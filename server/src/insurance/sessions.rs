@@ -12,13 +12,12 @@ use std::sync::Arc;
 
 use fhir::date::format_instant;
 use fhir::json::{Json, Object};
-use search::parse::{Options, parse};
-use search::view::View;
+use search::parse::literal;
 use store::insurance_sessions::{self, Session};
 
 use super::account::{self, Times};
 use super::gather::with;
-use super::response::escaped;
+use super::overview;
 use crate::app::App;
 use crate::background::POLL;
 use crate::caller::Caller;
@@ -107,12 +106,10 @@ async fn mark(app: &App, session: &Session, mark: Mark, times: &Times) -> Result
 /// The request of a session, and its version.
 async fn request(app: &App, session: &Session) -> Result<Option<(Json, i64)>, Error> {
     let system = format!("{}/{}/session", app.config.adapter_namespace, session.payer);
-    let pairs = [("identifier".to_owned(), format!("{system}|{}", escaped(&session.session)))];
-    let options = Options::at_most(1, app.config.fhir_base(), app.clock.now());
-    let parsed = parse("CoverageEligibilityRequest", &pairs, &options);
-    let parsed = parsed.map_err(|issues| Error::internal(format!("{issues:?}")))?;
-    let page = app.store.search(&View::system(), &parsed.query).await?;
-    let Some(stored) = page.matches.first() else { return Ok(None) };
+    let identifier = format!("{system}|{}", literal(&session.session));
+    let caller = Caller::server("insurance");
+    let found = overview::matches(app, &caller, "CoverageEligibilityRequest", "identifier", &[identifier]).await?;
+    let Some(stored) = found.first() else { return Ok(None) };
     Ok(Some((Json::parse(stored.body.as_bytes()).map_err(Error::internal)?, stored.version)))
 }
 

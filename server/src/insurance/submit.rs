@@ -23,7 +23,7 @@ use store::claim_submissions::{self, Intent, State, Submission};
 use store::insurance_sessions;
 
 use super::account::Account;
-use super::gather::{Gathered, gather, with};
+use super::gather::{self, Gathered, gather, with};
 use super::{account, given, response, route};
 use crate::access::{self, Interaction};
 use crate::app::App;
@@ -31,8 +31,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Kind};
 use crate::rest::bundle::{self, Also};
 use crate::rest::operation::Invocation;
-use crate::rest::read::{self, Read};
-use crate::rest::response::{Answer, etag};
+use crate::rest::response::Answer;
 
 /// Warnings that the ClaimResponse holds at most.
 const MOST_NOTES: usize = 100;
@@ -85,10 +84,7 @@ pub fn chosen_before(submission: &Submission) -> (Option<String>, bool) {
 
 /// A Claim and its version.
 pub async fn stored(app: &App, caller: &Caller, id: &str) -> Result<(Json, i64), Error> {
-    let read = Read { resource_type: "Claim", id, if_none_match: None, if_modified_since: None };
-    let answer = read::execute(app, caller, read).await?;
-    let version = answer.version.unwrap_or_default();
-    Ok((Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?, version))
+    gather::stored(app, caller, "Claim", id).await
 }
 
 /// Submits a claim that is stored in this version, perhaps with another text than the stored one.
@@ -344,7 +340,7 @@ fn submission(
     let of = |name: &str| claim.get(name).cloned().unwrap_or(Json::Null);
     let insurer = claim.get("insurer").cloned();
     let insurer = insurer.unwrap_or_else(|| fhir::object! { "display": account.payer.name });
-    let notes: Vec<Json> = warnings.iter().take(MOST_NOTES).map(note).collect();
+    let notes: Vec<Json> = warnings.iter().take(MOST_NOTES).map(|issue| in_words(issue).into()).collect();
     let refs = fhir::object! {
         "type": of("type"), "use": of("use"), "patient": of("patient"), "insurer": insurer, "notes": notes,
         "benefit": choice.benefit.map_or(Json::Null, Json::from), "interim": choice.interim,
@@ -381,13 +377,10 @@ fn submission(
     }
 }
 
-/// A warning as a person reads it in the ClaimResponse.
-fn note(issue: &Issue) -> Json {
-    let text = issue.diagnostics.clone().unwrap_or_default();
-    match issue.expression.first() {
-        Some(at) => format!("{at}: {text}").into(),
-        None => text.into(),
-    }
+/// An issue as a person reads it, in the ClaimResponse and on pages.
+pub fn in_words(issue: &Issue) -> String {
+    let text = issue.diagnostics.as_deref().unwrap_or_default();
+    issue.expression.first().map_or_else(|| text.to_owned(), |at| format!("{at}: {text}"))
 }
 
 /// Claim, ClaimResponse and outbox row in one transaction: none without the others.
@@ -401,13 +394,7 @@ async fn write(
 ) -> Result<Answer, Error> {
     let mut transaction = response::bundle(&submission, &app.config.adapter_namespace);
     let status = if submission.intent == Intent::Cancel { "cancelled" } else { "active" };
-    let active = fhir::object! {
-        "resource": with(claim, "status", status),
-        "request": fhir::object! {
-            "method": "PUT", "url": format!("Claim/{}", submission.claim), "ifMatch": etag(version),
-        },
-    };
-    response::push(&mut transaction, active);
+    response::push(&mut transaction, response::with_status(claim, version, status));
     let row = Arc::new(submission);
     let also: Also = Arc::new(move |tx| {
         let row = row.clone();

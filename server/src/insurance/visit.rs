@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adapters::payer::Question;
-use adapters::{Context, Mapping};
+use adapters::{Context, Mapping, Refusal};
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
+use search::parse::literal;
 use store::insurance_sessions::{self, Session};
 
 use super::account::{Account, Answer as Answered};
-use super::gather::with;
-use super::response::escaped;
+use super::gather::{self, with};
 use super::{DEFAULT_PAYER, account, overview, refused};
 use crate::access::{self, Interaction};
 use crate::app::App;
@@ -27,7 +27,6 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::bundle::{self, Also};
 use crate::rest::operation::Invocation;
-use crate::rest::read::{self, Read};
 use crate::rest::response::{Answer, etag};
 
 /// `CoverageEligibilityRequest/$fetch-visit`.
@@ -42,7 +41,7 @@ pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
         return Err(Error::unprocessable(Issue::error(IssueCode::NotFound, text).at("Patient.identifier")));
     }
     let asked = ask(app, &account, &Question::Visit { patient }).await?;
-    let visits = mapped(app, &account, "visit", &asked, &Json::Null)?;
+    let visits = mapped(app, &account, "visit", &asked, &fhir::object! { "patientNumber": patient })?;
     let (mut entries, mut issues, mut sessions) = (Vec::new(), visits.issues.clone(), Vec::new());
     for request in visits.of_type("CoverageEligibilityRequest") {
         let Some(session) = identifier(request, "session") else { continue };
@@ -50,6 +49,7 @@ pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
         let told = fhir::object! { "sessionId": session, "patientNumber": patient };
         let member = mapped(app, &account, "member", &asked, &told)?;
         issues.extend(member.issues.iter().cloned());
+        nobody_elses(app, caller, &account, &member, patient).await?;
         let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
         sessions.push(Session {
             payer: account.payer.vendor.to_owned(),
@@ -68,6 +68,30 @@ pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
     let bundle = one(all, create);
     let written = write(app, caller, bundle, sessions).await?;
     Ok(answer(&written, &issues))
+}
+
+/// Refuses a cover that is somebody else's here: what the payer says of this patient does not make it theirs. (LK-51)
+async fn nobody_elses(
+    app: &App,
+    caller: &Caller,
+    account: &Account,
+    member: &Mapped,
+    patient: &str,
+) -> Result<(), Error> {
+    let system = format!("{}/{}/coverage", app.config.adapter_namespace, account.payer.vendor);
+    for coverage in member.of_type("Coverage") {
+        let Some(name) = identifier(coverage, "coverage") else { continue };
+        let value = format!("{system}|{}", literal(name));
+        let found = overview::search(app, caller, "Coverage", "identifier", &[value]).await?;
+        let own = numbered(app, caller, account, patient).await?.map(|id| format!("Patient/{id}"));
+        let is_other =
+            |(_, it): &(String, Json)| it.at(&["beneficiary", "reference"]).and_then(Json::as_str) != own.as_deref();
+        if found.iter().any(is_other) {
+            let text = "the payer names a cover that is another patient's here; clear with the insurer whose it is";
+            return Err(Error::conflict(Issue::error(IssueCode::Conflict, text).at("Coverage.beneficiary")));
+        }
+    }
+    Ok(())
 }
 
 /// `Encounter/[id]/$merge-visit`.
@@ -101,7 +125,7 @@ pub async fn merge(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
 async fn numbered(app: &App, caller: &Caller, account: &Account, number: &str) -> Result<Option<String>, Error> {
     access::decide(caller, Interaction::Search, "Patient")?;
     let system = format!("{}/{}/patient-number", app.config.adapter_namespace, account.payer.vendor);
-    let value = format!("{system}|{}", escaped(number));
+    let value = format!("{system}|{}", literal(number));
     let found = overview::search(app, caller, "Patient", "identifier", &[value]).await?;
     Ok(found.into_iter().next().map(|(id, _)| id))
 }
@@ -161,15 +185,19 @@ async fn told(
 
 /// An Encounter and its version.
 pub(super) async fn encounter(app: &App, caller: &Caller, id: &str) -> Result<(Json, i64), Error> {
-    let read = Read { resource_type: "Encounter", id, if_none_match: None, if_modified_since: None };
-    let answer = read::execute(app, caller, read).await?;
-    let version = answer.version.unwrap_or_default();
-    Ok((Json::parse(answer.body.unwrap_or_default().as_bytes()).map_err(Error::internal)?, version))
+    gather::stored(app, caller, "Encounter", id).await
 }
 
 pub(super) async fn ask(app: &App, account: &Account, question: &Question<'_>) -> Result<Answered, Error> {
     let context = Context { namespace: &app.config.adapter_namespace, ..Context::default() };
-    Ok(account.ask(app, &(account.payer.ask)(question, &context)).await?)
+    let answer = account.ask(app, &(account.payer.ask)(question, &context)).await?;
+    match (account.payer.refusal)(answer.status, &answer.body) {
+        Some(Refusal::Vendor { status, issues, retry_after }) => {
+            Err(refused(Refusal::Vendor { status, issues, retry_after: retry_after.or(answer.retry_after) }))
+        }
+        Some(refusal) => Err(refused(refusal)),
+        None => Ok(answer),
+    }
 }
 
 /// An answer as FHIR.
@@ -195,10 +223,10 @@ pub(super) fn mapped(
     let adapter = adapters::find(account.payer.vendor);
     let shape = adapter.and_then(|adapter| adapter.shape(shape));
     let shape = shape.ok_or_else(|| Error::internal(format!("{} has no shape {shape:?}", account.payer.vendor)))?;
-    (shape.receive)(&answer.1).map_err(refused)?;
+    (shape.receive)(&answer.body).map_err(refused)?;
     let now = app.clock.now();
     let context = Context { namespace: &app.config.adapter_namespace, now, visit: Some(told), ..Context::default() };
-    match (shape.map)(&answer.1, &context) {
+    match (shape.map)(&answer.body, &context) {
         Mapping::Publish(publication) => {
             Ok(Mapped { entries: publication.bundle.list("entry").to_vec(), issues: publication.issues })
         }

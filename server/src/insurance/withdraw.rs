@@ -14,7 +14,6 @@ use std::sync::Arc;
 use fhir::outcome::{Issue, IssueCode};
 use store::claim_submissions::{self, Intent, State, Submission};
 
-use super::gather::with;
 use super::{response, submit};
 use crate::access::{self, Interaction};
 use crate::app::App;
@@ -22,7 +21,7 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::bundle::{self, Also};
 use crate::rest::operation::Invocation;
-use crate::rest::response::{Answer, etag};
+use crate::rest::response::Answer;
 
 /// The operation.
 pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
@@ -48,11 +47,7 @@ pub async fn of(app: &App, caller: &Caller, id: &str) -> Result<Answer, Error> {
     let now = app.clock.now();
     let next = Submission { state: State::Cancelled, reason, changed_at: now, ..before };
     let mut transaction = response::bundle(&next, &app.config.adapter_namespace);
-    let entry = fhir::object! {
-        "resource": with(&claim, "status", "cancelled"),
-        "request": fhir::object! { "method": "PUT", "url": format!("Claim/{id}"), "ifMatch": etag(version) },
-    };
-    response::push(&mut transaction, entry);
+    response::push(&mut transaction, response::with_status(&claim, version, "cancelled"));
     let row = Arc::new(next);
     let also: Also = Arc::new(move |tx| {
         let row = row.clone();

@@ -11,6 +11,7 @@ use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use store::StoreError;
 use store::claim_exchanges::{self, Exchange};
 use store::claim_submissions::{self, FOLLOWED, Intent, RecordState, State, Submission};
@@ -23,7 +24,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Kind};
 use crate::rest::bundle::{self, Also};
 
-/// Claims that are taken at once, and worked on at the same time.
+/// Claims that are worked on at the same time.
 const BATCH: usize = 8;
 
 /// Most bytes of what a payer says of a claim that are kept.
@@ -47,37 +48,39 @@ pub fn start(app: App) -> Worker {
 
 async fn run(app: &App) {
     background::release_leases(app, "claims", |tx| Box::pin(claim_submissions::release_leases(tx))).await;
+    let mut work = FuturesUnordered::new();
     loop {
         let rung = app.claims_changed.notified();
         tokio::pin!(rung);
-        rung.as_mut().enable(); // a claim that comes while the queue is drained is not slept through
-        if let Err(error) = drain(app).await {
-            tracing::error!(%error, "claims cannot be worked on; trying again");
-            tokio::time::sleep(POLL).await;
+        rung.as_mut().enable(); // a claim that comes while others are taken up is not slept through
+        match due(app, BATCH - work.len()).await {
+            Ok(leased) => work.extend(leased.into_iter().map(|submission| hold(app, submission))),
+            Err(error) => failed(&error).await,
         }
+        // Who waits for a slow payer does not hold up the others.
         tokio::select! {
+            Some(done) = work.next() => if let Err(error) = done { failed(&error).await },
             () = rung => {}
             () = tokio::time::sleep(POLL) => {}
         }
     }
 }
 
-/// Works on everything that is due.
-async fn drain(app: &App) -> Result<(), Error> {
-    while claim_submissions::is_due(&app.store, app.clock.now()).await? {
-        let now = app.clock.now();
-        let leased = app.store.write(move |tx| {
-            Box::pin(async move { claim_submissions::lease(tx, now, now + LEASE_MICROS, BATCH as u64).await })
-        });
-        let leased: Vec<Submission> = leased.await?;
-        if leased.is_empty() {
-            return Ok(());
-        }
-        let work = leased.into_iter().map(|submission| hold(app, submission));
-        let results: Vec<_> = futures::stream::iter(work).buffer_unordered(BATCH).collect().await;
-        results.into_iter().collect::<Result<Vec<()>, _>>()?;
+async fn failed(error: &Error) {
+    tracing::error!(%error, "claims cannot be worked on; trying again");
+    tokio::time::sleep(POLL).await;
+}
+
+/// Up to `most` claims that are due, which nobody else takes meanwhile.
+async fn due(app: &App, most: usize) -> Result<Vec<Submission>, Error> {
+    let now = app.clock.now();
+    if most == 0 || !claim_submissions::is_due(&app.store, now).await? {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let leased = app.store.write(move |tx| {
+        Box::pin(async move { claim_submissions::lease(tx, now, now + LEASE_MICROS, most as u64).await })
+    });
+    Ok(leased.await?)
 }
 
 /// The next step of one claim, which nobody else takes meanwhile.
@@ -164,7 +167,9 @@ async fn send(app: &App, account: &Account, submission: Submission) -> Result<()
         Submitted::Later { after, issues } => {
             unknown(&issues, settle.max(after.unwrap_or_default().min(3600) as i64 * 1_000_000))
         }
-        Submitted::Login(issues) | Submitted::Unknown(issues) => unknown(&issues, settle.min(FIRST_WAIT)),
+        Submitted::Login(issues) | Submitted::Unknown(issues) | Submitted::Mismatched(issues) => {
+            unknown(&issues, settle.min(FIRST_WAIT))
+        }
     };
     write(app, next, Some(exchange)).await
 }
@@ -203,7 +208,10 @@ async fn send_record(app: &App, account: &Account, submission: Submission) -> Re
 /// What an answer means, or that there is none.
 fn understood(answer: Result<Answer, Silence>, means: impl FnOnce(u16, &[u8]) -> Submitted) -> Submitted {
     match answer {
-        Ok((status, body)) => means(status, &body),
+        Ok(Answer { status, body, retry_after }) => match means(status, &body) {
+            Submitted::Later { after, issues } => Submitted::Later { after: after.or(retry_after), issues },
+            other => other,
+        },
         Err(silence) => silent(silence),
     }
 }
@@ -211,14 +219,16 @@ fn understood(answer: Result<Answer, Silence>, means: impl FnOnce(u16, &[u8]) ->
 fn silent(silence: Silence) -> Submitted {
     match silence {
         Silence::Login(issues) => Submitted::Login(issues),
-        silence @ Silence::Transport(_) => Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())]),
+        silence @ (Silence::Late | Silence::Transport(_)) => {
+            Submitted::Unknown(vec![Issue::error(IssueCode::Transient, silence.text())])
+        }
     }
 }
 
 /// What was asked and answered, for people.
 fn exchange(submission: &Submission, request: &Ask, answer: &Result<Answer, Silence>, now: i64) -> Exchange {
     let (status, text) = match answer {
-        Ok((status, body)) => (i64::from(*status), String::from_utf8_lossy(body).replace('\0', "")),
+        Ok(answer) => (i64::from(answer.status), String::from_utf8_lossy(&answer.body).replace('\0', "")),
         Err(silence) => (0, silence.text()),
     };
     let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= claim_exchanges::MOST).unwrap_or(text.len());
@@ -242,7 +252,7 @@ async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(),
     let now = app.clock.now();
     let exchange = exchange(&submission, &request, &answer, now);
     let found = match answer {
-        Ok((status, body)) => (account.payer.followed)(status, &body, &sent(&submission)),
+        Ok(answer) => (account.payer.followed)(answer.status, &answer.body, &sent(&submission)),
         Err(silence) => Err(silent(silence)),
     };
     match found {
@@ -264,6 +274,11 @@ async fn ask(app: &App, account: &Account, submission: Submission) -> Result<(),
         Ok(None) if submission.state == State::Unknown => not_known(app, account, submission, now).await,
         // A claim that was taken and is not known now is asked for again; it is not sent again.
         Ok(None) => in_vain(app, account, submission, Vec::new(), now).await,
+        Err(Submitted::Mismatched(issues)) if submission.reason != said(&issues) => {
+            // What was said of somebody else is kept, and told to people once.
+            let next = Submission { reason: said(&issues), due_at: now + FIRST_WAIT, ..submission };
+            write(app, next, Some(exchange)).await
+        }
         Err(outcome) => in_vain(app, account, submission, issues_of(outcome), now).await,
     }
 }
@@ -456,6 +471,7 @@ fn issues_of(outcome: Submitted) -> Vec<Issue> {
         Submitted::Refused(issues)
         | Submitted::Later { issues, .. }
         | Submitted::Login(issues)
+        | Submitted::Mismatched(issues)
         | Submitted::Unknown(issues) => issues,
     }
 }
@@ -468,5 +484,6 @@ fn word(outcome: &Submitted) -> &'static str {
         Submitted::Later { .. } => "later",
         Submitted::Login(_) => "login",
         Submitted::Unknown(_) => "unknown",
+        Submitted::Mismatched(_) => "mismatched",
     }
 }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use smart::token::Hash;
 use store::jobs::Job;
 
-use super::{Kind, response};
+use super::{ATTEMPTS, Kind, failed, response};
 use crate::app::App;
 use crate::caller::{self, Caller};
 use crate::error::Error;
@@ -20,7 +20,11 @@ use crate::rest::response::Answer;
 use crate::rest::{bundle, search};
 
 /// This kind.
-pub const KIND: Kind = Kind { name: "interaction", run };
+pub const KIND: Kind =
+    Kind { name: "interaction", at_once: 2, attempts: ATTEMPTS, run, failed, keep: |config| config.async_keep_seconds };
+
+/// Jobs of one caller, done ones that are still kept among them.
+pub const MOST_OF_A_CALLER: i64 = 32;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +99,7 @@ pub fn readable(view: &View, kept: String) -> Option<String> {
 }
 
 /// An answer with the patients whom the caller sees; of one who sees everybody, the answer alone.
-fn kept(view: &View, answer: String) -> String {
+pub fn kept(view: &View, answer: String) -> String {
     match view.compartment() {
         Compartment::Everyone => answer,
         Compartment::Patients(patients) => format!("{PATIENTS}{}{ANSWER}{answer}}}", patients.join(",")),

@@ -200,7 +200,7 @@ impl Signer {
         let key = rsa::RsaPrivateKey::new(&mut Draw(&self.random), BITS).map_err(|_| damaged("it cannot be made"))?;
         let pkcs8 = key.to_pkcs8_der().map_err(|_| damaged("it cannot be written"))?;
         let (n, e) = (URL_SAFE_NO_PAD.encode(key.n().to_bytes_be()), URL_SAFE_NO_PAD.encode(key.e().to_bytes_be()));
-        let kid = thumbprint(&n, &e);
+        let kid = thumbprint(&[("e", e.as_str()), ("kty", "RSA"), ("n", n.as_str())]);
         let nonce = self.random.bytes::<NONCE>();
         let payload = Payload { msg: pkcs8.as_bytes(), aad: kid.as_bytes() };
         let sealed = self.cipher().encrypt(XNonce::from_slice(&nonce), payload);
@@ -259,8 +259,11 @@ impl rsa::rand_core::RngCore for Draw<'_> {
 impl rsa::rand_core::CryptoRng for Draw<'_> {}
 
 /// Name of a key that follows from the key. <https://www.rfc-editor.org/rfc/rfc7638>
-fn thumbprint(n: &str, e: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#)))
+/// The members are those that say what the key is, in the order of their names.
+pub fn thumbprint<T: AsRef<str>>(members: &[(&str, T)]) -> String {
+    let members: Vec<String> =
+        members.iter().map(|(name, value)| format!("\"{name}\":\"{}\"", value.as_ref())).collect();
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
 }
 
 fn public_parts(jwk: &str) -> Option<(Vec<u8>, Vec<u8>)> {

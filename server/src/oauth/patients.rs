@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fhir::date::DateTime;
 use fhir::json::Json;
-use search::parse::{Options, parse};
+use search::parse::{Options, literal, parse};
 use search::view::{Compartment, TypeRule, View};
 use smart::error::OAuthError;
 use smart::grant::FhirUser;
@@ -56,7 +56,7 @@ pub async fn patients(
     let mut pairs = vec![pair("_sort", "family,given,_id")];
     for word in words.split_whitespace() {
         let name = if DateTime::parse(word).is_some() { "birthdate" } else { "name" };
-        pairs.push(pair(name, &escaped(word)));
+        pairs.push(pair(name, &literal(word)));
     }
     find(app, allowed, "Patient", pairs, words::of_patient).await
 }
@@ -128,16 +128,4 @@ async fn read(app: &App, patient: &str, resource_type: &str, id: &str) -> Result
 
 fn pair(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
-}
-
-/// Typed text as the value of a search parameter. <https://hl7.org/fhir/R4/search.html#escaping>
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if matches!(letter, '\\' | ',' | '$' | '|') {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-    }
-    escaped
 }

@@ -3,7 +3,6 @@
 //!
 //! The address holds the hash of the content, so that it can be kept for ever and changes with it.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use actix_web::{HttpResponse, web};
@@ -27,14 +26,7 @@ const STYLE: &str = r##"{
 }
 "##;
 
-static NAME: LazyLock<String> = LazyLock::new(|| {
-    let hash = Sha256::digest(STYLE.as_bytes());
-    let mut name = String::new();
-    for byte in hash.iter().take(8) {
-        write!(name, "{byte:02x}").unwrap_or_default(); // a string takes all
-    }
-    name + ".json"
-});
+static NAME: LazyLock<String> = LazyLock::new(|| fhir::hexadecimal(&Sha256::digest(STYLE.as_bytes())[..8]) + ".json");
 
 /// Its address, for `smart_style_url`.
 pub fn address(app: &App) -> String {

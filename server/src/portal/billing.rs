@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use fhir::json::Json;
-use search::view::{Compartment, TypeRule, View};
+use search::view::Compartment;
 use smart::scope::ScopeSet;
 use store::claim_submissions::{STATES, State, Wanted};
 use url::form_urlencoded::Serializer;
@@ -16,7 +16,9 @@ use url::form_urlencoded::Serializer;
 use super::frame::Frame;
 use super::page;
 use super::words::moment;
+use crate::access;
 use crate::account::visitor::{Refused, State as AppState, Visitor, show};
+use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::insurance::overview::{self, Ending, Seen};
@@ -40,23 +42,6 @@ const SCOPES: &str = "system/Claim.rus system/ClaimResponse.crus system/Coverage
      system/CoverageEligibilityRequest.rs system/CoverageEligibilityResponse.rs system/Patient.rs system/Encounter.rs \
      system/Condition.r system/Procedure.r system/Organization.r system/Location.r system/Practitioner.r \
      system/PractitionerRole.r";
-
-/// Types that these scopes name.
-const TYPES: [&str; 13] = [
-    "Claim",
-    "ClaimResponse",
-    "Condition",
-    "Coverage",
-    "CoverageEligibilityRequest",
-    "CoverageEligibilityResponse",
-    "Encounter",
-    "Location",
-    "Organization",
-    "Patient",
-    "Practitioner",
-    "PractitionerRole",
-    "Procedure",
-];
 
 #[derive(Template)]
 #[template(path = "billing.html")]
@@ -115,7 +100,7 @@ struct Choice {
 /// The page.
 pub async fn get(app: AppState, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let visitor = Visitor::of(&app, &request).await?;
-    let caller = biller(&visitor)?.attached(&request);
+    let caller = biller(&app, &visitor)?.attached(&request);
     let choice = Choice::of(&Parameters::parse(request.query_string().as_bytes())?);
     let states = choice.states()?;
     let wanted = Wanted {
@@ -153,14 +138,13 @@ pub async fn get(app: AppState, request: HttpRequest) -> Result<HttpResponse, Re
 }
 
 /// Whoever bills insurers; to others these pages are not there.
-fn biller(visitor: &Visitor) -> Result<Caller, Refused> {
+fn biller(app: &App, visitor: &Visitor) -> Result<Caller, Refused> {
     if !visitor.is_billing {
         return Err(Refused::NotFound);
     }
     let mut caller = Caller::person("portal", &visitor.account, None);
     caller.scopes = ScopeSet::parse(SCOPES).unwrap_or_default();
-    let rules = TYPES.iter().map(|name| ((*name).to_owned(), TypeRule::Whole));
-    caller.view = View::listed(Compartment::Everyone, rules.collect::<std::collections::BTreeMap<_, _>>());
+    caller.view = access::of_page(app, &caller.scopes, Compartment::Everyone);
     Ok(caller)
 }
 

@@ -213,7 +213,7 @@ async fn found(
 fn goal(app: &App, key: &Key, told: &[String; 3], (low, high): (Option<Json>, Option<Json>)) -> Json {
     let [words, unit, person] = told;
     let digest = Sha256::digest(format!("{} {}|{}", key.patient, key.system, key.code).as_bytes());
-    let id = digest.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let id = fhir::hexadecimal(&digest[..16]);
     let system = format!("{}/limits", app.config.adapter_namespace);
     let criteria: String = url::form_urlencoded::byte_serialize(format!("{system}|{id}").as_bytes()).collect();
     let quantity = |value: &Json| fhir::object! { "value": value.clone(), "unit": unit.as_str() };

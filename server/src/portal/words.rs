@@ -1,7 +1,5 @@
 //! Instants and days as people read them, and hashes as forms carry them.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -39,10 +37,7 @@ pub fn of_date_field(text: &str) -> Option<i64> {
 
 /// A hash as the field of a form has it.
 pub fn hexadecimal(hash: Hash) -> String {
-    hash.as_bytes().iter().fold(String::new(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+    fhir::hexadecimal(hash.as_bytes())
 }
 
 /// Reads it back.

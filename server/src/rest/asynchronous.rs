@@ -82,15 +82,18 @@ pub async fn status_handler(request: HttpRequest, app: web::Data<App>, caller: C
 /// `DELETE` of the status.
 pub async fn delete_handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
     request::only(request.query_string(), &[])?;
-    let (id, owner) = (request::segment(&request, "id").to_owned(), owner(&caller));
-    let removed = app
-        .store
-        .write(move |tx| {
-            let (id, owner) = (id.clone(), owner.clone());
-            Box::pin(async move { jobs::remove(tx, &id, &owner).await })
-        })
-        .await?;
+    let removed = remove(&app, request::segment(&request, "id"), owner(&caller)).await?;
     if removed { Ok(HttpResponse::Accepted().finish()) } else { Err(unknown()) }
+}
+
+/// Forgets a job of this owner; false if there is none.
+pub async fn remove(app: &App, id: &str, owner: String) -> Result<bool, Error> {
+    let id = id.to_owned();
+    let removed = app.store.write(move |tx| {
+        let (id, owner) = (id.clone(), owner.clone());
+        Box::pin(async move { jobs::remove(tx, &id, &owner).await })
+    });
+    removed.await.map_err(Error::from)
 }
 
 async fn accept(request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Error> {
@@ -110,14 +113,18 @@ async fn accept(request: &HttpRequest, payload: web::Payload) -> Result<HttpResp
         request: asked.to_json().to_string(),
         created_at: app.clock.now(),
     };
-    crate::jobs::add(&app, job).await?;
+    crate::jobs::add(&app, job, interaction::MOST_OF_A_CALLER).await?;
     let place = format!("{}/_async/{id}", app.config.fhir_base());
     let text = format!("accepted; the answer will be at {place}");
-    let said = outcome(&[Issue::information(IssueCode::Informational, text)]).to_string();
-    let mut response = Answer { status: StatusCode::ACCEPTED, is_outcome: true, ..Answer::resource(said) };
-    response.location = None;
-    let mut response = response.respond(presentation)?;
-    let place = header::HeaderValue::from_str(&place).map_err(Error::internal)?;
+    accepted(&place, &[Issue::information(IssueCode::Informational, text)], presentation)
+}
+
+/// 202: where to ask, and what there is to say.
+pub fn accepted(place: &str, issues: &[Issue], presentation: Presentation) -> Result<HttpResponse, Error> {
+    let said = outcome(issues).to_string();
+    let answer = Answer { status: StatusCode::ACCEPTED, is_outcome: true, ..Answer::resource(said) };
+    let mut response = answer.respond(presentation)?;
+    let place = header::HeaderValue::from_str(place).map_err(Error::internal)?;
     response.headers_mut().insert(header::CONTENT_LOCATION, place);
     let applied = header::HeaderValue::from_static("respond-async");
     response.headers_mut().insert(header::HeaderName::from_static("preference-applied"), applied);
@@ -155,7 +162,7 @@ fn url(path: &str, pairs: &[(String, String)]) -> String {
 }
 
 /// Whether the client prefers to be answered later.
-fn is_asked(request: &HttpRequest) -> bool {
+pub fn is_asked(request: &HttpRequest) -> bool {
     let values = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
     let mut wishes = values.flat_map(|value| value.split([',', ';']));
     wishes.any(|wish| wish.trim().eq_ignore_ascii_case("respond-async"))
@@ -165,6 +172,7 @@ fn is_asked(request: &HttpRequest) -> bool {
 fn can_wait(method: &Method, segments: &[&str]) -> bool {
     let own = |name: &&str| name.starts_with(['_', '.']) || *name == "metadata";
     match (method, segments) {
+        (_, [.., "$export"]) => false, // has answers of its own
         (&Method::GET, ["_history"] | [] | [_, _, "_history"]) => true,
         (&Method::GET, [first, ..]) if own(first) => false,
         (&Method::GET, [_, second]) => second.starts_with('$') || *second == "_history",
@@ -180,7 +188,7 @@ fn segments(path: &str) -> Vec<&str> {
 }
 
 /// Who alone may see a job.
-fn owner(caller: &Caller) -> String {
+pub fn owner(caller: &Caller) -> String {
     let (user, patient) = (caller.user.as_deref(), caller.patient.as_deref());
     format!("{}\n{}\n{}\n{}", caller.client_id, user.unwrap_or_default(), patient.unwrap_or_default(), caller.scopes)
 }
@@ -212,7 +220,7 @@ mod tests {
             ("GET", "/fhir/Patient/_history"),
             ("GET", "/fhir/Patient/1/_history"),
             ("GET", "/fhir/Patient/1/$everything"),
-            ("GET", "/fhir/Patient/$export"),
+            ("GET", "/fhir/Patient/$meta"),
             ("GET", "/fhir/Patient/1/Observation"),
             ("POST", "/fhir"),
             ("POST", "/fhir/"),
@@ -223,6 +231,8 @@ mod tests {
             ("GET", "/fhir/metadata"),
             ("GET", "/fhir/.well-known/smart-configuration"),
             ("GET", "/fhir/_async/1"),
+            ("GET", "/fhir/Patient/$export"),
+            ("POST", "/fhir/$export"),
             ("DELETE", "/fhir/_async/1"),
             ("GET", "/fhir/Patient/1"),
             ("GET", "/fhir/Patient/1/_history/1"),

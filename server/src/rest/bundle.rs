@@ -37,7 +37,7 @@ mod transaction;
 /// What else is written in the transaction of a Bundle, after its entries: both are there, or neither.
 pub type Also = Arc<dyn for<'t> Fn(&'t mut Tx) -> Work<'t, (), Error> + Send + Sync>;
 
-pub use together::{Then, Together, execute_together};
+pub use together::{Then, execute_together};
 
 /// `POST` on the base.
 pub async fn handler(

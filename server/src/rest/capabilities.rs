@@ -9,7 +9,6 @@
 //! Made of the tables that run: resource types and search parameters from the registry, interactions from the routes.
 //! Needs no token; made anew only when the registry is another one.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::{StatusCode, header};
@@ -25,11 +24,15 @@ use crate::error::Error;
 use crate::rest::request;
 use crate::rest::response::{Answer, Presentation};
 
+pub mod instantiated;
 mod normative;
 mod statement;
 mod terminology;
 
 pub use statement::statement;
+
+use instantiated::Instantiated;
+use statement::array_in;
 
 /// When the capabilities of this version were settled.
 const PUBLISHED: &str = "2026-11-22";
@@ -71,7 +74,7 @@ pub async fn handler(
 ) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
     let mode = Mode::of(request.query_string())?;
-    let Statement { body, etag } = cache.get(mode, &app.config);
+    let Statement { body, etag } = cache.get(mode, &app.config, &app.instantiated);
     let has = request::header(&request, "If-None-Match")?;
     let has =
         has.is_some_and(|tags| tags.split(',').any(|tag| matches!(tag.trim(), tag if tag == "*" || *tag == *etag)));
@@ -87,7 +90,7 @@ pub async fn handler(
 
 /// The statement as a resource, also for entries of a batch.
 pub fn execute(app: &App) -> Answer {
-    Answer::resource(stated(Mode::Full, &app.config).to_string())
+    Answer::resource(stated(Mode::Full, &app.config, &app.instantiated).to_string())
 }
 
 impl Mode {
@@ -117,7 +120,7 @@ impl Mode {
 }
 
 impl Cache {
-    fn get(&self, mode: Mode, config: &Config) -> Statement {
+    fn get(&self, mode: Mode, config: &Config, instantiated: &Instantiated) -> Statement {
         let current = registry();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !kept.registry.as_ref().is_some_and(|known| Arc::ptr_eq(known, &current)) {
@@ -126,25 +129,24 @@ impl Cache {
         if let Some((_, statement)) = kept.statements.iter().find(|(known, _)| *known == mode) {
             return statement.clone();
         }
-        let statement = written(&stated(mode, config));
+        let statement = written(&stated(mode, config, instantiated));
         kept.statements.push((mode, statement.clone()));
         statement
     }
 }
 
-fn stated(mode: Mode, config: &Config) -> Json {
+fn stated(mode: Mode, config: &Config, instantiated: &Instantiated) -> Json {
     let mut resource = mode.statement(&config.base_url);
+    if mode != Mode::Terminology {
+        instantiated.state(&mut resource, mode == Mode::Full);
+    }
     statement::state_conditional_delete(&mut resource, config.conditional_delete);
     resource
 }
 
 fn written(resource: &Json) -> Statement {
     let body = resource.to_string();
-    let digest = Sha256::digest(body.as_bytes());
-    let hex = digest.iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let hex = fhir::hexadecimal(&Sha256::digest(body.as_bytes())[..8]);
     Statement { body: body.into(), etag: format!("W/\"{hex}\"").into() }
 }
 
@@ -158,8 +160,8 @@ mod tests {
         let mut tags = Vec::new();
         for mode in [Mode::Full, Mode::Normative, Mode::Terminology] {
             assert_eq!(validation::validate(&mode.statement("http://s")), [], "{mode:?}");
-            let first = cache.get(mode, &config);
-            assert!(Arc::ptr_eq(&first.body, &cache.get(mode, &config).body), "made once");
+            let first = cache.get(mode, &config, &Instantiated::default());
+            assert!(Arc::ptr_eq(&first.body, &cache.get(mode, &config, &Instantiated::default()).body), "made once");
             tags.push(first.etag);
         }
         tags.dedup();

@@ -88,8 +88,13 @@ pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<
             return Ok(existing(found));
         }
     }
+    execute_prepared(tx, context, &create.prepared).await
+}
+
+/// The same without criteria; a transaction Bundle has asked those of all its entries at once.
+pub async fn execute_prepared(tx: &mut Tx, context: &Context, prepared: &Prepared) -> Result<Written, Error> {
     let last_updated = context.instant_after(tx, 0).await?;
-    create.prepared.put(tx, context, (1, last_updated), Method::Post).await
+    prepared.put(tx, context, (1, last_updated), Method::Post).await
 }
 
 /// What is there already, unchanged.

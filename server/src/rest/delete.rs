@@ -23,7 +23,6 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::outcome::{Issue, IssueCode};
-use search::entry::Extracted;
 use store::{Change, Method, Stored, Tx};
 
 use crate::access::{self, Interaction};
@@ -187,7 +186,7 @@ pub async fn one(
         last_updated,
         method: Method::Delete,
         body: None,
-        extracted: Extracted::default(),
+        extracted: Arc::default(),
         actor: context.caller.actor().to_owned(),
         event: context.event(),
     })

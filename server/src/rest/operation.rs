@@ -32,7 +32,8 @@ use crate::rest::response::{Answer, Presentation};
 mod definition;
 mod device_connections;
 mod diff;
-mod everything;
+pub mod everything;
+pub mod export;
 mod input;
 mod lastn;
 mod meta;
@@ -201,6 +202,11 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         "stats" => stats::execute(app, caller, invocation).await,
         "diff" => diff::execute(app, caller, invocation).await,
         "convert" => convert(invocation),
+        "export" => {
+            let text =
+                "$export is answered later: a request of its own with Prefer: respond-async, no entry of a Bundle";
+            Err(invalid(IssueCode::NotSupported, text))
+        }
         "submit" => insurance::submit::execute(app, caller, invocation).await,
         "worklist" => insurance::worklist::execute(app, caller, invocation).await,
         "fetch-visit" => insurance::visit::fetch(app, caller, invocation).await,
@@ -227,7 +233,7 @@ fn convert(invocation: &Invocation) -> Result<Answer, Error> {
 }
 
 /// The body of a `POST`; nothing if it is empty.
-async fn body(request: &HttpRequest, payload: web::Payload, app: &App) -> Result<Option<Json>, Error> {
+pub async fn body(request: &HttpRequest, payload: web::Payload, app: &App) -> Result<Option<Json>, Error> {
     let says_empty = request::header(request, "Content-Length")?.is_none_or(|length| length == "0");
     let has_type = request.headers().contains_key("Content-Type");
     if says_empty && !has_type && !request.headers().contains_key("Transfer-Encoding") {

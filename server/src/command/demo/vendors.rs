@@ -17,7 +17,7 @@ use super::seed::{METER, Seeds, USER};
 use super::transcript::{Exchange, Transcript};
 use super::{Demo, ensure, summary};
 use crate::app::App;
-use crate::command::{CommandError, told};
+use crate::command::{CommandError, connection};
 use crate::connections::{self, Credentials, DEFAULT_NAME, Wish};
 
 /// How often, every 20 ms, it is looked whether a reading has arrived: ten seconds in all.
@@ -76,8 +76,7 @@ async fn ask(
             .collect::<BTreeMap<_, _>>(),
         disabled: false,
     };
-    let event = told(app, "connection-kept", 'U', &format!("connection/{}/{}", wish.vendor, wish.name));
-    connections::add(app, &wish, event).await?;
+    connections::add(app, &wish, connection::kept(app, vendor, DEFAULT_NAME)).await?;
     Ok(())
 }
 

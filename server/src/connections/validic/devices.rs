@@ -3,7 +3,6 @@
 //! A patient's user has a random name (`uid`), which is paired with the patient for good: all that comes under it is
 //! theirs. A connection is the vendor's answer in the inbox, and a pairing row, in one transaction.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use adapters::device::is_imei;
@@ -12,8 +11,9 @@ use fhir::outcome::{Issue, IssueCode};
 use store::inbox;
 use store::pairings::{self, Paired, Pairing};
 
-use super::{VENDOR, adapter, users};
+use super::{VENDOR, users};
 use crate::app::App;
+use crate::connections::adapter_of;
 use crate::connections::{self, Client, DEFAULT_NAME, Failure, Opened, Question, Told};
 use crate::error::Error;
 
@@ -143,7 +143,7 @@ async fn keep(app: &App, actor: &str, uid: &str, body: Vec<u8>, changes: Vec<Cha
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("uid", uid).finish();
     let told = Told { shape: "connection", devices: vec![uid.to_owned()], query, body, ..Told::default() };
     let unreadable = || Failure::Unreadable("it tells of no connection".to_owned());
-    let (arrival, _) = connections::arrival(app, adapter()?, told).ok_or_else(unreadable)?;
+    let (arrival, _) = connections::arrival(app, adapter_of(VENDOR)?, told).ok_or_else(unreadable)?;
     let (kept, actor, now) = (Arc::new((arrival, changes)), actor.to_owned(), app.clock.now());
     let receipt = app
         .store
@@ -179,10 +179,7 @@ async fn user_of(app: &App, patient: &str) -> Result<Option<String>, Error> {
 async fn name_user(app: &App, actor: &str, patient: &str) -> Result<String, Error> {
     let (actor, now) = (actor.to_owned(), app.clock.now());
     let secret = app.secret.derive(&format!("user of validic for {patient}"));
-    let uid = secret[..16].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
+    let uid = fhir::hexadecimal(&secret[..16]);
     let pairing = Pairing {
         id: app.random.uuid().replace('-', ""),
         vendor: VENDOR.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fhir::json::Json;
 
-use super::{adapter, day, known_until, since, users};
+use super::{day, known_until, since, users};
 use crate::connections::{Failure, Held, Question, Told};
 
 /// Users of one answer.
@@ -29,10 +29,10 @@ pub(super) async fn catch_up(held: &Held) -> Result<(), Failure> {
                 Err(Failure::Refused { status: 404, .. }) => continue,
                 answer => answer?.json()?,
             };
-            held.keep(adapter()?, of_answer(&answer), None).await?;
+            held.keep(of_answer(&answer), None).await?;
         }
     }
-    held.keep(adapter()?, Vec::new(), Some(&known_until(begun))).await?;
+    held.keep(Vec::new(), Some(&known_until(begun))).await?;
     Ok(())
 }
 

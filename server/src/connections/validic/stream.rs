@@ -11,7 +11,7 @@ use adapters::event_stream::{Event, EventReader};
 use fhir::json::Json;
 
 use super::records::{self, event_text, of_answer, record_told};
-use super::{DAY_MICROS, adapter, day, known_until, since};
+use super::{DAY_MICROS, day, known_until, since};
 use crate::connections::{Failure, Held, Question, Told};
 use crate::outbound::MAX_SERVICE_BODY;
 
@@ -44,7 +44,7 @@ pub(super) async fn follow(held: &Held) -> Result<(), Failure> {
     held.works().await?;
     let mut users = Users::new();
     missed(held, &mut users).await?;
-    held.keep(adapter()?, Vec::new(), Some(&known_until(begun))).await?;
+    held.keep(Vec::new(), Some(&known_until(begun))).await?;
     let (mut reader, mut moved, mut heard) = (EventReader::default(), begun, false);
     loop {
         let piece = match tokio::time::timeout(SILENCE, pieces.recv()).await {
@@ -60,7 +60,7 @@ pub(super) async fn follow(held: &Held) -> Result<(), Failure> {
         }
         let (told, now) = (told(events, &mut users), held.app.clock.now());
         if !told.is_empty() || now - moved > QUIET_MICROS {
-            held.keep(adapter()?, told, Some(&known_until(now))).await?;
+            held.keep(told, Some(&known_until(now))).await?;
             moved = now;
         }
     }
@@ -84,7 +84,7 @@ async fn missed(held: &Held, users: &mut Users) -> Result<(), Failure> {
             Ok(json) => of_answer(&json),
             Err(_) => told(EventReader::default().push(&answer.body), users),
         };
-        held.keep(adapter()?, told, None).await?;
+        held.keep(told, None).await?;
         at += DAY_MICROS;
     }
     Ok(())

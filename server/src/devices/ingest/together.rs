@@ -26,10 +26,10 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::connections;
 use crate::error::Error;
-use crate::rest::bundle::{self, Then, Together};
+use crate::rest::bundle::{self, Then};
 
 /// Messages of one commit at most: bounds what a failure does again, and how long the first waits for the last.
-const MOST: usize = 32;
+const MOST: usize = 64;
 
 /// Devices of one message whose pairings are asked for with those of others.
 const MOST_DEVICES: usize = 64;
@@ -50,6 +50,7 @@ pub(super) async fn apply(app: &App, messages: Vec<Leased>) -> Result<(), StoreE
     let mut seen = Seen::new();
     for some in messages.chunks(MOST) {
         let mapped = mapped(app, some).await?;
+        look_ahead(app, &mapped, &mut seen).await;
         let mut ready: Vec<Ready> = Vec::new();
         for (at, publication) in mapped.into_iter().enumerate() {
             let mut one = made_ready(app, &some[at].0, at, publication.as_ref(), &mut seen).await;
@@ -71,6 +72,18 @@ pub(super) async fn apply(app: &App, messages: Vec<Leased>) -> Result<(), StoreE
         write(app, some, ready).await?;
     }
     Ok(())
+}
+
+/// Looks for the devices of all these messages at once. What cannot be looked for so is looked for by each message.
+async fn look_ahead(app: &App, mapped: &[Mapped], seen: &mut Seen) {
+    let vendors: BTreeSet<&str> = mapped.iter().flatten().map(|(adapter, _)| adapter.vendor).collect();
+    for vendor in vendors {
+        let of_vendor = mapped.iter().flatten().filter(|(adapter, _)| adapter.vendor == vendor);
+        let bundles = of_vendor.map(|(_, publication)| &publication.bundle);
+        if let Err(error) = registry::look_ahead(app, &Caller::server(vendor), bundles, seen).await {
+            tracing::debug!(%error, vendor, "devices are looked for one by one");
+        }
+    }
 }
 
 /// What adapters make of messages, on one thread of their own: nothing of a message that is not simply published, or
@@ -169,7 +182,8 @@ async fn made_ready(
     seen: &mut Seen,
 ) -> Option<Ready> {
     let (adapter, publication) = publication?;
-    let entries = news(app, adapter, &message.receipt, publication, seen).await.ok()?;
+    // What is taken back is never written together with others' messages.
+    let (entries, _none) = news(app, adapter, &message.receipt, publication, seen).await.ok()?;
     let about = entries.iter().filter_map(about).collect();
     Some(Ready { at, adapter, entries, about, issues: publication.issues.clone() })
 }
@@ -190,14 +204,14 @@ async fn write(app: &App, some: &[Leased], ready: Vec<Ready>) -> Result<(), Stor
     let Some(first) = ready.first() else { return Ok(()) };
     let caller = Caller::server(first.adapter.vendor);
     let all: Vec<usize> = ready.iter().map(|one| one.at).collect();
-    let several: Vec<Together> = ready.into_iter().map(|one| together(app, &some[one.at].0, one)).collect();
-    let count = several.len();
-    match bundle::execute_together(app, &caller, several).await {
+    let then = settling(app, some, &ready);
+    let bundles = ready.into_iter().map(|one| registry::transaction(one.entries)).collect();
+    match bundle::execute_together(app, &caller, bundles, then).await {
         Ok(()) => {
-            tracing::info!(vendor = caller.client_id, count, "applied");
+            tracing::info!(vendor = caller.client_id, count = all.len(), "applied");
             return Ok(());
         }
-        Err(error) => tracing::debug!(%error, count, "messages cannot be applied together; one by one"),
+        Err(error) => tracing::debug!(%error, count = all.len(), "messages cannot be applied together; one by one"),
     }
     for at in all {
         super::apply(app, &some[at].0, &some[at].1).await?;
@@ -205,16 +219,19 @@ async fn write(app: &App, some: &[Leased], ready: Vec<Ready>) -> Result<(), Stor
     Ok(())
 }
 
-fn together(app: &App, message: &Message, ready: Ready) -> Together {
-    let (receipt, issues, now) = (message.receipt.clone(), Arc::new(ready.issues), app.clock.now());
-    let then: Then = Arc::new(move |tx, written| {
-        let (receipt, issues) = (receipt.clone(), issues.clone());
+/// Gives the messages their states, by where what they say was written.
+fn settling(app: &App, some: &[Leased], ready: &[Ready]) -> Then {
+    let told = ready.iter().map(|one| (some[one.at].0.receipt.clone(), one.issues.clone()));
+    let (told, now) = (Arc::new(told.collect::<Vec<_>>()), app.clock.now());
+    Arc::new(move |tx, written| {
+        let told = told.clone();
         Box::pin(async move {
-            let outcome = outcome(&written, &issues);
-            inbox::settle(tx, &receipt, State::Applied, &outcome, now).await.map(drop).map_err(Error::from)
+            let outcomes = told.iter().zip(&written);
+            let settled: Vec<(String, String)> =
+                outcomes.map(|((receipt, issues), written)| (receipt.clone(), outcome(written, issues))).collect();
+            inbox::settle_all(tx, &settled, State::Applied, now).await.map_err(Error::from)
         })
-    });
-    Together { bundle: registry::transaction(ready.entries), then }
+    })
 }
 
 /// What a mapping knows beside the message; owned, for it happens on another thread.

@@ -1,13 +1,13 @@
 //! One listener: what it may see, where it is, and what it is sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use futures::Stream;
-use search::view::{Compartment, View};
+use search::view::Compartment;
 use smart::scope::ScopeSet;
 use smart::token::Hash;
 use store::audit::{Entity, Event};
@@ -31,7 +31,6 @@ const CHECK: Duration = Duration::from_secs(5);
 const CHECKS_PER_BEAT: u32 = 3;
 
 /// What a page of ours shows to people who are signed in, and what they may do there.
-const SHOWN: [&str; 6] = ["Observation", "Flag", "Communication", "Goal", "Patient", "Practitioner"];
 const SCOPES: &str = "user/Goal.cruds user/Observation.rs user/Flag.rs user/Communication.rs user/Patient.rs \
                       user/Practitioner.rs";
 
@@ -235,7 +234,6 @@ pub async fn carer(app: &App, account: &Account) -> Result<Caller, Error> {
     };
     let mut caller = Caller::person("portal", account, None);
     caller.scopes = ScopeSet::parse(SCOPES).unwrap_or_default();
-    let rules = SHOWN.iter().map(|name| ((*name).to_owned(), access::whole(app, name)));
-    caller.view = View::listed(Compartment::Patients(patients), rules.collect::<BTreeMap<_, _>>());
+    caller.view = access::of_page(app, &caller.scopes, Compartment::Patients(patients));
     Ok(caller)
 }

@@ -60,14 +60,14 @@ struct Line {
 /// The page.
 pub async fn get(app: AppState, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let visitor = Visitor::of(&app, &request).await?;
-    let caller = biller(&visitor)?.attached(&request);
+    let caller = biller(&app, &visitor)?.attached(&request);
     shown(&app, &visitor, &caller, &request, Vec::new()).await
 }
 
 /// Sends it again, or takes it back; where that cannot be, the page says why.
 pub async fn post(app: AppState, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Refused> {
     let (visitor, form) = Visitor::sending(&app, &request, &body).await?;
-    let caller = biller(&visitor)?.attached(&request);
+    let caller = biller(&app, &visitor)?.attached(&request);
     let (claim, version) = claim_of(&app, &caller, &request).await?;
     let id = claim.str("id").unwrap_or_default();
     let done = match form.get("do") {
@@ -84,11 +84,7 @@ pub async fn post(app: AppState, request: HttpRequest, body: web::Bytes) -> Resu
         Ok(_) => Ok(go(&app, &format!("/portal/billing/{id}"))),
         Err(error) if error.kind() == Kind::Internal => Err(error.into()),
         Err(error) => {
-            let told = |issue: &fhir::outcome::Issue| {
-                let text = issue.diagnostics.clone().unwrap_or_default();
-                issue.expression.first().map_or(text.clone(), |at| format!("{at}: {text}"))
-            };
-            let problems = error.issues().iter().map(told).collect();
+            let problems = error.issues().iter().map(submit::in_words).collect();
             shown(&app, &visitor, &caller, &request, problems).await
         }
     }

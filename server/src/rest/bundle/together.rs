@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use fhir::json::Json;
-use store::{Tx, Work};
+use store::{Birth, Tx, Work};
 
 use super::transaction::{self, Before, Plan};
 use super::{Kind, opened};
@@ -16,55 +16,52 @@ use crate::error::Error;
 use crate::rest::Context;
 use crate::rest::request::Return;
 
-/// What else is written with a transaction, by where its entries are now.
-pub type Then = Arc<dyn for<'t> Fn(&'t mut Tx, Vec<String>) -> Work<'t, (), Error> + Send + Sync>;
+/// What else is written with the transactions, by where the entries of each are now.
+pub type Then = Arc<dyn for<'t> Fn(&'t mut Tx, Vec<Vec<String>>) -> Work<'t, (), Error> + Send + Sync>;
 
-/// One of several transactions.
-pub struct Together {
-    /// A Bundle of type transaction; one without entries only does the rest.
-    pub bundle: Json,
-    /// What is written with it.
-    pub then: Then,
-}
-
-/// Carries out all of them in one commit. What they write is taken to be new, which the transaction checks.
-pub async fn execute_together(app: &App, caller: &Caller, several: Vec<Together>) -> Result<(), Error> {
+/// Carries out Bundles of type transaction in one commit; one without entries changes nothing. What they write is taken
+/// to be new, which the transaction checks.
+pub async fn execute_together(app: &App, caller: &Caller, bundles: Vec<Json>, then: Then) -> Result<(), Error> {
     let context = Context::new(app, caller);
-    let mut plans = Vec::with_capacity(several.len());
-    for Together { bundle, then } in several {
+    let mut plans = Vec::with_capacity(bundles.len());
+    for bundle in bundles {
         let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
         if kind != Kind::Transaction {
             return Err(Error::internal("only transactions share a commit"));
         }
-        plans.push((transaction::plan(app, &context, entries, Before::References).await?, then));
+        plans.push(transaction::plan(app, &context, entries, Before::References).await?);
     }
     let plans = Arc::new(plans);
     let write = app.store.write(move |tx| {
-        let (context, plans) = (context.clone(), plans.clone());
-        Box::pin(async move { execute(tx, &context, &plans).await })
+        let (context, plans, then) = (context.clone(), plans.clone(), then.clone());
+        Box::pin(async move { execute(tx, &context, &plans, &then).await })
     });
     write.await
 }
 
-async fn execute(tx: &mut Tx, context: &Context, plans: &[(Plan, Then)]) -> Result<(), Error> {
-    let all: Vec<&Plan> = plans.iter().map(|(plan, _)| plan).collect();
+async fn execute(tx: &mut Tx, context: &Context, plans: &[Plan], then: &Then) -> Result<(), Error> {
+    let all: Vec<&Plan> = plans.iter().collect();
     let found = transaction::ask(tx, context, &all).await?;
     let mut settled = Vec::with_capacity(plans.len());
     for plan in &all {
         settled.push(transaction::settled_now(context, plan, &found)?);
     }
-    let changed = all.iter().zip(&settled);
-    let changed: Vec<(&str, &str)> =
-        changed.flat_map(|(plan, now)| transaction::changed_resources(plan, now.as_ref())).collect();
+    let now = || all.iter().zip(&settled).map(|(plan, now)| (*plan, now.as_ref()));
+    let changed: Vec<(&str, &str)> = now().flat_map(|(plan, now)| transaction::changed_resources(plan, now)).collect();
     tx.lock(&changed).await?;
-    for ((plan, then), now) in plans.iter().zip(settled) {
+    let births: Vec<Birth<'_>> = now().flat_map(|(plan, now)| transaction::births(plan, now)).collect();
+    let at = context.instant_after(tx, 0).await?;
+    tx.foresee(&births, at).await?;
+    let mut locations = Vec::with_capacity(plans.len());
+    for (plan, now) in all.iter().zip(settled) {
         let answers = if plan.steps.is_empty() {
             Vec::new()
         } else {
             transaction::carry_out(tx, context, plan, (&found, now), Return::Minimal).await?
         };
-        then(tx, answers.into_iter().filter_map(|answer| answer.location).collect()).await?;
+        locations.push(answers.into_iter().filter_map(|answer| answer.location).collect());
         tx.end_event();
     }
-    Ok(())
+    tx.all_are_put()?;
+    then(tx, locations).await
 }

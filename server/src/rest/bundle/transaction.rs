@@ -15,7 +15,7 @@ use ::search::parse::Parsed;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use store::audit::{Entity, Event};
-use store::{SearchPage, Store, Stored, Tx};
+use store::{Birth, SearchPage, Store, Stored, Tx};
 
 use super::Also;
 use super::entry::{Action, Aim, Entry, Get};
@@ -26,7 +26,6 @@ use crate::app::App;
 use crate::audit::{masked, patients_in};
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
-use crate::rest::create::Create;
 use crate::rest::read;
 use crate::rest::request::Return;
 use crate::rest::response::Answer;
@@ -366,6 +365,24 @@ pub(super) fn changed_resources<'a>(plan: &'a Plan, now: Option<&'a Resolution>)
     pairs.flat_map(|(step, settled)| step.written(settled)).collect()
 }
 
+/// What is probably brought into being, as far as it is known.
+pub(super) fn births<'a>(plan: &'a Plan, now: Option<&Resolution>) -> Vec<Birth<'a>> {
+    if now.is_some_and(|now| *now != plan.resolution) {
+        return Vec::new(); // it is prepared anew
+    }
+    let is_birth = |step: &Step, settled: &Settled| match (&step.action, settled) {
+        (_, Settled::New) => true,
+        (Action::Update { preconditions, .. }, Settled::Update(..)) => preconditions.if_match.is_none(),
+        _ => false,
+    };
+    let steps = plan.steps.iter().zip(&plan.resolution.settled).zip(&plan.prepared);
+    let births = steps.filter(|((step, settled), _)| is_birth(step, settled)).filter_map(|(_, prepared)| {
+        let Prepared { resource_type, id, extracted, .. } = prepared.as_ref()?;
+        Some(Birth { resource_type, id, extracted })
+    });
+    births.collect()
+}
+
 /// Positions of the entries in the order in which they are carried out: phase by phase, updates by type and id, so
 /// that of two transactions that bring the same resources into being one waits for the other.
 fn order(steps: &[Step], resolution: &Resolution) -> Vec<usize> {
@@ -390,12 +407,13 @@ pub(super) async fn ask(tx: &mut Tx, context: &Context, plans: &[&Plan]) -> Resu
     let mut claims: Vec<&str> = steps.filter_map(|step| Some(step.criteria.as_ref()?.claim())).collect();
     claims.sort_unstable();
     claims.dedup();
-    for claim in claims {
-        tx.claim(claim).await?;
-    }
+    tx.claim_all(&claims).await?;
     let mut found = Found::new();
-    for criteria in plans.iter().flat_map(|plan| asked(&plan.steps, &plan.references)) {
-        let matches = criteria.matches(tx, context).await?;
+    let asked: Vec<&Criteria> = plans.iter().flat_map(|plan| asked(&plan.steps, &plan.references)).collect();
+    let queries: Vec<_> = asked.iter().map(|criteria| criteria.query()).collect();
+    let nothing = tx.find_nothing(&queries).await?;
+    for (criteria, nothing) in asked.into_iter().zip(nothing) {
+        let matches = if nothing { Vec::new() } else { criteria.matches(tx, context).await? };
         found.insert(criteria.claim().to_owned(), matches);
     }
     Ok(found)
@@ -455,9 +473,7 @@ impl Work<'_> {
                 Ok(Answer { status: actix_web::http::StatusCode::OK, ..first })
             }
             (Action::Create { .. }, _, Some(prepared)) => {
-                // The criteria have been asked for all entries at once.
-                let create = Create { prepared: prepared.clone(), if_none_exist: None };
-                let written = create::execute(self.tx, context, &create).await?;
+                let written = create::execute_prepared(self.tx, context, prepared).await?;
                 Ok(self.written('C', &written))
             }
             (Action::Update { preconditions, .. }, Settled::Update(_, origin), Some(prepared)) => {

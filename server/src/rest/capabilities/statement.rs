@@ -44,6 +44,9 @@ const EVERYWHERE: [(&str, &str); 3] = [
     ("_filter", "An expression of https://hl7.org/fhir/R4/search_filter.html."),
 ];
 
+/// What others have written down that this server does.
+const INSTANTIATES: [&str; 1] = ["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"];
+
 /// Formats of patches.
 const PATCH_FORMATS: [&str; 3] = ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"];
 
@@ -53,6 +56,7 @@ pub fn statement(base_url: &str) -> Json {
     let base = format!("{base_url}{FHIR}");
     let resources: Vec<Json> = resource_types().iter().map(|name| resource(name, &base, &pointing)).collect();
     let mut statement = head("CapabilityStatement", base_url);
+    statement.insert("instantiates", INSTANTIATES.map(Json::from).to_vec());
     statement.insert("fhirVersion", "4.0.1");
     statement.insert("format", array!["application/fhir+json", "application/fhir+xml", "json", "xml"]);
     if has("PATCH", "/{type}/{id}") {
@@ -108,7 +112,7 @@ pub(super) fn state_conditional_delete(statement: &mut Json, mode: ConditionalDe
     }
 }
 
-fn array_in<'a>(value: &'a mut Json, name: &str) -> impl Iterator<Item = &'a mut Json> + use<'a> {
+pub(super) fn array_in<'a>(value: &'a mut Json, name: &str) -> impl Iterator<Item = &'a mut Json> + use<'a> {
     let member = value.as_object_mut().and_then(|object| object.get_mut(name));
     member.into_iter().flat_map(|member| if let Json::Array(items) = member { &mut items[..] } else { &mut [] })
 }

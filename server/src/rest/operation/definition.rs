@@ -45,6 +45,7 @@ pub fn of_system(base: &str) -> Vec<Json> {
 
 fn stated(operation: &Operation, base: &str) -> Json {
     let url = match operation.definition {
+        Some(url) if url.contains("://") => url.to_owned(),
         Some(id) => format!("http://hl7.org/fhir/OperationDefinition/{id}"),
         None => format!("{base}/OperationDefinition/{OWN}{}", operation.code),
     };
@@ -118,6 +119,6 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), count, "{name}");
         }
-        assert_eq!(of_system("http://s/fhir").len(), 2);
+        assert_eq!(of_system("http://s/fhir").len(), 3);
     }
 }

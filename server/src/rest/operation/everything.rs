@@ -240,10 +240,11 @@ async fn included(
     Ok(found)
 }
 
-/// Type and ids.
-type References = BTreeMap<String, BTreeSet<String>>;
+/// Ids by their type.
+pub type References = BTreeMap<String, BTreeSet<String>>;
 
-fn collect(value: &Json, base: &str, found: &mut References) {
+/// Adds the resources of this server that a value refers to, at any depth.
+pub fn collect(value: &Json, base: &str, found: &mut References) {
     match value {
         Json::Array(items) => {
             for item in items {

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::rest::request::Pairs;
 
 /// The types of parameters that are no text.
-const COMPLEX: &[&str] = &["Resource", "Coding", "Period", "Meta"];
+const COMPLEX: &[&str] = &["Resource", "Reference", "Coding", "Period", "Meta"];
 
 /// What was given, checked against the table.
 #[derive(Clone, Debug, Default)]

@@ -34,7 +34,7 @@ pub struct Operation {
     pub searches: bool,
     /// What it takes.
     pub parameters: &'static [Parameter],
-    /// Id of HL7's `OperationDefinition`; nothing for what is ours.
+    /// Id of HL7's `OperationDefinition`, or the address of one that is not of R4 itself; nothing for what is ours.
     pub definition: Option<&'static str>,
     /// What it does.
     pub what: &'static str,
@@ -75,6 +75,14 @@ const META: Parameter = required("meta", "Meta", "profiles, tags and security la
 const VENDOR: Parameter = one("vendor", "code", "vendor of the device, validic if not said");
 const IMEI: Parameter = required("device", "string", "IMEI of the device, 15 digits");
 const RESOURCE: &[&str] = &[];
+const CHANGED: Parameter = one("_since", "instant", "only what changed after this instant");
+const UNTIL: Parameter = one("_until", "instant", "the state at this instant instead of the present one");
+const NDJSON: Parameter =
+    one("_outputFormat", "string", "application/fhir+ndjson, application/ndjson or ndjson: all the same");
+const FILTERS: Parameter =
+    many("_typeFilter", "string", "searches, as Type?parameter=value: of that type only what one of them finds");
+const ELEMENTS: Parameter = many("_elements", "string", "names of elements; what is mandatory is there beside them");
+const MEMBERS: Parameter = many("patient", "Reference", "only these patients");
 
 /// All operations.
 pub const TABLE: &[Operation] = &[
@@ -308,6 +316,36 @@ pub const TABLE: &[Operation] = &[
         what: "a resource in the format of Accept",
     },
     Operation {
+        code: "export",
+        levels: &[Level::System],
+        types: RESOURCE,
+        changes: false,
+        searches: false,
+        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS],
+        definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export"),
+        what: "everything, as files",
+    },
+    Operation {
+        code: "export",
+        levels: &[Level::Type],
+        types: &["Patient"],
+        changes: false,
+        searches: false,
+        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
+        definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export"),
+        what: "what lies in the compartments of all patients, and what it refers to outside, as files",
+    },
+    Operation {
+        code: "export",
+        levels: &[Level::Instance],
+        types: &["Group"],
+        changes: false,
+        searches: false,
+        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
+        definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export"),
+        what: "the same of the members of a Group",
+    },
+    Operation {
         code: "provision-device-user",
         levels: &[Level::Instance],
         types: &["Patient"],
@@ -455,7 +493,7 @@ mod tests {
         let defined: Vec<fhir::json::Json> =
             text.lines().map(|line| fhir::json::Json::parse(line.as_bytes()).unwrap()).collect();
         for operation in TABLE {
-            let Some(id) = operation.definition else { continue };
+            let Some(id) = operation.definition.filter(|id| !id.contains("://")) else { continue };
             let definition = defined.iter().find(|it| it.str("id") == Some(id)).unwrap();
             assert_eq!(definition.str("code"), Some(operation.code));
             let parameters: Vec<_> =

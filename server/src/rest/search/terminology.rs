@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix_web::web;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use search::parse::{Options, parse};
+use search::parse::{Options, literal, parse};
 use search::query::{Match, Query};
 use search::terminology::{Expansion, Need, Question, Sources, TerminologyError, answer, asked, expand};
 
@@ -74,7 +74,7 @@ async fn stored(app: &App, caller: &Caller, need: &Need) -> Result<Option<Json>,
         Need::ValueSet(name) => ("ValueSet", name),
         Need::CodeSystem(name) => ("CodeSystem", name),
     };
-    let pair = |name: &str, value: &str| (name.to_owned(), escaped(value));
+    let pair = |name: &str, value: &str| (name.to_owned(), literal(value));
     let pairs = match (name.strip_prefix("ValueSet/"), name.split_once('|')) {
         (Some(id), _) => vec![pair("_id", id)],
         (None, Some((url, version))) => vec![pair("url", url), pair("version", version)],
@@ -84,17 +84,6 @@ async fn stored(app: &App, caller: &Caller, need: &Need) -> Result<Option<Json>,
     let query = parse(resource_type, &pairs, &options).map_err(Error::bad_request)?.query;
     let found = app.store.search(&caller.view, &query).await?.matches.into_iter().next();
     found.map(|stored| Json::parse(stored.body.as_bytes()).map_err(Error::internal)).transpose()
-}
-
-/// The text as a search value.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, letter| {
-        if matches!(letter, '\\' | ',' | '|' | '$') {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-        escaped
-    })
 }
 
 fn refused(error: &TerminologyError) -> Error {

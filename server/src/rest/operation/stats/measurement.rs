@@ -5,6 +5,7 @@ use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::object;
 use fhir::ucum;
+use search::parse::literal;
 
 /// The system of UCUM.
 pub(super) const UCUM: &str = "http://unitsofmeasure.org";
@@ -29,18 +30,8 @@ impl Code {
 
     /// As the value of a token parameter.
     pub(super) fn token(&self) -> String {
-        let escaped = |text: &str| {
-            let mut out = String::new();
-            for letter in text.chars() {
-                if matches!(letter, '\\' | '|' | ',' | '$') {
-                    out.push('\\');
-                }
-                out.push(letter);
-            }
-            out
-        };
-        let system = self.system.as_deref().map(|system| format!("{}|", escaped(system))).unwrap_or_default();
-        format!("{system}{}", escaped(&self.code))
+        let system = self.system.as_deref().map(|system| format!("{}|", literal(system))).unwrap_or_default();
+        format!("{system}{}", literal(&self.code))
     }
 
     fn is(&self, coding: &Json) -> bool {

@@ -1,0 +1,294 @@
+//! The job behind `$export`: the state of an instant, type by type, into files. (LK-32, LK-33, RE-28; decision 21)
+//!
+//! ```text
+//! Plan: works in a fixed order ─▶ a page of a state ─▶ what is asked of it ─▶ lines of files ─▶ parts, saved with the place
+//! ```
+//!
+//! The instant is that of the beginning, or the last before it at which all was committed. Parts of files and the place
+//! where it goes on are saved in one transaction, so whoever takes the job up after a crash goes on there.
+
+use fhir::date::format_instant;
+use fhir::json::{Json, Object};
+use fhir::object;
+use fhir::outcome::{Issue, IssueCode, outcome};
+use futures::future::BoxFuture;
+use search::view::View;
+use smart::token::Hash;
+use store::bulk::{self, Step};
+use store::jobs::{self, Job};
+
+use super::{ATTEMPTS, Kind, given_up, interaction};
+use crate::app::App;
+use crate::background::POLL;
+use crate::caller::{self, Caller};
+use crate::error::{self, Error};
+use crate::rest::operation::export::{self as asking, Asked, Narrowing};
+
+mod files;
+mod plan;
+mod read;
+
+use files::Files;
+use plan::{Plan, Work};
+
+/// This kind. One at a time: it would only compete with others for the same database.
+pub const KIND: Kind = Kind {
+    name: "export",
+    at_once: 1,
+    attempts: i64::MAX, // as long as it gets somewhere, see `begin`
+    run,
+    failed: |error| kept(error.status().as_u16(), error.outcome()),
+    keep: |config| config.bulk_keep_seconds,
+};
+
+/// How often what has not been committed yet is waited for before an export begins without it.
+const WAITS: u32 = 50;
+/// How long each time.
+const WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+/// How often a step is tried where the database fails.
+const TRIES: u32 = 5;
+
+/// An export under way.
+struct Run<'a> {
+    app: &'a App,
+    job: &'a Job,
+    asked: Asked,
+    view: View,
+    narrowing: Narrowing,
+    /// Whose state it is, microseconds since 1970.
+    at: i64,
+}
+
+/// Where an export goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Place {
+    /// The number of the work.
+    work: usize,
+    /// Where its next page begins.
+    after: Option<String>,
+}
+
+fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
+    Box::pin(async move {
+        let caller = caller(app, job).await?;
+        caller.trail.identify(&caller);
+        let asked = Asked::from_json(&job.request)?;
+        let url =
+            asked.url.strip_prefix(&app.config.fhir_base()).unwrap_or_default().trim_start_matches('/').to_owned();
+        let done = exported(app, job, &caller, asked).await;
+        let status = done.as_ref().map_or_else(|error| error.status().as_u16(), |_| 200);
+        let event = caller.trail.of_job(&caller, app, ("GET", &url, &job.id), status);
+        app.store.audit(event).await?;
+        Ok(interaction::kept(&caller.view, kept(200, done?)))
+    })
+}
+
+/// The answer as the status reads it.
+fn kept(status: u16, body: Json) -> String {
+    object! { "status": i64::from(status), "body": body }.to_string()
+}
+
+/// The token's caller: what was revoked or narrowed since the kick-off is; that it has expired since is not.
+async fn caller(app: &App, job: &Job) -> Result<Caller, Error> {
+    let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
+    caller::of_hash(app, token, job.created_at).await
+}
+
+/// Carries it out; where the database fails, from the last place again.
+async fn exported(app: &App, job: &Job, caller: &Caller, asked: Asked) -> Result<Json, Error> {
+    let mut tries = 0;
+    loop {
+        let error = match carried_out(app, job, caller, asked.clone()).await {
+            Err(error) if matches!(error.kind(), error::Kind::Unavailable | error::Kind::Internal) => error,
+            done => return done,
+        };
+        tries += 1;
+        if tries >= TRIES {
+            return Err(error);
+        }
+        tracing::warn!(%error, tries, "an export goes on from its last place");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn carried_out(app: &App, job: &Job, caller: &Caller, asked: Asked) -> Result<Json, Error> {
+    let (at, position) = begin(app, job, &asked).await?;
+    let narrowing = asked.narrowed.prepared(app, &asked.types)?;
+    let view = asking::view(caller, &asked);
+    let run = Run { app, job, asked, view, narrowing, at };
+    let plan = Plan::new(&run).await?;
+    let mut files = Files::resumed(app, &job.id).await?;
+    let mut place = Place::read(&position)?;
+    if position.is_empty() {
+        files.tell(&run.asked.warnings);
+    }
+    while let Some(work) = plan.work(place.work) {
+        let next = read::page(&run, &plan, work, place.after.as_deref(), &mut files).await?;
+        place = match next {
+            Some(after) => Place { after: Some(after), ..place },
+            None => Place { work: place.work + 1, after: None },
+        };
+        if files.is_time_to_save() || plan.work(place.work) == Some(&Work::References) {
+            save(&run, &mut files, &place).await?;
+        }
+    }
+    save(&run, &mut files, &place).await?;
+    manifest(&run).await
+}
+
+/// The instant, and where to go on. An attempt that follows several ones without any progress is not made.
+async fn begin(app: &App, job: &Job, asked: &Asked) -> Result<(i64, String), Error> {
+    if let Some(export) = bulk::find(&app.store, &job.id).await? {
+        let fruitless = job.attempts - export.attempt;
+        return if fruitless > ATTEMPTS { Err(given_up()) } else { Ok((export.at, export.position)) };
+    }
+    if job.attempts > ATTEMPTS {
+        return Err(given_up());
+    }
+    let present = present(app).await?;
+    let at = asked.until.map_or(present, |until| Ord::min(until, present));
+    let job = job.clone();
+    app.store
+        .write(move |tx| {
+            let job = job.clone();
+            Box::pin(async move {
+                hold(tx, &job).await?;
+                bulk::begin(tx, &job.id, at, job.attempts).await.map_err(Error::from)
+            })
+        })
+        .await?;
+    Ok((at, String::new()))
+}
+
+/// The last microsecond that is over, as soon as all that was begun in it is committed. (Decision 10)
+async fn present(app: &App) -> Result<i64, Error> {
+    let clock = app.clock.clone();
+    let now = app.store.write(move |tx| {
+        let clock = clock.clone();
+        Box::pin(async move { tx.instant(clock.now()).await })
+    });
+    let present = now.await? - 1;
+    for _ in 0..WAITS {
+        if app.store.complete_until().await? >= present {
+            return Ok(present);
+        }
+        tokio::time::sleep(WAIT).await;
+    }
+    Ok(Ord::min(present, app.store.complete_until().await?))
+}
+
+/// Saves what was made and where to go on; an error where the job was cancelled, or the token revoked.
+async fn save(run: &Run<'_>, files: &mut Files, place: &Place) -> Result<(), Error> {
+    let Run { app, job, .. } = *run;
+    caller(app, job).await?;
+    let saved = files.step().await?;
+    let step = Step { export: job.id.clone(), attempt: job.attempts, position: place.to_json().to_string(), ..saved };
+    let job = job.clone();
+    app.store
+        .write(move |tx| {
+            let (job, step) = (job.clone(), step.clone());
+            Box::pin(async move {
+                hold(tx, &job).await?;
+                bulk::save(tx, &step).await.map_err(Error::from)
+            })
+        })
+        .await?;
+    let taken = bulk::find(&app.store, &run.job.id).await?.map_or(0, |export| export.bytes);
+    let most = app.config.max_bulk;
+    if usize::try_from(taken).is_ok_and(|taken| taken <= most) {
+        return Ok(());
+    }
+    let text = format!(
+        "the files would take more than {most} bytes (the setting max-bulk); narrow it with _type, _typeFilter or _since"
+    );
+    Err(Error::unprocessable(Issue::error(IssueCode::TooCostly, text)))
+}
+
+/// Makes sure that the job is this worker's until the transaction ends.
+async fn hold(tx: &mut store::Tx, job: &Job) -> Result<(), Error> {
+    if jobs::hold(tx, job).await? {
+        return Ok(());
+    }
+    Err(Error::gone("the export was cancelled, or taken by another worker"))
+}
+
+/// <https://hl7.org/fhir/uv/bulkdata/STU2/export.html#response---output-manifest>
+async fn manifest(run: &Run<'_>) -> Result<Json, Error> {
+    let place = asking::place(run.app, &run.job.id);
+    let files = bulk::files(&run.app.store, &run.job.id).await?;
+    let listed = |kind: &str| -> Vec<Json> {
+        let of_kind = files.iter().filter(|file| file.kind == kind);
+        of_kind
+            .map(|file| {
+                let url = format!("{place}/{}", file.name);
+                object! { "type": file.resource_type.as_str(), "url": url, "count": file.resources }
+            })
+            .collect()
+    };
+    Ok(object! {
+        "transactionTime": format_instant(run.at),
+        "request": run.asked.url.as_str(),
+        "requiresAccessToken": true,
+        "output": listed(files::OUTPUT),
+        "deleted": listed(files::DELETED),
+        "error": listed(files::ERROR),
+    })
+}
+
+impl Place {
+    fn to_json(&self) -> Json {
+        let mut kept = Object::new();
+        kept.insert("work", i64::try_from(self.work).unwrap_or(i64::MAX));
+        if let Some(after) = &self.after {
+            kept.insert("after", after.as_str());
+        }
+        Json::Object(kept)
+    }
+
+    fn read(text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Ok(Place::default());
+        }
+        let kept = Json::parse(text.as_bytes()).map_err(Error::internal)?;
+        let work = kept.get("work").and_then(Json::as_number).and_then(|number| number.parse().ok());
+        let work = work.ok_or_else(|| Error::internal("the place of an export has no work"))?;
+        Ok(Place { work, after: kept.str("after").map(str::to_owned) })
+    }
+}
+
+/// Removes what is left of exports that were cancelled or have expired, in small steps.
+pub async fn sweep(app: &App) {
+    loop {
+        let swept = match bulk::is_left(&app.store).await {
+            Ok(true) => app.store.write(|tx| Box::pin(bulk::sweep(tx))).await.map(|()| true),
+            other => other,
+        };
+        match swept {
+            Ok(true) => {}
+            Ok(false) => tokio::time::sleep(POLL).await,
+            Err(error) => {
+                tracing::error!(%error, "what is left of exports cannot be removed; trying again");
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+}
+
+/// An OperationOutcome for the list of errors of a manifest.
+fn warned(text: &str) -> Json {
+    outcome(&[Issue::warning(IssueCode::NotSupported, text)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_kept() {
+        for place in [Place::default(), Place { work: 7, after: Some("sealed".into()) }] {
+            assert_eq!(Place::read(&place.to_json().to_string()).unwrap(), place);
+        }
+        assert_eq!(Place::read("").unwrap(), Place::default());
+        assert!(Place::read("{}").is_err());
+    }
+}
