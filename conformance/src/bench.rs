@@ -102,8 +102,8 @@ fn measure(arguments: &Arguments, binary: &Path, observations: usize) -> Result<
         driver.engine = ceiling_postgres::engine(&database);
     }
     let mut rows = workload::run(&server, &plan, driver, arguments.only.as_deref())?;
+    let samples = workload::samples(&server, &plan)?;
     server.stop();
-    let samples = workload::samples(&rows);
     rows.extend(ceiling::measure(&folder, &plan, driver, &samples)?);
     if database.starts_with("postgres") {
         rows.extend(ceiling_postgres::measure(&folder, &database, &plan, driver)?);

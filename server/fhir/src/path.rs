@@ -56,6 +56,7 @@ pub struct Environment<'a> {
     focus: Item<'a>,
     now: Option<i64>,
     strict: bool,
+    typed_names: bool,
     budget: u64,
     variables: Vec<(&'a str, Vec<Item<'a>>)>,
 }
@@ -93,7 +94,12 @@ impl Expression {
     /// type at the beginning, functions of texts and numbers on elements with children. Where a type cannot be known
     /// before the evaluation, nothing is refused.
     pub fn check(&self, focus_type: &str) -> Result<(), PathError> {
-        strict::check(&self.root, focus_type)
+        strict::check(&self.root, focus_type, false)
+    }
+
+    /// The same for an evaluation with [`Environment::typed_names`].
+    pub fn check_with_typed_names(&self, focus_type: &str) -> Result<(), PathError> {
+        strict::check(&self.root, focus_type, true)
     }
 
     /// The expression as written.
@@ -137,6 +143,7 @@ impl<'a> Environment<'a> {
             focus: Item::resource(resource),
             now: None,
             strict: false,
+            typed_names: false,
             budget: DEFAULT_BUDGET,
             variables: Vec::new(),
         }
@@ -167,6 +174,13 @@ impl<'a> Environment<'a> {
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.strict = true;
+        self
+    }
+
+    /// Takes `valueDateTime` for `value.ofType(dateTime)`, as definitions of many implementation guides mean it.
+    #[must_use]
+    pub fn typed_names(mut self) -> Self {
+        self.typed_names = true;
         self
     }
 

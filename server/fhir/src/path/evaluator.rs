@@ -133,7 +133,9 @@ impl<'a> Evaluator<'a, '_> {
         let mut out = Vec::new();
         for item in input {
             self.charge(1)?;
-            if !item.push_children(name, &mut out) && self.environment.strict {
+            let known = item.push_children(name, &mut out)
+                || (self.environment.typed_names && item.push_choice(name, &mut out));
+            if !known && self.environment.strict {
                 return Err(EvaluationError::invalid(format!("{} has no element {name}", item.type_name())));
             }
         }

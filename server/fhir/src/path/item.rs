@@ -122,6 +122,18 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Appends the children of a choice that `name` names with their type: `valueDateTime`. Whether there is such a
+    /// choice is answered.
+    pub(super) fn push_choice(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
+        let Repr::Element(element) = &self.0 else { return false };
+        let found = element.fhir_type.and_then(|fhir_type| fhir_type.member(name)).filter(|(found, _)| found.choice);
+        let Some((choice, _)) = found else { return false };
+        if element.members().is_some_and(|object| object.get(name).is_some() || sibling_of(object, name).is_some()) {
+            element.push_children(&choice.name, out);
+        }
+        true
+    }
+
     /// Appends all children.
     pub(super) fn push_all_children(&self, out: &mut Vec<Item<'a>>) {
         let Repr::Element(element) = &self.0 else { return };

@@ -32,11 +32,13 @@ type Types = Option<Vec<Type>>;
 type Checked = Result<Types, PathError>;
 
 /// Checks an expression on a focus of this type.
-pub(super) fn check(root: &Node, focus_type: &str) -> Result<(), PathError> {
+///
+/// With `typed_names`, `valueDateTime` is an element too.
+pub(super) fn check(root: &Node, focus_type: &str, typed_names: bool) -> Result<(), PathError> {
     let focus = definitions::r4().get(focus_type).map(|fhir_type| vec![Type::Fhir(fhir_type)]);
     let owner = definitions::r4().get(focus_type.split('.').next().unwrap_or_default());
     let resource = owner.filter(|owner| owner.kind == Kind::Resource).map(|owner| vec![Type::Fhir(owner)]);
-    let checker = Checker { focus: focus.clone(), resource, left: Cell::new(BUDGET) };
+    let checker = Checker { focus: focus.clone(), resource, typed_names, left: Cell::new(BUDGET) };
     checker.node(root, &focus).map(drop)
 }
 
@@ -44,6 +46,7 @@ struct Checker {
     focus: Types,
     /// The resource that the focus is in: of a data type any can be.
     resource: Types,
+    typed_names: bool,
     left: Cell<u32>,
 }
 
@@ -101,7 +104,7 @@ impl Checker {
 
     fn step(&self, step: &Step, offset: usize, types: Types, this: &Types) -> Checked {
         match step {
-            Step::Member(name) => member(&types, name, offset),
+            Step::Member(name) => self.member(&types, name, offset),
             Step::Root(specifier) => {
                 let narrowed = narrowed(&types, specifier);
                 match (&types, &narrowed) {
@@ -142,6 +145,20 @@ impl Checker {
             return error(offset, "iif() wants a single boolean as its first argument");
         }
         Ok(of_call(call.function, types, arguments))
+    }
+
+    /// The children called `name`.
+    fn member(&self, types: &Types, name: &str, offset: usize) -> Checked {
+        let Some(types) = types else { return Ok(None) };
+        let (mut out, mut found) = (Some(Vec::new()), types.is_empty());
+        for parent in types {
+            let typed = || if self.typed_names { choice(*parent, name) } else { None };
+            if let Some(children) = children(*parent, name).or_else(typed) {
+                found = true;
+                out = either(out, children);
+            }
+        }
+        if found { Ok(out) } else { error(offset, names::unknown(types, name)) }
     }
 
     fn repeat(&self, call: &Call, types: Types) -> Checked {
@@ -204,19 +221,6 @@ fn either(left: Types, right: Types) -> Types {
     Some(types)
 }
 
-/// The children called `name`.
-fn member(types: &Types, name: &str, offset: usize) -> Checked {
-    let Some(types) = types else { return Ok(None) };
-    let (mut out, mut found) = (Some(Vec::new()), types.is_empty());
-    for parent in types {
-        if let Some(children) = children(*parent, name) {
-            found = true;
-            out = either(out, children);
-        }
-    }
-    if found { Ok(out) } else { error(offset, names::unknown(types, name)) }
-}
-
 /// The types of the children called `name`; nothing if there are none.
 fn children(parent: Type, name: &str) -> Option<Types> {
     let fhir_type = match parent {
@@ -240,6 +244,13 @@ fn children(parent: Type, name: &str) -> Option<Types> {
     // Of `Resource` and the like the subtypes may have it.
     let mut of_subtypes = definitions::r4().types().iter().filter(|subtype| is_subtype(subtype, fhir_type));
     of_subtypes.any(|subtype| subtype.element(name).is_some()).then_some(None)
+}
+
+/// The type that a choice has under a name with its type: `valueDateTime`.
+fn choice(parent: Type, name: &str) -> Option<Types> {
+    let Type::Fhir(fhir_type) = parent else { return None };
+    let (_, element_type) = fhir_type.member(name).filter(|(element, _)| element.choice)?;
+    Some(definitions::r4().definition(element_type).map(|found| vec![Type::Fhir(found)]))
 }
 
 /// Those of the types that are what is specified, and what is specified where it is one of them.

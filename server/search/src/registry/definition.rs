@@ -272,18 +272,28 @@ fn check_expressions(definition: &Definition, issues: &mut Vec<Issue>) {
     for (index, component) in definition.components.iter().enumerate() {
         compile(&component.expression, &format!("component[{index}].expression"));
     }
-    for name in definition.types() {
-        if !definition.expression.is_empty() && union::branches(&definition.expression, name).is_empty() {
-            let text = format!("{:?} selects nothing in a resource of type {name}", definition.expression);
-            refuse(issues, IssueCode::Invalid, "expression", text);
-            break;
-        }
+    if !definition.expression.is_empty()
+        && let Some(text) = definition.types().into_iter().find_map(|name| nothing_in(&definition.expression, name))
+    {
+        refuse(issues, IssueCode::Invalid, "expression", text);
     }
     let composite = definition.kind == Kind::Indexed(ParamKind::Composite);
     if composite == definition.components.is_empty() || (composite && !(2..=3).contains(&definition.components.len())) {
         refuse(issues, IssueCode::Invalid, "component", "a composite has two or three components, others have none");
     }
     check_components(definition, issues);
+}
+
+/// Why the expression can select nothing in any resource of this type.
+pub(super) fn nothing_in(expression: &str, resource_type: &str) -> Option<String> {
+    let branches = union::branches(expression, resource_type);
+    if branches.is_empty() {
+        return Some(format!("{expression:?} selects nothing in a resource of type {resource_type}"));
+    }
+    branches.iter().find_map(|branch| {
+        let error = Expression::compile(branch).ok()?.check_with_typed_names(resource_type).err()?;
+        Some(format!("{branch:?} selects nothing in a resource of type {resource_type}: {error}"))
+    })
 }
 
 /// The index of composites has columns for these kinds alone.

@@ -266,7 +266,7 @@ impl Parameter {
 
     fn environment<'a>(&self, resource: &'a Json) -> Environment<'a> {
         let environment = Environment::new(resource);
-        if self.is_custom { environment.budget(CUSTOM_BUDGET) } else { environment }
+        if self.is_custom { environment.budget(CUSTOM_BUDGET).typed_names() } else { environment }
     }
 
     /// Where an expression that is not HL7's fails on a resource, the resource has no value: it can be written still.

@@ -241,6 +241,37 @@ fn an_expression_of_the_database_that_fails_selects_nothing() {
 }
 
 #[test]
+fn names_with_a_type_select_as_implementation_guides_mean_it() {
+    let url = "http://hl7.org/fhir/StructureDefinition/condition-assertedDate";
+    let of = |last: &str| {
+        let expression = format!("Condition.extension.where(url = '{url}').{last}");
+        Definition::of(&sample("asserted-date", "date", "Condition", &expression), r4(), &[])
+    };
+    let extension = array![object! { "url": url, "valueDateTime": "2026-01-02" }];
+    let condition = object! { "resourceType": "Condition", "extension": extension };
+    for (last, count) in [("valueDateTime", 1), ("value", 1), ("value.ofType(dateTime)", 1), ("valueDate", 0)] {
+        let custom = Custom { definition: of(last).unwrap().unwrap(), standing: Standing::Indexed };
+        let registry = Registry::with(&[custom], 1).0;
+        let parameter = registry.find("Condition", "asserted-date").unwrap();
+        assert_eq!(parameter.select(&condition).unwrap().len(), count, "{last}");
+        assert_eq!(parameter.select_plainly(&condition).unwrap().len(), count, "{last}");
+    }
+    let refused = of("valueDatetime").unwrap_err();
+    let told = refused[0].diagnostics.as_deref().unwrap();
+    assert!(told.contains("no element valueDatetime") && told.contains("at byte"), "{told}");
+}
+
+#[test]
+fn every_definition_of_hl7_selects_something_in_each_of_its_types() {
+    for name in fhir::definitions::resource_types() {
+        for parameter in r4().parameters(name).filter(|it| !it.expression.is_empty()) {
+            let nothing = definition::nothing_in(&parameter.expression, name);
+            assert_eq!(nothing, None, "{name}.{}", parameter.code);
+        }
+    }
+}
+
+#[test]
 fn values_that_other_parameters_hold_together_are_not_held_again() {
     let held: Vec<String> = fhir::definitions::resource_types()
         .iter()
