@@ -14,6 +14,9 @@ pub(crate) const READ_BY_SYSTEM: &str = "read Observation, the same with a syste
 pub(crate) const SEARCH: &str = "search patient + code, newest 50, token of the patient";
 pub(crate) const SEARCH_BY_SYSTEM: &str = "search patient + code, newest 50, the same with a system's token";
 
+/// All of them.
+pub(crate) const ROWS: [&str; 4] = [READ, READ_BY_SYSTEM, SEARCH, SEARCH_BY_SYSTEM];
+
 /// Patients that have a token.
 const PATIENTS: usize = 32;
 /// Turns of each kind of token.

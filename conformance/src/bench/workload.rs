@@ -55,7 +55,10 @@ pub(crate) fn run(server: &Server, plan: &Plan, driver: Driver, only: Option<&st
         eprintln!("measuring: {name}");
         rows.push(Row::new(name, drive(driver, &make)?));
     }
-    if only.is_some() {
+    if let Some(only) = only {
+        if access::ROWS.iter().any(|name| name.starts_with(only)) {
+            rows.extend(access::measure(server, plan, driver)?);
+        }
         return Ok(rows);
     }
     eprintln!("measuring: {PUT}, {DELETE}");
