@@ -37,6 +37,11 @@ impl Block {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 
+    /// Gives up what is left.
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = 0..0;
+    }
+
     /// Takes the first of `numbers`, keeps the rest.
     fn refill(&self, mut numbers: Range<i64>) -> Option<i64> {
         let first = numbers.next();

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use sea_orm::DbErr;
+use sea_orm::sqlx::error::Error as SqlxError;
+use sea_orm::{DbErr, RuntimeErr};
+
+/// Codes of PostgreSQL. <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+const SERIALIZATION_FAILURE: &str = "40001";
+const DEADLOCK_DETECTED: &str = "40P01";
+const QUERY_CANCELED: &str = "57014";
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +51,28 @@ pub enum StoreError {
 impl StoreError {
     /// Whether PostgreSQL asks to run the same transaction again.
     pub fn is_serialization_failure(&self) -> bool {
-        let StoreError::Database(error) = self else { return false };
-        let (DbErr::Exec(runtime) | DbErr::Query(runtime)) = error else { return false };
-        let text = runtime.to_string();
-        // 40001 serialization_failure, 40P01 deadlock_detected; sqlx prints the message, not the code.
-        text.contains("could not serialize") || text.contains("deadlock detected")
+        matches!(self.sqlstate().as_deref(), Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
+    }
+
+    /// Whether whatever was asked of PostgreSQL instead would have failed as well: there is no connection, or the server
+    /// ends what it does (class 57, operator intervention).
+    pub(crate) fn concerns_all(&self) -> bool {
+        match self {
+            StoreError::Database(DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => true,
+            StoreError::Database(DbErr::Exec(runtime) | DbErr::Query(runtime)) => {
+                let refused =
+                    matches!(runtime, RuntimeErr::SqlxError(error) if matches!(**error, SqlxError::Database(_)));
+                !refused || self.sqlstate().is_some_and(|code| code.starts_with("57"))
+            }
+            _ => false,
+        }
+    }
+
+    /// What PostgreSQL calls the error, in every language.
+    fn sqlstate(&self) -> Option<String> {
+        let StoreError::Database(DbErr::Exec(runtime) | DbErr::Query(runtime)) = self else { return None };
+        let RuntimeErr::SqlxError(error) = runtime else { return None };
+        Some(error.as_database_error()?.code()?.into_owned())
     }
 
     /// Says of a statement that was given up because of its time what the caller can do about it.
@@ -58,13 +81,14 @@ impl StoreError {
             StoreError::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => {
                 failure.code == rusqlite::ErrorCode::OperationInterrupted
             }
-            StoreError::Database(DbErr::Exec(runtime) | DbErr::Query(runtime)) => {
-                // 57014 query_canceled; sqlx prints the message, not the code.
-                runtime.to_string().contains("canceling statement due to statement timeout")
-            }
-            _ => false,
+            _ => self.sqlstate().as_deref() == Some(QUERY_CANCELED),
         };
         if interrupted { StoreError::took_longer_than(limit) } else { self }
+    }
+
+    /// A statement would bind more values than an engine takes.
+    pub(crate) fn too_many_values() -> Self {
+        StoreError::TooCostly("the search names too many values; ask for fewer at once".into())
     }
 
     /// A search was given up.
@@ -82,6 +106,7 @@ impl StoreError {
             StoreError::Database(error) => StoreError::Database(error.clone()),
             StoreError::Column { column } => StoreError::Column { column: *column },
             StoreError::Schema(text) => StoreError::Schema(text.clone()),
+            StoreError::TooCostly(text) => StoreError::TooCostly(text.clone()),
             _ => StoreError::Stopped,
         }
     }

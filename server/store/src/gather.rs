@@ -71,7 +71,8 @@ impl<Q: Clone + Send + Sync + 'static, A: Send + 'static> Gather<Q, A> {
                     // Who asked may be gone.
                     let _gone = waiting.send(Ok(answer));
                 }),
-                Err(error) if questions.len() == 1 => waiting.into_iter().for_each(|waiting| {
+                // One after another would each wait as long as all of them have.
+                Err(error) if questions.len() == 1 || error.concerns_all() => waiting.into_iter().for_each(|waiting| {
                     let _gone = waiting.send(Err(error.again()));
                 }),
                 // What one of them asked wrongly is not the others' fault.
@@ -92,6 +93,7 @@ impl<Q: Clone + Send + Sync + 'static, A: Send + 'static> Gather<Q, A> {
     fn taken(&self, runtime: Id) -> Vec<(Q, oneshot::Sender<Result<A, StoreError>>)> {
         let mut queues = self.lock();
         let Some(queue) = queues.get_mut(&runtime) else { return Vec::new() };
+        queue.waiting.retain(|(_, answer)| !answer.is_closed());
         let count = queue.waiting.len().min(BATCH);
         queue.is_served = count > 0;
         queue.waiting.drain(..count).collect()
@@ -151,10 +153,29 @@ mod tests {
         })
     }
 
+    static OUTAGES: AtomicUsize = AtomicUsize::new(0);
+
+    fn nobody_answers<'a>(_: &'a Lines, _: &'a [i64]) -> Answers<'a, i64> {
+        Box::pin(async move {
+            OUTAGES.fetch_add(1, Ordering::Relaxed);
+            Err(sea_orm::DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout).into())
+        })
+    }
+
+    #[tokio::test]
+    async fn what_fails_for_all_is_not_asked_one_by_one() {
+        let lines =
+            crate::postgres::relaxed_line("postgres://nobody@127.0.0.1:1/none", Duration::from_secs(1)).expect("lines");
+        let gather = Gather::new(nobody_answers);
+        let answers = futures::future::join_all((0..20).map(|number| gather.ask(&lines, number))).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(StoreError::is_overload)));
+        assert_eq!(OUTAGES.load(Ordering::Relaxed), 1);
+    }
+
     #[tokio::test]
     async fn what_is_asked_at_once_is_one_statement_and_a_wrong_question_fails_alone() {
         let lines =
-            crate::postgres::lines("postgres://nobody@127.0.0.1:1/none", Duration::from_secs(1)).expect("lines");
+            crate::postgres::relaxed_line("postgres://nobody@127.0.0.1:1/none", Duration::from_secs(1)).expect("lines");
         let gather = Gather::new(doubled);
         let all = |numbers: std::ops::Range<i64>| numbers.map(|number| gather.ask(&lines, number));
         let answers = futures::future::join_all(all(20..84)).await;

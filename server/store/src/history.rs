@@ -20,7 +20,8 @@ use crate::error::StoreError;
 use crate::resources::{Stored, stored};
 use crate::row::{Cell, Row};
 use crate::search::order;
-use crate::session::Session;
+use crate::search::question::one_holds;
+use crate::session::{SOON, Session};
 use crate::view::ResolvedView;
 
 pub(crate) mod feed;
@@ -330,6 +331,9 @@ impl Scope {
         bounds: Bounds,
     ) -> Result<bool, StoreError> {
         let Some(view) = self.view(candidate.type_id) else { return Ok(false) };
+        if session.is_late() {
+            return Err(StoreError::took_longer_than(SOON));
+        }
         if !holds(view, &candidate.patients) || !view.shows(&candidate.stored) {
             return Ok(false);
         }
@@ -405,10 +409,11 @@ async fn superseded<S: Session>(
 async fn candidates<S: Session>(session: &mut S, positions: &[Position]) -> Result<Vec<Candidate>, StoreError> {
     let mut found = Vec::with_capacity(positions.len());
     for positions in positions.chunks(BODIES_PER_STATEMENT) {
-        let listed = positions.iter().fold(Cond::any(), |listed, position| {
-            let one = Cond::all().add(Expr::col(("v", "rid")).eq(position.rid));
-            listed.add(one.add(Expr::col(("v", "version")).eq(position.version)))
-        });
+        let one = |position: &Position| {
+            let of_resource = Cond::all().add(Expr::col(("v", "rid")).eq(position.rid));
+            of_resource.add(Expr::col(("v", "version")).eq(position.version))
+        };
+        let listed = one_holds(positions.iter().map(one).collect());
         let mut before = Sql::select();
         before.column(("b", "patients")).from_as("version", "b");
         before.and_where(Expr::col(("b", "rid")).equals(("v", "rid")));

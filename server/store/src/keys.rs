@@ -102,7 +102,8 @@ pub(crate) struct Known {
     pub(crate) access: Remembered<token::Hash, Arc<Row>>,
     /// Resources by type, id and patient in whose compartment they were looked for; 0: anybody's.
     pub(crate) resources: Remembered<(i64, String, i64), Stored>,
-    /// Texts by their numbers. A text is never changed and its number never given again, so none is ever too old.
+    /// Texts by their numbers. A text is never changed and its number never given again by the same database, so none
+    /// is ever too old.
     pub(crate) texts: Cache<i64, Arc<str>>,
     /// Numbers for texts, on PostgreSQL.
     pub(crate) bodies: Arc<Block>,
@@ -125,6 +126,16 @@ impl Known {
             bodies: Arc::new(Block::empty()),
             sealer,
         }
+    }
+
+    /// Forgets what numbers stand for: the database may be another one now, a copy that took the place of one that was
+    /// lost, and give the last numbers again.
+    pub(crate) fn forget_numbers(&self) {
+        self.targets.invalidate_all();
+        self.names.invalidate_all();
+        self.tokens.invalidate_all();
+        self.texts.invalidate_all();
+        self.bodies.clear();
     }
 }
 

@@ -24,7 +24,7 @@ macro_rules! with_session {
                 futures::executor::block_on(async { $work })
             }),
             $crate::EngineKind::Postgres { lines, asks, .. } => {
-                let $session = &mut $crate::session::LineSession { lines, asks, known: $store.known() };
+                let $session = &mut $crate::session::LineSession { lines, asks: (asks, lines), known: $store.known() };
                 // On the heap: what waits for an answer would be as large as all that asks.
                 Box::pin(async move { $work }).await
             }
@@ -40,9 +40,11 @@ macro_rules! with_long_session {
             $crate::EngineKind::Sqlite { readers, .. } => {
                 let soon = readers.with(|connection| {
                     let $session = &mut $crate::session::SqliteSession::brief(connection, $store.known())?;
-                    futures::executor::block_on(async { $work })
+                    let done = futures::executor::block_on(async { $work });
+                    // What failed in time fails again.
+                    if done.is_err() && $crate::session::Session::is_late($session) { Ok(None) } else { done.map(Some) }
                 });
-                if soon.is_ok() {
+                if let Some(soon) = soon.transpose() {
                     soon
                 } else {
                     let store = $store.clone();
@@ -59,8 +61,9 @@ macro_rules! with_long_session {
                     tokio::task::spawn_blocking(work).await.map_err(|_panicked| $crate::StoreError::Stopped)?
                 }
             }
-            $crate::EngineKind::Postgres { lines, asks, .. } => {
-                let $session = &mut $crate::session::LineSession { lines, asks, known: $store.known() };
+            $crate::EngineKind::Postgres { lines, long, asks, .. } => {
+                let $session =
+                    &mut $crate::session::LineSession { lines: long, asks: (asks, lines), known: $store.known() };
                 Box::pin(async move { $work }).await
             }
         }
@@ -183,7 +186,7 @@ struct Inner {
 #[derive(Debug)]
 enum EngineKind {
     Sqlite { path: String, readers: Readers, commits: Commits, writer: Writer, trail: Box<Trail> },
-    Postgres { address: String, lines: Lines, asks: Arc<Asks>, trail: Log },
+    Postgres { address: String, lines: Lines, long: Lines, asks: Arc<Asks>, trail: Log },
 }
 
 /// The file beside an SQLite database that holds the audit trail of everything but writes.
@@ -238,11 +241,12 @@ impl Store {
             let (readers, commits) = (Readers::new(&path), Commits::of(&path));
             EngineKind::Sqlite { readers, commits, path, writer, trail: Box::new(trail) }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
-            let lines = postgres::lines(database, search_limit)?;
+            let lines = postgres::lines(database, search_limit, &known)?;
             // Whoever starts the server is told at once that it does not answer.
             drop(lines.take().await?);
             EngineKind::Postgres {
                 lines,
+                long: postgres::long_lines(database, search_limit, &known)?,
                 asks: Arc::new(Asks::new()),
                 trail: Log::start(database)?,
                 address: database.into(),

@@ -13,6 +13,7 @@ use sea_orm::sqlx::{
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, Statement};
 
 use crate::error::StoreError;
+use crate::keys::Known;
 use crate::row::{Cell, Row};
 
 pub(crate) mod asks;
@@ -20,8 +21,11 @@ pub(crate) mod lines;
 
 use lines::Lines;
 
-/// Most connections that one process opens for requests.
-const CONNECTIONS: usize = 24;
+/// Most connections that one process opens for what is short: tokens, reads, writes.
+const CONNECTIONS: usize = 16;
+
+/// The same for what may take long: however many searches run to their limit, others are still let in.
+const LONG_CONNECTIONS: usize = 8;
 
 /// How long a new connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -39,13 +43,18 @@ const SETTINGS: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
 /// Connections for requests. A statement that takes longer than `limit` is given up by the server. (IN-17)
-pub(crate) fn lines(address: &str, limit: Duration) -> Result<Lines, StoreError> {
-    Ok(Lines::new(options(address, limit)?, CONNECTIONS))
+pub(crate) fn lines(address: &str, limit: Duration, known: &Known) -> Result<Lines, StoreError> {
+    Ok(Lines::new(options(address, limit)?, CONNECTIONS, Some(known.clone())))
+}
+
+/// Connections for searches, histories and exports.
+pub(crate) fn long_lines(address: &str, limit: Duration, known: &Known) -> Result<Lines, StoreError> {
+    Ok(Lines::new(options(address, limit)?, LONG_CONNECTIONS, Some(known.clone())))
 }
 
 /// One connection whose commits do not wait for the disk.
 pub(crate) fn relaxed_line(address: &str, limit: Duration) -> Result<Lines, StoreError> {
-    Ok(Lines::new(options(address, limit)?.options([("synchronous_commit", "off")]), 1))
+    Ok(Lines::new(options(address, limit)?.options([("synchronous_commit", "off")]), 1, None))
 }
 
 fn options(address: &str, limit: Duration) -> Result<PgConnectOptions, StoreError> {
@@ -81,7 +90,12 @@ pub(crate) fn lasting(address: &str) -> ConnectOptions {
 /// A statement as sqlx runs it.
 fn prepared(statement: Statement) -> Result<Query<'static, Postgres, PgArguments>, StoreError> {
     let mut arguments = PgArguments::default();
-    for value in statement.values.map(|values| values.0).unwrap_or_default() {
+    let values = statement.values.map(|values| values.0).unwrap_or_default();
+    // A message counts them in two bytes; that it cannot be sent would look like a lost connection.
+    if values.len() > usize::from(u16::MAX) {
+        return Err(StoreError::too_many_values());
+    }
+    for value in values {
         bind(&mut arguments, value)?;
     }
     Ok(sea_orm::sqlx::query_with(AssertSqlSafe(statement.sql), arguments))

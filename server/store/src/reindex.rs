@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_orm::DbBackend;
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, LockType, Order, Query, SelectStatement};
 use search::entry::Extracted;
 
 use crate::body::text_of;
@@ -110,11 +111,15 @@ impl Tx {
         Ok(())
     }
 
-    /// The row id of a resource whose version is still this one, and which tables hold rows of it.
+    /// The row id of a resource whose version is still this one, and which tables hold rows of it. It stays so until this
+    /// transaction ends: who writes a version meanwhile would be told of tables that this one changes.
     async fn still_at(&mut self, (type_id, id, version): (i64, &str, i64)) -> Result<Option<(i64, i64)>, StoreError> {
         let mut select = Query::select();
         select.columns(["rid", "tables"]).from("resource").and_where(Expr::col("type_id").eq(type_id));
         select.and_where(Expr::col("id").eq(id)).and_where(Expr::col("version").eq(version));
+        if self.backend() == DbBackend::Postgres {
+            select.lock(LockType::Update);
+        }
         let rows = self.rows(&select).await?;
         rows.first().map(|row| Ok((row.i64(0)?, row.i64(1)?))).transpose()
     }

@@ -12,6 +12,7 @@ use crate::fixed::Fixed;
 use crate::postgres::asks::Held;
 use crate::remembered::AsOf;
 use crate::row::Row;
+use crate::search::question::one_holds;
 use crate::session::Session;
 use crate::tx::Tx;
 use crate::view::ResolvedView;
@@ -224,14 +225,10 @@ fn version_select(patients: Option<&[i64]>, unassigned: bool) -> SelectStatement
         .from_as("resource", "r");
     select.join_as(sea_orm::JoinType::InnerJoin, "version", "v", Expr::col(("v", "rid")).equals(("r", "rid")));
     if let Some(patients) = patients {
-        let mut held = Cond::any();
-        for patient in patients {
-            held = held.add(Expr::col(("v", "patients")).like(held_by(*patient)));
-        }
-        if unassigned {
-            held = held.add(Expr::col(("v", "patients")).eq(""));
-        }
-        select.cond_where(held);
+        let column = || Expr::col(("v", "patients"));
+        let held = patients.iter().map(|patient| column().like(held_by(*patient)));
+        let held = held.chain(unassigned.then(|| column().eq("")));
+        select.cond_where(one_holds(held.map(|it| Cond::all().add(it)).collect()));
     }
     select
 }

@@ -18,7 +18,7 @@ const STEPS: std::ffi::c_int = 10_000;
 /// The same of what is to be done soon.
 const FEW_STEPS: std::ffi::c_int = 1_000;
 /// How long other requests may wait for a search on the thread that answers them too.
-const SOON: Duration = Duration::from_millis(2);
+pub(crate) const SOON: Duration = Duration::from_millis(2);
 
 /// Runs statements that read.
 pub(crate) trait Session: Send {
@@ -28,6 +28,11 @@ pub(crate) trait Session: Send {
     /// From now on statements may take this long together; none: as long as they like. (IN-17)
     /// PostgreSQL bounds each statement by itself, see [`crate::postgres::lines()`].
     fn limit(&mut self, limit: Option<Duration>) -> Result<(), StoreError>;
+
+    /// Whether work that is to be done soon takes too long: it is begun again where nobody waits for its thread.
+    fn is_late(&self) -> bool {
+        false
+    }
 
     /// Where questions are asked together with those of others; not within a transaction, which sees what others do not.
     fn asks(&self) -> Option<(Arc<Asks>, Lines)> {
@@ -60,25 +65,28 @@ pub(crate) trait Session: Send {
 pub(crate) struct SqliteSession<'a> {
     connection: &'a mut Connection,
     known: &'a Known,
-    is_brief: bool,
+    /// When it began, if it is to be done soon.
+    begun: Option<Instant>,
 }
 
 impl<'a> SqliteSession<'a> {
     /// One that takes the time it needs.
     pub(crate) fn new(connection: &'a mut Connection, known: &'a Known) -> Self {
-        SqliteSession { connection, known, is_brief: false }
+        SqliteSession { connection, known, begun: None }
     }
 
     /// One whose statements fail if all of them together are not done [soon](SOON).
     pub(crate) fn brief(connection: &'a mut Connection, known: &'a Known) -> Result<Self, StoreError> {
+        // Before the clock of SQLite: what that one has stopped is late by this one.
+        let begun = Instant::now();
         stop_after(connection, FEW_STEPS, Some(SOON))?;
-        Ok(SqliteSession { connection, known, is_brief: true })
+        Ok(SqliteSession { connection, known, begun: Some(begun) })
     }
 }
 
 impl Drop for SqliteSession<'_> {
     fn drop(&mut self) {
-        if self.is_brief {
+        if self.begun.is_some() {
             // Fails for a closed connection only.
             let _ = stop_after(self.connection, FEW_STEPS, None);
         }
@@ -91,7 +99,11 @@ impl Session for SqliteSession<'_> {
     }
 
     fn limit(&mut self, limit: Option<Duration>) -> Result<(), StoreError> {
-        if self.is_brief { Ok(()) } else { interrupt_after(self.connection, limit) }
+        if self.begun.is_some() { Ok(()) } else { interrupt_after(self.connection, limit) }
+    }
+
+    fn is_late(&self) -> bool {
+        self.begun.is_some_and(|begun| begun.elapsed() > SOON)
     }
 
     fn backend(&self) -> DbBackend {
@@ -106,7 +118,8 @@ impl Session for SqliteSession<'_> {
 /// The connections to PostgreSQL.
 pub(crate) struct LineSession<'a> {
     pub(crate) lines: &'a Lines,
-    pub(crate) asks: &'a Arc<Asks>,
+    /// What is asked together, and the connections for that.
+    pub(crate) asks: (&'a Arc<Asks>, &'a Lines),
     pub(crate) known: &'a Known,
 }
 
@@ -117,7 +130,7 @@ impl Session for LineSession<'_> {
     }
 
     fn asks(&self) -> Option<(Arc<Asks>, Lines)> {
-        Some((self.asks.clone(), self.lines.clone()))
+        Some((self.asks.0.clone(), self.asks.1.clone()))
     }
 
     fn limit(&mut self, _limit: Option<Duration>) -> Result<(), StoreError> {

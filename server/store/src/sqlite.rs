@@ -26,6 +26,8 @@ const MAPPED: i64 = 256 << 20;
 const STATEMENT_CACHE: usize = 256;
 /// Statements longer than this list what one search found; they never come again.
 const CACHED_LENGTH: usize = 16_384;
+/// Most values that a statement binds. <https://sqlite.org/limits.html#max_variable_number>
+const MOST_VALUES: usize = 32_766;
 /// Connections kept open for reading when nobody reads.
 const IDLE_READERS: usize = 16;
 
@@ -105,6 +107,9 @@ fn mapped(path: &str) -> i64 {
 pub(crate) fn rows(connection: &Connection, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
     let Statement { sql, values, .. } = statement.build(&DbBackend::Sqlite);
     let values = values.map(|values| values.0).unwrap_or_default();
+    if values.len() > MOST_VALUES {
+        return Err(StoreError::too_many_values());
+    }
     if sql.len() > CACHED_LENGTH {
         return read(&mut connection.prepare(&sql)?, &values);
     }

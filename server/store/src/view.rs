@@ -131,8 +131,13 @@ impl SearchView {
         if self.granular.is_empty() {
             return None;
         }
+        let patients = self.patient_values();
+        let predicate = |condition: &Condition| match condition {
+            Condition::Any(any) => any.predicate_among(place, patients.as_deref()),
+            other => other.predicate(place),
+        };
         let alternative =
-            |all: &Vec<Condition>| all.iter().fold(Cond::all(), |cond, condition| cond.add(condition.predicate(place)));
+            |all: &Vec<Condition>| all.iter().fold(Cond::all(), |cond, condition| cond.add(predicate(condition)));
         Some(self.granular.iter().fold(Cond::any(), |cond, all| cond.add(alternative(all))))
     }
 

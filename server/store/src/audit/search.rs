@@ -8,6 +8,7 @@ use super::{COLUMNS, Event, id_at, is_one_of};
 use crate::error::StoreError;
 use crate::row::Cell;
 use crate::search::order::Position;
+use crate::search::question::one_holds;
 use crate::session::{Session, SqliteSession};
 use crate::{EngineKind, SEARCH_LIMIT, Store};
 
@@ -202,7 +203,7 @@ fn page_of(condition: Cond, start: Option<&Start>, ascending: bool, limit: u64) 
 
 impl Filter {
     fn condition(&self) -> Cond {
-        let any = |expressions: Vec<Expr>| expressions.into_iter().fold(Cond::any().add(Expr::val(1).eq(0)), Cond::add);
+        let any = |expressions: Vec<Expr>| one_holds(expressions.into_iter().map(|it| Cond::all().add(it)).collect());
         let one_of = |column, values: &[String]| any(vec![is_one_of(column, values)]);
         match self {
             Filter::Ids(ids) => any(vec![Expr::col("id").is_in(ids.iter().map(|id| id.to_vec()))]),

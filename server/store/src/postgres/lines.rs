@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{CONNECT, PATIENCE, prepared, read};
 use crate::error::StoreError;
+use crate::keys::Known;
 use crate::row::Row;
 
 /// Where connections are taken from. Cloning is cheap and shares them.
@@ -30,6 +31,8 @@ struct Shared {
     /// One for each connection that may be open: who waits here is served in turn.
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Open>>,
+    /// What has been read on them.
+    known: Option<Known>,
 }
 
 /// An open connection, and the runtime whose threads its answers wake.
@@ -63,10 +66,10 @@ enum State {
 }
 
 impl Lines {
-    /// Opens nothing yet.
-    pub(crate) fn new(options: PgConnectOptions, most: usize) -> Self {
+    /// Opens nothing yet. Where one is lost, `known` forgets what it had read.
+    pub(crate) fn new(options: PgConnectOptions, most: usize, known: Option<Known>) -> Self {
         let turns = Arc::new(Semaphore::new(most));
-        Lines { shared: Arc::new(Shared { options, turns, idle: Mutex::default() }) }
+        Lines { shared: Arc::new(Shared { options, turns, idle: Mutex::default(), known }) }
     }
 
     /// A connection: one that the present runtime opened, another, or a new one.
@@ -123,6 +126,9 @@ impl Lines {
     /// Closes what is idle: where one connection was lost, such as by a restart of the engine, the others are as well.
     fn forget(&self) {
         self.shared.lock().clear();
+        if let Some(known) = &self.shared.known {
+            known.forget_numbers();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, Se
 use search::query::{DateMatch, NumberMatch, Param, ParamKind, Prefix, StringMode, UnitMatch};
 
 use super::condition::Place;
-use super::question::finds_a_row;
+use super::question::{finds_a_row, one_holds};
 use crate::index::{STRING_PREFIX, Table};
 use crate::keys;
 
@@ -71,6 +71,22 @@ impl Any {
             if by_key { neighbours(self.table, self.param, place) } else { rows_of(self.table, self.param, place) };
         let has = finds_a_row(rows.cond_where(self.values("x")).take());
         if self.negated { has.not() } else { has }
+    }
+
+    /// The same of a resource that is held by one of these patients; none: by anybody. Of a value that a resource must not
+    /// have, such as a label, it is asked once whether any has it: where none has, no row is asked.
+    pub(crate) fn predicate_among(&self, place: &Place, patients: Option<&[i64]>) -> Expr {
+        let each = self.predicate(place);
+        if !(self.negated && place.is_scanned && self.names_values()) {
+            return each;
+        }
+        let mut rows = Sql::select();
+        rows.expr(Expr::val(1)).from_as(self.table.name(), "l").and_where(Expr::col(("l", "param")).eq(self.param));
+        rows.cond_where(self.values("l"));
+        if let Some(patients) = patients {
+            rows.and_where(is_one_of(Expr::col(("l", "patient")), patients));
+        }
+        Cond::any().add(finds_a_row(rows).not()).add(each).into()
     }
 
     /// Whether nothing can satisfy it.
@@ -149,25 +165,20 @@ impl Columns {
 
 /// That a row has one of the values.
 fn one_of(alternatives: &[Alternative], columns: &Columns) -> Cond {
-    // An empty disjunction is true in SQL builders, but nothing matches no value.
-    if alternatives.is_empty() {
-        return Cond::any().add(Expr::val(1).eq(0));
-    }
-    let (mut tokens, mut targets) = (Vec::new(), Vec::new());
-    let mut any = Cond::any();
+    let (mut tokens, mut targets, mut any) = (Vec::new(), Vec::new(), Vec::new());
     for alternative in alternatives {
         match alternative {
             Alternative::Token(token) => tokens.push(*token),
             Alternative::Target(target) => targets.push(*target),
-            other => any = any.add(other.matches(columns)),
+            other => any.push(other.matches(columns)),
         }
     }
     for (numbers, name) in [(tokens, "token"), (targets, "target")] {
         if !numbers.is_empty() {
-            any = any.add(is_one_of(columns.key(name), &numbers));
+            any.push(Cond::all().add(is_one_of(columns.key(name), &numbers)));
         }
     }
-    any
+    one_holds(any)
 }
 
 /// That a number is one of some.

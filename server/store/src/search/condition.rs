@@ -6,7 +6,7 @@ use search::query::DateMatch;
 use super::any::{Any, date_matches, is_one_of, is_set, rows_of};
 use super::contained::{Inside, Inward};
 use super::links::Linked;
-use super::question::finds_a_row;
+use super::question::{finds_a_row, one_holds};
 use crate::index::Table;
 
 /// Most ranges of which a page is merged.
@@ -105,8 +105,7 @@ impl Condition {
             Condition::Inward(inward) => inward.predicate(place),
             Condition::All(all) if all.is_empty() => Expr::val(1).eq(1),
             Condition::All(all) => all.iter().fold(Cond::all(), |cond, it| cond.add(it.predicate(place))).into(),
-            Condition::Or(any) if any.is_empty() => Expr::val(1).eq(0),
-            Condition::Or(any) => any.iter().fold(Cond::any(), |cond, it| cond.add(it.predicate(place))).into(),
+            Condition::Or(any) => one_holds(any.iter().map(|it| Cond::all().add(it.predicate(place))).collect()).into(),
             Condition::Not(inner) => Cond::all().add(inner.predicate(place)).not().into(),
         }
     }
@@ -176,5 +175,5 @@ impl Condition {
 
 fn updated(alias: &'static str, dates: &[DateMatch]) -> Cond {
     let at = || Expr::col((alias, "last_updated"));
-    dates.iter().fold(Cond::any(), |any, date| any.add(date_matches(at(), at(), *date)))
+    one_holds(dates.iter().map(|date| date_matches(at(), at(), *date)).collect())
 }

@@ -12,7 +12,7 @@ use super::condition::Condition;
 use super::plan::Plan;
 use crate::body::text_of;
 use crate::error::StoreError;
-use crate::session::Session;
+use crate::session::{SOON, Session};
 
 /// Most resources that one search looks at.
 const MOST: usize = 100_000;
@@ -44,6 +44,9 @@ pub(super) async fn resolve<S: Session>(
         select.columns(["rid", "last_updated"]).expr(text_of("resource")).from("resource");
         select.and_where(is_listed(session.backend(), Expr::col("rid"), chunk)).and_where(Expr::col("live").eq(1));
         for row in session.rows(&select).await? {
+            if session.is_late() {
+                return Err(StoreError::took_longer_than(SOON));
+            }
             let (rid, last_updated) = (row.i64(0)?, row.i64(1)?);
             let resource = Json::parse(row.text(2)?.as_bytes());
             let resource = resource.map_err(|_error| StoreError::Schema(format!("resource {rid} is not JSON")))?;

@@ -78,7 +78,7 @@ fn together(tx: &mut Tx, jobs: &mut Vec<Box<dyn Job>>, queue: &Receiver<Box<dyn 
     while let Some(job) = jobs.get_mut(done) {
         let before = tx.changes();
         let keep = carry_out(tx, job.as_mut());
-        if !keep && tx.changes() != before {
+        if is_undone(tx) || (!keep && tx.changes() != before) {
             tx.end_transaction(false);
             undo(tx)?;
             return Ok(false);
@@ -115,5 +115,85 @@ fn carry_out(tx: &mut Tx, job: &mut dyn Job) -> bool {
 
 /// Ends the transaction, if one is open, without its changes.
 fn undo(tx: &Tx) -> Result<(), StoreError> {
-    if tx.sqlite_connection().is_some_and(Connection::is_autocommit) { Ok(()) } else { tx.batch("ROLLBACK") }
+    if is_undone(tx) { Ok(()) } else { tx.batch("ROLLBACK") }
+}
+
+/// Whether no transaction is open any more: where there is no space, no memory, or a page that cannot be read, SQLite
+/// undoes all of it by itself, and each further statement would be durable alone.
+/// <https://sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction>
+fn is_undone(tx: &Tx) -> bool {
+    tx.sqlite_connection().is_some_and(Connection::is_autocommit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::RecvTimeoutError;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::keys::Known;
+    use crate::{Sealer, audit};
+
+    /// Says what it does in SQL.
+    struct Sql {
+        text: &'static str,
+        answer: Sender<bool>,
+    }
+
+    impl Job for Sql {
+        fn run(&mut self, tx: &mut Tx) -> bool {
+            tx.batch(self.text).is_ok()
+        }
+
+        fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+            self.answer.send(committed.is_ok()).expect("the test waits");
+        }
+    }
+
+    /// Waits until others wait behind it.
+    struct First(Receiver<()>);
+
+    impl Job for First {
+        fn run(&mut self, _: &mut Tx) -> bool {
+            !matches!(self.0.recv_timeout(Duration::from_secs(10)), Err(RecvTimeoutError::Timeout))
+        }
+
+        fn answer(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+
+    #[test]
+    fn re_06_what_fails_for_want_of_space_leaves_nothing_of_what_is_said_to_have_failed() {
+        let folder = std::env::temp_dir().join(format!("tributary-writer-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("test.sqlite");
+        let connection = crate::sqlite::open(&path.to_string_lossy(), false).expect("a database");
+        connection.execute_batch("CREATE TABLE made (name TEXT, body BLOB)").expect("a table");
+        let known = Known::new("", Duration::from_secs(1), Sealer::of(audit::DATABASE, &[0; 32]));
+        let writer = Writer::start(connection, move |connection| Tx::sqlite(connection, known)).expect("a thread");
+        let (go, wait) = channel();
+        writer.send(Box::new(First(wait))).expect("a writer");
+        let texts = [
+            ("before", "INSERT INTO made VALUES ('before', '')"),
+            ("large", "PRAGMA max_page_count = 4; INSERT INTO made VALUES ('large', zeroblob(1000000))"),
+            ("after", "INSERT INTO made VALUES ('after', '')"),
+            ("last", "PRAGMA max_page_count = 1000000; INSERT INTO made VALUES ('last', '')"),
+        ];
+        let answers = texts.map(|(_, text)| {
+            let (answer, answered) = channel();
+            writer.send(Box::new(Sql { text, answer })).expect("a writer");
+            answered
+        });
+        go.send(()).expect("it waits");
+        let said = answers.map(|answered| answered.recv().expect("an answer"));
+        let reader = crate::sqlite::open(&path.to_string_lossy(), true).expect("a database");
+        let mut rows = reader.prepare("SELECT name FROM made").expect("a statement");
+        let there = rows.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+        let there = there.collect::<Result<Vec<_>, _>>().expect("names");
+        for ((name, _), said) in texts.into_iter().zip(said) {
+            let durable = there.iter().any(|it| it == name);
+            // The one that failed is told so by its work, not by the commit.
+            assert_eq!(durable, said && name != "large", "{name}: {there:?}");
+        }
+        std::fs::remove_dir_all(folder).expect("it is there");
+    }
 }
