@@ -71,6 +71,8 @@ kinds! {
     SecretMade => "secret-made", "made a secret for an app";
     /// A person took back what an app could see.
     GrantRevoked => "grant-revoked", "took back what an app could see";
+    /// A person let an app see again by itself what they took back.
+    GrantAllowed => "grant-allowed", "allowed an app again";
     /// Programs may register.
     Invited => "invited", "made an invitation to register an app";
 }
