@@ -7,6 +7,8 @@
 //! | wrong passkeys, a minute | | | 20 | |
 //! | links and requests for a new password, each, a minute | | | 10 | |
 //! | new accounts, an hour | | | 10 | 300 |
+//! | requests that are pushed for a public app, a minute | | | 60 | |
+//! | requests that an app pushes which proves who it is, a minute | | | | 600 an app |
 //!
 //! A network is one address of IPv4 or a /64 of IPv6: whoever has one address of such a network has all of them.
 //!
@@ -16,6 +18,7 @@
 //! around.
 
 use actix_web::HttpRequest;
+use smart::client::{Client, ClientAuthentication};
 use smart::error::OAuthError;
 use store::{StoreError, events, users};
 
@@ -25,7 +28,7 @@ use crate::oauth::error::server_error;
 use crate::oauth::login::fold_username;
 
 /// A minute, microseconds.
-const MINUTE: i64 = 60_000_000;
+pub const MINUTE: i64 = 60_000_000;
 
 /// An hour, microseconds.
 pub const HOUR: i64 = 3_600_000_000;
@@ -76,6 +79,14 @@ pub async fn reset(app: &App, request: &HttpRequest) -> Result<Noted, OAuthError
 /// What new accounts are counted for.
 pub fn of_sign_up(request: &HttpRequest) -> Vec<Subject> {
     vec![(format!("sign-up:{}", network(request)), 10), ("sign-ups".to_owned(), 300)]
+}
+
+/// What pushed authorization requests are counted for: anybody pushes in the name of a public app.
+pub fn of_push(request: &HttpRequest, client: &Client) -> Vec<Subject> {
+    vec![match client.authentication {
+        ClientAuthentication::None => (format!("push:{}", network(request)), 60),
+        _ => (format!("push-app:{}", client.id), 600),
+    }]
 }
 
 fn of_password(request: &HttpRequest, username: &str, is_known: bool) -> Vec<Subject> {
