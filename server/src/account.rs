@@ -12,6 +12,7 @@
 //! Every form carries a token that belongs to the session, every page that changes something answers 303, and every
 //! change is written with its event in one transaction.
 
+pub mod attempts;
 pub mod new_password;
 pub mod passkeys;
 pub mod recovery;

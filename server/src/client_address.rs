@@ -4,7 +4,7 @@
 //! that the setting `trusted-proxies` names: from its end, up to the first address that is none of them. Failed logins
 //! are counted for that address, and the audit trail names it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -27,6 +27,17 @@ pub struct TrustedProxies(Vec<IpNet>);
 pub fn of(request: &HttpRequest) -> Option<IpAddr> {
     let app = request.app_data::<web::Data<App>>()?;
     app.config.trusted_proxies.client(request.peer_addr(), request.headers())
+}
+
+/// What somebody can send from: one address of IPv4, a network of IPv6. What is counted is counted for it.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 impl FromStr for TrustedProxies {
@@ -112,6 +123,15 @@ mod tests {
         let all = vec!["10.0.0.1,"; 40].concat() + "10.0.0.1";
         let all: &'static str = Box::leak(all.into_boxed_str());
         assert_eq!(client("127.0.0.1,10.0.0.0/8", "127.0.0.1:1", &[all]), "10.0.0.1", "so far and no further");
+    }
+
+    #[test]
+    fn oa_20_a_network_is_what_one_can_send_from() {
+        let network = |text: &str| network(text.parse().expect("an address")).to_string();
+        assert_eq!(network("203.0.113.9"), "203.0.113.9");
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:2::"), network("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | 400 | the form or a parameter cannot be understood |
 //! | 401 | "Wrong Client_ID or Client_secret Key"; "User session not found. User must re-authenticate" |
-//! | 403 | the app may see nothing: no record linked, no patients chosen; or no scope for this type |
+//! | 403 | the app may see nothing: no record linked, no patients chosen, taken back; or no scope for this type |
 //! | 404 | unknown or hidden (LK-10) |
 
 use actix_web::http::{StatusCode, header};
@@ -26,7 +26,7 @@ use store::apps::{self, Registration};
 use store::grants::{self, NewGrant};
 use store::usage::Failed;
 use store::users::{self, Account};
-use store::{StoreError, clients, sharing};
+use store::{StoreError, clients, sharing, withdrawals};
 
 use crate::account::visitor::Refused;
 use crate::app::App;
@@ -36,7 +36,7 @@ use crate::error::Error;
 use crate::oauth::error::{json, server_error};
 use crate::oauth::form::Parameters;
 use crate::oauth::issue::Issue;
-use crate::portal::own_access;
+use crate::portal::own_access::{self, NoAccess};
 use crate::rest::response::{Answer, Presentation};
 use crate::rest::{read, request as rest_request, search};
 use crate::routes::path_of;
@@ -95,21 +95,26 @@ async fn answer_token(app: &App, request: &HttpRequest, body: &[u8]) -> Result<H
     let issue = Issue::new(app, lifetime::ACCESS);
     let grant = own_access::grant(app, &client, &registration, &owner, issue.now).await;
     let grant = grant.map_err(|error: Refused| server_error(&error))?;
-    let mut grant: NewGrant = grant.map_err(|why| OAuthError::new(ErrorCode::AccessDenied, why.to_string()))?;
+    let denied = |why: NoAccess| OAuthError::new(ErrorCode::AccessDenied, why.to_string());
+    let mut grant: NewGrant = grant.map_err(denied)?;
     grant.expires_at = grants::end_of(&grant.terms, issue.now);
     let written = issue.clone();
     let issued = app.store.write(move |tx| {
-        let (issue, mut grant) = (written.clone(), grant.clone());
+        let (issue, mut grant, owner) = (written.clone(), grant.clone(), owner.id.clone());
         Box::pin(async move {
+            if withdrawals::is_one_now(tx, &owner, &grant.client_id).await? {
+                return Ok(None);
+            }
             match sharing::standing(tx, &grant.client_id, &grant.terms, issue.now).await? {
                 Some((id, expires_at)) => (grant.id, grant.expires_at) = (id, expires_at),
                 None => grants::insert(tx, &grant, issue.now).await?,
             }
             let renewable = grant.terms.is_renewable();
-            issue.write(tx, (&grant.id, grant.expires_at), grant.terms, renewable).await
+            issue.write(tx, (&grant.id, grant.expires_at), grant.terms, renewable).await.map(Some)
         })
     });
     let issued = issued.await.map_err(|error: StoreError| server_error(&error))?;
+    let issued = issued.ok_or_else(|| denied(NoAccess::Withdrawn))?;
     Ok(issue.answer(app, issued).await.unwrap_or_else(|failure| failure.error_response()))
 }
 

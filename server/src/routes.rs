@@ -165,6 +165,7 @@ routes! {
         GET  "/portal/live/stream" => portal::live::listen, "what that page listens to";
         GET  "/portal/sharing" => portal::sharing::get, "what apps may see";
         POST "/portal/sharing" => portal::sharing::revoke, "takes back what an app may see";
+        POST "/portal/sharing/allow" => portal::sharing::allow, "lets an app see again by itself what was taken back";
         GET  "/portal/record" => portal::record::get, "who has looked at one's own record";
         GET  "/portal/billing" => portal::billing::get, "claims that are not billed, and sessions that are about to expire";
         GET  "/portal/billing/{claim}" => portal::billing::claim::get, "what was sent for a claim, what was answered, what to do";

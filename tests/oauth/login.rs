@@ -14,6 +14,9 @@ tests::on_both_engines!(
     oa_21_unknown_user_and_wrong_password_look_the_same,
     oa_20_guessing_is_slowed_down,
     oa_20_guessing_at_once_is_slowed_down,
+    oa_20_a_network_of_ipv6_is_one_guesser,
+    oa_20_guessing_elsewhere_locks_nobody_out,
+    oa_20_all_guesses_together_are_bounded,
     sm_18_login_hint_fills_in_the_name_and_proves_nothing,
     sm_18_prompt_and_max_age_decide_who_signs_in_anew,
     sm_18_prompt_none_shows_no_page,
@@ -102,6 +105,91 @@ async fn oa_20_guessing_at_once_is_slowed_down(server: TestServer) {
         looked_at += usize::from(attempt.await.expect("answered") == 401);
     }
     assert_eq!(looked_at, 5);
+}
+
+/// A server that believes what addresses its tests say they come from.
+async fn behind_a_proxy(server: &TestServer) -> TestServer {
+    TestServer::start_with(server.engine(), &["--trusted-proxies", "127.0.0.1"]).await
+}
+
+/// What somebody at an address is answered who types a name and a password.
+async fn typed(server: &TestServer, from: &str, username: &str, password: &str) -> u16 {
+    let body = fhir::object! { "username": username, "password": password };
+    let call = server.anonymous().post("/oauth/token").header("x-forwarded-for", from);
+    call.body("application/json", body.to_string()).await.status
+}
+
+async fn oa_20_a_network_of_ipv6_is_one_guesser(server: TestServer) {
+    let server = behind_a_proxy(&server).await;
+    let ada = add_account(&server, "ada", None);
+    for host in 1..=5 {
+        assert_eq!(typed(&server, &format!("2001:db8:1:1::{host}"), "ada", "wrong").await, 401, "{host}");
+    }
+    assert_eq!(typed(&server, "2001:db8:1:1:ffff::1", "ada", &ada.password).await, 429, "one account");
+    for host in 6..=20 {
+        let name = format!("name-{host}");
+        assert_eq!(typed(&server, &format!("2001:db8:1:1::{host}"), &name, "wrong").await, 401, "{host}");
+    }
+    assert_eq!(typed(&server, "2001:db8:1:1::beef", "another", "wrong").await, 429, "many accounts");
+    assert_eq!(typed(&server, "2001:db8:1:2::1", "ada", &ada.password).await, 200, "another network");
+    // the same of what else is counted by where it comes from
+    let count = |subject: &str| format!("INSERT INTO login_failure (subject, at) VALUES ('{subject}', {})", now());
+    for _ in 0..10 {
+        server.tamper(&count("sign-up:2001:db8:1:1::"));
+    }
+    let from = ("x-forwarded-for", "2001:db8:1:1::77");
+    let page = server.anonymous().get("/account/sign-up").header(from.0, from.1).await.expect_status(200);
+    let cookie = page.header("set-cookie").and_then(|it| it.split(';').next()).expect("a cookie").to_owned();
+    let mut form = fields(&page.text());
+    let pairs = [("username", "dev"), ("name", "Dev"), ("purpose", "work"), ("password", "a calm river runs deep")];
+    form.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for (address, status) in [("2001:db8:1:1::77", 429), ("2001:db8:1:2::77", 303)] {
+        let call = server.anonymous().post("/account/sign-up").header("cookie", &cookie);
+        call.header(from.0, address).form(&form).await.expect_status(status);
+    }
+}
+
+async fn oa_20_guessing_elsewhere_locks_nobody_out(server: TestServer) {
+    let server = behind_a_proxy(&server).await;
+    let ada = add_account(&server, "ada", None);
+    let home = "198.51.100.7";
+    for _ in 0..5 {
+        assert_eq!(typed(&server, "203.0.113.1", "ada", "wrong").await, 401);
+    }
+    assert_eq!(typed(&server, "203.0.113.1", "ada", &ada.password).await, 429);
+    assert_eq!(typed(&server, home, "ada", &ada.password).await, 200, "she is not who guesses");
+    for network in 2..=6 {
+        for _ in 0..5 {
+            assert_eq!(typed(&server, &format!("203.0.113.{network}"), "ada", "wrong").await, 401, "{network}");
+        }
+    }
+    assert_eq!(typed(&server, "203.0.113.7", "ada", "wrong").await, 429, "from many networks");
+    assert_eq!(typed(&server, "203.0.113.7", "charles", "wrong").await, 401, "others are not meant");
+    assert_eq!(typed(&server, home, "ada", &ada.password).await, 200, "from where she signed in before");
+    for _ in 0..5 {
+        assert_eq!(typed(&server, home, "ada", "wrong").await, 401);
+    }
+    assert_eq!(typed(&server, home, "ada", &ada.password).await, 429, "from there it is slowed down too");
+}
+
+async fn oa_20_all_guesses_together_are_bounded(server: TestServer) {
+    let server = behind_a_proxy(&server).await;
+    let ada = add_account(&server, "ada", None);
+    assert_eq!(typed(&server, "198.51.100.7", "ada", &ada.password).await, 200);
+    server.tamper(&format!(
+        "WITH RECURSIVE guess (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM guess WHERE n < 1200)
+         INSERT INTO login_failure (subject, at) SELECT 'passwords', {} FROM guess",
+        now()
+    ));
+    assert_eq!(typed(&server, "203.0.113.1", "ada", "wrong").await, 429);
+    assert_eq!(typed(&server, "203.0.113.2", "charles", "wrong").await, 429);
+    assert_eq!(typed(&server, "198.51.100.7", "ada", &ada.password).await, 200, "from where she signed in before");
+}
+
+/// Microseconds since 1970.
+fn now() -> u128 {
+    std::time::UNIX_EPOCH.elapsed().expect("it is later than 1970").as_micros()
 }
 
 async fn sm_18_login_hint_fills_in_the_name_and_proves_nothing(server: TestServer) {

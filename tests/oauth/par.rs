@@ -1,6 +1,6 @@
 //! Tests of `server/src/oauth/par.rs`. <https://www.rfc-editor.org/rfc/rfc9126>
 
-use tests::{Answer, TestServer};
+use tests::{Answer, Engine, TestServer};
 
 use crate::assertion;
 use crate::launch::{
@@ -12,6 +12,7 @@ tests::on_both_engines!(
     par_what_is_pushed_is_checked_at_once,
     oa_10_par_authenticates_the_client,
     oa_06_a_pushed_request_is_of_one_app_and_nothing_else,
+    oa_33_pushing_fills_no_disk,
 );
 
 async fn push(server: &TestServer, app: &App, request: &[(String, String)]) -> Answer {
@@ -118,4 +119,32 @@ async fn oa_06_a_pushed_request_is_of_one_app_and_nothing_else(server: TestServe
     server.anonymous().with_token(&handle).get("Patient/p1").await.expect_status(401);
     // all that took nothing from its owner
     server.anonymous().get(&format!("/oauth/authorize?{}", encode(&named))).await.expect_status(303);
+}
+
+async fn oa_33_pushing_fills_no_disk(server: TestServer) {
+    let server = TestServer::start_with(server.engine(), &["--trusted-proxies", "127.0.0.1"]).await;
+    let (app, proven) = (add_app(&server, "public"), add_app(&server, "confidential"));
+    let good = request(&server, &app, SCOPE);
+    let long = changed(&good, "id_token_hint", Some(&"x".repeat(5_000)));
+    assert_eq!(error(&push(&server, &app, &long).await.expect_status(400)), "invalid_request");
+    // a row that has expired is gone with the next request: its key is free again
+    let key = if server.engine() == Engine::Sqlite { "X'00'" } else { "'\\x00'::bytea" };
+    let expired = format!(
+        "INSERT INTO pushed_request (hash, client_id, parameters, created_at, expires_at) VALUES ({key}, 'a', '', 1, 2)"
+    );
+    server.tamper(&expired);
+    push(&server, &app, &good).await.expect_status(201);
+    server.tamper(&expired);
+    let form: Vec<(&str, &str)> = good.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let from = |address: String| server.anonymous().post("/oauth/par").header("x-forwarded-for", &address).form(&form);
+    for host in 0..60 {
+        from(format!("2001:db8:1:1::{host:x}")).await.expect_status(201);
+    }
+    let refused = from("2001:db8:1:1:f::1".to_owned()).await.expect_status(429);
+    assert_eq!(error(&refused), "temporarily_unavailable");
+    assert_eq!(refused.header("retry-after"), Some("60"));
+    from("2001:db8:1:2::1".to_owned()).await.expect_status(201);
+    for _ in 0..61 {
+        push(&server, &proven, &request(&server, &proven, SCOPE)).await.expect_status(201);
+    }
 }

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use fhir::{array, object};
 use tests::TestServer;
 
-use crate::launch::{App, Browser, add_account, error, fields, post, request, seed, tokens};
+use crate::launch::{
+    App, Browser, REDIRECT_URI, add_account, error, exchange, fields, launch, parameter, post, read, refresh, request,
+    seed, tokens,
+};
 use crate::portal::{
     SCOPES, administrator, between, decide, developer, make_app, make_secret, patient_developer, send, sign_up,
 };
@@ -16,6 +19,8 @@ tests::on_both_engines!(
     sm_61_a_secret_is_shown_once_and_two_live,
     oa_03_oa_29_faults_are_told_at_their_fields,
     what_an_administrator_looked_at_is_looked_at_again,
+    sm_28_scopes_that_an_app_loses_are_lost_to_its_grants,
+    sm_28_sm_52_an_app_that_may_not_stay_connected_is_not_renewed,
     validity_is_kept,
     usage_and_errors_are_shown_without_patients,
     lk_40_a_list_of_patients_confines_an_app,
@@ -173,6 +178,81 @@ async fn what_an_administrator_looked_at_is_looked_at_again(server: TestServer) 
     ];
     send(&mut dev, &edit, &edit, &pairs).await.expect_status(303);
     assert!(dev.get(&page).await.text().contains("app on phones or in browsers"));
+}
+
+/// An app of `dev` is registered for other scopes from now on.
+async fn register(dev: &mut Browser<'_>, id: &str, scopes: &str) {
+    let edit = format!("/portal/apps/{id}/edit");
+    let pairs = [
+        ("name", "Heart Watch"),
+        ("description", "Shows the pulse."),
+        ("redirect_uris", REDIRECT_URI),
+        ("scopes", scopes),
+    ];
+    send(dev, &edit, &edit, &pairs).await.expect_status(303);
+}
+
+async fn sm_28_scopes_that_an_app_loses_are_lost_to_its_grants(server: TestServer) {
+    let account = seed(&server).await;
+    let mut root = administrator(&server).await;
+    let mut dev = sign_up(&server, "dev", "work").await;
+    let id = make_app(&mut dev, "public", "launch/patient offline_access patient/*.cruds").await;
+    decide(&mut root, &id, "approve").await.expect_status(303);
+    let app = App { id: id.clone(), secret: None };
+    let first = tokens(&server, &app, &account, "launch/patient offline_access patient/*.cruds").await;
+    assert!(first.scope.contains("patient/*.cruds"), "{}", first.scope);
+    let back = launch(&server, &app, &account, "launch/patient patient/*.cruds").await;
+    let code = parameter(&back, "code").expect("a code");
+    let another = server.another().await;
+    let processes = [server.anonymous().with_token(&first.access), another.client().with_token(&first.access)];
+    for client in &processes {
+        client.get("Patient/p1").await.expect_status(200);
+        client.get("Condition").await.expect_status(200);
+    }
+    register(&mut dev, &id, "launch/patient offline_access patient/Observation.rs").await;
+    for client in &processes {
+        client.get("Patient/p1").await.expect_status(403);
+        client.get("Condition").await.expect_status(403);
+        client.get("Observation").await.expect_status(200);
+    }
+    let mut renewed = read(&refresh(&server, &app, &first.refresh, None).await.expect_status(200));
+    assert_eq!(renewed.scope, "launch/patient offline_access patient/Observation.rs");
+    let wider = refresh(&server, &app, &renewed.refresh, Some("patient/*.cruds")).await.expect_status(400);
+    assert_eq!(error(&wider), "invalid_scope");
+    let late = read(&exchange(&server, &app, &code, &[]).await.expect_status(200));
+    assert_eq!(late.scope, "launch/patient patient/Observation.rs", "consented before, exchanged after");
+    // what the app gets back comes back to the grant, and nothing else
+    for (registered, expected) in [
+        (
+            "launch/patient patient/Observation.rs offline_access user/*.rs",
+            "launch/patient offline_access patient/Observation.rs",
+        ),
+        ("launch/patient offline_access patient/*.cruds user/*.cruds", "launch/patient offline_access patient/*.cruds"),
+    ] {
+        register(&mut dev, &id, registered).await;
+        decide(&mut root, &id, "approve").await.expect_status(303);
+        renewed = read(&refresh(&server, &app, &renewed.refresh, None).await.expect_status(200));
+        assert_eq!(renewed.scope, expected, "registered: {registered}");
+    }
+    processes[1].get("Patient/p1").await.expect_status(200);
+    register(&mut dev, &id, "user/*.rs").await;
+    for client in &processes {
+        client.get("Observation").await.expect_status(401);
+    }
+    refresh(&server, &app, &renewed.refresh, None).await.expect_status(400);
+}
+
+async fn sm_28_sm_52_an_app_that_may_not_stay_connected_is_not_renewed(server: TestServer) {
+    let account = seed(&server).await;
+    let mut root = administrator(&server).await;
+    let mut dev = sign_up(&server, "dev", "work").await;
+    let id = make_app(&mut dev, "public", SCOPES).await;
+    decide(&mut root, &id, "approve").await.expect_status(303);
+    let app = App { id: id.clone(), secret: None };
+    let first = tokens(&server, &app, &account, "launch/patient offline_access patient/*.rs").await;
+    register(&mut dev, &id, "launch/patient patient/*.rs").await;
+    server.anonymous().with_token(&first.access).get("Patient/p1").await.expect_status(200);
+    assert_eq!(error(&refresh(&server, &app, &first.refresh, None).await.expect_status(400)), "invalid_grant");
 }
 
 async fn validity_is_kept(server: TestServer) {

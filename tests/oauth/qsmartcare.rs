@@ -4,7 +4,9 @@ use fhir::{array, object};
 use tests::{Answer, TestServer};
 
 use crate::launch::{App, Browser, add_app, seed};
-use crate::portal::{SCOPES, administrator, decide, developer, make_app, make_secret, patient_developer, send};
+use crate::portal::{
+    SCOPES, administrator, between, decide, developer, make_app, make_secret, patient_developer, send, sign_in,
+};
 
 tests::on_both_engines!(
     a_personal_app_reads_its_own_patient,
@@ -13,6 +15,8 @@ tests::on_both_engines!(
     sm_28_lk_10_the_doors_show_what_the_token_shows,
     oa_08_tokens_are_renewed_by_rotation,
     an_app_that_asks_again_goes_on_with_its_grant,
+    oa_19_sm_57_what_is_taken_back_is_not_asked_for_again,
+    oa_09_a_new_password_takes_back_what_keys_give,
 );
 
 const TOKEN: &str = "/R4-patient-api/oauth2/token";
@@ -209,5 +213,90 @@ async fn an_app_that_asks_again_goes_on_with_its_grant(server: TestServer) {
     send(&mut dev, "/portal/sharing", "/portal/sharing", &[("grant", &grant)]).await.expect_status(303);
     for token in access {
         server.anonymous().with_token(&token).get("Patient/p1").await.expect_status(401);
+    }
+}
+
+/// Takes back the only grant of the portal's page.
+async fn take_back(dev: &mut Browser<'_>) {
+    let page = dev.get("/portal/sharing").await.expect_status(200).text();
+    let grant = crate::launch::fields(&page).into_iter().find(|(name, _)| name == "grant").expect("a grant").1;
+    send(dev, "/portal/sharing", "/portal/sharing", &[("grant", &grant)]).await.expect_status(303);
+}
+
+/// Presses *Allow again*.
+async fn allow(dev: &mut Browser<'_>, app: &App) -> Answer {
+    send(dev, "/portal/sharing", "/portal/sharing/allow", &[("app", &app.id)]).await
+}
+
+/// The app is refused, and told what to do.
+async fn is_refused(server: &TestServer, app: &App) {
+    let refused = ask(server, TOKEN, app).await.expect_status(403).json();
+    assert_eq!(refused.str("error"), Some("access_denied"));
+    let told = refused.str("Result").unwrap_or_default();
+    assert!(told.starts_with("Error: what this app could see was taken back"), "{told}");
+}
+
+async fn oa_19_sm_57_what_is_taken_back_is_not_asked_for_again(server: TestServer) {
+    seed(&server).await;
+    let mut root = administrator(&server).await;
+    let mut dev = patient_developer(&server, "p1").await;
+    let other = app(&mut dev, &mut root, SCOPES).await;
+    let app = app(&mut dev, &mut root, SCOPES).await;
+    allow(&mut dev, &app).await.expect_status(404);
+    let first = ask(&server, TOKEN, &app).await.expect_status(200).json();
+    take_back(&mut dev).await;
+    let client = server.anonymous().with_token(first.str("access_token").expect("a token"));
+    client.get(&format!("{SINGLE}/Patient")).await.expect_status(401);
+    for _ in 0..2 {
+        is_refused(&server, &app).await;
+    }
+    ask(&server, TOKEN, &other).await.expect_status(200);
+    let page = dev.get("/portal/sharing").await.expect_status(200).text();
+    assert!(page.contains("<h2>Taken back</h2>") && page.contains("Allow again"), "{page}");
+    let mut stranger = patient_developer(&server, "p2").await;
+    assert!(!stranger.get("/portal/sharing").await.text().contains("Allow again"));
+    allow(&mut stranger, &app).await.expect_status(404);
+    is_refused(&server, &app).await;
+    // nor does the app get anything by being changed, or by a new key
+    send(&mut dev, "/portal", &format!("/portal/apps/{}/state", app.id), &[("state", "off")]).await.expect_status(303);
+    send(&mut dev, "/portal", &format!("/portal/apps/{}/state", app.id), &[("state", "on")]).await.expect_status(303);
+    let rotated = App { secret: Some(make_secret(&mut dev, &app.id).await), ..app.clone() };
+    is_refused(&server, &rotated).await;
+    allow(&mut dev, &app).await.expect_status(303);
+    assert!(!dev.get("/portal/sharing").await.text().contains("Allow again"));
+    ask(&server, TOKEN, &app).await.expect_status(200);
+    client.get(&format!("{SINGLE}/Patient")).await.expect_status(401);
+}
+
+async fn oa_09_a_new_password_takes_back_what_keys_give(server: TestServer) {
+    seed(&server).await;
+    let mut root = administrator(&server).await;
+    let account = crate::launch::add_account(&server, "grace", Some("Patient/p1"));
+    let mut dev = sign_in(&server, &account).await;
+    send(&mut dev, "/portal", "/account/developer", &[("purpose", "personal")]).await.expect_status(303);
+    // with and without offline_access: the grant of the latter ends by itself soon
+    let unused = app(&mut dev, &mut root, SCOPES).await;
+    let brief = app(&mut dev, &mut root, "patient/*.rs").await;
+    let app = app(&mut dev, &mut root, SCOPES).await;
+    for app in [&app, &brief] {
+        ask(&server, TOKEN, app).await.expect_status(200);
+    }
+    let new = "another quiet lake";
+    let pairs = [("password", account.password.as_str()), ("new_password", new)];
+    send(&mut dev, "/account", "/account/password", &pairs).await.expect_status(303);
+    for app in [&app, &brief] {
+        is_refused(&server, app).await;
+        allow(&mut dev, app).await.expect_status(303);
+        ask(&server, TOKEN, app).await.expect_status(200);
+    }
+    ask(&server, TOKEN, &unused).await.expect_status(200);
+    let link = server.command(&["user", "recover", "grace", "--json"]);
+    let link = between(&link, "link=", "\"").to_owned();
+    let page = format!("/account/recover?link={link}");
+    let mut browser = Browser::new(&server);
+    let pairs = [("link", link.as_str()), ("password", "a third calm river")];
+    send(&mut browser, &page, "/account/recover", &pairs).await.expect_status(303);
+    for app in [&app, &brief, &unused] {
+        is_refused(&server, app).await;
     }
 }

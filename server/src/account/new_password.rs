@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use store::users;
 use tokio::sync::Semaphore;
 
+use super::attempts;
 use super::visitor::{Refused, Visitor};
 use crate::app::App;
 use crate::oauth::password::PasswordError;
@@ -61,7 +62,7 @@ pub async fn is_own(
     typed: &str,
 ) -> Result<Result<(), &'static str>, Refused> {
     let username = &visitor.account.username;
-    let Some(noted) = login::note_attempt(app, login::subjects(request, username)).await? else {
+    let Some(noted) = attempts::own_password(app, request, username).await? else {
         return Ok(Err("Too many attempts. Wait a minute and try again."));
     };
     if login::check(app, username, typed).await?.is_none() {

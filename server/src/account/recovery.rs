@@ -11,14 +11,11 @@ use store::events::{self, Kind};
 use store::users::{self, Change};
 use store::{StoreError, recoveries, sharing, signed_in};
 
-use super::new_password;
 use super::visitor::{Refused, State, address, anybody, form_token, go, sent_by_anybody, show};
+use super::{attempts, new_password};
 use crate::app::App;
 use crate::oauth::form::Parameters;
-use crate::oauth::{login, page};
-
-/// Tries from one address in a minute.
-const MAX_FROM_ADDRESS: i64 = 10;
+use crate::oauth::page;
 
 #[derive(Template)]
 #[template(path = "recover.html")]
@@ -42,8 +39,7 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
 pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Refused> {
     let (browser, form) = sent_by_anybody(&app, &request, &body).await?;
     let address = address(&request);
-    let subject = (format!("recovery:{}", address.clone().unwrap_or_default()), MAX_FROM_ADDRESS);
-    if login::note_attempt(&app, vec![subject]).await?.is_none() {
+    if attempts::recovery(&app, &request).await?.is_none() {
         return Err(Refused::Invalid("Too many attempts. Wait a minute and try again.".to_owned()));
     }
     let link = good_link(&app, &form).await?;

@@ -13,17 +13,15 @@ use store::events::{self, Kind};
 use store::users::{self, Account};
 use store::{StoreError, passkeys, second_factors, sessions, signed_in};
 
+use super::attempts;
 use super::passkeys::{Offer, offer, show};
 use super::sign_in::{Next, enter, tell};
 use super::totp::TotpSecret;
-use super::visitor::{Refused, State, address, event, form_token, own_path, sent_by_anybody};
+use super::visitor::{Refused, State, event, form_token, own_path, sent_by_anybody};
 use crate::app::App;
 use crate::oauth::form::Parameters;
+use crate::oauth::page;
 use crate::oauth::session::{self, Browser};
-use crate::oauth::{login, page};
-
-/// Wrong codes of one account in a minute.
-const MAX_FAILURES: i64 = 5;
 
 #[derive(Template)]
 #[template(path = "second-factor.html")]
@@ -115,10 +113,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
     if account.disabled_at.is_some() {
         return Err(Refused::Expired);
     }
-    let address = address(&request).unwrap_or_default();
-    let subjects =
-        vec![(format!("code:{account_id}"), MAX_FAILURES), (format!("code-address:{address}"), 4 * MAX_FAILURES)];
-    let Some(noted) = login::note_attempt(&app, subjects).await? else {
+    let Some(noted) = attempts::code(&app, &request, &account_id).await? else {
         let problem = "Too many attempts. Wait a minute and try again.";
         return Ok(question(&app, &browser, &form, StatusCode::TOO_MANY_REQUESTS, Some(problem)).await?);
     };

@@ -13,13 +13,14 @@ use askama::Template;
 use store::events::{self, Kind};
 use store::{StoreError, second_factors, signed_in};
 
+use super::attempts;
 use super::new_password::is_own;
 use super::second_factor::{mac_of_code, secret, spend};
 use super::settings;
 use super::totp::{base32, qr_code};
 use super::visitor::{Refused, State, Visitor, event, go, show};
 use crate::app::App;
-use crate::oauth::{login, page};
+use crate::oauth::page;
 use crate::portal::frame::Frame;
 
 /// Recovery codes of an account: of 80 bits each.
@@ -113,8 +114,7 @@ pub async fn remove(app: State, request: HttpRequest, body: web::Bytes) -> Resul
     if let Err(problem) = is_own(&app, &request, &visitor, form.get("password").unwrap_or_default()).await? {
         return settings::page(&app, &visitor, settings::Problem::SecondFactor(problem)).await;
     }
-    let subjects = vec![(format!("code:{}", visitor.account.id), 5)];
-    let tried = login::note_attempt(&app, subjects).await?;
+    let tried = attempts::code(&app, &request, &visitor.account.id).await?;
     let proven =
         tried.is_some() && spend(&app, &request, &visitor.account.id, form.get("code").unwrap_or_default()).await?;
     if !proven {

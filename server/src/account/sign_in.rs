@@ -9,10 +9,10 @@ use store::users::{self, Account};
 use store::{StoreError, sessions, signed_in};
 
 use super::passkeys::{Offer, offer, show};
-use super::second_factor;
 use super::visitor::{
     Refused, State, Visitor, address, agent, anybody, event, form_token, go, own_path, sent_by_anybody,
 };
+use super::{attempts, second_factor};
 use crate::app::App;
 use crate::audit;
 use crate::oauth::form::Parameters;
@@ -74,7 +74,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
             SignInPage { style: page::STYLE, form_token, to, username, problem: Some(problem), provider, passkey };
         show(&app, &page, status, None)
     };
-    let Some(noted) = login::note_attempt(&app, login::subjects(&request, username)).await? else {
+    let Some(noted) = attempts::password(&app, &request, username).await? else {
         return Ok(again(StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait a minute and try again."));
     };
     let Some(account) = login::check(&app, username, form.get("password").unwrap_or_default()).await? else {

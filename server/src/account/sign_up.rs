@@ -10,20 +10,14 @@ use store::apps::Purpose;
 use store::events::{self, Kind};
 use store::users::{self, Account};
 
-use super::new_password;
 use super::sign_in::{Next, enter};
-use super::visitor::{Refused, State, address, anybody, event, form_token, go, sent_by_anybody, show};
+use super::visitor::{Refused, State, anybody, event, form_token, go, sent_by_anybody, show};
+use super::{attempts, new_password};
 use crate::app::App;
 use crate::oauth::form::Parameters;
 use crate::oauth::login::fold_username;
 use crate::oauth::page;
 use crate::oauth::session::Browser;
-
-/// New accounts from one address in an hour.
-const MAX_FROM_ADDRESS: i64 = 10;
-
-/// An hour, microseconds.
-const HOUR: i64 = 3_600_000_000;
 
 /// Longest name for people.
 const MAX_NAME: usize = 100;
@@ -66,13 +60,12 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         Ok(read) => read,
         Err((field, text)) => return Ok(filled(&browser, &form, Some((field, &text)), StatusCode::BAD_REQUEST)),
     };
-    let subject = (format!("sign-up:{}", address(&request).unwrap_or_default()), MAX_FROM_ADDRESS);
-    let (now, written) = (app.clock.now(), account.clone());
+    let (now, written, subjects) = (app.clock.now(), account.clone(), attempts::of_sign_up(&request));
     let event = event(&request, Kind::SignedUp, &account.id, None);
     let added = app.store.write(move |tx| {
-        let (account, hash, subject, event) = (written.clone(), hash.clone(), subject.clone(), event.clone());
+        let (account, hash, subjects, event) = (written.clone(), hash.clone(), subjects.clone(), event.clone());
         Box::pin(async move {
-            if users::note_attempt(tx, &[subject], now, now - HOUR).await?.is_none() {
+            if users::note_attempt(tx, &subjects, now, now - attempts::HOUR).await?.is_none() {
                 return Ok(None);
             }
             let added = users::insert(tx, &account, &hash, now).await?;

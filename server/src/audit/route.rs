@@ -75,6 +75,7 @@ const OTHERS: &[(&str, &str, Kind, &str, char)] = &[
     ("POST", "/portal/live", Kind::Rest, "update", 'U'),
     ("GET", "/portal/live/stream", Kind::Rest, "stream", 'R'),
     ("POST", "/portal/sharing", Kind::Authentication, "consent-withdrawn", 'D'),
+    ("POST", "/portal/sharing/allow", Kind::Authentication, "consent", 'E'),
     ("GET", "/portal/admin/audit", Kind::Rest, "search-type", 'E'),
     ("POST", "/portal/admin/", Kind::Administration, "administration", 'U'),
     ("POST", "/portal/apps/", Kind::Administration, "app", 'U'),

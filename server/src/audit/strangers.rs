@@ -11,12 +11,13 @@
 //! yet told is lost when the process is killed.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use store::audit::{Entity, Event, Kind, id_at};
 
 use crate::app::App;
+use crate::client_address::network;
 
 /// Events a minute of one address.
 pub const MOST_OF_ONE: u32 = 120;
@@ -109,17 +110,6 @@ pub async fn tell(app: &App, at_once: bool) {
         if let Err(error) = app.store.audit(event).await {
             tracing::error!(%error, count, "requests by nobody known that the audit trail does not tell of");
         }
-    }
-}
-
-/// What somebody can send from: one address of IPv4, a network of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -25,9 +25,9 @@ use store::users::{self, Account};
 use store::{sessions, signed_in};
 
 use super::Refused;
-use crate::account::second_factor;
 use crate::account::sign_in::tell;
 use crate::account::visitor::{address, agent, event};
+use crate::account::{attempts, second_factor};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::oauth::login;
@@ -38,9 +38,6 @@ const COOKIE: &str = "sid";
 
 /// Whose messages come through this door.
 const VENDOR: &str = "healthkit";
-
-/// How often one address may ask for new passwords in a minute.
-const MAX_RESETS: i64 = 10;
 
 /// Somebody who is signed in and has a patient's record.
 #[derive(Clone, Debug)]
@@ -104,7 +101,7 @@ pub async fn sign_in(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Ht
     let (Some(username), Some(password)) = (json.str("username"), json.str("password")) else {
         return Err(Refused::new(StatusCode::BAD_REQUEST, "username and password must be texts"));
     };
-    let Some(noted) = login::note_attempt(app, login::subjects(request, username)).await? else {
+    let Some(noted) = attempts::password(app, request, username).await? else {
         return Err(Refused::new(StatusCode::TOO_MANY_REQUESTS, "too many attempts; wait a minute and try again"));
     };
     let Some(account) = login::check(app, username, password).await? else {
@@ -160,8 +157,7 @@ pub async fn reset_password(
     let Some(email) = json.str("email") else {
         return Err(Refused::new(StatusCode::BAD_REQUEST, "email must be a text"));
     };
-    let from = format!("reset:{}", address(&request).unwrap_or_default());
-    if login::note_attempt(&app, vec![(from, MAX_RESETS)]).await?.is_some() {
+    if attempts::reset(&app, &request).await?.is_some() {
         let known = match login::fold_username(email) {
             Some(username) => users::find_by_username(&app.store, &username).await?,
             None => None,

@@ -13,19 +13,11 @@ use super::form::Parameters;
 use super::session::Browser;
 use super::{external, page, password};
 use crate::account::passkeys::{self, Offer};
-use crate::account::second_factor;
 use crate::account::sign_in::{self, Next};
 use crate::account::visitor::{Refused, address};
+use crate::account::{attempts, second_factor};
 use crate::app::App;
 use crate::audit;
-use crate::client_address;
-
-/// Failures are counted over this many microseconds …
-const WINDOW: i64 = 60_000_000;
-/// … and further attempts wait after this many for one account …
-const MAX_FAILURES_OF_ACCOUNT: i64 = 5;
-/// … or from one address.
-const MAX_FAILURES_FROM_ADDRESS: i64 = 20;
 
 /// Longest username.
 const MAX_USERNAME: usize = 128;
@@ -69,7 +61,7 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
         return Err(OAuthError::new(ErrorCode::AccessDenied, text).into());
     }
     let typed = form.get("username").unwrap_or_default();
-    let Some(noted) = note_attempt(&app, subjects(&request, typed)).await? else {
+    let Some(noted) = attempts::password(&app, &request, typed).await? else {
         let problem = Some("Too many attempts. Wait a minute and try again.");
         return Ok(show(&app, &waiting, StatusCode::TOO_MANY_REQUESTS, typed, problem));
     };
@@ -134,26 +126,6 @@ pub(crate) async fn check(app: &App, username: &str, password: &str) -> Result<O
     let (account, stored) = found.unzip();
     let proven = password::verify(password.to_owned(), stored).await;
     Ok(account.filter(|account| proven && account.disabled_at.is_none()))
-}
-
-/// What failures are counted for, and how many each may have.
-pub(crate) fn subjects(request: &HttpRequest, username: &str) -> Vec<(String, i64)> {
-    let account = fold_username(username).unwrap_or_default();
-    let address = client_address::of(request).map(|address| address.to_string()).unwrap_or_default();
-    vec![
-        (format!("account:{account}"), MAX_FAILURES_OF_ACCOUNT),
-        (format!("address:{address}"), MAX_FAILURES_FROM_ADDRESS),
-    ]
-}
-
-/// Counts an attempt before the password is looked at; none if there were too many.
-pub(crate) async fn note_attempt(app: &App, subjects: Vec<(String, i64)>) -> Result<Option<Vec<i64>>, OAuthError> {
-    let now = app.clock.now();
-    let noted = app.store.write(move |tx| {
-        let subjects = subjects.clone();
-        Box::pin(async move { users::note_attempt(tx, &subjects, now, now - WINDOW).await })
-    });
-    noted.await.map_err(|error: StoreError| server_error(&error))
 }
 
 fn show(app: &App, waiting: &Waiting, status: StatusCode, username: &str, problem: Option<&str>) -> HttpResponse {

@@ -16,6 +16,7 @@ use smart::scope::{Level, Scope, ScopeSet};
 use store::apps::{self, Purpose, Registration};
 use store::grants::NewGrant;
 use store::users::Account;
+use store::withdrawals;
 
 use crate::access;
 use crate::account::visitor::Refused;
@@ -30,6 +31,9 @@ pub enum NoAccess {
     /// The account is not linked to a practitioner's record.
     #[error("your account is not linked to a practitioner's record; ask whoever runs this server to link it")]
     NoPractitioner,
+    /// Its person took it back.
+    #[error("what this app could see was taken back; allow it again in the portal, under Sharing")]
+    Withdrawn,
     /// No patients were chosen.
     #[error("no patients have been chosen for this app; choose them in the portal")]
     NoPatients,
@@ -46,6 +50,9 @@ pub async fn grant(
     owner: &Account,
     expires_at: i64,
 ) -> Result<Result<NewGrant, NoAccess>, Refused> {
+    if withdrawals::is_one(&app.store, &owner.id, &client.id).await? {
+        return Ok(Err(NoAccess::Withdrawn));
+    }
     let patients = apps::patients(&app.store, &client.id).await?;
     let terms = match terms(app, client, registration, owner, patients.as_deref()) {
         Ok(terms) => terms,

@@ -1,4 +1,6 @@
 //! `GET /portal/sharing`: which apps may see what, since when, when each looked last; and taking it back. (OA-19, SM-57)
+//!
+//! What was taken back from an app that asks with its own key stays so until it is allowed again here.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -7,6 +9,7 @@ use smart::scope::ScopeSet;
 use smart::scope::words::{Description, Group, describe};
 use store::events::{self, Kind};
 use store::sharing::{self, Shared};
+use store::withdrawals::{self, Withdrawn};
 
 use super::frame::Frame;
 use super::words::{day, moment};
@@ -20,6 +23,7 @@ struct SharingPage<'a> {
     style: &'a str,
     frame: Frame<'a>,
     shared: Vec<Line>,
+    withdrawn: Vec<WithdrawnLine>,
 }
 
 struct Line {
@@ -31,12 +35,21 @@ struct Line {
     what: Vec<String>,
 }
 
+struct WithdrawnLine {
+    client_id: String,
+    app_name: String,
+    since: String,
+}
+
 /// The page.
 pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let visitor = Visitor::of(&app, &request).await?;
     let shared = sharing::list(&app.store, &visitor.account.id, app.clock.now()).await?;
     let shared = shared.into_iter().map(line).collect();
-    Ok(show(&SharingPage { style: page::STYLE, frame: Frame::of(&visitor, "sharing"), shared }, StatusCode::OK, None))
+    let withdrawn = withdrawals::list(&app.store, &visitor.account.id).await?;
+    let withdrawn = withdrawn.into_iter().map(withdrawn_line).collect();
+    let frame = Frame::of(&visitor, "sharing");
+    Ok(show(&SharingPage { style: page::STYLE, frame, shared, withdrawn }, StatusCode::OK, None))
 }
 
 /// Takes one back: the app's next request is refused.
@@ -60,6 +73,33 @@ pub async fn revoke(app: State, request: HttpRequest, body: web::Bytes) -> Resul
         })
     });
     if revoked.await? { Ok(go(&app, "/portal/sharing")) } else { Err(Refused::NotFound) }
+}
+
+/// Lets an app that asks with its own key see again what was taken back from it.
+pub async fn allow(app: State, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Refused> {
+    let (visitor, form) = Visitor::sending(&app, &request, &body).await?;
+    let client_id = form.get("app").ok_or(Refused::NotFound)?.to_owned();
+    let (id, now) = (visitor.account.id, app.clock.now());
+    let event = event(&request, Kind::GrantAllowed, &id, Some(&client_id));
+    let told = audit::of_change(&request, &app, "consent", 303);
+    let allowed = app.store.write(move |tx| {
+        let (id, client_id, event, told) = (id.clone(), client_id.clone(), event.clone(), told.clone());
+        Box::pin(async move {
+            let allowed = withdrawals::remove(tx, &id, &client_id).await?;
+            if allowed {
+                events::insert(tx, &event, now).await?;
+                if let Some(told) = told {
+                    tx.record(told);
+                }
+            }
+            Ok::<_, store::StoreError>(allowed)
+        })
+    });
+    if allowed.await? { Ok(go(&app, "/portal/sharing")) } else { Err(Refused::NotFound) }
+}
+
+fn withdrawn_line(withdrawn: Withdrawn) -> WithdrawnLine {
+    WithdrawnLine { client_id: withdrawn.client_id, app_name: withdrawn.client_name, since: moment(withdrawn.at) }
 }
 
 fn line(shared: Shared) -> Line {

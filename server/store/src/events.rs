@@ -71,6 +71,8 @@ kinds! {
     SecretMade => "secret-made", "made a secret for an app";
     /// A person took back what an app could see.
     GrantRevoked => "grant-revoked", "took back what an app could see";
+    /// A person let an app see again by itself what they took back.
+    GrantAllowed => "grant-allowed", "allowed an app again";
     /// Programs may register.
     Invited => "invited", "made an invitation to register an app";
 }
@@ -130,6 +132,23 @@ pub async fn latest(store: &Store, most: u64) -> Result<Vec<Seen>, StoreError> {
         .limit(most)
         .to_owned();
     store.rows(&statement).await?.iter().map(read).collect()
+}
+
+/// Addresses from which somebody signed in to the account of a folded username, of the latest times.
+pub async fn signed_in_from(store: &Store, username: &str, now: i64) -> Result<Vec<String>, StoreError> {
+    const MOST: u64 = 100;
+    let account = Query::select().column("id").from("account").and_where(Expr::col("username").eq(username)).to_owned();
+    let statement = Query::select()
+        .column("address")
+        .from("security_event")
+        .and_where(Expr::col("account_id").in_subquery(account))
+        .and_where(Expr::col("kind").eq(Kind::SignedIn.as_str()))
+        .and_where(Expr::col("at").gt(now - KEPT))
+        .order_by("event", Order::Desc)
+        .limit(MOST)
+        .to_owned();
+    let rows = store.rows(&statement).await?;
+    Ok(rows.iter().map(|row| row.opt_text(0)).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Forgets the old ones.

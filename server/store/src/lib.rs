@@ -138,6 +138,7 @@ pub mod usage;
 pub mod users;
 pub mod vendor_keys;
 mod view;
+pub mod withdrawals;
 mod write;
 
 pub use change::Change;

@@ -6,8 +6,10 @@ use smart::token::Hash;
 
 use crate::{StoreError, Tx};
 
-/// Keeps the parameters, form-urlencoded, that a client pushed.
+/// Keeps the parameters, form-urlencoded, that a client pushed, and forgets all that have expired.
 pub async fn insert(tx: &mut Tx, hash: Hash, client_id: &str, parameters: &str, now: i64) -> Result<(), StoreError> {
+    let expired = Expr::col("expires_at").lte(now);
+    tx.execute(&Query::delete().from_table("pushed_request").and_where(expired).to_owned()).await?;
     let statement = Query::insert()
         .into_table("pushed_request")
         .columns(["hash", "client_id", "parameters", "created_at", "expires_at"])

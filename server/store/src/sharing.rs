@@ -4,10 +4,10 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query};
 use smart::grant::{Terms, lifetime};
 use smart::scope::ScopeSet;
 
-use crate::{Row, Store, StoreError, Tx};
+use crate::{Row, Store, StoreError, Tx, withdrawals};
 
 /// Grants that live no longer than this are not listed, microseconds.
-const SHORT: i64 = 120_000_000;
+pub(crate) const SHORT: i64 = 120_000_000;
 
 /// A grant that a person gave and that lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,8 @@ pub async fn standing(
     tx.rows(&statement).await?.first().map(|row| Ok((row.text(0)?, row.i64(1)?))).transpose()
 }
 
-/// Takes a grant back that this account gave; false if there is no such grant.
+/// Takes a grant back that this account gave, and remembers it of an app that could get another by itself; false if
+/// there is no such grant.
 pub async fn revoke(tx: &mut Tx, account_id: &str, grant_id: &str, now: i64) -> Result<bool, StoreError> {
     let statement = Query::update()
         .table("app_grant")
@@ -86,12 +87,17 @@ pub async fn revoke(tx: &mut Tx, account_id: &str, grant_id: &str, now: i64) -> 
         .and_where(Expr::col("id").eq(grant_id))
         .and_where(Expr::col("account_id").eq(account_id))
         .and_where(Expr::col("revoked_at").is_null())
+        .returning_col("client_id")
         .to_owned();
-    Ok(tx.execute(&statement).await? == 1)
+    let rows = tx.rows(&statement).await?;
+    let Some(row) = rows.first() else { return Ok(false) };
+    withdrawals::insert(tx, account_id, &row.text(0)?, now).await?;
+    Ok(true)
 }
 
-/// Takes back all that an account gave (OA-09).
+/// Takes back all that an account gave, and remembers it of apps that could get more by themselves (OA-09).
 pub async fn revoke_all(tx: &mut Tx, account_id: &str, now: i64) -> Result<(), StoreError> {
+    withdrawals::insert_all(tx, account_id, now).await?;
     let statement = Query::update()
         .table("app_grant")
         .value("revoked_at", now)

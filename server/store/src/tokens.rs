@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
 use smart::grant::{Refresh, Terms, lifetime};
+use smart::scope::ScopeSet;
 use smart::token::Hash;
 
 use crate::apps::split_patients;
@@ -21,7 +22,7 @@ pub struct Access {
     pub grant_id: String,
     /// Who it was given to.
     pub client_id: String,
-    /// What it gives.
+    /// What it gives: what was given, within what its client is registered for now (SM-28).
     pub terms: Terms,
     /// The FHIR base that it is for.
     pub audience: String,
@@ -51,7 +52,7 @@ pub struct Granted {
     pub id: String,
     /// Who it was given to.
     pub client_id: String,
-    /// What it gives.
+    /// What it gives: what was given, within what its client is registered for now (SM-28).
     pub terms: Terms,
     /// The FHIR base that its tokens are for.
     pub audience: String,
@@ -192,7 +193,9 @@ pub async fn find_refresh(tx: &mut Tx, hash: Hash, now: i64) -> Result<Option<Re
     // online_access ends with its session (SM-52); a swept session has ended
     let session_lives =
         row.opt_i64(GRANT_COLUMNS + 2)?.is_none() && row.opt_i64(GRANT_COLUMNS + 3)?.is_some_and(|end| end > now);
-    if grant.terms.ends_with_session() && !session_lives {
+    let outlived = grant.terms.ends_with_session() && !session_lives;
+    // nor is a grant renewed whose client may not stay connected any more
+    if outlived || !grant.terms.is_renewable() {
         return Ok(None);
     }
     let used_at = row.opt_i64(GRANT_COLUMNS + 1)?;
@@ -288,7 +291,7 @@ pub async fn revoke_refresh(tx: &mut Tx, hash: Hash, client_id: &str, now: i64) 
 }
 
 /// Columns of [`with_account_and_client`], before those of the statement itself.
-const GRANT_COLUMNS: usize = 20;
+const GRANT_COLUMNS: usize = 21;
 const GRANT_SCOPE: usize = 4;
 
 fn with_grant(token_table: &'static str) -> SelectStatement {
@@ -319,7 +322,7 @@ fn with_account_and_client(mut statement: SelectStatement) -> SelectStatement {
         .columns(grant.map(|name| ("app_grant", name)))
         .columns(["id", "valid_from", "valid_to", "disabled_at"].map(|name| ("client", name)))
         .columns(["fhir_user", "disabled_at"].map(|name| ("account", name)))
-        .column(("client", "patients"))
+        .columns(["patients", "scope"].map(|name| ("client", name)))
         .left_join("client", Expr::col(("client", "id")).equals(("app_grant", "client_id")))
         .left_join("account", Expr::col(("account", "id")).equals(("app_grant", "account_id")));
     statement
@@ -341,6 +344,7 @@ fn read_grant(row: &Row, scope: &str, now: i64) -> Result<Option<Granted>, Store
     if withdrawn || expires_at <= now || !client_lives || account_off {
         return Ok(None);
     }
+    let Some(terms) = within_registered(terms, row.opt_text(20)?.as_deref())? else { return Ok(None) };
     Ok(Some(Granted {
         id: row.text(0)?,
         client_id,
@@ -351,6 +355,19 @@ fn read_grant(row: &Row, scope: &str, now: i64) -> Result<Option<Granted>, Store
         auth_time: row.opt_i64(12)?,
         patients: row.opt_text(19)?.as_deref().map(split_patients),
     }))
+}
+
+/// What remains of the terms while their client is registered for these scopes; none if that is nothing. The row keeps
+/// what was given: scopes that the client gets back come back to the grant too, and never more than was given. (SM-28)
+fn within_registered(terms: Terms, registered: Option<&str>) -> Result<Option<Terms>, StoreError> {
+    let Some(registered) = registered else { return Ok(Some(terms)) };
+    let (registered, _) =
+        ScopeSet::parse_known(registered).map_err(|error| StoreError::Schema(format!("scope of a client: {error}")))?;
+    if terms.scopes().is_covered_by(&registered) {
+        return Ok(Some(terms));
+    }
+    let narrowed = terms.scopes().narrowed_to(&registered);
+    Ok(terms.with_scopes(narrowed).ok())
 }
 
 fn bytes(hash: Hash) -> Expr {

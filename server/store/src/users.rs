@@ -116,8 +116,9 @@ pub async fn note_attempt(
     now: i64,
     since: i64,
 ) -> Result<Option<Vec<i64>>, StoreError> {
+    let claims: Vec<String> = subjects.iter().map(|(subject, _)| format!("sign-in {subject}")).collect();
+    tx.claim_all(&claims.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     for (subject, most) in subjects {
-        tx.claim(&format!("sign-in {subject}")).await?;
         let statement = Query::select()
             .expr(Func::count(Expr::col("failure")))
             .from("login_failure")

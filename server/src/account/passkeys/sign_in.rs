@@ -14,14 +14,11 @@ use store::users::{self, Account};
 use store::{StoreError, passkeys};
 
 use super::{PATIENCE, challenge, party, spend};
+use crate::account::attempts;
 use crate::account::sign_in::{Next, enter, tell};
 use crate::account::visitor::{Refused, State, address, own_path, sent_by_anybody};
 use crate::app::App;
-use crate::oauth::login;
 use crate::oauth::session::Browser;
-
-/// Wrong passkeys from one address in a minute.
-const MAX_FAILURES: i64 = 20;
 
 /// Why nobody is signed in; for the log.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +49,7 @@ pub async fn options(app: State, request: HttpRequest, body: web::Bytes) -> Resu
 pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Refused> {
     let (browser, form) = sent_by_anybody(&app, &request, &body).await?;
     let party = party(&app).ok_or(Refused::NotFound)?;
-    let subject = format!("passkey-address:{}", address(&request).unwrap_or_default());
-    let Some(noted) = login::note_attempt(&app, vec![(subject, MAX_FAILURES)]).await? else {
+    let Some(noted) = attempts::passkey(&app, &request).await? else {
         return Err(Refused::Invalid("Too many attempts. Wait a minute and try again.".to_owned()));
     };
     let account = match prove(&app, &request, (&browser, &party), form.get("credential").unwrap_or_default()).await? {
