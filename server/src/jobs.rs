@@ -80,7 +80,7 @@ pub async fn add(app: &App, job: NewJob, most: i64) -> Result<(), Error> {
 
 /// The answer of a job that failed: a batch-response with the outcome, as a request that fails has it.
 pub fn failed(error: &Error) -> String {
-    response(&Answer::from(error))
+    interaction::kept_of_nobody(&response(&Answer::from(error)))
 }
 
 /// A batch-response with one entry. <https://hl7.org/fhir/R5/async-bundle.html>

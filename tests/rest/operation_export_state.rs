@@ -74,7 +74,7 @@ async fn what_changed_since_is_never_missed(server: TestServer) {
 }
 
 /// Observations of a hundred patients, some kilobytes each.
-async fn fill(system: &Client) {
+pub(crate) async fn fill(system: &Client) {
     let padding = "0123456789abcdef".repeat(300);
     for round in 0..MANY / 400 {
         let entries = (0..400).map(|number| {

@@ -1,0 +1,92 @@
+//! Tests of `server/src/jobs/export.rs` and `server/src/jobs/interaction.rs`: what was asked for while rights lasted is
+//! read, finished and told of by those that there are now.
+
+use std::time::Duration;
+
+use fhir::{array, object};
+use tests::{Client, TestServer};
+
+use crate::operation_export::{ASYNC, Service, ended, kicked_off, manifest, seed};
+use crate::operation_export_state::fill;
+
+tests::on_both_engines!(
+    lk_40_what_was_found_of_everybody_goes_with_the_right_to_it,
+    lk_40_an_export_ends_where_its_client_is_confined_meanwhile,
+);
+
+/// Confines a client to some patients, as its page of the portal does; or to nobody in particular again.
+fn confine(server: &TestServer, service: &Service, patients: Option<&str>) {
+    let patients = patients.map_or("NULL".to_owned(), |patients| format!("'{patients}'"));
+    server.tamper(&format!("UPDATE client SET patients = {patients} WHERE id = '{}'", service.id));
+}
+
+async fn lk_40_what_was_found_of_everybody_goes_with_the_right_to_it(server: TestServer) {
+    seed(&server.system()).await;
+    let service = Service::new(&server);
+    let client = service.client(&server, "system/*.rs").await;
+    let export = kicked_off(&client, "$export?_type=Patient").await;
+    let file = manifest(&client, &export).await.list("output")[0].str("url").unwrap().to_owned();
+    let accepted = client.get("Patient").header(ASYNC.0, ASYNC.1).await.expect_status(202);
+    let search = accepted.header("content-location").unwrap().to_owned();
+    ended(&client, &search).await.expect_status(200);
+    let refused = client.get("Nothing").header(ASYNC.0, ASYNC.1).await.expect_status(202);
+    let refused = refused.header("content-location").unwrap().to_owned();
+    ended(&client, &refused).await.expect_status(200);
+    for patients in ["a", ""] {
+        confine(&server, &service, Some(patients));
+        for client in [&client, &service.client(&server, "system/*.rs").await] {
+            for address in [&export, &file, &search] {
+                let gone = client.get(address).await.expect_status(410);
+                assert!(!gone.text().contains("Patient/"), "{}", gone.describe());
+            }
+            assert_eq!(client.get("Patient").await.entries("match").len(), patients.len(), "as everywhere else");
+        }
+    }
+    confine(&server, &service, None);
+    for address in [&export, &file, &search, &refused] {
+        client.get(address).await.expect_status(200);
+    }
+}
+
+async fn lk_40_an_export_ends_where_its_client_is_confined_meanwhile(mut server: TestServer) {
+    fill(&server.system()).await;
+    let service = Service::new(&server);
+    let client = service.client(&server, "system/*.rs").await;
+    // An export may be done before its client is confined: then it is there again once the client is not.
+    let mut ending = None;
+    for _ in 0..10 {
+        let place = kicked_off(&client, "$export").await;
+        until_something_is_saved(&client, &place).await;
+        confine(&server, &service, Some("p1"));
+        ended(&client, &place).await.expect_status(410);
+        confine(&server, &service, None);
+        let answer = client.get(&place).await;
+        client.delete(&place).await.expect_status(202);
+        if answer.status != 200 {
+            ending = Some(answer);
+            break;
+        }
+    }
+    let ending = ending.expect("one of them was under way").expect_status(410);
+    assert!(ending.text().contains("under way"), "{}", ending.describe());
+    // Confined while no server ran: whoever takes the export up does not finish it either.
+    let place = kicked_off(&client, "$export").await;
+    until_something_is_saved(&client, &place).await;
+    server.kill();
+    confine(&server, &service, Some("p1"));
+    server.tamper("UPDATE job SET due_at = 0");
+    server.restart().await;
+    ended(&client, &place).await.expect_status(410);
+}
+
+/// Waits until a part is saved, or all is done.
+async fn until_something_is_saved(client: &Client, place: &str) {
+    for _ in 0..3000 {
+        let answer = client.get(place).await;
+        if answer.status != 202 || !answer.header("x-progress").is_some_and(|text| text.starts_with("0 ")) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("{place} gets nowhere in 6 s");
+}
