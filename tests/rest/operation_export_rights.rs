@@ -1,17 +1,21 @@
 //! Tests of `server/src/jobs/export.rs` and `server/src/jobs/interaction.rs`: what was asked for while rights lasted is
 //! read, finished and told of by those that there are now.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fhir::{array, object};
-use tests::{Client, TestServer};
+use fhir::object;
+use tests::{Client, Engine, TestServer};
 
-use crate::operation_export::{ASYNC, Service, ended, kicked_off, manifest, seed};
+use crate::audit::{named, references, trail};
+use crate::operation_export::{ASYNC, Service, ended, kicked_off, lines, manifest, seed};
 use crate::operation_export_state::fill;
 
 tests::on_both_engines!(
     lk_40_what_was_found_of_everybody_goes_with_the_right_to_it,
     lk_40_an_export_ends_where_its_client_is_confined_meanwhile,
+    co_01_whoever_is_exported_is_told_of,
+    co_01_an_export_in_steps_tells_of_everybody,
 );
 
 /// Confines a client to some patients, as its page of the portal does; or to nobody in particular again.
@@ -89,4 +93,59 @@ async fn until_something_is_saved(client: &Client, place: &str) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     panic!("{place} gets nowhere in 6 s");
+}
+
+/// The patients whom the events of an export name.
+async fn told_of(server: &TestServer, place: &str) -> BTreeSet<String> {
+    let (_, id) = place.rsplit_once('/').unwrap();
+    let events = trail(&server.system()).await.into_iter().filter(|event| named(event) == Some(id));
+    let events: Vec<_> = events.collect();
+    assert!(!events.is_empty());
+    let patients = events.iter().flat_map(references).filter_map(|it| it.strip_prefix("Patient/"));
+    patients.map(str::to_owned).collect()
+}
+
+async fn co_01_whoever_is_exported_is_told_of(server: TestServer) {
+    let system = server.system();
+    seed(&system).await;
+    let service = Service::new(&server);
+    let client = service.client(&server, "system/*.rs").await;
+    let mut since = String::new();
+    for (path, patients) in [
+        ("$export", &["a", "b", "c", "d"][..]),
+        ("Patient/$export?_type=Observation", &["a", "b", "c", "d"]),
+        ("$export?_type=Patient&_typeFilter=Patient?gender%3Dfemale", &["b"]),
+        ("$export?_type=Patient&_elements=gender", &["a", "b", "c", "d"]),
+        ("Group/g/$export?_type=Patient", &["a", "b"]),
+        ("$export?_type=Organization", &[]),
+    ] {
+        let place = kicked_off(&client, path).await;
+        since = manifest(&client, &place).await.str("transactionTime").unwrap().to_owned();
+        assert_eq!(told_of(&server, &place).await, patients.iter().map(|&it| it.to_owned()).collect(), "{path}");
+        client.delete(&place).await.expect_status(202);
+    }
+    for event in ["Patient/a", "Patient/d"] {
+        let own = server.with_scope("patient/AuditEvent.rs", event.strip_prefix("Patient/"));
+        let seen = own.get(&format!("AuditEvent?agent:identifier={}", service.id)).await.entries("match");
+        assert!(seen.iter().any(|it| references(it).contains(&event)), "{event}: who looked");
+    }
+    // Of who is gone, the deletion is told.
+    system.store(&object! { "resourceType": "Patient", "id": "last" }).await;
+    system.delete("Patient/last").await.expect_status(204);
+    let place = kicked_off(&client, &format!("$export?_type=Patient&_since={since}")).await;
+    assert_eq!(lines(&client, &manifest(&client, &place).await, "deleted").await.len(), 1);
+    assert_eq!(told_of(&server, &place).await, BTreeSet::from(["last".to_owned()]));
+}
+
+async fn co_01_an_export_in_steps_tells_of_everybody(mut server: TestServer) {
+    let system = server.system();
+    fill(&system).await;
+    let place = kicked_off(&system, "$export").await;
+    until_something_is_saved(&system, &place).await;
+    server.restart().await;
+    if server.engine() == Engine::Postgres {
+        server.tamper("UPDATE job SET due_at = 0");
+    }
+    ended(&system, &place).await.expect_status(200);
+    assert_eq!(told_of(&server, &place).await.len(), 100, "whatever stopped it");
 }

@@ -53,6 +53,7 @@ const TRIES: u32 = 5;
 struct Run<'a> {
     app: &'a App,
     job: &'a Job,
+    caller: &'a Caller,
     asked: Asked,
     view: View,
     narrowing: Narrowing,
@@ -78,14 +79,18 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
         let caller = caller(app, job).await?;
         caller.trail.identify(&caller);
         let asked = Asked::from_json(&job.request)?;
-        let url =
-            asked.url.strip_prefix(&app.config.fhir_base()).unwrap_or_default().trim_start_matches('/').to_owned();
+        let url = url(app, &asked).to_owned();
         let done = exported(app, job, &caller, asked).await;
         let status = done.as_ref().map_or_else(|error| error.status().as_u16(), |_| 200);
         let event = caller.trail.of_job(&caller, app, ("GET", &url, &job.id), status);
         app.store.audit(event).await?;
         Ok(interaction::kept(&caller.view, &kept(200, done?)))
     })
+}
+
+/// What was asked for, below the base.
+fn url<'a>(app: &App, asked: &'a Asked) -> &'a str {
+    asked.url.strip_prefix(&app.config.fhir_base()).unwrap_or_default().trim_start_matches('/')
 }
 
 /// The answer as the status reads it.
@@ -134,7 +139,7 @@ async fn carried_out(app: &App, job: &Job, caller: &Caller, asked: Asked) -> Res
     let (at, position) = begin(app, job, &asked).await?;
     let narrowing = asked.narrowed.prepared(app, &asked.types)?;
     let view = asking::view(caller, &asked);
-    let run = Run { app, job, asked, view, narrowing, reach: reach(caller), at };
+    let run = Run { app, job, caller, asked, view, narrowing, reach: reach(caller), at };
     let mut place = match position.as_str() {
         "" => Place { reach: run.reach.clone(), ..Place::default() },
         saved => Place::read(saved)?,
@@ -202,7 +207,7 @@ async fn present(app: &App) -> Result<i64, Error> {
     Ok(Ord::min(present, app.store.complete_until().await?))
 }
 
-/// Saves what was made and where to go on; an error where the job was cancelled, the token revoked, or it was changed
+/// Saves what was made, where to go on, and the event of whose data it is; an error where the job was cancelled, the token revoked, or it was changed
 /// whom it reaches.
 async fn save(run: &Run<'_>, files: &mut Files, place: &Place) -> Result<(), Error> {
     let Run { app, job, .. } = *run;
@@ -211,12 +216,16 @@ async fn save(run: &Run<'_>, files: &mut Files, place: &Place) -> Result<(), Err
     }
     let saved = files.step().await?;
     let step = Step { export: job.id.clone(), attempt: job.attempts, position: place.to_json().to_string(), ..saved };
+    let event = run.caller.trail.of_step(run.caller, app, (url(app, &run.asked), &job.id));
     let job = job.clone();
     app.store
         .write(move |tx| {
-            let (job, step) = (job.clone(), step.clone());
+            let (job, step, event) = (job.clone(), step.clone(), event.clone());
             Box::pin(async move {
                 hold(tx, &job).await?;
+                if let Some(event) = event {
+                    tx.record(event);
+                }
                 bulk::save(tx, &step).await.map_err(Error::from)
             })
         })

@@ -52,7 +52,9 @@ async fn of_type(
         add(run, &held.stored, files)?;
     }
     if run.asked.since.is_some() && !deleted.is_empty() {
-        files.add(DELETED, "Bundle", &deletions(&deleted).to_string());
+        let bundle = deletions(&deleted).to_string();
+        run.caller.saw(&bundle);
+        files.add(DELETED, "Bundle", &bundle);
     }
     Ok(page.next.map(|place| store.seal_place(place)))
 }
@@ -93,6 +95,7 @@ fn add(run: &Run<'_>, stored: &Stored, files: &mut Files) -> Result<(), Error> {
             }
         }
     }
+    run.caller.saw(body);
     if run.narrowing.elements == Elements::All && !body.contains(['\n', '\r']) {
         files.add(OUTPUT, &stored.resource_type, body);
         return Ok(());
