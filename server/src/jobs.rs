@@ -60,7 +60,7 @@ pub fn start(app: App) -> Worker {
     })
 }
 
-/// Puts a job into the queue. 429 where its owner has `most`, done ones that are still kept among them.
+/// Puts a job into the queue. 429 where its party has `most` of the kind, done ones that are still kept among them.
 pub async fn add(app: &App, job: NewJob, most: i64) -> Result<(), Error> {
     let added = app
         .store

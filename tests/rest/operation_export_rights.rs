@@ -16,6 +16,8 @@ tests::on_both_engines!(
     lk_40_an_export_ends_where_its_client_is_confined_meanwhile,
     co_01_whoever_is_exported_is_told_of,
     co_01_an_export_in_steps_tells_of_everybody,
+    lk_52_exports_are_counted_by_client_whatever_its_scopes,
+    lk_52_clients_take_turns,
 );
 
 /// Confines a client to some patients, as its page of the portal does; or to nobody in particular again.
@@ -148,4 +150,42 @@ async fn co_01_an_export_in_steps_tells_of_everybody(mut server: TestServer) {
     }
     ended(&system, &place).await.expect_status(200);
     assert_eq!(told_of(&server, &place).await.len(), 100, "whatever stopped it");
+}
+
+async fn lk_52_exports_are_counted_by_client_whatever_its_scopes(server: TestServer) {
+    let server = TestServer::start_with(server.engine(), &["--bulk-exports", "2"]).await;
+    let (own, other) = (Service::new(&server), Service::new(&server));
+    let mut places = Vec::new();
+    for scope in ["system/*.rs", "system/Patient.rs"] {
+        places.push(kicked_off(&own.client(&server, scope).await, "$export").await);
+    }
+    for scope in ["system/*.rs", "system/Patient.rs", "system/Observation.rs", "system/Patient.rs system/Group.rs"] {
+        let refused = own.client(&server, scope).await.get("$export").header(ASYNC.0, ASYNC.1).await;
+        assert_eq!(refused.expect_status(429).header("retry-after"), Some("60"), "{scope}");
+    }
+    kicked_off(&other.client(&server, "system/*.rs").await, "$export").await;
+    let client = own.client(&server, "system/*.rs").await;
+    client.delete(&places[0]).await.expect_status(202);
+    kicked_off(&own.client(&server, "system/Observation.rs").await, "$export").await;
+    // Other requests that are answered later are counted by themselves.
+    client.get("Patient").header(ASYNC.0, ASYNC.1).await.expect_status(202);
+}
+
+async fn lk_52_clients_take_turns(server: TestServer) {
+    fill(&server.system()).await;
+    let (own, other) = (Service::new(&server), Service::new(&server));
+    let (many, one) = (own.client(&server, "system/*.rs").await, other.client(&server, "system/*.rs").await);
+    let mut places = Vec::new();
+    for _ in 0..6 {
+        places.push(kicked_off(&many, "$export").await);
+    }
+    ended(&one, &kicked_off(&one, "$export").await).await.expect_status(200);
+    let mut done = 0;
+    for place in &places {
+        done += usize::from(many.get(place).await.status == 200);
+    }
+    assert!(done <= 3, "{done} of the other client's came before");
+    for place in &places {
+        ended(&many, place).await.expect_status(200);
+    }
 }

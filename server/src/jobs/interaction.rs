@@ -23,7 +23,7 @@ use crate::rest::{bundle, search};
 pub const KIND: Kind =
     Kind { name: "interaction", at_once: 2, attempts: ATTEMPTS, run, failed, keep: |config| config.async_keep_seconds };
 
-/// Jobs of one caller, done ones that are still kept among them.
+/// Jobs of one client, user and patient, done ones that are still kept among them.
 pub const MOST_OF_A_CALLER: i64 = 32;
 
 /// What was asked for.

@@ -83,6 +83,7 @@ pub async fn handler(
         id: id.clone(),
         kind: export::KIND.name.to_owned(),
         owner: owner(&caller),
+        party: caller.client_id.clone(), // whatever scopes each of its tokens has (LK-52)
         token: caller::bearer(&request)?.hash().as_bytes().to_vec(),
         repeatable: true,
         request: asked.to_json().to_string(),
