@@ -18,6 +18,8 @@ tests::on_both_engines!(
     co_01_an_export_in_steps_tells_of_everybody,
     lk_52_exports_are_counted_by_client_whatever_its_scopes,
     lk_52_clients_take_turns,
+    re_28_an_export_outlives_its_token,
+    an_export_whose_token_was_revoked_is_refused,
 );
 
 /// Confines a client to some patients, as its page of the portal does; or to nobody in particular again.
@@ -188,4 +190,49 @@ async fn lk_52_clients_take_turns(server: TestServer) {
     for place in &places {
         ended(&many, place).await.expect_status(200);
     }
+}
+
+/// A day and an hour, microseconds.
+const LONG: i64 = 25 * 3_600_000_000;
+
+/// An export that no worker takes before [`take_up`], of a token that is given with it.
+async fn parked(server: &mut TestServer, service: &Service) -> (String, String) {
+    fill(&server.system()).await;
+    let token = service.token(server, "system/*.rs").await;
+    let place = kicked_off(&server.anonymous().with_token(&token), "$export").await;
+    server.kill();
+    server.tamper(&format!("UPDATE job SET state = 'waiting', due_at = {} WHERE state <> 'done'", i64::MAX));
+    server.restart().await;
+    (place, token)
+}
+
+fn take_up(server: &TestServer) {
+    server.tamper("UPDATE job SET due_at = 0");
+}
+
+async fn re_28_an_export_outlives_its_token(mut server: TestServer) {
+    let service = Service::new(&server);
+    let (place, token) = parked(&mut server, &service).await;
+    // As if it had been asked for a day ago.
+    server.tamper(&format!("UPDATE job SET created_at = created_at - {LONG}"));
+    server.tamper(&format!(
+        "UPDATE access_token SET created_at = created_at - {LONG}, expires_at = expires_at - {LONG}"
+    ));
+    // Making tokens removes old ones.
+    let client = service.client(&server, "system/*.rs").await;
+    client.get(&place).await.expect_status(202);
+    take_up(&server);
+    ended(&client, &place).await.expect_status(200);
+    server.anonymous().with_token(&token).get(&place).await.expect_status(401);
+}
+
+async fn an_export_whose_token_was_revoked_is_refused(mut server: TestServer) {
+    let service = Service::new(&server);
+    let (place, token) = parked(&mut server, &service).await;
+    service.post(&server, "/oauth/revoke", &[("token", &token)]).await.expect_status(200);
+    take_up(&server);
+    let client = service.client(&server, "system/*.rs").await;
+    let refused = ended(&client, &place).await.expect_status(403);
+    assert_eq!(refused.json().str("resourceType"), Some("OperationOutcome"));
+    assert!(refused.text().contains("revoked"), "{}", refused.describe());
 }

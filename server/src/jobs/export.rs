@@ -14,14 +14,13 @@ use fhir::outcome::{Issue, IssueCode, outcome};
 use futures::future::BoxFuture;
 use search::view::{Compartment, View};
 use sha2::{Digest as _, Sha256};
-use smart::token::Hash;
 use store::bulk::{self, Step};
 use store::jobs::{self, Job};
 
-use super::{ATTEMPTS, Kind, given_up, interaction};
+use super::{ATTEMPTS, Kind, caller, given_up, interaction};
 use crate::app::App;
 use crate::background::POLL;
-use crate::caller::{self, Caller};
+use crate::caller::Caller;
 use crate::error::{self, Error};
 use crate::rest::operation::export::{self as asking, Asked, Narrowing};
 
@@ -96,12 +95,6 @@ fn url<'a>(app: &App, asked: &'a Asked) -> &'a str {
 /// The answer as the status reads it.
 fn kept(status: u16, body: Json) -> String {
     object! { "status": i64::from(status), "body": body }.to_string()
-}
-
-/// The token's caller: what was revoked or narrowed since the kick-off is; that it has expired since is not.
-async fn caller(app: &App, job: &Job) -> Result<Caller, Error> {
-    let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
-    caller::of_hash(app, token, job.created_at).await
 }
 
 /// Whose data a caller sees, as one word. It is the same from the beginning of an export to its end: what was read with a

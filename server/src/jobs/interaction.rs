@@ -8,12 +8,11 @@
 use ::search::view::{Compartment, View};
 use fhir::json::{Json, Object};
 use futures::future::BoxFuture;
-use smart::token::Hash;
 use store::jobs::Job;
 
-use super::{ATTEMPTS, Kind, failed, response};
+use super::{ATTEMPTS, Kind, caller, failed, response};
 use crate::app::App;
-use crate::caller::{self, Caller};
+use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::request::{self, Return};
 use crate::rest::response::Answer;
@@ -124,8 +123,7 @@ fn about(patients: &str, answer: &str) -> String {
 
 fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
     Box::pin(async move {
-        let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
-        let caller = caller::of_hash(app, token, job.created_at).await?;
+        let caller = caller(app, job).await?;
         caller.trail.identify(&caller);
         let asked = Interaction::from_json(&job.request)?;
         let (method, url) = (asked.method.clone(), asked.url.clone());

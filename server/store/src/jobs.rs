@@ -214,6 +214,14 @@ fn is_due_of(kind: &str, now: i64) -> Expr {
     open.and(Expr::col(("job", "due_at")).lte(now)).and(Expr::col(("job", "kind")).eq(kind))
 }
 
+/// Hashes of the tokens that open jobs were asked for with.
+pub(crate) fn tokens_in_use() -> SelectStatement {
+    let mut select = Query::select();
+    select.column("token").from("job");
+    select.and_where(Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]));
+    select
+}
+
 /// Id and party of the job that comes next.
 fn next(kind: &str, now: i64) -> SelectStatement {
     let of_party = Expr::col(("job_turn", "party")).equals(("job", "party"));
