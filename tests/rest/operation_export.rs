@@ -409,6 +409,8 @@ async fn lk_32_only_backend_services_export(server: TestServer) {
     let own = exported(&confined, "Patient/$export").await;
     assert!(own.contains(&"Patient/a".to_owned()) && !own.contains(&"Patient/b".to_owned()), "{own:?}");
     assert!(!own.contains(&"Observation/o-d".to_owned()), "{own:?}");
+    assert!(own.contains(&"Practitioner/dr".to_owned()), "what their data refers to: {own:?}");
+    assert!(!own.contains(&"Organization/other".to_owned()), "{own:?}");
     let all = exported(&confined, "$export").await;
     assert!(!all.iter().any(|name| ["Patient/b", "Observation/o-b", "Group/g"].contains(&name.as_str())), "{all:?}");
     confined.get("Group/g/$export").header(ASYNC.0, ASYNC.1).await.expect_status(404);

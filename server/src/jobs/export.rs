@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::background::POLL;
 use crate::caller::Caller;
 use crate::error::{self, Error};
-use crate::rest::operation::export::{self as asking, Asked, Narrowing};
+use crate::rest::operation::export::{self as asking, Asked, Narrowing, Of};
 
 mod files;
 mod plan;
@@ -71,6 +71,24 @@ struct Place {
     after: Option<String>,
     /// Whom the caller reached until here, see [`reach`].
     reach: String,
+}
+
+impl Run<'_> {
+    /// The only patients whom it can be of, where it is of some: those whom the caller reaches.
+    fn confined(&self) -> Option<&[String]> {
+        match self.view.compartment() {
+            Compartment::Patients(patients) if self.asked.of == Of::Patients => Some(patients),
+            _ => None,
+        }
+    }
+
+    /// Whether what lies in no compartment is exported as far as it is referred to. With `_since`, what changed of it is
+    /// exported whether it is referred to or not, and the rest is not asked for.
+    fn follows(&self) -> bool {
+        let is_of_some =
+            self.asked.patients.is_some() || matches!(self.asked.of, Of::Group(_)) || self.confined().is_some();
+        is_of_some && self.asked.since.is_none()
+    }
 }
 
 fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
