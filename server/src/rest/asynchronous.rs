@@ -101,6 +101,7 @@ async fn accept(request: &HttpRequest, payload: web::Payload) -> Result<HttpResp
     let app = app.ok_or_else(|| Error::internal("the application state is not registered"))?.clone();
     let token = caller::bearer(request)?.hash();
     let caller = caller::of_hash(&app, token, app.clock.now()).await?.attached(request);
+    app.rates.admit(&caller, &app)?;
     let presentation = Presentation::of(request)?;
     let asked = read(request, payload, app.config.max_body).await?;
     let id = app.random.uuid();
