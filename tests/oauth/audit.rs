@@ -115,8 +115,7 @@ async fn co_09_patients_see_who_looked(server: TestServer) {
 async fn told_of(server: &TestServer, answer: &Answer) -> (Vec<String>, bool) {
     let name = answer.header("x-request-id").expect("a name");
     let of_it = |event: &Json| event.to_string().contains(name);
-    let events: Vec<Json> =
-        events(&server.system()).await.into_iter().map(|(.., event)| event).filter(of_it).collect();
+    let events: Vec<Json> = events(&server.system()).await.into_iter().map(|(.., event)| event).filter(of_it).collect();
     let references = events.iter().flat_map(|event| event.list("entity").iter());
     let references = references.filter_map(|entity| entity.at(&["what", "reference"])?.as_str());
     let mut patients: Vec<String> =

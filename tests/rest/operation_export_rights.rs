@@ -215,9 +215,8 @@ async fn re_28_an_export_outlives_its_token(mut server: TestServer) {
     let (place, token) = parked(&mut server, &service).await;
     // As if it had been asked for a day ago.
     server.tamper(&format!("UPDATE job SET created_at = created_at - {LONG}"));
-    server.tamper(&format!(
-        "UPDATE access_token SET created_at = created_at - {LONG}, expires_at = expires_at - {LONG}"
-    ));
+    server
+        .tamper(&format!("UPDATE access_token SET created_at = created_at - {LONG}, expires_at = expires_at - {LONG}"));
     // Making tokens removes old ones.
     let client = service.client(&server, "system/*.rs").await;
     client.get(&place).await.expect_status(202);

@@ -166,12 +166,7 @@ async fn account(app: &App, user: Option<&str>) -> Result<Account, OAuthError> {
 }
 
 /// What is open, if it fits together: the patient is one that the person may see, the visit is that patient's.
-async fn context(
-    app: &App,
-    http: &HttpRequest,
-    account: &Account,
-    body: &Json,
-) -> Result<LaunchContext, OAuthError> {
+async fn context(app: &App, http: &HttpRequest, account: &Account, body: &Json) -> Result<LaunchContext, OAuthError> {
     let (patient, encounter) = (text(body, "patient")?, text(body, "encounter")?);
     if let Some(patient) = &patient {
         let found = match &account.fhir_user {
