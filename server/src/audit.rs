@@ -155,6 +155,24 @@ impl Trail {
         }
     }
 
+    /// The event of what was handed out in the background since this was asked last, to be written with the step of the
+    /// job that keeps it; none where it was nobody's.
+    pub fn of_step(&self, caller: &Caller, app: &App, (url, job): (&str, &str)) -> Option<Event> {
+        let patients = {
+            let mut noted = self.noted();
+            if noted.confined { noted.patients.clone() } else { std::mem::take(&mut noted.patients) }
+        };
+        (!patients.is_empty()).then(|| Event {
+            subtype: "operation".into(),
+            action: 'R',
+            status: 200,
+            request: Some(job.to_owned()),
+            patients,
+            query: Some(masked(url)),
+            ..self.event(caller, &app.clock, &app.random)
+        })
+    }
+
     /// What becomes true when the event of the whole request is on disk.
     pub fn written(&self) -> Arc<AtomicBool> {
         self.written.clone()

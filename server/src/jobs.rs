@@ -12,14 +12,16 @@
 
 use fhir::outcome::{Issue, IssueCode};
 use futures::future::BoxFuture;
+use smart::token::Hash;
 use store::StoreError;
 use store::jobs::{self, Job, NewJob};
 use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::background::{self, LEASE_MICROS, POLL, Worker};
+use crate::caller::{self, Caller};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::rest::response::Answer;
 
 pub mod export;
@@ -60,7 +62,7 @@ pub fn start(app: App) -> Worker {
     })
 }
 
-/// Puts a job into the queue. 429 where its owner has `most`, done ones that are still kept among them.
+/// Puts a job into the queue. 429 where its party has `most` of the kind, done ones that are still kept among them.
 pub async fn add(app: &App, job: NewJob, most: i64) -> Result<(), Error> {
     let added = app
         .store
@@ -80,7 +82,7 @@ pub async fn add(app: &App, job: NewJob, most: i64) -> Result<(), Error> {
 
 /// The answer of a job that failed: a batch-response with the outcome, as a request that fails has it.
 pub fn failed(error: &Error) -> String {
-    response(&Answer::from(error))
+    interaction::kept_of_nobody(&response(&Answer::from(error)))
 }
 
 /// A batch-response with one entry. <https://hl7.org/fhir/R5/async-bundle.html>
@@ -89,6 +91,19 @@ pub fn response(answer: &Answer) -> String {
     answer.write_entry(&mut out);
     out.push_str("]}");
     out
+}
+
+/// Who asked for a job, with the rights that there are now: that the token has expired since does not count, what was revoked
+/// or narrowed does. Whoever reads the answer has a token that lives, so this is not for them to mend: 403.
+async fn caller(app: &App, job: &Job) -> Result<Caller, Error> {
+    let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
+    caller::of_hash(app, token, job.created_at).await.map_err(|error| match error.kind() {
+        error::Kind::Unauthorized => Error::forbidden(
+            "it was not carried out: the access token that it was asked for with was revoked, or its client or person \
+             may do nothing any more; ask again",
+        ),
+        _ => error,
+    })
 }
 
 async fn run(app: &App, kind: &'static Kind) {

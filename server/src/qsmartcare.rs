@@ -14,6 +14,7 @@
 //! | 401 | "Wrong Client_ID or Client_secret Key"; "User session not found. User must re-authenticate" |
 //! | 403 | the app may see nothing: no record linked, no patients chosen, taken back; or no scope for this type |
 //! | 404 | unknown or hidden (LK-10) |
+//! | 429 | more requests of this client in a second than the setting `client-requests` |
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
@@ -213,7 +214,9 @@ async fn caller(app: &App, request: &HttpRequest) -> Result<Caller, Error> {
         || Error::unauthorized(NO_SESSION).with_header("WWW-Authenticate", "Bearer error=\"invalid_token\"");
     let token = caller::bearer(request).map_err(|_| no_session())?;
     let caller = caller::authenticate(app, token).await.map(|caller| caller.attached(request));
-    caller.map_err(|error| if error.status() == 401 { no_session() } else { error })
+    let caller = caller.map_err(|error| if error.status() == 401 { no_session() } else { error })?;
+    app.rates.admit(&caller, app)?;
+    Ok(caller)
 }
 
 /// `Patient`, `patient`, `patient.php`: the resource type.

@@ -1,15 +1,17 @@
 //! Tests of `server/src/audit.rs` where people and apps prove who they are.
 
 use fhir::json::Json;
-use tests::{Client, TestServer};
+use tests::{Answer, Client, TestServer};
 
-use crate::launch::{SCOPE, add_app, refresh, seed, tokens};
-use crate::portal::{send, sign_in};
+use crate::ehr_launch::{clinic, make, signed_in, with_launch};
+use crate::launch::{Browser, SCOPE, add_app, fields, refresh, request, seed, tokens};
+use crate::portal::{administrator, decide, developer, make_app, send, sign_in};
 
 tests::on_both_engines!(
     co_04_authentication_is_in_the_trail,
     co_04_what_operators_do_is_in_the_trail,
     co_09_patients_see_who_looked,
+    co_01_who_is_shown_to_choose_among_is_told_of,
 );
 
 /// All events of a kind, as subtype, outcome and text.
@@ -107,4 +109,59 @@ async fn co_09_patients_see_who_looked(server: TestServer) {
     let page = browser.get("/portal/record").await.expect_status(200).text();
     assert!(page.contains("you, Heart Watch") && page.contains("read Patient"), "{page}");
     assert!(page.contains("<bdi>operator</bdi>"), "{page}");
+}
+
+/// The patients whom the events of a request name, and whether all of them say which person it was.
+async fn told_of(server: &TestServer, answer: &Answer) -> (Vec<String>, bool) {
+    let name = answer.header("x-request-id").expect("a name");
+    let of_it = |event: &Json| event.to_string().contains(name);
+    let events: Vec<Json> = events(&server.system()).await.into_iter().map(|(.., event)| event).filter(of_it).collect();
+    let references = events.iter().flat_map(|event| event.list("entity").iter());
+    let references = references.filter_map(|entity| entity.at(&["what", "reference"])?.as_str());
+    let mut patients: Vec<String> =
+        references.filter_map(|it| it.strip_prefix("Patient/")).map(str::to_owned).collect();
+    patients.sort_unstable();
+    patients.dedup();
+    (patients, events.iter().all(|event| event.to_string().contains("Practitioner/d1")))
+}
+
+async fn co_01_who_is_shown_to_choose_among_is_told_of(server: TestServer) {
+    let clinic = clinic(&server).await;
+    let mut browser = signed_in(&server, &clinic.doctor).await;
+    let list = browser.get("/ehr").await.expect_status(200);
+    let found = browser.get("/ehr?find=babb").await.expect_status(200);
+    let nobody = browser.get("/ehr?find=nobody").await.expect_status(200);
+    let page = browser.get("/ehr/p1").await.expect_status(200);
+    let hidden = browser.get("/ehr/p3").await.expect_status(404);
+    let mut form = fields(&page.text());
+    form.push(("app".to_owned(), clinic.app.id.clone()));
+    form.push(("encounter".to_owned(), "e1".to_owned()));
+    let launched = browser.post("/ehr/p1", &form).await.expect_status(200);
+    let mut root = administrator(&server).await;
+    let mut dev = developer(&server, "grace", "Practitioner/d1", "work").await;
+    let id = make_app(&mut dev, "public", SCOPE).await;
+    decide(&mut root, &id, "approve").await.expect_status(303);
+    let chosen = dev.get(&format!("/portal/apps/{id}/patients")).await.expect_status(200);
+    let mut asking = Browser::new(&server);
+    let login = asking.ask(&request(&server, &add_app(&server, "public"), SCOPE)).await.expect_status(200);
+    let consent = asking.sign_in(&login, &clinic.doctor).await.expect_status(200);
+    let all = ["p1", "p2"].map(str::to_owned).to_vec();
+    for (what, answer, patients) in [
+        ("the list", list, &all[..]),
+        ("what was found", found, &all[1..]),
+        ("nobody", nobody, &[]),
+        ("the patient", page, &all[..1]),
+        ("another's patient", hidden, &[]),
+        ("the launch", launched, &all[..1]),
+        ("the patients of an app", chosen, &all[..]),
+        ("consent", consent, &all[..]),
+    ] {
+        assert_eq!(told_of(&server, &answer).await, (patients.to_vec(), true), "{what}");
+    }
+    let more = [("patient", "p2".into()), ("encounter", "e2".into())];
+    let made = make(&server, &clinic, &more).await.expect_status(201);
+    assert_eq!(told_of(&server, &made).await.0, ["p2"]);
+    let launch = made.json().str("launch").expect("a launch").to_owned();
+    let opened = browser.ask(&with_launch(&server, &clinic, &launch)).await.expect_status(200);
+    assert_eq!(told_of(&server, &opened).await, (vec!["p2".to_owned()], true));
 }

@@ -74,7 +74,7 @@ fn ehr(server: &TestServer) -> Client {
     server.with_scope("launch", None)
 }
 
-async fn make(server: &TestServer, clinic: &Clinic, more: &[(&str, Json)]) -> Answer {
+pub(crate) async fn make(server: &TestServer, clinic: &Clinic, more: &[(&str, Json)]) -> Answer {
     let mut body = object! { "client_id": clinic.app.id.as_str(), "user": "snow" };
     for (name, value) in more {
         body.as_object_mut().expect("an object").insert(name, value.clone());

@@ -9,6 +9,7 @@ tests::on_both_engines!(
     lk_34_lk_35_a_binary_is_seen_by_whom_its_security_context_names,
     lk_53_sm_30_a_merged_patient_is_seen_and_their_data_is_not,
     lk_45_what_is_labelled_restricted_is_withheld,
+    lk_52_every_door_counts_the_requests_of_a_client,
     lk_52_more_requests_than_a_client_may_make_are_429,
 );
 
@@ -167,4 +168,22 @@ async fn lk_52_more_requests_than_a_client_may_make_are_429(server: TestServer) 
     }
     tokio::time::sleep(std::time::Duration::from_millis(1_050)).await;
     system.get("Patient").await.expect_status(200);
+}
+
+async fn lk_52_every_door_counts_the_requests_of_a_client(server: TestServer) {
+    let server = TestServer::start_with(server.engine(), &["--client-requests=3"]).await;
+    let system = server.system();
+    for (path, expected) in [("Patient?_count=1", 202), ("/R4-patient-api/multiple/api/patient", 200)] {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..24 {
+            let system = system.clone();
+            tasks.spawn(async move { system.get(path).header("Prefer", "respond-async").await });
+        }
+        let answers = tasks.join_all().await;
+        let refused: Vec<_> = answers.iter().filter(|answer| answer.status != expected).collect();
+        assert!(!refused.is_empty(), "{path}");
+        for answer in refused {
+            assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")), "{}", answer.describe());
+        }
+    }
 }

@@ -190,6 +190,8 @@ async fn jobs_of_a_caller_are_bounded(server: TestServer) {
     }
     let refused = system.get("Patient").header(ASYNC.0, ASYNC.1).await.expect_status(429);
     assert!(refused.header("retry-after").is_some());
+    let otherwise = server.with_scope("system/Patient.rs", None);
+    otherwise.get("Patient").header(ASYNC.0, ASYNC.1).await.expect_status(429);
     let last = last.unwrap();
     finished(&system, &last).await;
     server.patient("a").get("Patient").header(ASYNC.0, ASYNC.1).await.expect_status(202);

@@ -21,6 +21,7 @@ mod history;
 mod operation;
 mod operation_diff;
 mod operation_export;
+mod operation_export_rights;
 mod operation_export_state;
 mod operation_meta;
 mod operation_stats;

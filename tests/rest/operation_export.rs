@@ -23,13 +23,13 @@ tests::on_both_engines!(
 pub(crate) const ASYNC: (&str, &str) = ("Prefer", "respond-async");
 
 /// A registered backend service.
-struct Service {
-    id: String,
+pub(crate) struct Service {
+    pub(crate) id: String,
     signer: Signer,
 }
 
 impl Service {
-    fn new(server: &TestServer) -> Self {
+    pub(crate) fn new(server: &TestServer) -> Self {
         let (signer, file) = (Signer::es384("k1"), format!("keys-{}.json", unique()));
         std::fs::write(server.folder().join(&file), key_set(&[&signer])).unwrap();
         let printed =
@@ -38,20 +38,20 @@ impl Service {
         Service { id: added.str("client_id").unwrap().to_owned(), signer }
     }
 
-    async fn post(&self, server: &TestServer, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&self, server: &TestServer, path: &str, form: &[(&str, &str)]) -> Answer {
         let assertion = self.signer.assertion(&self.id, &format!("{}{path}", server.origin()));
         let mut form = form.to_vec();
         form.extend([("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion.as_str())]);
         server.anonymous().post(path).form(&form).await
     }
 
-    async fn token(&self, server: &TestServer, scope: &str) -> String {
+    pub(crate) async fn token(&self, server: &TestServer, scope: &str) -> String {
         let form = [("grant_type", "client_credentials"), ("scope", scope)];
         let answer = self.post(server, "/oauth/token", &form).await.expect_status(200).json();
         answer.str("access_token").unwrap().to_owned()
     }
 
-    async fn client(&self, server: &TestServer, scope: &str) -> Client {
+    pub(crate) async fn client(&self, server: &TestServer, scope: &str) -> Client {
         server.anonymous().with_token(&self.token(server, scope).await)
     }
 }
@@ -409,6 +409,8 @@ async fn lk_32_only_backend_services_export(server: TestServer) {
     let own = exported(&confined, "Patient/$export").await;
     assert!(own.contains(&"Patient/a".to_owned()) && !own.contains(&"Patient/b".to_owned()), "{own:?}");
     assert!(!own.contains(&"Observation/o-d".to_owned()), "{own:?}");
+    assert!(own.contains(&"Practitioner/dr".to_owned()), "what their data refers to: {own:?}");
+    assert!(!own.contains(&"Organization/other".to_owned()), "{own:?}");
     let all = exported(&confined, "$export").await;
     assert!(!all.iter().any(|name| ["Patient/b", "Observation/o-b", "Group/g"].contains(&name.as_str())), "{all:?}");
     confined.get("Group/g/$export").header(ASYNC.0, ASYNC.1).await.expect_status(404);

@@ -11,6 +11,7 @@ use crate::operation_export::{ASYNC, ended, kicked_off, lines, manifest, name, n
 
 tests::on_both_engines!(
     what_changed_since_is_never_missed,
+    what_has_not_changed_since_is_not_exported,
     re_28_kill_9_loses_and_doubles_no_line,
     sixty_four_kick_offs_at_once,
     what_is_exported_can_be_imported,
@@ -73,8 +74,27 @@ async fn what_changed_since_is_never_missed(server: TestServer) {
     assert_eq!(copy, there);
 }
 
+async fn what_has_not_changed_since_is_not_exported(server: TestServer) {
+    let system = server.system();
+    seed(&system).await;
+    let before = manifest(&system, &kicked_off(&system, "Group/g/$export").await).await;
+    let since = before.str("transactionTime").unwrap();
+    let exported = async |path: &str| {
+        let manifest = manifest(&system, &kicked_off(&system, &format!("{path}_since={since}")).await).await;
+        names(&lines(&system, &manifest, "output").await)
+    };
+    // It refers to a Practitioner, and its patient to a role.
+    system.store(&observation("o-a", "a", "8480-6")).await;
+    for path in ["Group/g/$export?", "Patient/$export?"] {
+        assert_eq!(exported(path).await, ["Observation/o-a"], "{path}");
+    }
+    let doctor = object! { "resourceType": "Practitioner", "id": "dr", "gender": "female" };
+    system.store(&doctor).await;
+    assert_eq!(exported("Group/g/$export?").await, ["Observation/o-a", "Practitioner/dr"]);
+}
+
 /// Observations of a hundred patients, some kilobytes each.
-async fn fill(system: &Client) {
+pub(crate) async fn fill(system: &Client) {
     let padding = "0123456789abcdef".repeat(300);
     for round in 0..MANY / 400 {
         let entries = (0..400).map(|number| {

@@ -12,17 +12,17 @@ use fhir::json::{Json, Object};
 use fhir::object;
 use fhir::outcome::{Issue, IssueCode, outcome};
 use futures::future::BoxFuture;
-use search::view::View;
-use smart::token::Hash;
+use search::view::{Compartment, View};
+use sha2::{Digest as _, Sha256};
 use store::bulk::{self, Step};
 use store::jobs::{self, Job};
 
-use super::{ATTEMPTS, Kind, given_up, interaction};
+use super::{ATTEMPTS, Kind, caller, given_up, interaction};
 use crate::app::App;
 use crate::background::POLL;
-use crate::caller::{self, Caller};
+use crate::caller::Caller;
 use crate::error::{self, Error};
-use crate::rest::operation::export::{self as asking, Asked, Narrowing};
+use crate::rest::operation::export::{self as asking, Asked, Narrowing, Of};
 
 mod files;
 mod plan;
@@ -37,7 +37,7 @@ pub const KIND: Kind = Kind {
     at_once: 1,
     attempts: i64::MAX, // as long as it gets somewhere, see `begin`
     run,
-    failed: |error| kept(error.status().as_u16(), error.outcome()),
+    failed: |error| interaction::kept_of_nobody(&kept(error.status().as_u16(), error.outcome())),
     keep: |config| config.bulk_keep_seconds,
 };
 
@@ -52,9 +52,12 @@ const TRIES: u32 = 5;
 struct Run<'a> {
     app: &'a App,
     job: &'a Job,
+    caller: &'a Caller,
     asked: Asked,
     view: View,
     narrowing: Narrowing,
+    /// Whom the caller reached when it began, see [`reach`].
+    reach: String,
     /// Whose state it is, microseconds since 1970.
     at: i64,
 }
@@ -66,6 +69,26 @@ struct Place {
     work: usize,
     /// Where its next page begins.
     after: Option<String>,
+    /// Whom the caller reached until here, see [`reach`].
+    reach: String,
+}
+
+impl Run<'_> {
+    /// The only patients whom it can be of, where it is of some: those whom the caller reaches.
+    fn confined(&self) -> Option<&[String]> {
+        match self.view.compartment() {
+            Compartment::Patients(patients) if self.asked.of == Of::Patients => Some(patients),
+            _ => None,
+        }
+    }
+
+    /// Whether what lies in no compartment is exported as far as it is referred to. With `_since`, what changed of it is
+    /// exported whether it is referred to or not, and the rest is not asked for.
+    fn follows(&self) -> bool {
+        let is_of_some =
+            self.asked.patients.is_some() || matches!(self.asked.of, Of::Group(_)) || self.confined().is_some();
+        is_of_some && self.asked.since.is_none()
+    }
 }
 
 fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
@@ -73,14 +96,18 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
         let caller = caller(app, job).await?;
         caller.trail.identify(&caller);
         let asked = Asked::from_json(&job.request)?;
-        let url =
-            asked.url.strip_prefix(&app.config.fhir_base()).unwrap_or_default().trim_start_matches('/').to_owned();
+        let url = url(app, &asked).to_owned();
         let done = exported(app, job, &caller, asked).await;
         let status = done.as_ref().map_or_else(|error| error.status().as_u16(), |_| 200);
         let event = caller.trail.of_job(&caller, app, ("GET", &url, &job.id), status);
         app.store.audit(event).await?;
-        Ok(interaction::kept(&caller.view, kept(200, done?)))
+        Ok(interaction::kept(&caller.view, &kept(200, done?)))
     })
+}
+
+/// What was asked for, below the base.
+fn url<'a>(app: &App, asked: &'a Asked) -> &'a str {
+    asked.url.strip_prefix(&app.config.fhir_base()).unwrap_or_default().trim_start_matches('/')
 }
 
 /// The answer as the status reads it.
@@ -88,10 +115,18 @@ fn kept(status: u16, body: Json) -> String {
     object! { "status": i64::from(status), "body": body }.to_string()
 }
 
-/// The token's caller: what was revoked or narrowed since the kick-off is; that it has expired since is not.
-async fn caller(app: &App, job: &Job) -> Result<Caller, Error> {
-    let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
-    caller::of_hash(app, token, job.created_at).await
+/// Whose data a caller sees, as one word. It is the same from the beginning of an export to its end: what was read with a
+/// wider reach is not finished with a narrower one, and the plan follows from it. (LK-40)
+fn reach(caller: &Caller) -> String {
+    let whose = match caller.view.compartment() {
+        Compartment::Everyone => "*".to_owned(),
+        Compartment::Patients(patients) => patients.join(","),
+    };
+    fhir::hexadecimal(&Sha256::digest(whose.as_bytes())[..16])
+}
+
+fn reach_has_changed() -> Error {
+    Error::gone("while the export was under way, it was changed which patients this client reaches; export anew")
 }
 
 /// Carries it out; where the database fails, from the last place again.
@@ -115,10 +150,16 @@ async fn carried_out(app: &App, job: &Job, caller: &Caller, asked: Asked) -> Res
     let (at, position) = begin(app, job, &asked).await?;
     let narrowing = asked.narrowed.prepared(app, &asked.types)?;
     let view = asking::view(caller, &asked);
-    let run = Run { app, job, asked, view, narrowing, at };
+    let run = Run { app, job, caller, asked, view, narrowing, reach: reach(caller), at };
+    let mut place = match position.as_str() {
+        "" => Place { reach: run.reach.clone(), ..Place::default() },
+        saved => Place::read(saved)?,
+    };
+    if place.reach != run.reach {
+        return Err(reach_has_changed());
+    }
     let plan = Plan::new(&run).await?;
     let mut files = Files::resumed(app, &job.id).await?;
-    let mut place = Place::read(&position)?;
     if position.is_empty() {
         files.tell(&run.asked.warnings);
     }
@@ -126,7 +167,7 @@ async fn carried_out(app: &App, job: &Job, caller: &Caller, asked: Asked) -> Res
         let next = read::page(&run, &plan, work, place.after.as_deref(), &mut files).await?;
         place = match next {
             Some(after) => Place { after: Some(after), ..place },
-            None => Place { work: place.work + 1, after: None },
+            None => Place { work: place.work + 1, after: None, ..place },
         };
         if files.is_time_to_save() || plan.work(place.work) == Some(&Work::References) {
             save(&run, &mut files, &place).await?;
@@ -177,18 +218,25 @@ async fn present(app: &App) -> Result<i64, Error> {
     Ok(Ord::min(present, app.store.complete_until().await?))
 }
 
-/// Saves what was made and where to go on; an error where the job was cancelled, or the token revoked.
+/// Saves what was made, where to go on, and the event of whose data it is; an error where the job was cancelled, the token revoked, or it was changed
+/// whom it reaches.
 async fn save(run: &Run<'_>, files: &mut Files, place: &Place) -> Result<(), Error> {
     let Run { app, job, .. } = *run;
-    caller(app, job).await?;
+    if reach(&caller(app, job).await?) != run.reach {
+        return Err(reach_has_changed());
+    }
     let saved = files.step().await?;
     let step = Step { export: job.id.clone(), attempt: job.attempts, position: place.to_json().to_string(), ..saved };
+    let event = run.caller.trail.of_step(run.caller, app, (url(app, &run.asked), &job.id));
     let job = job.clone();
     app.store
         .write(move |tx| {
-            let (job, step) = (job.clone(), step.clone());
+            let (job, step, event) = (job.clone(), step.clone(), event.clone());
             Box::pin(async move {
                 hold(tx, &job).await?;
+                if let Some(event) = event {
+                    tx.record(event);
+                }
                 bulk::save(tx, &step).await.map_err(Error::from)
             })
         })
@@ -242,17 +290,16 @@ impl Place {
         if let Some(after) = &self.after {
             kept.insert("after", after.as_str());
         }
+        kept.insert("reach", self.reach.as_str());
         Json::Object(kept)
     }
 
     fn read(text: &str) -> Result<Self, Error> {
-        if text.is_empty() {
-            return Ok(Place::default());
-        }
         let kept = Json::parse(text.as_bytes()).map_err(Error::internal)?;
         let work = kept.get("work").and_then(Json::as_number).and_then(|number| number.parse().ok());
         let work = work.ok_or_else(|| Error::internal("the place of an export has no work"))?;
-        Ok(Place { work, after: kept.str("after").map(str::to_owned) })
+        let reach = kept.str("reach").unwrap_or_default().to_owned();
+        Ok(Place { work, after: kept.str("after").map(str::to_owned), reach })
     }
 }
 
@@ -285,10 +332,9 @@ mod tests {
 
     #[test]
     fn places_are_kept() {
-        for place in [Place::default(), Place { work: 7, after: Some("sealed".into()) }] {
+        for place in [Place::default(), Place { work: 7, after: Some("sealed".into()), reach: "b".into() }] {
             assert_eq!(Place::read(&place.to_json().to_string()).unwrap(), place);
         }
-        assert_eq!(Place::read("").unwrap(), Place::default());
         assert!(Place::read("{}").is_err());
     }
 }

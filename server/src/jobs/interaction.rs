@@ -8,12 +8,11 @@
 use ::search::view::{Compartment, View};
 use fhir::json::{Json, Object};
 use futures::future::BoxFuture;
-use smart::token::Hash;
 use store::jobs::Job;
 
-use super::{ATTEMPTS, Kind, failed, response};
+use super::{ATTEMPTS, Kind, caller, failed, response};
 use crate::app::App;
-use crate::caller::{self, Caller};
+use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::request::{self, Return};
 use crate::rest::response::Answer;
@@ -23,7 +22,7 @@ use crate::rest::{bundle, search};
 pub const KIND: Kind =
     Kind { name: "interaction", at_once: 2, attempts: ATTEMPTS, run, failed, keep: |config| config.async_keep_seconds };
 
-/// Jobs of one caller, done ones that are still kept among them.
+/// Jobs of one client, user and patient, done ones that are still kept among them.
 pub const MOST_OF_A_CALLER: i64 = 32;
 
 /// What was asked for.
@@ -85,31 +84,46 @@ fn word(returned: Return) -> &'static str {
 const PATIENTS: &str = "{\"patients\":\"";
 const ANSWER: &str = "\",\"answer\":";
 
+/// In place of patients: the answer may hold data of everybody. No patient has this id.
+const EVERYONE: &str = "*";
+
 /// The kept answer, unless it may say something of patients whom the caller sees no more: rights end at once, also those
-/// to what was found while they lasted.
+/// to what was found while they lasted. What does not say whose data it may hold may hold everybody's.
 pub fn readable(view: &View, kept: String) -> Option<String> {
-    let Some(rest) = kept.strip_prefix(PATIENTS) else { return Some(kept) };
-    let (patients, answer) = rest.split_once(ANSWER)?;
-    let sees = |patient: &str| match view.compartment() {
-        Compartment::Everyone => true,
-        Compartment::Patients(all) => all.iter().any(|it| it == patient),
+    let named = kept.strip_prefix(PATIENTS).and_then(|rest| rest.split_once(ANSWER));
+    let (patients, answer) = match named {
+        Some((patients, rest)) => (patients, rest.strip_suffix('}')?),
+        None => (EVERYONE, kept.as_str()),
     };
-    let is_theirs = patients.split(',').all(|patient| patient.is_empty() || sees(patient));
-    answer.strip_suffix('}').filter(|_| is_theirs).map(str::to_owned)
+    let is_theirs = match view.compartment() {
+        Compartment::Everyone => true,
+        Compartment::Patients(all) => {
+            patients.split(',').all(|patient| patient.is_empty() || all.iter().any(|it| it == patient))
+        }
+    };
+    is_theirs.then(|| answer.to_owned())
 }
 
-/// An answer with the patients whom the caller sees; of one who sees everybody, the answer alone.
-pub fn kept(view: &View, answer: String) -> String {
+/// An answer with the patients whom the caller sees.
+pub fn kept(view: &View, answer: &str) -> String {
     match view.compartment() {
-        Compartment::Everyone => answer,
-        Compartment::Patients(patients) => format!("{PATIENTS}{}{ANSWER}{answer}}}", patients.join(",")),
+        Compartment::Everyone => about(EVERYONE, answer),
+        Compartment::Patients(patients) => about(&patients.join(","), answer),
     }
+}
+
+/// An answer that holds data of no patient: why there is no other.
+pub fn kept_of_nobody(answer: &str) -> String {
+    about("", answer)
+}
+
+fn about(patients: &str, answer: &str) -> String {
+    format!("{PATIENTS}{patients}{ANSWER}{answer}}}")
 }
 
 fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
     Box::pin(async move {
-        let token = Hash::from_bytes(&job.token).ok_or_else(|| Error::internal("the job has no token"))?;
-        let caller = caller::of_hash(app, token, job.created_at).await?;
+        let caller = caller(app, job).await?;
         caller.trail.identify(&caller);
         let asked = Interaction::from_json(&job.request)?;
         let (method, url) = (asked.method.clone(), asked.url.clone());
@@ -117,7 +131,8 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
         let status = answer.as_ref().map_or_else(|error| error.status().as_u16(), |_| 200);
         let event = caller.trail.of_job(&caller, app, (&method, &url, &job.id), status);
         app.store.audit(event).await?;
-        Ok(kept(&caller.view, answer?))
+        let answer = answer.unwrap_or_else(|error| response(&Answer::from(&error)));
+        Ok(kept(&caller.view, &answer))
     })
 }
 
@@ -159,12 +174,19 @@ mod tests {
             let patients = Compartment::Patients(ids.iter().map(|id| (*id).to_owned()).collect());
             View::listed(patients, std::collections::BTreeMap::new())
         };
-        let of = |then: &View, now: &View| readable(now, kept(then, "{}".to_owned()));
+        let of = |then: &View, now: &View| readable(now, kept(then, "{}"));
         assert_eq!(of(&view(&["a", "b"]), &view(&["a", "b", "c"])).as_deref(), Some("{}"));
         assert_eq!(of(&view(&["a", "b"]), &view(&["a"])), None);
         assert_eq!(of(&view(&["a"]), &view(&["ab"])), None);
         assert_eq!(of(&view(&[]), &view(&[])).as_deref(), Some("{}"));
         assert_eq!(of(&View::system(), &View::system()).as_deref(), Some("{}"));
+        assert_eq!(of(&view(&["a"]), &View::system()).as_deref(), Some("{}"));
+        for fewer in [view(&["a"]), view(&[])] {
+            assert_eq!(of(&View::system(), &fewer), None, "an answer about everybody");
+            assert_eq!(readable(&fewer, "{}".to_owned()), None, "one that does not say whom it is about");
+            assert_eq!(readable(&fewer, kept_of_nobody("{}")).as_deref(), Some("{}"));
+        }
+        assert_eq!(readable(&View::system(), "{}".to_owned()).as_deref(), Some("{}"));
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub async fn get(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     let shown = async {
         let parameters = Parameters::parse(request.query_string().as_bytes())?;
         let asked = Asked::of(&app, &request, &parameters).await?;
-        Ok(show::page(&app, &asked, None, None).await?)
+        tell(&request, &asked);
+        Ok(show::page(&app, &request, &asked, None, None).await?)
     };
     shown.await.unwrap_or_else(|stop| stopped(&app, stop))
 }
@@ -47,23 +48,28 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
             let text = "the form has expired; start again from the app";
             return Err(OAuthError::new(ErrorCode::AccessDenied, text).into());
         }
-        audit::note(&request, |noted| {
-            noted.client = Some(asked.authorization.request().client_id.clone());
-            noted.account = Some(asked.person.user_id.clone());
-            noted.fhir_user = asked.person.fhir_user.as_ref().map(ToString::to_string);
-            // What becomes of it is told with the change, by [`audit::of_change`].
-            noted.subtype = Some("consent-page");
-        });
+        tell(&request, &asked);
         match form.get("decision") {
             Some("allow") => allow::allow(&app, &request, asked, &form).await,
             Some("switch") => switch(&app, &request, asked).await,
             // Enter in a field or on a box presses the first button of a form: that one, so that nothing is allowed
             // by accident.
-            Some("again" | "find") => Ok(show::page(&app, &asked, None, Some(&form)).await?),
+            Some("again" | "find") => Ok(show::page(&app, &request, &asked, None, Some(&form)).await?),
             _ => deny(&app, &request, asked).await,
         }
     };
     answered.await.unwrap_or_else(|stop| stopped(&app, stop))
+}
+
+/// Who answers, and which app asks.
+fn tell(http: &HttpRequest, asked: &Asked) {
+    audit::note(http, |noted| {
+        noted.client = Some(asked.request().client_id.clone());
+        noted.account = Some(asked.person.user_id.clone());
+        noted.fhir_user = asked.person.fhir_user.as_ref().map(ToString::to_string);
+        // What becomes of it is told with the change, by [`audit::of_change`].
+        noted.subtype = Some("consent-page");
+    });
 }
 
 async fn deny(app: &App, http: &HttpRequest, asked: Asked) -> Result<HttpResponse, Stop> {

@@ -74,7 +74,7 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
     }
     let client = launchable(&app, text(&body, "client_id")?.as_deref()).await?;
     let account = account(&app, text(&body, "user")?.as_deref()).await?;
-    let context = context(&app, &account, &body).await?;
+    let context = context(&app, &request, &account, &body).await?;
     let made = make(&app, &client.id, Launched { account_id: account.id, context }, None).await?;
     let mut answer = Object::new();
     answer.insert("launch", made.handle.expose());
@@ -166,18 +166,18 @@ async fn account(app: &App, user: Option<&str>) -> Result<Account, OAuthError> {
 }
 
 /// What is open, if it fits together: the patient is one that the person may see, the visit is that patient's.
-async fn context(app: &App, account: &Account, body: &Json) -> Result<LaunchContext, OAuthError> {
+async fn context(app: &App, http: &HttpRequest, account: &Account, body: &Json) -> Result<LaunchContext, OAuthError> {
     let (patient, encounter) = (text(body, "patient")?, text(body, "encounter")?);
     if let Some(patient) = &patient {
         let found = match &account.fhir_user {
-            Some(user) => patients::patient(app, user, None, patient).await?,
+            Some(user) => patients::patient(app, http, user, None, patient).await?,
             None => None,
         };
         found.ok_or_else(|| OAuthError::invalid_request("patient: there is none of this id whom the user may see"))?;
     }
     if let Some(encounter) = &encounter {
         let patient = patient.as_deref().ok_or_else(|| OAuthError::invalid_request("encounter needs a patient"))?;
-        let found = patients::visit(app, patient, encounter).await?;
+        let found = patients::visit(app, http, patient, encounter).await?;
         found.ok_or_else(|| OAuthError::invalid_request("encounter: the patient has none of this id"))?; // SM-39
     }
     let need_patient_banner = match body.get("need_patient_banner") {

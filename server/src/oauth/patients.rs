@@ -1,10 +1,12 @@
 //! The patients and visits among whom a person may choose: at consent, and in the built-in EHR. (SM-37, SM-39)
 //!
 //! What is offered is what the store answers under a view of just these patients, and what a form sends back is asked
-//! of it again: a changed field chooses nothing that was not on offer.
+//! of it again: a changed field chooses nothing that was not on offer. Whoever is shown stands in the audit event of the
+//! request. (CO-01)
 
 use std::collections::BTreeMap;
 
+use actix_web::HttpRequest;
 use fhir::date::DateTime;
 use fhir::json::Json;
 use search::parse::{Options, literal, parse};
@@ -16,6 +18,7 @@ use store::Stored;
 use super::error::server_error;
 use crate::access;
 use crate::app::App;
+use crate::audit;
 
 mod words;
 
@@ -48,6 +51,7 @@ pub struct Choices {
 /// `limit` names the only ones that matter, where there is one.
 pub async fn patients(
     app: &App,
+    http: &HttpRequest,
     user: &FhirUser,
     limit: Option<&[String]>,
     words: &str,
@@ -58,12 +62,15 @@ pub async fn patients(
         let name = if DateTime::parse(word).is_some() { "birthdate" } else { "name" };
         pairs.push(pair(name, &literal(word)));
     }
-    find(app, allowed, "Patient", pairs, words::of_patient).await
+    let found = find(app, allowed, "Patient", pairs, words::of_patient).await?;
+    audit::note(http, |noted| noted.patients.extend(found.shown.iter().map(|patient| patient.id.clone())));
+    Ok(found)
 }
 
 /// One patient of a person; none if there is no such patient, or not for this person, or not within the limit.
 pub async fn patient(
     app: &App,
+    http: &HttpRequest,
     user: &FhirUser,
     limit: Option<&[String]>,
     id: &str,
@@ -72,18 +79,21 @@ pub async fn patient(
     if !allowed.iter().any(|patient| patient == id) {
         return Ok(None);
     }
-    let found = read(app, id, "Patient", id).await?;
+    let found = read(app, http, id, ("Patient", id)).await?;
     Ok(found.map(|patient| words::of_patient(id, &patient)))
 }
 
 /// The visits of a patient, latest first.
-pub async fn visits(app: &App, patient: &str) -> Result<Choices, OAuthError> {
-    find(app, vec![patient.to_owned()], "Encounter", vec![pair("_sort", "-date,_id")], words::of_visit).await
+pub async fn visits(app: &App, http: &HttpRequest, patient: &str) -> Result<Choices, OAuthError> {
+    let sorted = vec![pair("_sort", "-date,_id")];
+    let found = find(app, vec![patient.to_owned()], "Encounter", sorted, words::of_visit).await?;
+    audit::note(http, |noted| noted.patients.extend((!found.shown.is_empty()).then(|| patient.to_owned())));
+    Ok(found)
 }
 
 /// A visit of that patient; none if it is another's, or nobody's.
-pub async fn visit(app: &App, patient: &str, id: &str) -> Result<Option<Choice>, OAuthError> {
-    let found = read(app, patient, "Encounter", id).await?;
+pub async fn visit(app: &App, http: &HttpRequest, patient: &str, id: &str) -> Result<Option<Choice>, OAuthError> {
+    let found = read(app, http, patient, ("Encounter", id)).await?;
     Ok(found.map(|visit| words::of_visit(id, &visit)))
 }
 
@@ -120,10 +130,17 @@ async fn find(
     Ok(Choices { shown, more })
 }
 
-async fn read(app: &App, patient: &str, resource_type: &str, id: &str) -> Result<Option<Json>, OAuthError> {
+async fn read(
+    app: &App,
+    http: &HttpRequest,
+    patient: &str,
+    (resource_type, id): (&str, &str),
+) -> Result<Option<Json>, OAuthError> {
     let view = view(vec![patient.to_owned()], resource_type);
     let stored = app.store.read(&view, resource_type, id).await.map_err(|error| server_error(&error))?;
-    Ok(stored.filter(|stored| !stored.deleted).and_then(|stored| Json::parse(stored.body.as_bytes()).ok()))
+    let found = stored.filter(|stored| !stored.deleted);
+    audit::note(http, |noted| noted.patients.extend(found.as_ref().map(|_| patient.to_owned())));
+    Ok(found.and_then(|stored| Json::parse(stored.body.as_bytes()).ok()))
 }
 
 fn pair(name: &str, value: &str) -> (String, String) {

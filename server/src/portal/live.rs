@@ -84,7 +84,7 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
     if visitor.account.fhir_user.is_some() {
         let caller = stream::carer(&app, &visitor.account).await?.attached(&request);
         page.has_record = true;
-        fill(&app, &visitor, &caller, &mut page).await?;
+        fill(&app, &request, (&visitor, &caller), &mut page).await?;
     }
     Ok(page::html_with_script(&app.config.base_url, &page, "/portal/live.js", &["/portal/live", "/portal/live/stream"]))
 }
@@ -100,7 +100,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         code: field("code").to_owned(),
     };
     let user = visitor.account.fhir_user.as_ref().ok_or(Refused::NotFound)?;
-    if patients::patient(&app, user, None, &key.patient).await?.is_none() || key.code.is_empty() {
+    if patients::patient(&app, &request, user, None, &key.patient).await?.is_none() || key.code.is_empty() {
         return Err(Refused::NotFound);
     }
     let bound = |name: &str| match field(name) {
@@ -135,7 +135,12 @@ pub async fn script() -> HttpResponse {
     page::script(include_str!("../../templates/live.js"))
 }
 
-async fn fill(app: &App, visitor: &Visitor, caller: &Caller, page: &mut LivePage<'_>) -> Result<(), Refused> {
+async fn fill(
+    app: &App,
+    http: &HttpRequest,
+    (visitor, caller): (&Visitor, &Caller),
+    page: &mut LivePage<'_>,
+) -> Result<(), Refused> {
     let readings = found(app, caller, "Observation", &[("_sort", "-_lastUpdated")], READINGS).await?;
     let goals = found(app, caller, "Goal", &[("lifecycle-status", "active")], GOALS).await?;
     let mut alerts = found(app, caller, "Flag", &[("_sort", "-_lastUpdated")], ALERTS).await?;
@@ -147,7 +152,7 @@ async fn fill(app: &App, visitor: &Visitor, caller: &Caller, page: &mut LivePage
     let told = by_key.keys().map(|key| key.patient.clone()).chain(alerts.iter().filter_map(series::patient));
     for id in told.collect::<std::collections::BTreeSet<_>>() {
         let known = match &visitor.account.fhir_user {
-            Some(user) => patients::patient(app, user, None, &id).await?,
+            Some(user) => patients::patient(app, http, user, None, &id).await?,
             None => None,
         };
         names.insert(id.clone(), known.map_or(id, |choice| choice.name));

@@ -48,7 +48,7 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
     let chosen = limit.clone().unwrap_or_default();
     let user = visitor.account.fhir_user.as_ref().filter(|user| matches!(user, FhirUser::Practitioner(_)));
     let found = match user {
-        Some(user) => patients::patients(&app, user, None, words).await?,
+        Some(user) => patients::patients(&app, &request, user, None, words).await?,
         None => patients::Choices::default(),
     };
     let line = |choice: patients::Choice| Line {

@@ -16,7 +16,7 @@
 //! | `DELETE` of the status | 202 | cancelled or forgotten; of a write that has begun, the effect may stay |
 //! | both | 404 | unknown, forgotten, or another caller's (LK-32) |
 //!
-//! The same caller is: the same client, user, patient and scopes.
+//! The same caller is: the same client, user, patient and scopes. Requests are counted without regard to scopes.
 
 use std::fmt::Write as _;
 
@@ -101,6 +101,7 @@ async fn accept(request: &HttpRequest, payload: web::Payload) -> Result<HttpResp
     let app = app.ok_or_else(|| Error::internal("the application state is not registered"))?.clone();
     let token = caller::bearer(request)?.hash();
     let caller = caller::of_hash(&app, token, app.clock.now()).await?.attached(request);
+    app.rates.admit(&caller, &app)?;
     let presentation = Presentation::of(request)?;
     let asked = read(request, payload, app.config.max_body).await?;
     let id = app.random.uuid();
@@ -108,6 +109,7 @@ async fn accept(request: &HttpRequest, payload: web::Payload) -> Result<HttpResp
         id: id.clone(),
         kind: interaction::KIND.name.to_owned(),
         owner: owner(&caller),
+        party: party(&caller),
         token: token.as_bytes().to_vec(),
         repeatable: asked.method == "GET",
         request: asked.to_json().to_string(),
@@ -189,8 +191,13 @@ fn segments(path: &str) -> Vec<&str> {
 
 /// Who alone may see a job.
 pub fn owner(caller: &Caller) -> String {
+    format!("{}\n{}", party(caller), caller.scopes)
+}
+
+/// Whose jobs are counted together: the same client, user and patient, whatever scopes each of its tokens has. (LK-52)
+fn party(caller: &Caller) -> String {
     let (user, patient) = (caller.user.as_deref(), caller.patient.as_deref());
-    format!("{}\n{}\n{}\n{}", caller.client_id, user.unwrap_or_default(), patient.unwrap_or_default(), caller.scopes)
+    format!("{}\n{}\n{}", caller.client_id, user.unwrap_or_default(), patient.unwrap_or_default())
 }
 
 fn unknown() -> Error {

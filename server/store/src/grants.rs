@@ -7,7 +7,7 @@ use smart::pkce::Challenge;
 use smart::scope::ScopeSet;
 use smart::token::Hash;
 
-use crate::{StoreError, Tx};
+use crate::{StoreError, Tx, jobs};
 
 /// A grant that is about to be written.
 #[derive(Clone, Debug)]
@@ -133,7 +133,8 @@ pub async fn spend_code(tx: &mut Tx, hash: Hash, now: i64) -> Result<bool, Store
     Ok(tx.rows(&statement).await?.len() == 1)
 }
 
-/// Removes what ended more than a day ago; replays of it are unknown from then on.
+/// Removes what ended more than a day ago; replays of it are unknown from then on. Tokens stay as long as a job is open that
+/// was asked for with one: whether they were revoked is looked up while it goes on. (RE-28)
 pub async fn sweep(tx: &mut Tx, now: i64) -> Result<(), StoreError> {
     const DAY: i64 = 24 * 3_600_000_000;
     for table in [
@@ -146,8 +147,12 @@ pub async fn sweep(tx: &mut Tx, now: i64) -> Result<(), StoreError> {
         "pushed_request",
         "invitation",
     ] {
-        let statement = Query::delete().from_table(table).and_where(Expr::col("expires_at").lt(now - DAY)).to_owned();
-        tx.execute(&statement).await?;
+        let mut delete = Query::delete();
+        delete.from_table(table).and_where(Expr::col("expires_at").lt(now - DAY));
+        if table == "access_token" {
+            delete.and_where(Expr::col("hash").in_subquery(jobs::tokens_in_use()).not());
+        }
+        tx.execute(&delete).await?;
     }
     Ok(())
 }

@@ -7,13 +7,19 @@
 //! ```
 //!
 //! Every change by a worker names the attempt that it made, so one that was given up for dead changes nothing.
+//!
+//! Those who ask take turns: of the jobs that wait, one of whoever has waited longest for a turn comes first, so that many
+//! jobs of one party keep nobody else waiting for more than one of them. (LK-52)
 
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Order, Query, UpdateStatement};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, OnConflict, Order, Query, SelectStatement, UpdateStatement};
 use sha2::{Digest as _, Sha256};
 
 use crate::session::Session as _;
 use crate::{Row, Store, StoreError, Tx};
+
+/// How long it is known when a party had a turn.
+const TURNS: i64 = 24 * 3_600_000_000;
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub struct NewJob {
     pub kind: String,
     /// Who alone may see it; empty for the server's own.
     pub owner: String,
+    /// Whose jobs are counted together and take turns with those of others; empty for the server's own.
+    pub party: String,
     /// Hash of the access token it was asked for with; empty for the server's own.
     pub token: Vec<u8>,
     /// What is to be done, JSON.
@@ -95,12 +103,13 @@ impl State {
     }
 }
 
-/// Adds a job; false if its owner has `most` already, done ones that are still kept among them.
+/// Adds a job; false if its party has `most` of the kind already, done ones that are still kept among them.
 pub async fn insert(tx: &mut Tx, job: &NewJob, most: i64) -> Result<bool, StoreError> {
-    if !job.owner.is_empty() {
-        one_at_a_time(tx, &job.owner).await?;
+    if !job.party.is_empty() {
+        one_at_a_time(tx, job).await?;
         let mut select = Query::select();
-        select.expr(Expr::col("id").count()).from("job").and_where(Expr::col("owner").eq(job.owner.as_str()));
+        select.expr(Expr::col("id").count()).from("job").and_where(Expr::col("party").eq(job.party.as_str()));
+        select.and_where(Expr::col("kind").eq(job.kind.as_str()));
         if tx.rows(&select).await?.first().map_or(Ok(0), |row| row.i64(0))? >= most {
             return Ok(false);
         }
@@ -110,6 +119,7 @@ pub async fn insert(tx: &mut Tx, job: &NewJob, most: i64) -> Result<bool, StoreE
         "id",
         "kind",
         "owner",
+        "party",
         "token",
         "request",
         "repeatable",
@@ -126,6 +136,7 @@ pub async fn insert(tx: &mut Tx, job: &NewJob, most: i64) -> Result<bool, StoreE
         job.id.as_str().into(),
         job.kind.as_str().into(),
         job.owner.as_str().into(),
+        job.party.as_str().into(),
         job.token.clone().into(),
         job.request.as_str().into(),
         i64::from(job.repeatable).into(),
@@ -141,12 +152,12 @@ pub async fn insert(tx: &mut Tx, job: &NewJob, most: i64) -> Result<bool, StoreE
     tx.execute(&insert).await.map(|rows| rows > 0)
 }
 
-/// Keeps others of this owner from counting until the transaction ends; on SQLite there is one writer.
-async fn one_at_a_time(tx: &mut Tx, owner: &str) -> Result<(), StoreError> {
+/// Keeps others of this party from counting until the transaction ends; on SQLite there is one writer.
+async fn one_at_a_time(tx: &mut Tx, job: &NewJob) -> Result<(), StoreError> {
     if tx.backend() == DbBackend::Sqlite {
         return Ok(());
     }
-    let digest = Sha256::digest(owner.as_bytes());
+    let digest = Sha256::digest(format!("{}\n{}", job.kind, job.party).as_bytes());
     // Far below the keys of the horizon, which are made of the time.
     let key = digest.iter().take(5).fold(0_i64, |key, byte| (key << 8) | i64::from(*byte));
     let mut lock = Query::select();
@@ -169,31 +180,67 @@ pub async fn is_due(store: &Store, kind: &str, now: i64) -> Result<bool, StoreEr
     Ok(false)
 }
 
-/// Takes up to `limit` jobs of a kind that are due, oldest first, and keeps them from other workers until `lease_until`.
+/// Takes up to `limit` jobs of a kind that are due and keeps them from other workers until `lease_until`: one of each party
+/// in turn, of each its oldest.
 pub async fn lease(
     tx: &mut Tx,
     kind: &str,
     (now, lease_until): (i64, i64),
     limit: u64,
 ) -> Result<Vec<Job>, StoreError> {
-    let open = || Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]);
-    let due = || open().and(Expr::col("due_at").lte(now)).and(Expr::col("kind").eq(kind));
-    let mut select = Query::select();
-    select.column("id").from("job").and_where(due());
-    select.order_by("created_at", Order::Asc).order_by("id", Order::Asc).limit(limit);
-    let ids = tx.rows(&select).await?.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    let mut jobs = Vec::new();
+    for _ in 0..limit {
+        let rows = tx.rows(&next(kind, now)).await?;
+        let Some(row) = rows.first() else { break };
+        let (id, party) = (row.text(0)?, row.text(1)?);
+        // The condition again: on PostgreSQL another worker may have taken it in between.
+        let mut take = Query::update();
+        take.table("job").value("state", State::Running.as_str()).value("due_at", lease_until);
+        take.value("attempts", Expr::col("attempts").add(1)).value("progress", "running");
+        take.and_where(Expr::col("id").eq(id)).and_where(is_due_of(kind, now));
+        take.returning(Query::returning().columns(JOB_COLUMNS.to_vec()));
+        let rows = tx.rows(&take).await?;
+        if let Some(row) = rows.first() {
+            jobs.push(job(row)?);
+            had_turn(tx, kind, &party, now).await?;
+        }
     }
-    // The condition again: on PostgreSQL another worker may have taken some in between.
-    let mut take = Query::update();
-    take.table("job").value("state", State::Running.as_str()).value("due_at", lease_until);
-    take.value("attempts", Expr::col("attempts").add(1)).value("progress", "running");
-    take.and_where(Expr::col("id").is_in(ids)).and_where(due());
-    take.returning(Query::returning().columns(JOB_COLUMNS.to_vec()));
-    let mut jobs = tx.rows(&take).await?.iter().map(job).collect::<Result<Vec<_>, _>>()?;
-    jobs.sort_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
     Ok(jobs)
+}
+
+/// Of a kind, what somebody works on or waits for, and nobody holds.
+fn is_due_of(kind: &str, now: i64) -> Expr {
+    let open = Expr::col(("job", "state")).is_in([State::Waiting.as_str(), State::Running.as_str()]);
+    open.and(Expr::col(("job", "due_at")).lte(now)).and(Expr::col(("job", "kind")).eq(kind))
+}
+
+/// Hashes of the tokens that open jobs were asked for with.
+pub(crate) fn tokens_in_use() -> SelectStatement {
+    let mut select = Query::select();
+    select.column("token").from("job");
+    select.and_where(Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]));
+    select
+}
+
+/// Id and party of the job that comes next.
+fn next(kind: &str, now: i64) -> SelectStatement {
+    let of_party = Expr::col(("job_turn", "party")).equals(("job", "party"));
+    let of_kind = Expr::col(("job_turn", "kind")).equals(("job", "kind"));
+    let last = Func::coalesce([Expr::col(("job_turn", "at")), Expr::val(0_i64)]);
+    let mut select = Query::select();
+    select.columns([("job", "id"), ("job", "party")]).from("job").left_join("job_turn", of_party.and(of_kind));
+    select.and_where(is_due_of(kind, now)).order_by_expr(last.into(), Order::Asc);
+    select.order_by(("job", "created_at"), Order::Asc).order_by(("job", "id"), Order::Asc).limit(1);
+    select
+}
+
+/// Notes that a job of a party was taken.
+async fn had_turn(tx: &mut Tx, kind: &str, party: &str, now: i64) -> Result<(), StoreError> {
+    let mut insert = Query::insert();
+    insert.into_table("job_turn").columns(["kind", "party", "at"]);
+    insert.values_panic([kind.into(), party.into(), now.into()]);
+    insert.on_conflict(OnConflict::columns(["kind", "party"]).update_column("at").to_owned());
+    tx.execute(&insert).await.map(drop)
 }
 
 /// Extends a lease and says how far the work is; false if the job was cancelled or taken by another.
@@ -245,8 +292,11 @@ pub async fn remove(tx: &mut Tx, id: &str, owner: &str) -> Result<bool, StoreErr
     Ok(tx.execute(&delete).await? > 0)
 }
 
-/// Forgets the jobs whose time is over.
+/// Forgets the jobs whose time is over, and turns of long ago.
 pub async fn remove_expired(tx: &mut Tx, now: i64) -> Result<u64, StoreError> {
+    let mut delete = Query::delete();
+    delete.from_table("job_turn").and_where(Expr::col("at").lt(now - TURNS));
+    tx.execute(&delete).await?;
     let mut delete = Query::delete();
     delete.from_table("job").and_where(Expr::col("expires_at").lte(now)).and_where(Expr::col("expires_at").gt(0_i64));
     tx.execute(&delete).await

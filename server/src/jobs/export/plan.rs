@@ -7,10 +7,10 @@
 //! | some patients | what lies in their compartments, a part of them after the other; with `_since`, of shared types what changed |
 //!
 //! Of some patients, what their resources refer to outside of the compartments comes last: each once, and what it refers
-//! to in turn. The plan follows from the request and the state at one instant, so it is the same after a crash.
+//! to in turn; not with `_since`, as what changed of it is among all that did. The plan follows from the request, whom its
+//! caller reaches and the state at one instant, so it is the same after a crash.
 
 use search::compartment::{in_patient_compartment, is_shared};
-use search::view::Compartment;
 use store::{Among, Members};
 
 use super::Run;
@@ -66,7 +66,7 @@ impl Plan {
         let is_system = run.asked.of == Of::System;
         let mut works: Vec<Work> =
             run.asked.types.iter().flat_map(|it| works(it, is_system, parts, run.asked.since.is_some())).collect();
-        if parts.is_some() {
+        if run.follows() {
             works.push(Work::References);
         }
         Ok(Plan { works, members })
@@ -98,11 +98,7 @@ fn works(resource_type: &str, is_system: bool, parts: Option<usize>, changed_onl
 /// The patients, where they are some: those of the request, as far as they are in the Group then.
 async fn patients(run: &Run<'_>) -> Result<Option<Vec<String>>, Error> {
     let Of::Group(id) = &run.asked.of else {
-        let confined = match run.view.compartment() {
-            Compartment::Patients(patients) if run.asked.of == Of::Patients => Some(patients.clone()),
-            _ => None,
-        };
-        return Ok(run.asked.patients.clone().or(confined));
+        return Ok(run.asked.patients.clone().or_else(|| run.confined().map(<[String]>::to_vec)));
     };
     let found = run.app.store.state_of(&run.view, "Group", std::slice::from_ref(id), run.at).await?;
     let Some(held) = found.first() else {

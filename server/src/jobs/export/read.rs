@@ -52,7 +52,9 @@ async fn of_type(
         add(run, &held.stored, files)?;
     }
     if run.asked.since.is_some() && !deleted.is_empty() {
-        files.add(DELETED, "Bundle", &deletions(&deleted).to_string());
+        let bundle = deletions(&deleted).to_string();
+        run.caller.saw(&bundle);
+        files.add(DELETED, "Bundle", &bundle);
     }
     Ok(page.next.map(|place| store.seal_place(place)))
 }
@@ -64,9 +66,7 @@ async fn references(run: &Run<'_>, files: &mut Files) -> Result<Option<String>, 
     let Some((resource_type, _)) = wanted.first().cloned() else { return Ok(None) };
     let ids: Vec<String> = wanted.iter().map(|(_, id)| id.clone()).collect();
     for held in store.state_of(&run.view, &resource_type, &ids, run.at).await? {
-        // What changed since was found among all that did.
-        let is_there = run.asked.since.is_some_and(|since| held.stored.last_updated > since);
-        if !held.of_patient && !is_there {
+        if !held.of_patient {
             add(run, &held.stored, files)?;
         }
     }
@@ -76,7 +76,7 @@ async fn references(run: &Run<'_>, files: &mut Files) -> Result<Option<String>, 
 
 /// Adds a resource, if it is asked for, and what it refers to.
 fn add(run: &Run<'_>, stored: &Stored, files: &mut Files) -> Result<(), Error> {
-    let follows = run.asked.is_of_some();
+    let follows = run.follows();
     let body = &stored.body;
     if follows || !run.narrowing.takes_all_of(&stored.resource_type) {
         let resource = Json::parse(body.as_bytes()).map_err(Error::internal)?;
@@ -93,6 +93,7 @@ fn add(run: &Run<'_>, stored: &Stored, files: &mut Files) -> Result<(), Error> {
             }
         }
     }
+    run.caller.saw(body);
     if run.narrowing.elements == Elements::All && !body.contains(['\n', '\r']) {
         files.add(OUTPUT, &stored.resource_type, body);
         return Ok(());

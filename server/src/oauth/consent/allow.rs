@@ -30,15 +30,15 @@ pub(super) async fn allow(
     let nothing = Problem::Sharing("Choose at least one kind of data to share, or deny.");
     let given = parts::given(&asked.scopes, &show::ticked(&asked.scopes, form));
     if given.is_empty() {
-        return Ok(show::page(app, &asked, Some(nothing), Some(form)).await?);
+        return Ok(show::page(app, http, &asked, Some(nothing), Some(form)).await?);
     }
     if given.to_string().len() > MAX_SCOPE_TEXT || given.iter().count() > MAX_SCOPES {
         let problem = Problem::Sharing("These are too many kinds for one app. Choose fewer, or whole ones.");
-        return Ok(show::page(app, &asked, Some(problem), Some(form)).await?);
+        return Ok(show::page(app, http, &asked, Some(problem), Some(form)).await?);
     }
-    let (given, context) = match context(app, &asked, given, form).await? {
+    let (given, context) = match context(app, http, &asked, (given, form)).await? {
         Ok(found) => found,
-        Err(problem) => return Ok(show::page(app, &asked, Some(problem), Some(form)).await?),
+        Err(problem) => return Ok(show::page(app, http, &asked, Some(problem), Some(form)).await?),
     };
     match asked.authorization.clone().approve(&given, context) {
         Ok(Authorization::Approved { request, terms }) => {
@@ -47,7 +47,7 @@ pub(super) async fn allow(
             Ok(issue_code(app, &asked, &request, terms, event).await?)
         }
         Ok(_) => Err(OAuthError::new(ErrorCode::ServerError, "the request is in no state to be allowed").into()),
-        Err(_) => Ok(show::page(app, &asked, Some(nothing), Some(form)).await?),
+        Err(_) => Ok(show::page(app, http, &asked, Some(nothing), Some(form)).await?),
     }
 }
 
@@ -55,19 +55,19 @@ pub(super) async fn allow(
 /// patient. Where no visit is chosen, its scope is not given.
 async fn context(
     app: &App,
+    http: &HttpRequest,
     asked: &Asked,
-    given: ScopeSet,
-    form: &Parameters,
+    (given, form): (ScopeSet, &Parameters),
 ) -> Result<Result<(ScopeSet, LaunchContext), Problem>, OAuthError> {
     let mut context = asked.launched().map(|launched| launched.context.clone()).unwrap_or_default();
     if context.patient.is_some() || launch::needs_patient(&given) {
-        match patient(app, asked, context.patient.as_deref(), form).await? {
+        match patient(app, http, asked, context.patient.as_deref(), form).await? {
             Ok(patient) => context.patient = Some(patient),
             Err(text) => return Ok(Err(Problem::Patient(text))),
         }
     }
     if let Some((patient, encounter)) = context.patient.as_deref().zip(context.encounter.as_deref()) {
-        if patients::visit(app, patient, encounter).await?.is_none() {
+        if patients::visit(app, http, patient, encounter).await?.is_none() {
             return Err(OAuthError::new(ErrorCode::AccessDenied, "the visit that was open is not this patient's"));
         }
         return Ok(Ok((given, context)));
@@ -75,7 +75,7 @@ async fn context(
     let (true, Some(patient)) = (given.contains(&Scope::LaunchEncounter), context.patient.as_deref()) else {
         return Ok(Ok((given, context)));
     };
-    match visit(app, patient, form).await? {
+    match visit(app, http, patient, form).await? {
         Ok(Some(visit)) => context.encounter = Some(visit),
         Ok(None) => return Ok(Ok((given.filtered(|scope| *scope != Scope::LaunchEncounter), context))),
         Err(text) => return Ok(Err(Problem::Visit(text))),
@@ -85,6 +85,7 @@ async fn context(
 
 async fn patient(
     app: &App,
+    http: &HttpRequest,
     asked: &Asked,
     open: Option<&str>,
     form: &Parameters,
@@ -92,7 +93,7 @@ async fn patient(
     let Some(user) = &asked.person.fhir_user else { return Ok(Err("Your account is not linked to a record.")) };
     let only = match (open, form.get("patient")) {
         (None, None) => {
-            let mut all = patients::patients(app, user, asked.limit(), "").await?;
+            let mut all = patients::patients(app, http, user, asked.limit(), "").await?;
             if all.shown.len() == 1 { all.shown.pop().map(|choice| choice.id) } else { None }
         }
         _ => None,
@@ -100,7 +101,7 @@ async fn patient(
     let Some(wanted) = open.or(form.get("patient")).or(only.as_deref()) else {
         return Ok(Err("Choose the patient whose record the app may use."));
     };
-    match (patients::patient(app, user, asked.limit(), wanted).await?, open) {
+    match (patients::patient(app, http, user, asked.limit(), wanted).await?, open) {
         (Some(patient), _) => Ok(Ok(patient.id)),
         (None, None) => Ok(Err("You cannot share this patient's record.")),
         (None, Some(_)) => {
@@ -112,6 +113,7 @@ async fn patient(
 
 async fn visit(
     app: &App,
+    http: &HttpRequest,
     patient: &str,
     form: &Parameters,
 ) -> Result<Result<Option<String>, &'static str>, OAuthError> {
@@ -119,10 +121,10 @@ async fn visit(
     match answered {
         Some("none") => Ok(Ok(None)),
         Some(wanted) => {
-            let found = patients::visit(app, patient, wanted).await?;
+            let found = patients::visit(app, http, patient, wanted).await?;
             Ok(found.map(|visit| Some(visit.id)).ok_or("This is not a visit of the patient."))
         }
-        None if patients::visits(app, patient).await?.shown.is_empty() => Ok(Ok(None)),
+        None if patients::visits(app, http, patient).await?.shown.is_empty() => Ok(Ok(None)),
         None => Ok(Err("Choose the visit that the app is for.")),
     }
 }

@@ -1,7 +1,7 @@
 //! The consent page, filled in as the person had filled it in.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use smart::error::OAuthError;
 use smart::grant::FhirUser;
@@ -70,6 +70,7 @@ pub(super) enum Problem {
 /// The page; `form` is what the person sent, if it is not the first time.
 pub(super) async fn page(
     app: &App,
+    http: &HttpRequest,
     asked: &Asked,
     problem: Option<Problem>,
     form: Option<&Parameters>,
@@ -82,18 +83,18 @@ pub(super) async fn page(
     let find = field("find");
     let is_own_record = matches!(asked.person.fhir_user, Some(FhirUser::Patient(_)));
     let needs_patient = launch::needs_patient(&asked.scopes);
-    let fixed_patient = fixed_patient(app, asked).await?;
+    let fixed_patient = fixed_patient(app, http, asked).await?;
     let patients = match &asked.person.fhir_user {
         Some(user) if needs_patient && fixed_patient.is_none() => {
-            patients::patients(app, user, asked.limit(), find).await?
+            patients::patients(app, http, user, asked.limit(), find).await?
         }
         _ => Choices::default(),
     };
-    let reached = reached(app, asked).await?;
+    let reached = reached(app, http, asked).await?;
     let only_patient = patients.shown.len() == 1 && patients.more == 0 && find.is_empty();
     let visits_of = visits_of(asked, fixed_patient.as_ref(), &patients, only_patient, field("patient"));
     let visits = match visits_of {
-        Some(patient) => Some(patients::visits(app, patient).await?).filter(|visits| !visits.shown.is_empty()),
+        Some(patient) => Some(patients::visits(app, http, patient).await?).filter(|visits| !visits.shown.is_empty()),
         None => None,
     };
     let handle = asked.handle.expose();
@@ -115,7 +116,7 @@ pub(super) async fn page(
         },
         limits: wording::limits(&asked.scopes, is_own_record),
         needs_patient,
-        fixed_visit: fixed_visit(app, asked).await?,
+        fixed_visit: fixed_visit(app, http, asked).await?,
         is_own_record,
         reached,
         only_patient,
@@ -144,7 +145,7 @@ pub(super) fn ticked(asked: &ScopeSet, form: &Parameters) -> ScopeSet {
 }
 
 /// The patient who was open in the EHR, or whose own record it is.
-async fn fixed_patient(app: &App, asked: &Asked) -> Result<Option<Choice>, OAuthError> {
+async fn fixed_patient(app: &App, http: &HttpRequest, asked: &Asked) -> Result<Option<Choice>, OAuthError> {
     let Some(user) = &asked.person.fhir_user else { return Ok(None) };
     let open = asked.launched().and_then(|launched| launched.context.patient.as_deref());
     let id = match (open, user) {
@@ -152,24 +153,24 @@ async fn fixed_patient(app: &App, asked: &Asked) -> Result<Option<Choice>, OAuth
         (None, FhirUser::Patient(own)) if launch::needs_patient(&asked.scopes) => own,
         _ => return Ok(None),
     };
-    patients::patient(app, user, asked.limit(), id).await
+    patients::patient(app, http, user, asked.limit(), id).await
 }
 
 /// Where an app is limited to a list of patients, and asks for more than one record: those of the list who are in the
 /// person's care.
-async fn reached(app: &App, asked: &Asked) -> Result<Option<Choices>, OAuthError> {
+async fn reached(app: &App, http: &HttpRequest, asked: &Asked) -> Result<Option<Choices>, OAuthError> {
     match &asked.person.fhir_user {
         Some(user) if asked.limit().is_some() && asked.scopes.has_level(Level::User) => {
-            patients::patients(app, user, asked.limit(), "").await.map(Some)
+            patients::patients(app, http, user, asked.limit(), "").await.map(Some)
         }
         _ => Ok(None),
     }
 }
 
-async fn fixed_visit(app: &App, asked: &Asked) -> Result<Option<Choice>, OAuthError> {
+async fn fixed_visit(app: &App, http: &HttpRequest, asked: &Asked) -> Result<Option<Choice>, OAuthError> {
     let context = asked.launched().map(|launched| &launched.context);
     match context.and_then(|context| context.patient.as_deref().zip(context.encounter.as_deref())) {
-        Some((patient, encounter)) => patients::visit(app, patient, encounter).await,
+        Some((patient, encounter)) => patients::visit(app, http, patient, encounter).await,
         None => Ok(None),
     }
 }

@@ -63,7 +63,7 @@ pub async fn patients_page(app: web::Data<App>, request: HttpRequest) -> Result<
     let parameters = Parameters::parse(request.query_string().as_bytes())?;
     let find = parameters.get("find").filter(|find| find.len() <= MAX_FIND).unwrap_or_default().trim();
     let patients = match &visitor.account.fhir_user {
-        Some(user) => patients::patients(&app, user, None, find).await?,
+        Some(user) => patients::patients(&app, &request, user, None, find).await?,
         None => Choices::default(),
     };
     let page = PatientsPage {
@@ -84,8 +84,8 @@ pub async fn patient_page(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Refused> {
     let visitor = Visitor::of(&app, &request).await?;
-    let patient = patient(&app, &visitor, &id).await?;
-    show(&app, &visitor, patient, None).await
+    let patient = patient(&app, &request, &visitor, &id).await?;
+    show(&app, &request, &visitor, patient, None).await
 }
 
 /// Starts an app.
@@ -96,17 +96,17 @@ pub async fn launch(
     body: web::Bytes,
 ) -> Result<HttpResponse, Refused> {
     let (visitor, form) = Visitor::sending(&app, &request, &body).await?;
-    let patient = patient(&app, &visitor, &id).await?;
+    let patient = patient(&app, &request, &visitor, &id).await?;
     let encounter = match form.get("encounter").filter(|encounter| *encounter != "none") {
         None => None,
-        Some(wanted) => match patients::visit(&app, &patient.id, wanted).await? {
+        Some(wanted) => match patients::visit(&app, &request, &patient.id, wanted).await? {
             Some(visit) => Some(visit.id),
-            None => return show(&app, &visitor, patient, Some("This is not a visit of the patient.")).await,
+            None => return show(&app, &request, &visitor, patient, Some("This is not a visit of the patient.")).await,
         },
     };
     let mut apps = launches::apps(&app.store, app.clock.now()).await?;
     let Some(at) = apps.iter().position(|it| Some(it.client_id.as_str()) == form.get("app")) else {
-        return show(&app, &visitor, patient, Some("Choose the app to open.")).await;
+        return show(&app, &request, &visitor, patient, Some("Choose the app to open.")).await;
     };
     let chosen = apps.swap_remove(at);
     let context = LaunchContext {
@@ -127,17 +127,23 @@ pub async fn launch(
     Ok(response)
 }
 
-async fn patient(app: &App, visitor: &Visitor, id: &str) -> Result<Choice, Refused> {
+async fn patient(app: &App, http: &HttpRequest, visitor: &Visitor, id: &str) -> Result<Choice, Refused> {
     let user: &FhirUser = visitor.account.fhir_user.as_ref().ok_or(Refused::NotFound)?;
-    patients::patient(app, user, None, id).await?.ok_or(Refused::NotFound)
+    patients::patient(app, http, user, None, id).await?.ok_or(Refused::NotFound)
 }
 
-async fn show(app: &App, visitor: &Visitor, patient: Choice, problem: Option<&str>) -> Result<HttpResponse, Refused> {
+async fn show(
+    app: &App,
+    http: &HttpRequest,
+    visitor: &Visitor,
+    patient: Choice,
+    problem: Option<&str>,
+) -> Result<HttpResponse, Refused> {
     let page = PatientPage {
         style: page::STYLE,
         person_name: &visitor.account.name,
         form_token: visitor.form_token(),
-        visits: patients::visits(app, &patient.id).await?,
+        visits: patients::visits(app, http, &patient.id).await?,
         patient,
         apps: launches::apps(&app.store, app.clock.now()).await?,
         problem,

@@ -10,7 +10,7 @@
 //! | | 429 | too many exports of this client are under way or kept |
 //! | `GET` of the status | 202 | it goes on; `X-Progress` says how far, `Retry-After` when to ask again |
 //! | | 200 | the manifest; kept until `Expires` |
-//! | | 4xx, 5xx | the export has failed; the outcome says why |
+//! | | 4xx, 5xx | the export has failed; the outcome says why: 403 where the token that began it was revoked, 410 where it was changed whom it reaches |
 //! | `DELETE` of the status | 202 | cancelled or forgotten, files and all |
 //! | `GET` of a file | 200 | NDJSON, one type a file |
 //! | status and files | 401, 404, 410 | no valid token; unknown, expired or another caller's; about patients whom the token does not reach any more |
@@ -83,6 +83,7 @@ pub async fn handler(
         id: id.clone(),
         kind: export::KIND.name.to_owned(),
         owner: owner(&caller),
+        party: caller.client_id.clone(), // whatever scopes each of its tokens has (LK-52)
         token: caller::bearer(&request)?.hash().as_bytes().to_vec(),
         repeatable: true,
         request: asked.to_json().to_string(),

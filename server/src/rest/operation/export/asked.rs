@@ -126,11 +126,6 @@ impl Asked {
         Ok(asked)
     }
 
-    /// Whether what lies in no compartment is exported only as far as it is referred to.
-    pub fn is_of_some(&self) -> bool {
-        self.patients.is_some() || matches!(self.of, Of::Group(_))
-    }
-
     /// As the job keeps it.
     pub fn to_json(&self) -> Json {
         let mut kept = Object::new();
