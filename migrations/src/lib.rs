@@ -27,6 +27,7 @@ mod m20261123_000018_claim_answers;
 mod m20261123_000019_bulk_exports;
 mod m20261123_000021_access_change;
 mod m20261123_000024_deleted_records;
+mod m20261123_000025_second_factor_given;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000019_bulk_exports::Migration),
             Box::new(m20261123_000021_access_change::Migration),
             Box::new(m20261123_000024_deleted_records::Migration),
+            Box::new(m20261123_000025_second_factor_given::Migration),
         ]
     }
 }

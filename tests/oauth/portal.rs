@@ -49,6 +49,11 @@ pub(crate) async fn add_second_factor(browser: &mut Browser<'_>, password: &str)
 
 /// An administrator who is signed in.
 pub(crate) async fn administrator(server: &TestServer) -> Browser<'_> {
+    administrator_with_key(server).await.0
+}
+
+/// The same, and the key of their one-time passwords.
+pub(crate) async fn administrator_with_key(server: &TestServer) -> (Browser<'_>, String) {
     server.command(&["user", "add", "root", "--admin", "--json"]);
     let link = server.command(&["user", "recover", "root", "--json"]);
     let link = between(&link, "link=", "\"").to_owned();
@@ -57,8 +62,8 @@ pub(crate) async fn administrator(server: &TestServer) -> Browser<'_> {
     let page = format!("/account/recover?link={link}");
     send(&mut browser, &page, "/account/recover", &[("link", &link), ("password", password)]).await.expect_status(303);
     let mut browser = sign_in(server, &Account { username: "root".to_owned(), password: password.to_owned() }).await;
-    add_second_factor(&mut browser, password).await;
-    browser
+    let (key, _) = add_second_factor(&mut browser, password).await;
+    (browser, key)
 }
 
 /// Asks for an app; its key id.

@@ -1,4 +1,4 @@
-//! `/portal/admin`: what administrators look after. Only with a second factor (OA-25); to everybody else these pages
+//! `/portal/admin`: what administrators look after. Only where a second factor was given (OA-25); to everybody else these pages
 //! are not there.
 
 use actix_web::http::StatusCode;
@@ -313,14 +313,11 @@ pub async fn invite(app: State, request: HttpRequest, body: web::Bytes) -> Resul
     Ok(show(&page, StatusCode::OK, None))
 }
 
-/// An administrator with a second factor; one without is sent to switch it on, nobody else learns of these pages.
+/// An administrator who gave a second factor; one who did not learns how, nobody else learns of these pages.
 pub(super) async fn administrator(app: &App, visitor: Visitor) -> Result<Visitor, Refused> {
     if !visitor.account.is_admin {
         return Err(Refused::NotFound);
     }
-    if !second_factor::is_on(app, &visitor.account.id).await? {
-        let text = "Administrators need a second factor. Switch it on in your account, then come back.";
-        return Err(Refused::Invalid(text.to_owned()));
-    }
+    second_factor::required(app, &visitor).await?;
     Ok(visitor)
 }
