@@ -27,6 +27,7 @@ mod m20261123_000018_claim_answers;
 mod m20261123_000019_bulk_exports;
 mod m20261123_000021_access_change;
 mod m20261123_000024_deleted_records;
+mod m20261123_000025_second_factor_given;
 mod m20261123_000026_turns_of_jobs;
 mod m20261123_000027_withdrawals;
 pub mod table;
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000019_bulk_exports::Migration),
             Box::new(m20261123_000021_access_change::Migration),
             Box::new(m20261123_000024_deleted_records::Migration),
+            Box::new(m20261123_000025_second_factor_given::Migration),
             Box::new(m20261123_000026_turns_of_jobs::Migration),
             Box::new(m20261123_000027_withdrawals::Migration),
         ]

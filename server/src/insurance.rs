@@ -24,6 +24,7 @@ mod route;
 mod sessions;
 pub mod submit;
 pub mod visit;
+mod whose;
 pub mod withdraw;
 pub mod worker;
 pub mod worklist;

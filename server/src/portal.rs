@@ -7,7 +7,7 @@
 //! | `/portal/api`, `/portal/console` | developers | how the API is called, and calling it |
 //! | `/portal/live` | everybody with a record | readings and alerts of the patients in their care, as they come |
 //! | `/portal/sharing` | everybody with an account | what apps may see, and taking it back |
-//! | `/portal/billing…` | who bills insurers | claims that are not billed, sessions about to expire, what was sent and answered |
+//! | `/portal/billing…` | who bills insurers, with a second factor | claims that are not billed, sessions about to expire, what was sent and answered |
 //! | `/portal/admin…` | administrators with a second factor | all apps, accounts, events, invitations |
 //!
 //! What is somebody else's is not there: 404 (OA-30).

@@ -4,6 +4,7 @@ use simulators::smartlink::Faults;
 use tests::TestServer;
 use tests::browser::{Browser, Key};
 use tests::clinic::{connected_with, draft, merged, settled, visiting};
+use tests::totp::code;
 
 use crate::app::{PASSWORD, add_account, tab_to};
 use crate::look::look;
@@ -31,6 +32,14 @@ async fn the_worklist_fits_and_a_claim_is_sent_again_by_keyboard(server: TestSer
     browser.fill("#username", "bella").await;
     browser.fill("#password", PASSWORD).await;
     browser.submit("button.main").await;
+    assert!(browser.text("main").await.contains("need a second factor"));
+    browser.go(&format!("{}/account", server.origin())).await;
+    browser.fill("#on-password", PASSWORD).await;
+    browser.submit("form[action='/account/second-factor/start'] button").await;
+    let key = browser.text(".key").await.replace(' ', "");
+    browser.fill("#code", &code(&key, 0)).await;
+    browser.submit("button.main").await;
+    browser.go(&format!("{}/portal/billing", server.origin())).await;
     let shown = browser.text("main").await;
     for told in ["no claim yet", "expires in 23 h", "INV-3", "refused", "Amina Kamau", "Correct the Claim"] {
         assert!(shown.contains(told), "{told}: {shown}");

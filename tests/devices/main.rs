@@ -16,6 +16,7 @@ mod claims_answers;
 mod claims_attacked;
 mod claims_sessions;
 mod claims_submit;
+mod claims_whose;
 mod connections;
 mod import;
 mod ingest;

@@ -7,6 +7,7 @@ use tests::openid_provider::{CLIENT_ID, CLIENT_SECRET, Fault, OpenIdProvider};
 use tests::{Answer, TestServer};
 
 use crate::launch::{App, Browser, SCOPE, add_account, add_app, changed, location, parameter, request, seed};
+use crate::portal::{administrator_with_key, code, send};
 
 tests::on_both_engines!(
     a_linked_person_signs_in_at_the_hospital,
@@ -17,6 +18,7 @@ tests::on_both_engines!(
     the_provider_may_change_its_keys,
     sm_18_whoever_is_to_sign_in_anew_is_asked_to_at_the_provider,
     settings_that_make_no_provider_refuse_to_start,
+    oa_25_a_provider_that_does_not_say_mfa_stands_for_one_factor,
 );
 
 /// What can be wrong, and by which words the log says so.
@@ -244,6 +246,56 @@ async fn settings_that_make_no_provider_refuse_to_start(server: TestServer) {
     let app = add_app(&server, "public");
     let login = Browser::new(&server).ask(&request(&server, &app, SCOPE)).await.expect_status(200);
     assert!(!login.text().contains("/oauth/external"));
+}
+
+/// Comes in through the provider, without an app; where the browser is sent then.
+async fn come_in(server: &TestServer, browser: &mut Browser<'_>) -> String {
+    let sent = browser.get("/oauth/external").await.expect_status(303);
+    let back = server.anonymous().get(sent.header("location").expect("a Location")).await.expect_status(302);
+    let in_or_asked = browser.get(back.header("location").expect("a Location")).await.expect_status(303);
+    in_or_asked.header("location").expect("a Location").trim_start_matches(&server.origin()).to_owned()
+}
+
+async fn oa_25_a_provider_that_does_not_say_mfa_stands_for_one_factor(server: TestServer) {
+    let (server, provider, _) = behind(&server, &[]).await;
+    let (mut root, key) = administrator_with_key(&server).await;
+    server.command(&["user", "billing", "root"]);
+    link(&server, provider.issuer(), "root", "h-17");
+    root.get("/portal/admin").await.expect_status(200);
+    let pages = ["/portal/admin", "/portal/admin/audit", "/portal/billing"];
+    let question = "/account/second-factor";
+    for (turn, amr) in [None, Some(json!(["pwd"])), Some(json!([]))].into_iter().enumerate() {
+        provider.person("h-17", amr.map_or(json!({}), |amr| json!({ "amr": amr })));
+        let mut browser = Browser::new(&server);
+        assert!(come_in(&server, &mut browser).await.starts_with(question));
+        for page in pages {
+            browser.get(page).await.expect_status(303); // nobody is signed in yet
+        }
+        if turn == 0 {
+            send(&mut browser, question, question, &[("code", &code(&key, 1))]).await.expect_status(303);
+            for page in pages {
+                browser.get(page).await.expect_status(200);
+            }
+        }
+    }
+    provider.person("h-17", json!({ "amr": ["pwd", "otp", "mfa"] }));
+    let mut browser = Browser::new(&server);
+    assert_eq!(come_in(&server, &mut browser).await, "/portal");
+    for page in pages {
+        browser.get(page).await.expect_status(200);
+    }
+    // Without a second factor of their own they are let in, and not to these pages unless the provider asked for one.
+    server.command(&["user", "add", "rita", "--admin", "--billing"]);
+    link(&server, provider.issuer(), "rita", "h-18");
+    for (amr, portal, status) in [(json!(["pwd"]), 200, 400), (json!(["mfa"]), 200, 200)] {
+        provider.person("h-18", json!({ "amr": amr }));
+        let mut browser = Browser::new(&server);
+        assert_eq!(come_in(&server, &mut browser).await, "/portal");
+        browser.get("/portal").await.expect_status(portal);
+        for page in pages {
+            assert_eq!(browser.get(page).await.status, status, "{amr} {page}");
+        }
+    }
 }
 
 fn pairs(url: &str) -> HashMap<String, String> {

@@ -49,6 +49,11 @@ pub(crate) async fn add_second_factor(browser: &mut Browser<'_>, password: &str)
 
 /// An administrator who is signed in.
 pub(crate) async fn administrator(server: &TestServer) -> Browser<'_> {
+    administrator_with_key(server).await.0
+}
+
+/// The same, and the key of their one-time passwords.
+pub(crate) async fn administrator_with_key(server: &TestServer) -> (Browser<'_>, String) {
     server.command(&["user", "add", "root", "--admin", "--json"]);
     let link = server.command(&["user", "recover", "root", "--json"]);
     let link = between(&link, "link=", "\"").to_owned();
@@ -57,8 +62,8 @@ pub(crate) async fn administrator(server: &TestServer) -> Browser<'_> {
     let page = format!("/account/recover?link={link}");
     send(&mut browser, &page, "/account/recover", &[("link", &link), ("password", password)]).await.expect_status(303);
     let mut browser = sign_in(server, &Account { username: "root".to_owned(), password: password.to_owned() }).await;
-    add_second_factor(&mut browser, password).await;
-    browser
+    let (key, _) = add_second_factor(&mut browser, password).await;
+    (browser, key)
 }
 
 /// Asks for an app; its key id.
@@ -76,10 +81,19 @@ pub(crate) async fn make_app(browser: &mut Browser<'_>, kind: &str, scopes: &str
     made.header("location").and_then(|to| to.rsplit('/').next()).expect("the address of the app").to_owned()
 }
 
-/// What an administrator says about an app.
+/// What an administrator says about an app, as it is shown to them.
 pub(crate) async fn decide(administrator: &mut Browser<'_>, app: &str, decision: &str) -> Answer {
+    let shown = shown(administrator, app).await;
     let to = format!("/portal/admin/apps/{app}");
-    send(administrator, "/portal/admin", &to, &[("decision", decision)]).await
+    send(administrator, "/portal/admin", &to, &[("decision", decision), ("shown", &shown)]).await
+}
+
+/// What the form about an app carries of what was shown of it; empty where there is no such form.
+pub(crate) async fn shown(administrator: &mut Browser<'_>, app: &str) -> String {
+    let page = administrator.get("/portal/admin").await.expect_status(200).text();
+    let form = page.split("<form").find(|form| form.contains(&format!("action=\"/portal/admin/apps/{app}\"")));
+    let value = form.and_then(|form| form.split("name=\"shown\" value=\"").nth(1)?.split('"').next());
+    value.unwrap_or_default().to_owned()
 }
 
 /// Makes a secret of an app.

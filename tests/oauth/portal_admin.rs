@@ -3,7 +3,7 @@
 use tests::TestServer;
 
 use crate::launch::{Account, Browser, seed};
-use crate::portal::{SCOPES, administrator, between, code, decide, make_app, send, sign_in, sign_up};
+use crate::portal::{SCOPES, administrator, between, code, decide, make_app, send, shown, sign_in, sign_up};
 
 tests::on_both_engines!(
     oa_25_administrators_need_a_second_factor,
@@ -12,6 +12,7 @@ tests::on_both_engines!(
     administrators_look_through_the_audit_trail,
     an_administrator_switches_any_client_off,
     an_invitation_registers_one_app,
+    oa_30_what_was_changed_meanwhile_is_not_approved_but_shown_again,
 );
 
 const PAGES: [&str; 4] = ["/portal/admin", "/portal/admin/accounts", "/portal/admin/events", "/portal/admin/audit"];
@@ -131,4 +132,43 @@ async fn an_invitation_registers_one_app(server: TestServer) {
     let shown = send(&mut root, "/portal/admin", "/portal/admin/invitations", &[]).await.expect_status(200).text();
     let invitation = between(&shown, "id=\"invitation\">", "</code>");
     assert!(invitation.starts_with("tri_"), "{invitation}");
+}
+
+async fn oa_30_what_was_changed_meanwhile_is_not_approved_but_shown_again(server: TestServer) {
+    let mut root = administrator(&server).await;
+    let mut dev = sign_up(&server, "dev", "work").await;
+    let id = make_app(&mut dev, "public", SCOPES).await;
+    let own = format!("/portal/apps/{id}");
+    let good = [
+        ("name", "Heart Watch"),
+        ("description", "Shows the pulse."),
+        ("authentication", "secret"),
+        ("redirect_uris", "https://app.example/callback"),
+        ("launch_uri", ""),
+        ("scopes", SCOPES),
+    ];
+    for (field, value) in [
+        ("redirect_uris", "https://evil.example/callback"),
+        ("name", "Hospital"),
+        ("launch_uri", "https://evil.example/launch"),
+        ("scopes", "launch/patient patient/*.cruds"),
+        ("description", "Shows everything."),
+    ] {
+        let seen = shown(&mut root, &id).await;
+        let edit = format!("{own}/edit");
+        let changed = good.map(|(name, was)| (name, if name == field { value } else { was }));
+        send(&mut dev, &edit, &edit, &changed).await.expect_status(303);
+        let approve = |seen: &str| [("decision", "approve".to_owned()), ("shown", seen.to_owned())];
+        for seen in [seen.as_str(), ""] {
+            let pairs = approve(seen);
+            let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let to = format!("/portal/admin/apps/{id}");
+            let again = send(&mut root, "/portal/admin", &to, &pairs).await.expect_status(409).text();
+            assert!(again.contains("was changed since") && again.contains(value), "{field}: {again}");
+            assert!(dev.get(&own).await.text().contains("waits for approval"), "{field}");
+        }
+        send(&mut dev, &edit, &edit, &good).await.expect_status(303);
+    }
+    decide(&mut root, &id, "approve").await.expect_status(303);
+    assert!(dev.get(&own).await.text().contains("active"));
 }

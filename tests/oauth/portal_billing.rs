@@ -6,10 +6,11 @@ use tests::TestServer;
 use tests::clinic::{connected, draft, merged, settled, visiting};
 
 use crate::launch::{Browser, add_account};
-use crate::portal::{send, sign_in};
+use crate::portal::{add_second_factor, code, send, sign_in};
 
 tests::on_both_engines!(
     lk_51_the_worklist_is_for_those_who_bill,
+    oa_25_who_bills_needs_a_second_factor_in_the_session,
     lk_45_who_bills_sees_nothing_that_is_withheld,
     a_refused_claim_is_explained_and_sent_again,
 );
@@ -25,6 +26,7 @@ async fn lk_51_the_worklist_is_for_those_who_bill(server: TestServer) {
     assert!(!grace.get("/portal").await.text().contains("/portal/billing"));
     server.command(&["user", "billing", "grace"]);
     assert!(grace.get("/portal").await.text().contains("/portal/billing"));
+    add_second_factor(&mut grace, &account.password).await;
     assert!(grace.get("/portal/billing").await.expect_status(200).text().contains("There is no such claim."));
     grace.get("/portal/billing/c1").await.expect_status(404);
     for wrong in ["?state=wrong", "?from=x", "?find=%00"] {
@@ -35,6 +37,33 @@ async fn lk_51_the_worklist_is_for_those_who_bill(server: TestServer) {
     assert!(!grace.get("/portal/admin").await.expect_status(404).text().contains("Administration"));
     server.command(&["user", "billing", "grace", "--off"]);
     grace.get("/portal/billing").await.expect_status(404);
+}
+
+async fn oa_25_who_bills_needs_a_second_factor_in_the_session(server: TestServer) {
+    let account = add_account(&server, "grace", Some("Practitioner/d1"));
+    server.command(&["user", "billing", "grace"]);
+    let mut grace = sign_in(&server, &account).await;
+    for page in ["/portal/billing", "/portal/billing/c1"] {
+        let refused = grace.get(page).await.expect_status(400).text();
+        assert!(refused.contains("need a second factor") && !refused.contains("claim"), "{page}: {refused}");
+    }
+    let resubmit = [("do", "submit")];
+    send(&mut grace, "/portal", "/portal/billing/c1", &resubmit).await.expect_status(400);
+    assert!(grace.get("/portal").await.expect_status(200).text().contains("billing need a second factor"));
+    let (key, codes) = add_second_factor(&mut grace, &account.password).await;
+    assert!(!grace.get("/portal").await.expect_status(200).text().contains("need a second factor"));
+    grace.get("/portal/billing").await.expect_status(200);
+    // Who switches it off has no way in, in any session.
+    let page = "/account/second-factor";
+    let mut other = sign_in(&server, &account).await;
+    other.get("/portal/billing").await.expect_status(303);
+    send(&mut other, page, page, &[("code", &code(&key, 1))]).await.expect_status(303);
+    other.get("/portal/billing").await.expect_status(200);
+    let off = [("password", account.password.as_str()), ("code", codes[0].as_str())];
+    send(&mut grace, "/account", "/account/second-factor/remove", &off).await.expect_status(303);
+    for browser in [&mut grace, &mut other] {
+        browser.get("/portal/billing").await.expect_status(400);
+    }
 }
 
 async fn lk_45_who_bills_sees_nothing_that_is_withheld(server: TestServer) {
@@ -54,11 +83,14 @@ async fn lk_45_who_bills_sees_nothing_that_is_withheld(server: TestServer) {
     let account = add_account(&server, "grace", Some("Practitioner/d1"));
     server.command(&["user", "billing", "grace"]);
     let mut grace = sign_in(&server, &account).await;
+    let (key, _) = add_second_factor(&mut grace, &account.password).await;
     let list = grace.get("/portal/billing?state=all").await.expect_status(200).text();
     assert!(list.contains("INV-1</bdi>") && list.contains("INV-2</bdi>"), "{list}");
     std::fs::write(server.folder().join("tributary.toml"), "restricted = \"withheld\"\n").expect("a folder");
     server.restart().await;
     let mut grace = sign_in(&server, &account).await;
+    let page = "/account/second-factor";
+    send(&mut grace, page, page, &[("code", &code(&key, 1))]).await.expect_status(303);
     let list = grace.get("/portal/billing?state=all").await.expect_status(200).text();
     assert!(!list.contains("INV-1</bdi>") && list.contains("INV-2</bdi>"), "{list}");
     grace.get("/portal/billing/c1").await.expect_status(404);
@@ -85,6 +117,7 @@ async fn a_refused_claim_is_explained_and_sent_again(server: TestServer) {
     send(&mut bill, &page, "/account/recover", &[("link", &link), ("password", password)]).await.expect_status(303);
     let account = crate::launch::Account { username: "bill".to_owned(), password: password.to_owned() };
     let mut bill = sign_in(&server, &account).await;
+    add_second_factor(&mut bill, password).await;
     let list = bill.get("/portal/billing").await.expect_status(200).text();
     for told in ["INV-1", "INV-2", "Amina Kamau", "refused", "2501.46 KES", "Session is not active", "5004.03", "<svg"]
     {

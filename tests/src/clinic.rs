@@ -72,7 +72,15 @@ pub async fn merged(system: &Client, number: usize) -> String {
     let resources: Vec<&Json> = fetched.list("entry").iter().filter_map(|entry| entry.get("resource")).collect();
     let request = resources.iter().find(|it| it.str("resourceType") == Some("CoverageEligibilityRequest"));
     let session = request.and_then(|it| it.at(&["identifier", "value"])).and_then(Json::as_str).expect("a session");
-    system.post(&format!("Encounter/e{number}/$merge-visit?session={session}")).await.expect_status(200);
+    let merge = format!("Encounter/e{number}/$merge-visit?session={session}");
+    let mut answer = system.post(&merge).await;
+    for _ in 0..5 {
+        if answer.status != 409 {
+            break;
+        }
+        answer = system.post(&merge).await; // it was marked as about to expire at the same time
+    }
+    answer.expect_status(200);
     session.to_owned()
 }
 

@@ -1,4 +1,5 @@
-//! `GET|POST /account/second-factor`: the second factor of somebody whose password was right: a one-time password, a
+//! `GET|POST /account/second-factor`: the second factor of somebody whose password was right, or whom another
+//! provider named without saying that it asked for two: a one-time password, a
 //! recovery code, or a passkey, which goes its own way (`passkeys/sign_in.rs`). (OA-24)
 //!
 //! Until it is given nobody is signed in: the session is half open, and nothing but this page looks at it.
@@ -15,9 +16,9 @@ use store::{StoreError, passkeys, second_factors, sessions, signed_in};
 
 use super::attempts;
 use super::passkeys::{Offer, offer, show};
-use super::sign_in::{Next, enter, tell};
+use super::sign_in::{Factors, Next, enter, tell};
 use super::totp::TotpSecret;
-use super::visitor::{Refused, State, event, form_token, own_path, sent_by_anybody};
+use super::visitor::{Refused, State, Visitor, event, form_token, own_path, sent_by_anybody};
 use crate::app::App;
 use crate::oauth::form::Parameters;
 use crate::oauth::page;
@@ -53,8 +54,22 @@ pub async fn has_one_time_passwords(app: &App, account_id: &str) -> Result<bool,
     Ok(second_factors::find(&app.store, account_id).await?.is_some_and(|factor| factor.confirmed_at.is_some()))
 }
 
-async fn has_passkey(app: &App, account_id: &str) -> Result<bool, StoreError> {
+/// Whether an account has a passkey.
+pub async fn has_passkey(app: &App, account_id: &str) -> Result<bool, StoreError> {
     Ok(!passkeys::list(&app.store, account_id).await?.is_empty())
+}
+
+/// Refuses a session in which no second factor was given, whatever its account has, and says what to do. (OA-25)
+pub async fn required(app: &App, visitor: &Visitor) -> Result<(), Refused> {
+    if visitor.gave_second_factor() {
+        return Ok(());
+    }
+    let text = if is_on(app, &visitor.account.id).await? {
+        "These pages need your second factor, and you signed in without it. Sign out, and sign in again."
+    } else {
+        "These pages need a second factor. Switch it on in your account, then come back."
+    };
+    Err(Refused::Invalid(text.to_owned()))
 }
 
 /// The way to the question, where the account has a second factor: the password was right, and nobody is signed in
@@ -121,7 +136,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         let problem = "This code is not right, or was used before.";
         return Ok(question(&app, &browser, &form, StatusCode::UNAUTHORIZED, Some(problem)).await?);
     }
-    enter(&app, &request, &browser, &account, &next(&form), &noted).await
+    enter(&app, &request, &browser, (&account, Factors::Two), &next(&form), &noted).await
 }
 
 /// Spends a code of an account, a one-time password or a recovery code: neither is good a second time.

@@ -15,7 +15,7 @@ use store::{StoreError, second_factors, signed_in};
 
 use super::attempts;
 use super::new_password::is_own;
-use super::second_factor::{mac_of_code, secret, spend};
+use super::second_factor::{self, mac_of_code, secret, spend};
 use super::settings;
 use super::totp::{base32, qr_code};
 use super::visitor::{Refused, State, Visitor, event, go, show};
@@ -82,6 +82,8 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
     let codes = new_codes(&app);
     let macs: Vec<[u8; 32]> = codes.iter().map(|code| mac_of_code(&app, id, code)).collect();
     let (account_id, session) = (id.clone(), visitor.browser.secret.hash());
+    // Who has one already gives that one: another that is added by password alone proves nothing more.
+    let is_first = !second_factor::is_on(&app, id).await?;
     let event = event(&request, Kind::SecondFactorOn, id, None);
     app.store
         .write(move |tx| {
@@ -90,6 +92,9 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
                 second_factors::spend_step(tx, &id, step).await?;
                 second_factors::confirm(tx, &id, &macs, now).await?;
                 signed_in::end_all(tx, &id, Some(session), now).await?;
+                if is_first {
+                    signed_in::note_second_factor(tx, session, now).await?;
+                }
                 events::insert(tx, &event, now).await
             })
         })
@@ -122,11 +127,15 @@ pub async fn remove(app: State, request: HttpRequest, body: web::Bytes) -> Resul
         return settings::page(&app, &visitor, settings::Problem::SecondFactor(problem)).await;
     }
     let (id, now) = (visitor.account.id.clone(), app.clock.now());
+    let is_last = !second_factor::has_passkey(&app, &id).await?;
     let event = event(&request, Kind::SecondFactorOff, &id, None);
     let removed = app.store.write(move |tx| {
         let (id, event) = (id.clone(), event.clone());
         Box::pin(async move {
             second_factors::remove(tx, &id).await?;
+            if is_last {
+                signed_in::forget_second_factor(tx, &id).await?;
+            }
             events::insert(tx, &event, now).await
         })
     });

@@ -41,6 +41,15 @@ pub enum Next {
     Request(Secret),
 }
 
+/// By what somebody proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factors {
+    /// One thing: a password, or the word of another provider.
+    One,
+    /// A second factor too, here or there; or a passkey, which stands for both.
+    Two,
+}
+
 /// The page.
 pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let parameters = Parameters::parse(request.query_string().as_bytes())?;
@@ -95,7 +104,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         audit::note(&request, |noted| noted.subtype = Some("password-accepted"));
         return Ok(asked);
     }
-    enter(&app, &request, &browser, &account, &next, &noted).await
+    enter(&app, &request, &browser, (&account, Factors::One), &next, &noted).await
 }
 
 /// Ends the session.
@@ -129,7 +138,7 @@ pub async fn enter(
     app: &App,
     request: &HttpRequest,
     before: &Browser,
-    account: &Account,
+    (account, factors): (&Account, Factors),
     next: &Next,
     noted: &[i64],
 ) -> Result<HttpResponse, Refused> {
@@ -146,6 +155,9 @@ pub async fn enter(
             sessions::end(tx, old, now).await?;
             sessions::open(tx, new, Some(&id), now).await?;
             signed_in::note_agent(tx, new, &agent).await?;
+            if factors == Factors::Two {
+                signed_in::note_second_factor(tx, new, now).await?;
+            }
             events::insert(tx, &event, now).await?;
             match handle {
                 Some(handle) => sessions::sign_in_request(tx, handle, old, new, &id).await,

@@ -10,7 +10,7 @@ use store::apps::Purpose;
 use store::events::{self, Kind};
 use store::users::{self, Account};
 
-use super::sign_in::{Next, enter};
+use super::sign_in::{Factors, Next, enter};
 use super::visitor::{Refused, State, anybody, event, form_token, go, sent_by_anybody, show};
 use super::{attempts, new_password};
 use crate::app::App;
@@ -76,7 +76,9 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         })
     });
     match added.await? {
-        Some(true) => enter(&app, &request, &browser, &account, &Next::Page("/portal".to_owned()), &[]).await,
+        Some(true) => {
+            enter(&app, &request, &browser, (&account, Factors::One), &Next::Page("/portal".to_owned()), &[]).await
+        }
         Some(false) => {
             let problem = ("username", "This name is taken. If it is yours, sign in.");
             Ok(filled(&browser, &form, Some(problem), StatusCode::CONFLICT))

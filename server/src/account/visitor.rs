@@ -77,6 +77,11 @@ impl Visitor {
         if is_own_form(&visitor.browser, &form) { Ok((visitor, form)) } else { Err(Refused::Expired) }
     }
 
+    /// Whether a second factor was given in this session, which is more than that the account has one.
+    pub fn gave_second_factor(&self) -> bool {
+        self.browser.session.second_factor_at.is_some()
+    }
+
     /// The value of the hidden field of forms.
     pub fn form_token(&self) -> String {
         form_token(&self.browser)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 200 | a Bundle with the CoverageEligibilityResponse |
 //! | 404 | the Encounter is unknown or hidden |
-//! | 422 | it has no session, the member was not asked for, or no benefit can be claimed or is named |
+//! | 422 | it has no session of its patient, the member was not asked for, or no benefit can be claimed or is named |
 //! | 502, 503 | the payer does not answer, or not what it should |
 
 use adapters::payer::Question;
@@ -13,16 +13,28 @@ use fhir::outcome::{Issue, IssueCode};
 
 use super::submit::chosen;
 use super::{DEFAULT_PAYER, account, visit};
-use crate::access::{self, Interaction};
+use crate::access::Interaction;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::operation::Invocation;
 use crate::rest::response::Answer;
 
+/// What the answer is written as.
+const ANSWER: &[(Interaction, &str)] = &[
+    (Interaction::Create, "CoverageEligibilityResponse"),
+    (Interaction::Update, "CoverageEligibilityResponse"),
+    (Interaction::Search, "CoverageEligibilityResponse"),
+    (Interaction::Search, "CoverageEligibilityRequest"),
+    (Interaction::Search, "Coverage"),
+    (Interaction::Search, "Organization"),
+    (Interaction::Search, "Patient"),
+];
+
 /// The operation.
 pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
-    access::decide(caller, Interaction::Create, "CoverageEligibilityResponse")?;
+    // The payer is asked for nobody who could not keep its answer.
+    visit::may_write(caller, ANSWER)?;
     let (encounter, _) = visit::encounter(app, caller, &invocation.target.id).await?;
     let account = account::open(app, DEFAULT_PAYER).await?;
     let session = visit::session(app, &account, &encounter).await?;
@@ -45,6 +57,6 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
         told.insert(name, value);
     }
     let copay = visit::mapped(app, &account, "copay", &asked, &told.into())?;
-    let written = visit::write(app, caller, visit::one(copay.entries, false), Vec::new()).await?;
+    let written = visit::write(app, caller, visit::one(copay.entries, &["Patient"]), Vec::new()).await?;
     Ok(visit::answer(&written, &copay.issues))
 }

@@ -10,12 +10,13 @@ use adapters::money;
 use fhir::decimal::Decimal;
 use fhir::json::Json;
 use search::parse::{Options, literal, parse};
-use search::view::TypeRule;
+use search::view::{Compartment, TypeRule};
 use store::Stored;
 use store::claim_submissions::{self, State, Submission, Wanted};
 use store::insurance_sessions::{self, Session};
 
 use super::account::{self, Times};
+use super::whose;
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -139,15 +140,21 @@ async fn of_payer(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let system = format!("{}/{vendor}/session", app.config.adapter_namespace);
+    let system = whose::system(app, vendor, "session");
     let requests = named(app, caller, &system, &names).await?;
     let submissions = claim_submissions::of_sessions(&app.store, vendor, &names).await?;
-    let ending = |session: Session| {
-        let patient = requests.get(&session.session)?.clone();
+    let is_confined = *caller.view.compartment() != Compartment::Everyone;
+    let mut endings = Vec::new();
+    for session in sessions {
+        let Some(patient) = requests.get(&session.session).cloned() else { continue };
+        // A request that names the session of somebody else shows nothing of it.
+        if is_confined && (patient.is_none() || whose::owner(app, vendor, &session.patient_number).await? != patient) {
+            continue;
+        }
         let claim = submissions.iter().find(|it| it.session == session.session).map(|it| it.state);
-        Some(Ending { expires_at: session.seen_at + times.open, patient, claim, session })
-    };
-    Ok(sessions.into_iter().filter_map(ending).collect())
+        endings.push(Ending { expires_at: session.seen_at + times.open, patient, claim, session });
+    }
+    Ok(endings)
 }
 
 /// The patients of the requests of sessions that the caller may see, by session.

@@ -24,7 +24,7 @@ use store::insurance_sessions;
 
 use super::account::Account;
 use super::gather::{self, Gathered, gather, with};
-use super::{account, given, response, route};
+use super::{account, given, response, route, whose};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -127,7 +127,7 @@ pub(super) async fn ready(
     gathered.further(app, caller, account.payer.follows).await?;
     let related = if account.payer.takes_changes { prior(app, &account, &gathered, claim).await? } else { None };
     let bundle = gathered.bundle();
-    let visit = if account.payer.has_sessions { Some(visit_of(app, &account, &bundle).await?) } else { None };
+    let visit = if account.payer.has_sessions { Some(visit_of(app, &account, claim, &bundle).await?) } else { None };
     let (draft, warnings) = checked(app, &account, &bundle, visit.as_ref(), choice)?;
     let made = submission(app, claim, &account, draft, before, (&warnings, choice));
     Ok(Submission { related: related.unwrap_or_default(), ..made })
@@ -212,15 +212,14 @@ struct Visit {
     facts: Json,
 }
 
-async fn visit_of(app: &App, account: &Account, bundle: &Json) -> Result<Visit, Error> {
-    let system = format!("{}/{}/session", app.config.adapter_namespace, account.payer.vendor);
+/// The session of the Encounters; one that is not of the claim's patient is none.
+async fn visit_of(app: &App, account: &Account, claim: &Json, bundle: &Json) -> Result<Visit, Error> {
+    let system = whose::system(app, account.payer.vendor, "session");
     let resources = bundle.list("entry").iter().filter_map(|entry| entry.get("resource"));
-    let encounters = resources.filter(|it| it.str("resourceType") == Some("Encounter"));
-    let named = encounters.flat_map(|it| it.list("identifier")).find(|it| it.str("system") == Some(&system));
-    let session = match named.and_then(|it| it.str("value")) {
-        Some(session) => insurance_sessions::find(&app.store, account.payer.vendor, session).await?,
-        None => None,
-    };
+    let mut encounters = resources.filter(|it| it.str("resourceType") == Some("Encounter"));
+    let named = encounters.find_map(|it| whose::identifier(it, &system)).unwrap_or_default();
+    let patient = whose::patient_of(app, claim.get("patient"));
+    let session = whose::session(app, account, named, patient.as_deref()).await?;
     let Some(session) = session else {
         let text = "the Encounter has no session of the payer; fetch the visit and merge it with the Encounter first";
         return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Claim.item[0].encounter")));

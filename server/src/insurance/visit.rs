@@ -7,6 +7,8 @@
 //! | `$close-visit` | to close the session | the session's status |
 //!
 //! A Patient is made only where a person says so; else it must have the payer's patient number among its identifiers.
+//! Whose a session is says `whose`, not the Encounter that names it. What the payer was told cannot be taken back, so who
+//! could not write its answer is refused before it is asked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +18,12 @@ use adapters::{Context, Mapping, Refusal};
 use fhir::json::{Json, Object};
 use fhir::outcome::{Issue, IssueCode};
 use search::parse::literal;
+use search::view::Compartment;
 use store::insurance_sessions::{self, Session};
 
 use super::account::{Account, Answer as Answered};
 use super::gather::{self, with};
+use super::whose::{self, identifier, system};
 use super::{DEFAULT_PAYER, account, overview, refused};
 use crate::access::{self, Interaction};
 use crate::app::App;
@@ -29,22 +33,48 @@ use crate::rest::bundle::{self, Also};
 use crate::rest::operation::Invocation;
 use crate::rest::response::{Answer, etag};
 
+/// What the answer about one session is written as, beside the insurer.
+const OF_SESSION: &[(Interaction, &str)] =
+    &[(Interaction::Update, "CoverageEligibilityRequest"), (Interaction::Search, "CoverageEligibilityRequest")];
+
+/// What the answer about sessions and members is written as.
+const OF_MEMBER: &[(Interaction, &str)] = &[
+    (Interaction::Create, "CoverageEligibilityRequest"),
+    (Interaction::Update, "CoverageEligibilityRequest"),
+    (Interaction::Search, "CoverageEligibilityRequest"),
+    (Interaction::Update, "Coverage"),
+    (Interaction::Search, "Coverage"),
+    (Interaction::Update, "CoverageEligibilityResponse"),
+    (Interaction::Search, "CoverageEligibilityResponse"),
+    (Interaction::Create, "Organization"),
+    (Interaction::Search, "Organization"),
+    (Interaction::Search, "Patient"),
+];
+
 /// `CoverageEligibilityRequest/$fetch-visit`.
 pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
-    access::decide(caller, Interaction::Create, "CoverageEligibilityRequest")?;
+    may_write(caller, OF_MEMBER)?;
+    if is_confined(caller) {
+        let text = "covers and insurers are written by whoever may write those of all patients";
+        return Err(Error::forbidden(text));
+    }
     let patient = invocation.input.text("patient-number").unwrap_or_default();
     let create = invocation.input.text("create-patient") == Some("true");
+    if create {
+        access::decide(caller, Interaction::Create, "Patient")?;
+    }
     let account = account::open(app, DEFAULT_PAYER).await?;
     // The payer is asked about nobody whom the caller does not know.
-    if !create && numbered(app, caller, &account, patient).await?.is_none() {
+    if !create && whose::known(app, caller, account.payer.vendor, patient).await?.is_none() {
         let text = format!("no patient here has the number {patient}; give them the identifier first");
         return Err(Error::unprocessable(Issue::error(IssueCode::NotFound, text).at("Patient.identifier")));
     }
     let asked = ask(app, &account, &Question::Visit { patient }).await?;
     let visits = mapped(app, &account, "visit", &asked, &fhir::object! { "patientNumber": patient })?;
     let (mut entries, mut issues, mut sessions) = (Vec::new(), visits.issues.clone(), Vec::new());
+    let names = system(app, account.payer.vendor, "session");
     for request in visits.of_type("CoverageEligibilityRequest") {
-        let Some(session) = identifier(request, "session") else { continue };
+        let Some(session) = identifier(request, &names) else { continue };
         let asked = ask(app, &account, &Question::Member { patient, session }).await?;
         let told = fhir::object! { "sessionId": session, "patientNumber": patient };
         let member = mapped(app, &account, "member", &asked, &told)?;
@@ -58,14 +88,14 @@ pub async fn fetch(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
             visit_number: None,
             status: status(request),
             seen_at: known.as_ref().map_or_else(|| app.clock.now(), |known| known.seen_at),
-            facts: facts(&member).to_string(),
+            facts: facts(app, &account, &member).to_string(),
             told_at: None,
         });
         entries.extend(member.entries);
     }
     let mut all = visits.entries;
     all.extend(entries);
-    let bundle = one(all, create);
+    let bundle = one(all, if create { &[] } else { &["Patient"] });
     let written = write(app, caller, bundle, sessions).await?;
     Ok(answer(&written, &issues))
 }
@@ -78,12 +108,12 @@ async fn nobody_elses(
     member: &Mapped,
     patient: &str,
 ) -> Result<(), Error> {
-    let system = format!("{}/{}/coverage", app.config.adapter_namespace, account.payer.vendor);
+    let system = system(app, account.payer.vendor, "coverage");
     for coverage in member.of_type("Coverage") {
-        let Some(name) = identifier(coverage, "coverage") else { continue };
+        let Some(name) = identifier(coverage, &system) else { continue };
         let value = format!("{system}|{}", literal(name));
         let found = overview::search(app, caller, "Coverage", "identifier", &[value]).await?;
-        let own = numbered(app, caller, account, patient).await?.map(|id| format!("Patient/{id}"));
+        let own = whose::known(app, caller, account.payer.vendor, patient).await?.map(|id| format!("Patient/{id}"));
         let is_other =
             |(_, it): &(String, Json)| it.at(&["beneficiary", "reference"]).and_then(Json::as_str) != own.as_deref();
         if found.iter().any(is_other) {
@@ -96,24 +126,26 @@ async fn nobody_elses(
 
 /// `Encounter/[id]/$merge-visit`.
 pub async fn merge(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
-    access::decide(caller, Interaction::Update, "Encounter")?;
+    may_tell(caller)?;
     let id = invocation.target.id.as_str();
     let (encounter, version) = encounter(app, caller, id).await?;
     let account = account::open(app, DEFAULT_PAYER).await?;
+    let payer = account.payer.vendor;
     let session = invocation.input.text("session").unwrap_or_default();
-    let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
-    let Some(known) = known else {
+    let found = insurance_sessions::find(&app.store, payer, session).await?;
+    let owner = match &found {
+        Some(found) => whose::known(app, caller, payer, &found.patient_number).await?,
+        None => None,
+    };
+    let (Some(known), Some(owner)) = (found, owner) else {
         let text = format!("session {session} is not known here; fetch the visit first");
         return Err(Error::unprocessable(Issue::error(IssueCode::NotFound, text)));
     };
-    let subject = encounter.at(&["subject", "reference"]).and_then(Json::as_str).unwrap_or_default();
-    let of_session = numbered(app, caller, &account, &known.patient_number).await?;
-    if !of_session.is_some_and(|id| subject == format!("Patient/{id}") || subject.ends_with(&format!("/Patient/{id}")))
-    {
+    if whose::subject(app, &encounter) != Some(owner) {
         let text = format!("session {session} is that of another patient");
         return Err(Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Encounter.subject")));
     }
-    let own = identifier(&encounter, "visit-number");
+    let own = identifier(&encounter, &system(app, payer, "visit-number"));
     let visit = invocation.input.text("visit-number").or(own).unwrap_or(id).to_owned();
     let asked = ask(app, &account, &Question::Merge { session, visit: &visit }).await?;
     let encounter = named(&encounter, app, &account, &[("visit-number", &visit), ("session", session)]);
@@ -121,33 +153,49 @@ pub async fn merge(app: &App, caller: &Caller, invocation: &Invocation) -> Resul
     told(app, caller, &account, &asked, known, Some((encounter, version))).await
 }
 
-/// The patient whom the payer knows by a number, as far as the caller can see.
-async fn numbered(app: &App, caller: &Caller, account: &Account, number: &str) -> Result<Option<String>, Error> {
-    access::decide(caller, Interaction::Search, "Patient")?;
-    let system = format!("{}/{}/patient-number", app.config.adapter_namespace, account.payer.vendor);
-    let value = format!("{system}|{}", literal(number));
-    let found = overview::search(app, caller, "Patient", "identifier", &[value]).await?;
-    Ok(found.into_iter().next().map(|(id, _)| id))
-}
-
 /// `Encounter/[id]/$close-visit`.
 pub async fn close(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
-    access::decide(caller, Interaction::Update, "Encounter")?;
+    may_tell(caller)?;
     let (encounter, _) = encounter(app, caller, &invocation.target.id).await?;
     let account = account::open(app, DEFAULT_PAYER).await?;
     let known = session(app, &account, &encounter).await?;
+    if whose::known(app, caller, account.payer.vendor, &known.patient_number).await?.is_none() {
+        return Err(without_session());
+    }
     let asked = ask(app, &account, &Question::Close { session: &known.session }).await?;
     told(app, caller, &account, &asked, known, None).await
 }
 
-/// The session that an Encounter was merged with.
+/// The session that an Encounter was merged with; one of somebody else is none.
 pub(super) async fn session(app: &App, account: &Account, encounter: &Json) -> Result<Session, Error> {
-    let session = identifier(encounter, "session").unwrap_or_default();
-    let known = insurance_sessions::find(&app.store, account.payer.vendor, session).await?;
-    known.ok_or_else(|| {
-        let text = "the Encounter has no session of the payer; fetch the visit and merge it first";
-        Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Encounter.identifier"))
-    })
+    let named = identifier(encounter, &system(app, account.payer.vendor, "session")).unwrap_or_default();
+    let subject = whose::subject(app, encounter);
+    whose::session(app, account, named, subject.as_deref()).await?.ok_or_else(without_session)
+}
+
+fn without_session() -> Error {
+    let text = "the Encounter has no session of the payer; fetch the visit and merge it first";
+    Error::unprocessable(Issue::error(IssueCode::BusinessRule, text).at("Encounter.identifier"))
+}
+
+/// Refuses who may not change visits, or could not write what the payer says of one session.
+fn may_tell(caller: &Caller) -> Result<(), Error> {
+    access::decide(caller, Interaction::Update, "Encounter")?;
+    access::decide(caller, Interaction::Search, "Patient")?;
+    access::decide(caller, Interaction::Search, "Organization")?;
+    if !is_confined(caller) {
+        access::decide(caller, Interaction::Create, "Organization")?;
+    }
+    may_write(caller, OF_SESSION)
+}
+
+pub(super) fn may_write(caller: &Caller, interactions: &[(Interaction, &str)]) -> Result<(), Error> {
+    interactions.iter().try_for_each(|(interaction, of)| access::decide(caller, *interaction, of))
+}
+
+/// Whether the caller may write of some patients only: nothing that all share.
+fn is_confined(caller: &Caller) -> bool {
+    *caller.view.compartment() != Compartment::Everyone
 }
 
 /// Writes what the payer says of one session after it was told something, and the Encounter that it belongs to.
@@ -162,8 +210,8 @@ async fn told(
     let created = fhir::date::format_instant(known.seen_at);
     let context = fhir::object! { "patientNumber": known.patient_number.as_str(), "created": created };
     let visit = mapped(app, account, "visit", asked, &context)?;
-    let found =
-        visit.of_type("CoverageEligibilityRequest").find(|it| identifier(it, "session") == Some(&known.session));
+    let names = system(app, account.payer.vendor, "session");
+    let found = visit.of_type("CoverageEligibilityRequest").find(|it| identifier(it, &names) == Some(&known.session));
     let Some(status) = found.map(status) else {
         let text = "the payer answered about another session";
         return Err(Error::new(crate::error::Kind::BadGateway, text));
@@ -179,7 +227,9 @@ async fn told(
         });
     }
     let known = Session { status, facts: "{}".to_owned(), told_at: None, ..known };
-    let written = write(app, caller, one(entries, false), vec![known]).await?;
+    // The insurer was written with the session; who may not write what all share refers to it.
+    let others: &[&str] = if is_confined(caller) { &["Patient", "Organization"] } else { &["Patient"] };
+    let written = write(app, caller, one(entries, others), vec![known]).await?;
     Ok(answer(&written, &visit.issues))
 }
 
@@ -237,7 +287,8 @@ pub(super) fn mapped(
 }
 
 /// What has to be known of a member before a claim is sent.
-fn facts(member: &Mapped) -> Json {
+fn facts(app: &App, account: &Account, member: &Mapped) -> Json {
+    let named = |it, kind| identifier(it, &system(app, account.payer.vendor, kind));
     let mut facts = Object::new();
     let mut say = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -245,8 +296,8 @@ fn facts(member: &Mapped) -> Json {
         }
     };
     let coverage = member.of_type("Coverage").next();
-    say("payerCode", member.of_type("Organization").next().and_then(|it| identifier(it, "payer")));
-    say("coverage", coverage.and_then(|it| identifier(it, "coverage")));
+    say("payerCode", member.of_type("Organization").next().and_then(|it| named(it, "payer")));
+    say("coverage", coverage.and_then(|it| named(it, "coverage")));
     say("memberNumber", coverage.and_then(|it| it.str("subscriberId")));
     let response = member.of_type("CoverageEligibilityResponse").next();
     let insurance = response.and_then(|it| it.list("insurance").first());
@@ -267,8 +318,9 @@ fn facts(member: &Mapped) -> Json {
     facts.into()
 }
 
-/// One transaction: each resource once, references to what is in it by its `fullUrl`, a Patient only if it may be made.
-pub(super) fn one(entries: Vec<Json>, create_patient: bool) -> Json {
+/// One transaction: each resource once, references to what is in it by its `fullUrl`, nothing of the types of `others`:
+/// to those it refers by their identifiers.
+pub(super) fn one(entries: Vec<Json>, others: &[&str]) -> Json {
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut kept: Vec<Json> = Vec::new();
     for entry in entries {
@@ -279,8 +331,8 @@ pub(super) fn one(entries: Vec<Json>, create_patient: bool) -> Json {
             None => request.and_then(|it| it.str("url")).unwrap_or_default().to_owned(),
         };
         let conditional = criteria.replace("%7C", "|");
-        let is_patient = entry.get("resource").and_then(|it| it.str("resourceType")) == Some("Patient");
-        if is_patient && !create_patient {
+        let resource_type = entry.get("resource").and_then(|it| it.str("resourceType"));
+        if resource_type.is_some_and(|it| others.contains(&it)) {
             names.insert(url, conditional);
         } else if url.is_empty() || kept.iter().all(|other| other.str("fullUrl") != Some(url.as_str())) {
             if !url.is_empty() {
@@ -313,19 +365,12 @@ pub(super) fn renamed(json: &Json, names: &BTreeMap<String, String>) -> Json {
 
 /// The Encounter with these identifiers of the payer, and all others that it had.
 fn named(encounter: &Json, app: &App, account: &Account, with_values: &[(&str, &str)]) -> Json {
-    let system = |kind: &str| format!("{}/{}/{kind}", app.config.adapter_namespace, account.payer.vendor);
+    let system = |kind: &str| system(app, account.payer.vendor, kind);
     let is_other = |it: &&Json| with_values.iter().all(|(kind, _)| it.str("system") != Some(&system(kind)));
     let mut identifiers: Vec<Json> = encounter.list("identifier").iter().filter(is_other).cloned().collect();
     identifiers
         .extend(with_values.iter().map(|(kind, value)| fhir::object! { "system": system(kind), "value": *value }));
     with(encounter, "identifier", identifiers)
-}
-
-/// The value of an identifier of a kind of the adapter's.
-fn identifier<'a>(resource: &'a Json, kind: &str) -> Option<&'a str> {
-    let ending = format!("/{DEFAULT_PAYER}/{kind}");
-    let mut identifiers = resource.list("identifier").iter();
-    identifiers.find(|it| it.str("system").is_some_and(|system| system.ends_with(&ending)))?.str("value")
 }
 
 /// The payer's word for how a session is.

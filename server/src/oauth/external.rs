@@ -2,7 +2,7 @@
 //! <https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth>
 //!
 //! ```text
-//! login page ─▶ /oauth/external ─▶ provider ─▶ /oauth/external/callback ─▶ consent
+//! login page ─▶ /oauth/external ─▶ provider ─▶ /oauth/external/callback ─▶ (second factor) ─▶ consent
 //! ```
 //!
 //! The `state` is spent once, by the browser that was sent. Nonce and PKCE verifier are derived from it and from the
@@ -17,9 +17,11 @@ use store::{StoreError, external_identities, sessions};
 use super::form::Parameters;
 use super::page;
 use super::session::Browser;
-use crate::account::sign_in::{self, Next};
+use crate::account::second_factor;
+use crate::account::sign_in::{self, Factors, Next};
 use crate::account::visitor::{Refused, anybody};
 use crate::app::App;
+use crate::audit;
 
 mod provider;
 pub mod relying_party;
@@ -86,7 +88,16 @@ pub async fn callback(app: web::Data<App>, request: HttpRequest) -> Result<HttpR
         return Err(refused(&provider, "the person was to sign in anew, and did not"));
     }
     let account = account(&app, &provider, &named).await?;
-    sign_in::enter(&app, &request, &browser, &account, &next, &[]).await
+    // Nobody is asked for the second factor twice; what the provider does not say, it did not ask for. (OA-25)
+    if named.has_second_factor {
+        return sign_in::enter(&app, &request, &browser, (&account, Factors::Two), &next, &[]).await;
+    }
+    sign_in::tell(&request, &account);
+    if let Some(asked) = second_factor::ask(&app, &browser, &account, &next, &[]).await? {
+        audit::note(&request, |noted| noted.subtype = Some("provider-accepted"));
+        return Ok(asked);
+    }
+    sign_in::enter(&app, &request, &browser, (&account, Factors::One), &next, &[]).await
 }
 
 /// Whether a session at the provider is not enough: somebody is signed in here, and was asked to prove it anew.

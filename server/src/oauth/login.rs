@@ -13,7 +13,7 @@ use super::form::Parameters;
 use super::session::Browser;
 use super::{external, page, password};
 use crate::account::passkeys::{self, Offer};
-use crate::account::sign_in::{self, Next};
+use crate::account::sign_in::{self, Factors, Next};
 use crate::account::visitor::{Refused, address};
 use crate::account::{attempts, second_factor};
 use crate::app::App;
@@ -76,7 +76,8 @@ pub async fn post(app: web::Data<App>, request: HttpRequest, body: web::Bytes) -
         audit::note(&request, |noted| noted.subtype = Some("password-accepted"));
         return Ok(asked);
     }
-    sign_in::enter(&app, &request, &waiting.browser, &account, &next, &noted).await // OA-15, OA-16
+    let proven = (&account, Factors::One);
+    sign_in::enter(&app, &request, &waiting.browser, proven, &next, &noted).await // OA-15, OA-16
 }
 
 /// The form of a username under which accounts are found; none if it cannot be one. Plain letters, so that no two

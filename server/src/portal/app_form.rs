@@ -142,16 +142,19 @@ pub async fn edit(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         Err(problems) => return Ok(filled(&visitor, Some(&own.client.id), purpose, &fields, &problems)),
     };
     let described = Change::Described { description: fields.description.clone(), launch_uri: fields.launch_uri() };
-    let mut changes = vec![described];
-    if needs_approval(&own, &client, fields.launch_uri().as_deref()) {
-        changes.push(Change::RequestedAgain);
-    }
-    let now = app.clock.now();
+    let (launch_uri, now) = (fields.launch_uri(), app.clock.now());
     let event = event(&request, Kind::AppChanged, &visitor.account.id, Some(&client.id));
     let client_id = client.id.clone();
     let written = app.store.write(move |tx| {
-        let (client, changes, event) = (client.clone(), changes.clone(), event.clone());
+        let (client, launch_uri, event) = (client.clone(), launch_uri.clone(), event.clone());
+        let mut changes = vec![described.clone()];
         Box::pin(async move {
+            // Compared with what stands there now: the form may have begun with what nobody has approved since.
+            let before = (apps::locked(tx, &client.id).await?, clients::find_in(tx, &client.id).await?);
+            let (Some(registration), Some(before)) = before else { return Ok(()) };
+            if needs_approval(&Own { registration, client: before }, &client, launch_uri.as_deref()) {
+                changes.push(Change::RequestedAgain);
+            }
             clients::update(tx, &client).await?;
             for change in &changes {
                 apps::change(tx, &client.id, change, now).await?;

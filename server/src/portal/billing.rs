@@ -1,8 +1,9 @@
 //! `GET /portal/billing`: the worklist of whoever bills insurers: claims that are not billed, sessions that are about to
 //! expire, and what it all comes to.
 //!
-//! Only for accounts with the role (`tributary user billing NAME`); to everybody else these pages are not there. What
-//! they show is what the operation `$worklist` answers to a caller who may see all claims.
+//! Only for accounts with the role (`tributary user billing NAME`), where a second factor was given (OA-25): they see
+//! all patients' claims. To everybody else these pages are not there. What they show is what the operation `$worklist`
+//! answers to a caller who may see all claims.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -17,6 +18,7 @@ use super::frame::Frame;
 use super::page;
 use super::words::moment;
 use crate::access;
+use crate::account::second_factor;
 use crate::account::visitor::{Refused, State as AppState, Visitor, show};
 use crate::app::App;
 use crate::caller::Caller;
@@ -100,7 +102,7 @@ struct Choice {
 /// The page.
 pub async fn get(app: AppState, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let visitor = Visitor::of(&app, &request).await?;
-    let caller = biller(&app, &visitor)?.attached(&request);
+    let caller = biller(&app, &visitor).await?.attached(&request);
     let choice = Choice::of(&Parameters::parse(request.query_string().as_bytes())?);
     let states = choice.states()?;
     let wanted = Wanted {
@@ -137,11 +139,12 @@ pub async fn get(app: AppState, request: HttpRequest) -> Result<HttpResponse, Re
     Ok(show(&page, StatusCode::OK, None))
 }
 
-/// Whoever bills insurers; to others these pages are not there.
-fn biller(app: &App, visitor: &Visitor) -> Result<Caller, Refused> {
+/// Whoever bills insurers, and gave a second factor; to others these pages are not there.
+async fn biller(app: &App, visitor: &Visitor) -> Result<Caller, Refused> {
     if !visitor.is_billing {
         return Err(Refused::NotFound);
     }
+    second_factor::required(app, visitor).await?;
     let mut caller = Caller::person("portal", &visitor.account, None);
     caller.scopes = ScopeSet::parse(SCOPES).unwrap_or_default();
     caller.view = access::of_page(app, &caller.scopes, Compartment::Everyone);

@@ -21,6 +21,7 @@ struct StartPage<'a> {
     apps: usize,
     waiting: usize,
     needs_second_factor: bool,
+    has_second_factor: bool,
 }
 
 /// The page.
@@ -39,7 +40,8 @@ pub async fn get(app: State, request: HttpRequest) -> Result<HttpResponse, Refus
         shared: sharing::list(&app.store, &account.id, app.clock.now()).await?.len(),
         apps: apps::of_account(&app.store, &account.id).await?.len(),
         waiting,
-        needs_second_factor: account.is_admin && !second_factor::is_on(&app, &account.id).await?,
+        needs_second_factor: (account.is_admin || visitor.is_billing) && !visitor.gave_second_factor(),
+        has_second_factor: second_factor::is_on(&app, &account.id).await?,
     };
     Ok(show(&page, StatusCode::OK, None))
 }

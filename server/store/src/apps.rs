@@ -144,6 +144,12 @@ pub async fn find(store: &Store, client_id: &str) -> Result<Option<Registration>
     store.rows(&statement).await?.first().map(read).transpose()
 }
 
+/// The app of a client; nobody else changes it before this transaction ends.
+pub async fn locked(tx: &mut Tx, client_id: &str) -> Result<Option<Registration>, StoreError> {
+    let statement = select().and_where(Expr::col("client_id").eq(client_id)).lock_exclusive().to_owned();
+    tx.rows(&statement).await?.first().map(read).transpose()
+}
+
 /// A developer's apps, oldest first.
 pub async fn of_account(store: &Store, account_id: &str) -> Result<Vec<Registration>, StoreError> {
     let by_age =

@@ -26,6 +26,12 @@ pub async fn exists(tx: &mut Tx, client_id: &str) -> Result<bool, StoreError> {
     Ok(!tx.rows(&statement).await?.is_empty())
 }
 
+/// The client of that name inside a transaction.
+pub async fn find_in(tx: &mut Tx, client_id: &str) -> Result<Option<Client>, StoreError> {
+    let statement = select().and_where(Expr::col("id").eq(client_id)).to_owned();
+    tx.rows(&statement).await?.first().map(read).transpose()
+}
+
 /// Registers a client. Whether its kind, method, keys, addresses and scopes go together is for the caller to have checked.
 pub async fn insert(tx: &mut Tx, client: &Client, now: i64) -> Result<(), StoreError> {
     let uris: Vec<&str> = client.redirect_uris.iter().map(RedirectUri::as_str).collect();

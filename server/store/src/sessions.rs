@@ -23,6 +23,8 @@ pub struct Session {
     pub auth_time: Option<i64>,
     /// Last request that was written down, microseconds since 1970.
     pub seen_at: i64,
+    /// When a second factor was given in it, microseconds since 1970.
+    pub second_factor_at: Option<i64>,
 }
 
 impl Session {
@@ -54,6 +56,7 @@ pub async fn find(store: &Store, session: Hash, now: i64) -> Result<Option<Sessi
     let statement = Query::select()
         .columns(["account_id", "seen_at", "half_account_id", "auth_time"].map(|name| ("session", name)))
         .column(("account", "disabled_at"))
+        .column(("session", "second_factor_at"))
         .from("session")
         .left_join("account", Expr::col(("account", "id")).equals(("session", "account_id")))
         .and_where(Expr::col(("session", "hash")).eq(bytes(session)))
@@ -71,6 +74,7 @@ pub async fn find(store: &Store, session: Hash, now: i64) -> Result<Option<Sessi
         seen_at: row.i64(1)?,
         half_account_id: row.opt_text(2)?,
         auth_time: row.opt_i64(3)?,
+        second_factor_at: row.opt_i64(5)?,
     }))
 }
 

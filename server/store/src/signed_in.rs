@@ -46,6 +46,26 @@ pub async fn note_agent(tx: &mut Tx, session: Hash, agent: &str) -> Result<(), S
     tx.execute(&statement).await.map(drop)
 }
 
+/// Notes that a second factor was given in a session.
+pub async fn note_second_factor(tx: &mut Tx, session: Hash, now: i64) -> Result<(), StoreError> {
+    let statement = Query::update()
+        .table("session")
+        .value("second_factor_at", now)
+        .and_where(Expr::col("hash").eq(bytes(session)))
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
+/// Forgets it in all sessions of an account, which has no second factor any more.
+pub async fn forget_second_factor(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
+    let statement = Query::update()
+        .table("session")
+        .value("second_factor_at", Option::<i64>::None)
+        .and_where(Expr::col("account_id").eq(account_id))
+        .to_owned();
+    tx.execute(&statement).await.map(drop)
+}
+
 /// The live sessions of an account, latest first.
 pub async fn list(store: &Store, account_id: &str, now: i64) -> Result<Vec<SignedIn>, StoreError> {
     let statement = Query::select()

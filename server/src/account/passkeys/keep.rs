@@ -131,6 +131,7 @@ async fn write(
             if !macs.is_empty() {
                 second_factors::replace_codes(tx, &id, &macs, now).await?;
                 signed_in::end_all(tx, &id, Some(session), now).await?;
+                signed_in::note_second_factor(tx, session, now).await?;
             }
             events::insert(tx, &added, now).await?;
             Ok::<_, StoreError>(true)
@@ -165,6 +166,8 @@ pub async fn remove(app: State, request: HttpRequest, body: web::Bytes) -> Resul
         return settings::page(&app, &visitor, settings::Problem::Passkey(problem)).await;
     }
     let (id, now) = (visitor.account.id.clone(), app.clock.now());
+    let has_other = second_factor::has_one_time_passwords(&app, &id).await?
+        || passkeys::list(&app.store, &id).await?.iter().any(|other| other.id != key);
     let removed = event(&request, Kind::PasskeyRemoved, &id, None);
     let is_removed = app.store.write(move |tx| {
         let (id, key, removed) = (id.clone(), key.clone(), removed.clone());
@@ -173,6 +176,9 @@ pub async fn remove(app: State, request: HttpRequest, body: web::Bytes) -> Resul
                 return Ok(false);
             }
             second_factors::forget_needless_codes(tx, &id).await?;
+            if !has_other {
+                signed_in::forget_second_factor(tx, &id).await?;
+            }
             events::insert(tx, &removed, now).await?;
             Ok::<_, StoreError>(true)
         })

@@ -15,7 +15,7 @@ use store::{StoreError, passkeys};
 
 use super::{PATIENCE, challenge, party, spend};
 use crate::account::attempts;
-use crate::account::sign_in::{Next, enter, tell};
+use crate::account::sign_in::{Factors, Next, enter, tell};
 use crate::account::visitor::{Refused, State, address, own_path, sent_by_anybody};
 use crate::app::App;
 use crate::oauth::session::Browser;
@@ -66,7 +66,7 @@ pub async fn post(app: State, request: HttpRequest, body: web::Bytes) -> Result<
         Some(handle) => Next::Request(handle),
         None => Next::Page(form.get("to").and_then(own_path).unwrap_or("/portal").to_owned()),
     };
-    enter(&app, &request, &browser, &account, &next, &noted).await
+    enter(&app, &request, &browser, (&account, Factors::Two), &next, &noted).await
 }
 
 /// Who is there; nothing is believed before the challenge is spent.

@@ -24,6 +24,9 @@ const KEPT: i64 = 600_000_000;
 /// How far the clocks of the provider and of this server may be apart, seconds.
 const SKEW: i64 = 60;
 
+/// More than one factor, among the methods of `amr`.
+const MULTI_FACTOR: &str = "mfa";
+
 /// Signatures that are accepted: of keys that only the provider has.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 8] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
@@ -112,6 +115,8 @@ pub(super) struct Named {
     pub(super) fhir_user: Option<String>,
     /// When the person signed in there, seconds since 1970.
     pub(super) auth_time: Option<i64>,
+    /// Whether `amr` says that more than one factor was asked for. <https://www.rfc-editor.org/rfc/rfc8176#section-2>
+    pub(super) has_second_factor: bool,
 }
 
 impl<'a> Provider<'a> {
@@ -178,10 +183,13 @@ impl<'a> Provider<'a> {
         if subject.is_empty() || subject.len() > 255 {
             return Err(ProviderError::IdToken("its subject has not 1 to 255 characters".to_owned()));
         }
+        let methods = claims.auth_method_refs();
         Ok(Named {
             subject: subject.to_owned(),
             fhir_user: claims.additional_claims().fhir_user.clone(),
             auth_time: claims.auth_time().map(|at| at.timestamp()),
+            has_second_factor: methods
+                .is_some_and(|methods| methods.iter().any(|method| method.as_str() == MULTI_FACTOR)),
         })
     }
 

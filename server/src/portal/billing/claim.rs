@@ -60,14 +60,14 @@ struct Line {
 /// The page.
 pub async fn get(app: AppState, request: HttpRequest) -> Result<HttpResponse, Refused> {
     let visitor = Visitor::of(&app, &request).await?;
-    let caller = biller(&app, &visitor)?.attached(&request);
+    let caller = biller(&app, &visitor).await?.attached(&request);
     shown(&app, &visitor, &caller, &request, Vec::new()).await
 }
 
 /// Sends it again, or takes it back; where that cannot be, the page says why.
 pub async fn post(app: AppState, request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Refused> {
     let (visitor, form) = Visitor::sending(&app, &request, &body).await?;
-    let caller = biller(&app, &visitor)?.attached(&request);
+    let caller = biller(&app, &visitor).await?.attached(&request);
     let (claim, version) = claim_of(&app, &caller, &request).await?;
     let id = claim.str("id").unwrap_or_default();
     let done = match form.get("do") {
