@@ -167,7 +167,7 @@ impl Metadata {
                         "url": format!("{DEFINITIONS}/organization-portal"),
                         "extension": array![
                             object! { "url": "portalName", "valueString": organization },
-                            object! { "url": "portalURL", "valueUrl": portal.as_str() },
+                            object! { "url": "portalUrl", "valueUrl": portal.as_str() },
                             object! { "url": "portalEndpoint", "valueReference": object! { "reference": endpoint.as_str() } },
                         ],
                     }],

@@ -152,8 +152,8 @@ impl Checker {
         let Some(types) = types else { return Ok(None) };
         let (mut out, mut found) = (Some(Vec::new()), types.is_empty());
         for parent in types {
-            let typed = || if self.typed_names { choice(*parent, name) } else { None };
-            if let Some(children) = children(*parent, name).or_else(typed) {
+            let chosen = || if self.typed_names { choice(*parent, name) } else { None };
+            if let Some(children) = children(*parent, name).or_else(chosen) {
                 found = true;
                 out = either(out, children);
             }

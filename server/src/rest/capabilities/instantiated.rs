@@ -16,6 +16,9 @@ use tracing::warn;
 use super::array_in;
 use crate::app::App;
 
+/// Where FHIR's own definitions of its types are.
+const DEFINITIONS: &str = "http://hl7.org/fhir/StructureDefinition/";
+
 /// Most profiles of one resource type that are stated.
 const MOST_PROFILES: usize = 200;
 
@@ -72,7 +75,10 @@ impl Instantiated {
         for resource in of_servers.flat_map(|rest| rest.list("resource")) {
             let Some(name) = resource.str("type") else { continue };
             let known = self.profiles.entry(name.to_owned()).or_default();
-            for profile in resource.list("supportedProfile").iter().filter_map(Json::as_str) {
+            // One that all resources of the type conform to is asked for as much as those that some do.
+            let of_all = resource.str("profile").filter(|url| *url != format!("{DEFINITIONS}{name}"));
+            let of_some = resource.list("supportedProfile").iter().filter_map(Json::as_str);
+            for profile in of_all.into_iter().chain(of_some) {
                 if known.len() < MOST_PROFILES && !known.iter().any(|it| it == profile) {
                     known.push(profile.to_owned());
                 }
@@ -117,6 +123,11 @@ mod tests {
             object! { "mode": mode, "resource": array![resource, object! { "type": "Media" }] }
         };
         let mut loaded = Instantiated { urls: vec!["http://g/s".to_owned()], ..Instantiated::default() };
+        let whole =
+            |url: &str| object! { "mode": "server", "resource": array![object! { "type": "Device", "profile": url }] };
+        loaded.add(
+            &object! { "rest": array![whole("http://g/d"), whole("http://hl7.org/fhir/StructureDefinition/Device")] },
+        );
         let guide = object! { "rest": array![of("client", "http://g/c"), of("server", "http://g/p"), of("server", "http://g/p")] };
         loaded.add(&guide);
         let mut statement = super::super::statement("http://s");
@@ -126,6 +137,7 @@ mod tests {
         let stated =
             |name: &str| resources.iter().find(|it| it.str("type") == Some(name)).unwrap().list("supportedProfile");
         assert_eq!(stated("Patient"), [Json::from("http://g/p")]);
+        assert_eq!(stated("Device"), [Json::from("http://g/d")]);
         assert!(stated("Media").is_empty());
         assert_eq!(validation::validate(&statement), []);
     }

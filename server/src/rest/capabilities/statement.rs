@@ -209,7 +209,9 @@ fn search_parameters(parameters: &[&Arc<Parameter>]) -> Vec<Json> {
         let mut stated = Object::new();
         stated.insert("name", parameter.code.as_str());
         stated.insert("definition", parameter.url.as_str());
-        stated.insert("type", parameter.kind.as_str());
+        // Those of texts have no expression, but a type.
+        let is_text = ["_text", "_content"].contains(&parameter.code.as_str());
+        stated.insert("type", if is_text { "string" } else { parameter.kind.as_str() });
         let documentation = understood(parameter);
         if !documentation.is_empty() {
             stated.insert("documentation", documentation);

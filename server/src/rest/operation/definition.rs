@@ -73,7 +73,7 @@ fn definition(operation: &Operation, base: &str) -> Json {
         "id": id.as_str(),
         "url": format!("{base}/OperationDefinition/{id}"),
         "version": env!("CARGO_PKG_VERSION"),
-        "name": operation.code,
+        "name": computable(operation.code),
         "status": "active",
         "kind": "operation",
         "description": operation.what,
@@ -85,6 +85,12 @@ fn definition(operation: &Operation, base: &str) -> Json {
         "instance": at(Level::Instance),
         "parameter": parameters.chain(array![returned].items().iter().cloned()).collect::<Vec<_>>(),
     }
+}
+
+/// A code as a name that programs can use: `close-visit` is `CloseVisit`.
+fn computable(code: &str) -> String {
+    let capital = |part: &str| part.split_at_checked(1).map(|(first, rest)| format!("{}{rest}", first.to_uppercase()));
+    code.split('-').filter_map(capital).collect()
 }
 
 /// The type of what an operation of ours answers.

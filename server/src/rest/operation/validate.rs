@@ -23,6 +23,10 @@ use crate::rest::response::Answer;
 use crate::rest::update::{check_standing, check_stated};
 use crate::rest::{Context, Prepared};
 
+/// What is told of a resource in which nothing was found.
+const CHECKED: &str =
+    "nothing is wrong with elements, types, cardinalities and narrative; codes and profiles are not checked";
+
 /// Validates; what the store has is read with the caller's rights.
 pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
     let resource_type = invocation.target.resource_type.as_str();
@@ -55,7 +59,7 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
         }
     };
     let issues = if issues.is_empty() {
-        vec![Issue::information(IssueCode::Informational, "nothing is wrong").details("All OK")]
+        vec![Issue::information(IssueCode::Informational, CHECKED).details("All OK")]
     } else {
         issues
     };

@@ -9,6 +9,7 @@ use fhir::outcome::{Issue, outcome};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use search::query::Elements;
 use store::{SearchPage, Stored};
+use uuid::Uuid;
 
 use crate::error::Error;
 use crate::rest::elements::subset;
@@ -84,8 +85,11 @@ fn write_entries(searched: &Searched<'_>, page: &SearchPage, out: &mut String) -
         separator = ",";
     }
     if !searched.warnings.is_empty() {
-        let warnings = outcome(searched.warnings);
-        let _ = write!(out, "{separator}{{\"resource\":{warnings},\"search\":{{\"mode\":\"outcome\"}}}}");
+        let warnings = outcome(searched.warnings).to_string();
+        // What has no address is named by what it says.
+        let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, warnings.as_bytes());
+        let _ = write!(out, "{separator}{{\"fullUrl\":\"urn:uuid:{name}\",");
+        let _ = write!(out, "\"resource\":{warnings},\"search\":{{\"mode\":\"outcome\"}}}}");
         separator = ",";
     }
     if separator == "," {
@@ -181,6 +185,8 @@ mod tests {
     fn warnings_are_an_outcome_entry() {
         let warnings = [Issue::warning(fhir::outcome::IssueCode::NotSupported, "typo is left out")];
         let json = written("Observation", None, &warnings, &SearchPage::default());
-        assert_eq!(json.list("entry")[0].at(&["search", "mode"]).unwrap().as_str(), Some("outcome"));
+        let entry = &json.list("entry")[0];
+        assert_eq!(entry.at(&["search", "mode"]).unwrap().as_str(), Some("outcome"));
+        assert!(entry.str("fullUrl").unwrap().starts_with("urn:uuid:"));
     }
 }
