@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use smart::client::{Client, ClientKeys};
+use smart::redirect_uri::RedirectUri;
 use store::apps::Registration;
 
 /// The digest of everything that says what an app is and where it leads.
@@ -26,7 +27,7 @@ pub(super) fn of(registration: &Registration, client: &Client) -> String {
         &registration.description,
         registration.launch_uri.as_deref().unwrap_or_default(),
     ];
-    parts.extend(client.redirect_uris.iter().map(|uri| uri.as_str()));
+    parts.extend(client.redirect_uris.iter().map(RedirectUri::as_str));
     let mut digest = Sha256::new();
     for part in parts {
         // With its length before it, no part can be read as two.
@@ -39,7 +40,6 @@ pub(super) fn of(registration: &Registration, client: &Client) -> String {
 #[cfg(test)]
 mod tests {
     use smart::client::{ClientAuthentication, ClientKind};
-    use smart::redirect_uri::RedirectUri;
     use smart::scope::ScopeSet;
     use store::apps::{Purpose, Status};
 
