@@ -246,7 +246,7 @@ async fn finished(client: &Client, accepted: &Answer) -> Answer {
     finished_at(client, accepted.header("content-location").expect("a 202 says where to ask")).await
 }
 
-async fn finished_at(client: &Client, place: &str) -> Answer {
+pub(crate) async fn finished_at(client: &Client, place: &str) -> Answer {
     for _ in 0..2000 {
         let answer = client.get(place).await;
         if answer.status != 202 {
