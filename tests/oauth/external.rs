@@ -253,7 +253,7 @@ async fn come_in(server: &TestServer, browser: &mut Browser<'_>) -> String {
     let sent = browser.get("/oauth/external").await.expect_status(303);
     let back = server.anonymous().get(sent.header("location").expect("a Location")).await.expect_status(302);
     let in_or_asked = browser.get(back.header("location").expect("a Location")).await.expect_status(303);
-    in_or_asked.header("location").expect("a Location").trim_start_matches(&server.origin()).to_owned()
+    in_or_asked.header("location").expect("a Location").trim_start_matches(server.origin()).to_owned()
 }
 
 async fn oa_25_a_provider_that_does_not_say_mfa_stands_for_one_factor(server: TestServer) {
