@@ -3,7 +3,7 @@
 It needs a running Inferno and a running Tributary with patients in it; docs/src/smart/inferno.md says how to get there.
 What Inferno asks for is filled in, accounts and clients are made where they are missing. Standard library only.
 
-    conformance/inferno/play.py --practitioner ID [--patients 85,355,907] [--group GROUP]... smart_stu2_2|g10|us_core
+    conformance/inferno/play.py --practitioner ID [--patients 85,355,907] [--group GROUP]... SUITE
 """
 
 import argparse
@@ -133,6 +133,7 @@ class Session:
         options = [{"id": name, "value": value} for name, value in (options or {}).items()]
         made = self.call("POST", "test_sessions", {"test_suite_id": suite, "suite_options": options})
         self.id = made["id"]
+        print(f"{self.place.inferno}/test_sessions/{self.id}", flush=True)
         self.suite = self.call("GET", f"test_sessions/{self.id}")["test_suite"]
         self.failed = False
 
@@ -163,11 +164,11 @@ class Session:
         run = self.call("POST", "test_runs", {"test_session_id": self.id, "test_group_id": group["id"], "inputs": filled})
         seen = set()
         while True:
-            state = self.call("GET", f"test_runs/{run['id']}?include_results=true")
-            if state["status"] in ("done", "cancelled"):
+            status = self.call("GET", f"test_runs/{run['id']}")["status"]
+            if status in ("done", "cancelled"):
                 break
-            waiting = [it for it in state.get("results", []) if it["result"] == "wait" and it.get("test_id")]
-            for wait in waiting:
+            results = self.call("GET", f"test_runs/{run['id']}/results") if status == "waiting" else []
+            for wait in [it for it in results if it["result"] == "wait" and it.get("test_id")]:
                 if wait["id"] not in seen:
                     seen.add(wait["id"])
                     person(wait["result_message"])
@@ -258,12 +259,12 @@ class Place:
         pair = ":".join(self.secrets["symmetric"]).encode()
         return {"custom_authorization_header": f"Authorization: Basic {base64.b64encode(pair).decode()}"}
 
-    def patient(self, keep=None, parts=()):
+    def patient(self, keep=None, parts=(), user="ada"):
         """Does what a patient does with the links of a waiting test."""
 
         def act(message):
             links = links_of(message)
-            browser = Browser(self).authorize(links[0], "ada", self.patients[0], keep, parts)
+            browser = Browser(self).authorize(links[0], user, self.patients[0], keep, parts)
             if not browser.url.startswith(self.inferno) and len(links) > 1:
                 Browser(self).open(links[1])  # "it failed, as it should"
 
@@ -335,8 +336,8 @@ def g10(place, wanted):
         ("9.20", alone | place.introspection(), people),
         ("9.21", {"asymmetric_smart_auth_info": place.credentials("asymmetric")}, people),
         ("9.22", {"v1_smart_auth_info": symmetric}, people),
-        ("9.23.1", {"granular_scopes_1_auth_info": symmetric} | others, people),
-        ("9.23.2", {"granular_scopes_2_auth_info": symmetric} | others, people),
+        ("9.23.1", "granular_scopes_1_auth_info", place.patient(user="snow")),
+        ("9.23.2", "granular_scopes_2_auth_info", place.patient(user="snow")),
         ("9.26", {"granular_scopes_selection_smart_auth_info": symmetric}, choice),
         ("11", attested | {"tls_version_attestation_notes": "By the proxy before the server"}, None),
     ]
@@ -346,25 +347,82 @@ def g10(place, wanted):
         if short_id == "9.3":
             Browser(place).take_back_everything("ada")
         if short_id == "10":  # with the practitioner's token, who sees all of these patients
-            token = session.known()["ehr_smart_auth_info"]
             inputs = {"patient_id": place.patients[0], "additional_patient_ids": ",".join(place.patients[1:])}
-            inputs["smart_auth_info"] = json.loads(token) if isinstance(token, str) else token
+            inputs["smart_auth_info"] = token_of(session, "ehr_smart_auth_info")
+        if short_id.startswith("9.23."):  # what the practitioner saw in 10 is compared, so it is the practitioner's too
+            scopes = default_of(session.group(short_id), inputs, "requested_scopes").replace("patient/", "user/")
+            inputs = others | {inputs: symmetric | {"requested_scopes": scopes}}
         session.run(short_id, place.url | inputs, person)
     return session.failed
 
 
-def us_core(place, wanted):
+def default_of(group, name, component):
+    parts = next(it for it in group["inputs"] if it["name"] == name)["options"]["components"]
+    return next(it["default"] for it in parts if it["name"] == component)
+
+
+def us_core(place, wanted, suite="us_core_v610", api="2"):
     token = place.command(["token", "--scope", "system/*.rs", "--ttl", "2h", "--base-url", place.server]).strip()
-    session = Session(place, "us_core_v610", {"smart_app_launch_version": "smart_app_launch_2_2"})
+    session = Session(place, suite, {"smart_app_launch_version": "smart_app_launch_2_2"})
     inputs = {"smart_auth_info": {"auth_type": "public", "access_token": token}, "patient_ids": ",".join(place.patients)}
-    for short_id in wanted or ["2"]:
+    for short_id in wanted or [api]:
         session.run(short_id, place.url | inputs)
     return session.failed
 
 
+def us_core_7(place, wanted):
+    return us_core(place, wanted, "us_core_v700", "4")
+
+
+def bulk(place, wanted):
+    place.register("bulk", "smart", "bulk_data_v200")
+    session = Session(place, "bulk_data_v200")
+    service = place.credentials("backend_services", requested_scopes="system/*.rs", token_url=f"{place.server}/oauth/token")
+    inputs = {"bulk_server_url": place.url["url"], "group_id": "1a", "smart_auth_info": service}
+    for short_id in wanted or ["1", "2"]:
+        session.run(short_id, inputs if short_id == "1" else inputs | {"smart_auth_info": token_of(session)})
+    return session.failed
+
+
+def brands(place, wanted):
+    session = Session(place, "smart_access_brands")
+    for short_id in wanted or ["1"]:
+        session.run(short_id, {"user_access_brands_publication_url": f"{place.server}/.well-known/user-access-brands"})
+    return session.failed
+
+
+def ipa(place, wanted):
+    place.register("ipa", "smart", "ipa_v100")
+    session = Session(place, "ipa_v100")
+    token = place.command(["token", "--scope", "system/*.rs", "--ttl", "2h", "--base-url", place.server]).strip()
+    runs = {
+        "1": {"smart_auth_info": place.credentials("public", requested_scopes=PATIENT_SCOPES)},
+        "2": {"smart_auth_info": {"auth_type": "public", "access_token": token}, "patient_ids": ",".join(place.patients)},
+    }
+    for short_id in wanted or runs:
+        session.run(short_id, place.url | runs[short_id.split(".")[0]], place.patient())
+    return session.failed
+
+
+def token_of(session, name="smart_auth_info"):
+    token = session.known()[name]
+    return json.loads(token) if isinstance(token, str) else token
+
+
+SUITES = {
+    "smart_stu2_2": smart,
+    "g10": g10,
+    "us_core": us_core,
+    "us_core_7": us_core_7,
+    "bulk": bulk,
+    "brands": brands,
+    "ipa": ipa,
+}
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("suite", choices=["smart_stu2_2", "g10", "us_core"])
+    options.add_argument("suite", choices=SUITES)
     options.add_argument("--inferno", default="http://localhost:4567", help="where Inferno answers")
     options.add_argument("--server", default="http://localhost:8080", help="the server's base URL")
     options.add_argument("--program", default="tributary", help="the program, for accounts and clients")
@@ -372,8 +430,7 @@ def main():
     options.add_argument("--patients", default="85,355,907", help="logical ids; the first signs in")
     options.add_argument("--group", action="append", help="short id of a group; all where none is given")
     options = options.parse_args()
-    suite = {"smart_stu2_2": smart, "g10": g10, "us_core": us_core}[options.suite]
-    sys.exit(suite(Place(options), options.group))
+    sys.exit(SUITES[options.suite](Place(options), options.group))
 
 
 if __name__ == "__main__":
