@@ -125,7 +125,7 @@ async fn co_01_whoever_is_exported_is_told_of(server: TestServer) {
         ("$export?_type=Organization", &[]),
     ] {
         let place = kicked_off(&client, path).await;
-        since = manifest(&client, &place).await.str("transactionTime").unwrap().to_owned();
+        manifest(&client, &place).await.str("transactionTime").unwrap().clone_into(&mut since);
         assert_eq!(told_of(&server, &place).await, patients.iter().map(|&it| it.to_owned()).collect(), "{path}");
         client.delete(&place).await.expect_status(202);
     }

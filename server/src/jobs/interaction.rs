@@ -89,11 +89,11 @@ const EVERYONE: &str = "*";
 
 /// The kept answer, unless it may say something of patients whom the caller sees no more: rights end at once, also those
 /// to what was found while they lasted. What does not say whose data it may hold may hold everybody's.
-pub fn readable(view: &View, kept: String) -> Option<String> {
+pub fn readable(view: &View, kept: &str) -> Option<String> {
     let named = kept.strip_prefix(PATIENTS).and_then(|rest| rest.split_once(ANSWER));
     let (patients, answer) = match named {
         Some((patients, rest)) => (patients, rest.strip_suffix('}')?),
-        None => (EVERYONE, kept.as_str()),
+        None => (EVERYONE, kept),
     };
     let is_theirs = match view.compartment() {
         Compartment::Everyone => true,
@@ -174,7 +174,7 @@ mod tests {
             let patients = Compartment::Patients(ids.iter().map(|id| (*id).to_owned()).collect());
             View::listed(patients, std::collections::BTreeMap::new())
         };
-        let of = |then: &View, now: &View| readable(now, kept(then, "{}"));
+        let of = |then: &View, now: &View| readable(now, &kept(then, "{}"));
         assert_eq!(of(&view(&["a", "b"]), &view(&["a", "b", "c"])).as_deref(), Some("{}"));
         assert_eq!(of(&view(&["a", "b"]), &view(&["a"])), None);
         assert_eq!(of(&view(&["a"]), &view(&["ab"])), None);
@@ -183,10 +183,10 @@ mod tests {
         assert_eq!(of(&view(&["a"]), &View::system()).as_deref(), Some("{}"));
         for fewer in [view(&["a"]), view(&[])] {
             assert_eq!(of(&View::system(), &fewer), None, "an answer about everybody");
-            assert_eq!(readable(&fewer, "{}".to_owned()), None, "one that does not say whom it is about");
-            assert_eq!(readable(&fewer, kept_of_nobody("{}")).as_deref(), Some("{}"));
+            assert_eq!(readable(&fewer, "{}"), None, "one that does not say whom it is about");
+            assert_eq!(readable(&fewer, &kept_of_nobody("{}")).as_deref(), Some("{}"));
         }
-        assert_eq!(readable(&View::system(), "{}".to_owned()).as_deref(), Some("{}"));
+        assert_eq!(readable(&View::system(), "{}").as_deref(), Some("{}"));
     }
 
     #[test]

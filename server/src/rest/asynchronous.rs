@@ -69,7 +69,7 @@ pub async fn status_handler(request: HttpRequest, app: web::Data<App>, caller: C
         response.insert_header(("X-Progress", status.progress)).insert_header((header::RETRY_AFTER, RETRY_AFTER));
         return Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).finish());
     }
-    let answer = interaction::readable(&caller.view, status.answer).ok_or_else(|| {
+    let answer = interaction::readable(&caller.view, &status.answer).ok_or_else(|| {
         Error::gone("the answer is about patients whom this token does not reach any more; ask again for the others")
     })?;
     let mut response = Answer::resource(answer).respond(presentation)?;

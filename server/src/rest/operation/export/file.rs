@@ -29,7 +29,7 @@ pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) 
     if found.state != State::Done {
         return Err(unknown());
     }
-    if status::answer(&caller, found.answer)?.get("status").and_then(|it| it.as_number()) != Some("200") {
+    if status::answer(&caller, &found.answer)?.get("status").and_then(|it| it.as_number()) != Some("200") {
         return Err(unknown());
     }
     let file = bulk::file(&app.store, id, name).await?.ok_or_else(unknown)?;

@@ -34,7 +34,7 @@ pub async fn status_handler(request: HttpRequest, app: web::Data<App>, caller: C
         response.insert_header((header::RETRY_AFTER, (seconds / PART).clamp(1, LONGEST).to_string()));
         return Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).finish());
     }
-    let kept = answer(&caller, status.answer)?;
+    let kept = answer(&caller, &status.answer)?;
     let code = kept.get("status").and_then(Json::as_number).and_then(|number| number.parse().ok());
     let code = code.and_then(|code| StatusCode::from_u16(code).ok());
     let code = code.ok_or_else(|| Error::internal("the answer of an export has no status"))?;
@@ -66,7 +66,7 @@ pub(super) async fn find(app: &App, caller: &Caller, id: &str) -> Result<Status,
 }
 
 /// What a finished export keeps, as long as the token reaches all patients whom it reached then. (LK-40)
-pub(super) fn answer(caller: &Caller, kept: String) -> Result<Json, Error> {
+pub(super) fn answer(caller: &Caller, kept: &str) -> Result<Json, Error> {
     let answer = interaction::readable(&caller.view, kept).ok_or_else(|| {
         Error::gone("the export is about patients whom this token does not reach any more; export the others anew")
     })?;
