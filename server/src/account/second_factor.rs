@@ -54,8 +54,7 @@ pub async fn has_one_time_passwords(app: &App, account_id: &str) -> Result<bool,
     Ok(second_factors::find(&app.store, account_id).await?.is_some_and(|factor| factor.confirmed_at.is_some()))
 }
 
-/// Whether an account has a passkey.
-pub async fn has_passkey(app: &App, account_id: &str) -> Result<bool, StoreError> {
+async fn has_passkey(app: &App, account_id: &str) -> Result<bool, StoreError> {
     Ok(!passkeys::list(&app.store, account_id).await?.is_empty())
 }
 

@@ -127,15 +127,11 @@ pub async fn remove(app: State, request: HttpRequest, body: web::Bytes) -> Resul
         return settings::page(&app, &visitor, settings::Problem::SecondFactor(problem)).await;
     }
     let (id, now) = (visitor.account.id.clone(), app.clock.now());
-    let is_last = !second_factor::has_passkey(&app, &id).await?;
     let event = event(&request, Kind::SecondFactorOff, &id, None);
     let removed = app.store.write(move |tx| {
         let (id, event) = (id.clone(), event.clone());
         Box::pin(async move {
             second_factors::remove(tx, &id).await?;
-            if is_last {
-                signed_in::forget_second_factor(tx, &id).await?;
-            }
             events::insert(tx, &event, now).await
         })
     });

@@ -167,10 +167,8 @@ async fn one_at_a_time(tx: &mut Tx, job: &NewJob) -> Result<(), StoreError> {
 
 /// Whether there is anything of this kind to take, or anything to forget: asked often, so that nothing is written for it.
 pub async fn is_due(store: &Store, kind: &str, now: i64) -> Result<bool, StoreError> {
-    let open = Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]);
-    let open = open.and(Expr::col("kind").eq(kind));
     let over = Expr::col("expires_at").gt(0_i64).and(Expr::col("expires_at").lte(now));
-    for due in [open.and(Expr::col("due_at").lte(now)), over] {
+    for due in [is_due_of(kind, now), over] {
         let mut select = Query::select();
         select.column("id").from("job").and_where(due).limit(1);
         if !store.rows(&select).await?.is_empty() {
@@ -210,16 +208,19 @@ pub async fn lease(
 
 /// Of a kind, what somebody works on or waits for, and nobody holds.
 fn is_due_of(kind: &str, now: i64) -> Expr {
-    let open = Expr::col(("job", "state")).is_in([State::Waiting.as_str(), State::Running.as_str()]);
-    open.and(Expr::col(("job", "due_at")).lte(now)).and(Expr::col(("job", "kind")).eq(kind))
+    is_open().and(Expr::col(("job", "due_at")).lte(now)).and(Expr::col(("job", "kind")).eq(kind))
 }
 
 /// Hashes of the tokens that open jobs were asked for with.
 pub(crate) fn tokens_in_use() -> SelectStatement {
     let mut select = Query::select();
-    select.column("token").from("job");
-    select.and_where(Expr::col("state").is_in([State::Waiting.as_str(), State::Running.as_str()]));
+    select.column("token").from("job").and_where(is_open());
     select
+}
+
+/// Somebody works on it or waits for it.
+fn is_open() -> Expr {
+    Expr::col(("job", "state")).is_in([State::Waiting.as_str(), State::Running.as_str()])
 }
 
 /// Id and party of the job that comes next.

@@ -2,7 +2,7 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, OnConflict, Query};
 
-use crate::{Store, StoreError, Tx};
+use crate::{Store, StoreError, Tx, signed_in};
 
 /// What is kept of a second factor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,11 +77,12 @@ pub async fn replace_codes(tx: &mut Tx, account_id: &str, codes: &[[u8; 32]], no
 pub async fn remove(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
     let own = Expr::col("account_id").eq(account_id);
     tx.execute(&Query::delete().from_table("second_factor").and_where(own).to_owned()).await?;
-    forget_needless_codes(tx, account_id).await
+    forget_without_factor(tx, account_id).await
 }
 
-/// Recovery codes stand in for one-time passwords or passkeys; where an account has neither, they go.
-pub async fn forget_needless_codes(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
+/// Recovery codes stand in for one-time passwords or passkeys; where an account has neither, they go, and no session counts
+/// as one in which a second factor was given.
+pub async fn forget_without_factor(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
     let of = |table: &'static str| {
         let own = Expr::col("account_id").eq(account_id);
         Query::select().column("account_id").from(table).and_where(own).limit(1).to_owned()
@@ -89,6 +90,7 @@ pub async fn forget_needless_codes(tx: &mut Tx, account_id: &str) -> Result<(), 
     let confirmed = of("second_factor").and_where(Expr::col("confirmed_at").is_not_null()).to_owned();
     if tx.rows(&confirmed).await?.is_empty() && tx.rows(&of("passkey")).await?.is_empty() {
         forget_codes(tx, account_id).await?;
+        signed_in::forget_second_factor(tx, account_id).await?;
     }
     Ok(())
 }

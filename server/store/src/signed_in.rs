@@ -57,7 +57,7 @@ pub async fn note_second_factor(tx: &mut Tx, session: Hash, now: i64) -> Result<
 }
 
 /// Forgets it in all sessions of an account, which has no second factor any more.
-pub async fn forget_second_factor(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
+pub(crate) async fn forget_second_factor(tx: &mut Tx, account_id: &str) -> Result<(), StoreError> {
     let statement = Query::update()
         .table("session")
         .value("second_factor_at", Option::<i64>::None)

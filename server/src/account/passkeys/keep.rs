@@ -166,8 +166,6 @@ pub async fn remove(app: State, request: HttpRequest, body: web::Bytes) -> Resul
         return settings::page(&app, &visitor, settings::Problem::Passkey(problem)).await;
     }
     let (id, now) = (visitor.account.id.clone(), app.clock.now());
-    let has_other = second_factor::has_one_time_passwords(&app, &id).await?
-        || passkeys::list(&app.store, &id).await?.iter().any(|other| other.id != key);
     let removed = event(&request, Kind::PasskeyRemoved, &id, None);
     let is_removed = app.store.write(move |tx| {
         let (id, key, removed) = (id.clone(), key.clone(), removed.clone());
@@ -175,10 +173,7 @@ pub async fn remove(app: State, request: HttpRequest, body: web::Bytes) -> Resul
             if !passkeys::remove(tx, &id, &key).await? {
                 return Ok(false);
             }
-            second_factors::forget_needless_codes(tx, &id).await?;
-            if !has_other {
-                signed_in::forget_second_factor(tx, &id).await?;
-            }
+            second_factors::forget_without_factor(tx, &id).await?;
             events::insert(tx, &removed, now).await?;
             Ok::<_, StoreError>(true)
         })
