@@ -99,7 +99,8 @@ async fn found(store: &Store, filters: Vec<Filter>) -> Result<Vec<String>, Store
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_written_while_another_is_indexed_keeps_its_rows() {
     let Some((store, _)) = postgres("indexed").await else { return };
-    put(&store, change("o", 1, vec![entry(9, text("first"))])).await.unwrap();
+    // Of a kind that it has no row of yet: which tables hold rows of it is written with the first.
+    put(&store, change("o", 1, vec![entry(3, IndexValue::Date { low: 5, high: 5 })])).await.unwrap();
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let begun = std::sync::Mutex::new(Some(begun));
     let writer = store.write(move |tx| -> store::Work<'_, (), StoreError> {
