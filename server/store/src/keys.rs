@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use quick_cache::Weighter;
 use sha2::{Digest, Sha256};
 use smart::token;
 
@@ -31,6 +32,9 @@ const REMEMBERED_BYTES: u64 = 64 << 20;
 
 /// Fewest and most bytes of texts that are remembered: in between, one byte of sixteen that this process may use.
 const REMEMBERED_TEXTS: RangeInclusive<u64> = 64 << 20..=4 << 30;
+
+/// Bytes of a text as most are: for how many there is to be room.
+const ORDINARY_TEXT: u64 = 1_024;
 
 /// First 63 bits of SHA-256, as the schema's hash columns hold it.
 pub(crate) fn hash(text: &str) -> i64 {
@@ -104,7 +108,7 @@ pub(crate) struct Known {
     pub(crate) resources: Remembered<(i64, String, i64), Stored>,
     /// Texts by their numbers. A text is never changed and its number never given again by the same database, so none
     /// is ever too old.
-    pub(crate) texts: Cache<i64, Arc<str>>,
+    pub(crate) texts: Arc<Texts>,
     /// Numbers for texts, on PostgreSQL.
     pub(crate) bodies: Arc<Block>,
     /// Seals the events of the audit trail that are in the database itself.
@@ -120,9 +124,11 @@ impl Known {
             targets: Cache::new(REMEMBERED),
             names: Cache::new(REMEMBERED_NAMES),
             tokens: Cache::new(REMEMBERED),
-            access: Remembered::new(REMEMBERED_TOKENS, |_| 1),
-            resources: Remembered::new(REMEMBERED_BYTES, |stored| stored.body.len() + 256),
-            texts: texts(),
+            access: Remembered::new(REMEMBERED_TOKENS as usize, REMEMBERED_TOKENS, |_| 1),
+            resources: Remembered::new((REMEMBERED_BYTES / ORDINARY_TEXT) as usize, REMEMBERED_BYTES, |stored| {
+                stored.body.len() as u64 + 256
+            }),
+            texts: Arc::new(texts()),
             bodies: Arc::new(Block::empty()),
             sealer,
         }
@@ -134,13 +140,26 @@ impl Known {
         self.targets.invalidate_all();
         self.names.invalidate_all();
         self.tokens.invalidate_all();
-        self.texts.invalidate_all();
+        self.texts.clear();
         self.bodies.clear();
     }
 }
 
-fn texts() -> Cache<i64, Arc<str>> {
+/// Texts by their numbers.
+pub(crate) type Texts = quick_cache::sync::Cache<i64, Arc<str>, BytesOfText>;
+
+/// How much room a text takes.
+#[derive(Clone, Debug)]
+pub(crate) struct BytesOfText;
+
+impl Weighter<i64, Arc<str>> for BytesOfText {
+    fn weight(&self, _: &i64, text: &Arc<str>) -> u64 {
+        text.len() as u64 + 128
+    }
+}
+
+fn texts() -> Texts {
     let room = (memory::available() / 16).clamp(*REMEMBERED_TEXTS.start(), *REMEMBERED_TEXTS.end());
-    let weight = |_: &i64, text: &Arc<str>| u32::try_from(text.len() + 128).unwrap_or(u32::MAX);
-    Cache::builder().max_capacity(room).weigher(weight).build()
+    let count = usize::try_from(room / ORDINARY_TEXT).unwrap_or(usize::MAX);
+    Texts::with_weighter(count, room, BytesOfText)
 }

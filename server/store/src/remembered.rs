@@ -1,8 +1,10 @@
 //! What was looked up before, and is good as long as nothing that it stands on has changed since, by any process.
 
 use std::hash::Hash;
+use std::sync::Arc;
 
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
 use crate::sqlite::commits::Snapshot;
 
@@ -17,20 +19,29 @@ pub(crate) enum AsOf {
 
 /// Values and what the data was like when they were looked up.
 #[derive(Clone, Debug)]
-pub(crate) struct Remembered<K, V>(Cache<K, (AsOf, V)>)
+pub(crate) struct Remembered<K, V>(Arc<Cache<K, (AsOf, V), Weight<V>>>)
 where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static;
+
+/// How much of the room a value takes.
+#[derive(Clone, Debug)]
+struct Weight<V>(fn(&V) -> u64);
+
+impl<K, V: Clone> Weighter<K, (AsOf, V)> for Weight<V> {
+    fn weight(&self, _: &K, (_, value): &(AsOf, V)) -> u64 {
+        (self.0)(value)
+    }
+}
 
 impl<K, V> Remembered<K, V>
 where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Room for values of together so much weight.
-    pub(crate) fn new(capacity: u64, weight: fn(&V) -> usize) -> Self {
-        let weigher = move |_: &K, (_, value): &(AsOf, V)| u32::try_from(weight(value)).unwrap_or(u32::MAX);
-        Remembered(Cache::builder().max_capacity(capacity).weigher(weigher).build())
+    /// Room for values of together so much weight, about so many.
+    pub(crate) fn new(count: usize, room: u64, weight: fn(&V) -> u64) -> Self {
+        Remembered(Arc::new(Cache::with_weighter(count, room, Weight(weight))))
     }
 
     /// The value, if the data is still as it was.

@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::sqlite;
 
 /// How long events are gathered before they are carried.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(250);
 
 /// How long a commit waits for the file of another process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -105,7 +105,7 @@ impl Carrier {
 /// Writes one event on a connection of SQLite.
 pub(crate) fn insert(connection: &Connection, event: &Event) -> Result<(), StoreError> {
     insert_event(connection, event)?;
-    event.patients.iter().try_for_each(|patient| insert_patient(connection, patient, &event.id))
+    insert_patients(connection, event.patients.iter().map(|patient| (patient, &event.id)))
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -274,7 +274,7 @@ impl<'a> Work<'a> {
         }
         // In the order of the table, pages are looked for and written once.
         about.sort_unstable();
-        about.into_iter().try_for_each(|(patient, id)| insert_patient(&transaction, patient, id))?;
+        insert_patients(&transaction, about)?;
         let leaves: Vec<Leaf> = self.events.iter().map(Leaf::of).collect();
         sealing::seal_in(&transaction, &self.shared.sealer, &leaves)?;
         transaction.commit()?;
@@ -304,8 +304,14 @@ fn insert_event(connection: &Connection, event: &Event) -> Result<(), StoreError
     Ok(())
 }
 
-fn insert_patient(connection: &Connection, patient: &str, id: &[u8; 16]) -> Result<(), StoreError> {
-    connection.prepare_cached("INSERT INTO audit_patient VALUES (?1,?2)")?.execute(params![patient, id])?;
+fn insert_patients<'a>(
+    connection: &Connection,
+    about: impl IntoIterator<Item = (&'a String, &'a [u8; 16])>,
+) -> Result<(), StoreError> {
+    let mut written = connection.prepare_cached("INSERT INTO audit_patient VALUES (?1,?2)")?;
+    for (patient, id) in about {
+        written.execute(params![patient, id])?;
+    }
     Ok(())
 }
 
