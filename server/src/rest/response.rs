@@ -31,8 +31,10 @@ use crate::rest::elements::subset;
 use crate::rest::request::{Prefer, Return};
 
 mod format;
+mod text;
 
 pub use format::{Format, JSON, Presentation, XML};
+pub use text::Text;
 
 /// What an answer depends on beside the URL.
 const VARY: &str = "Accept, Accept-Encoding, Authorization, Origin, Prefer";
@@ -45,7 +47,7 @@ pub struct Answer {
     /// Status.
     pub status: StatusCode,
     /// JSON of a resource.
-    pub body: Option<Arc<str>>,
+    pub body: Option<Text>,
     /// Whether the body is an OperationOutcome about the request, not what was asked for.
     pub is_outcome: bool,
     /// Version of the resource.
@@ -58,9 +60,9 @@ pub struct Answer {
 
 impl Presentation {
     /// The text of a resource in this presentation; JSON that is not to be indented is not touched.
-    pub fn render(self, body: Arc<str>) -> Result<Bytes, Error> {
+    pub fn render(self, body: Text) -> Result<Bytes, Error> {
         if self.format == Format::Json && !self.pretty {
-            return Ok(Bytes::from_owner(Shared(body)));
+            return Ok(Bytes::from_owner(body));
         }
         let resource = Json::parse(body.as_bytes()).map_err(Error::internal)?;
         match self.format {
@@ -83,7 +85,7 @@ impl Answer {
 
     /// The same where the text is kept elsewhere too.
     pub fn shared(body: Arc<str>) -> Self {
-        Answer { body: Some(body), ..Answer::empty(StatusCode::OK) }
+        Answer { body: Some(body.into()), ..Answer::empty(StatusCode::OK) }
     }
 
     /// A stored version.
@@ -91,7 +93,7 @@ impl Answer {
         Answer {
             version: Some(stored.version),
             last_updated: Some(stored.last_updated),
-            body: Some(stored.body),
+            body: Some(stored.body.into()),
             ..Answer::empty(StatusCode::OK)
         }
     }
@@ -102,7 +104,7 @@ impl Answer {
         let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
         let body = match returned {
             Return::Minimal => None,
-            Return::Representation => Some(written.body.clone()),
+            Return::Representation => Some(written.body.clone().into()),
             Return::OperationOutcome => {
                 let what = if written.created { "created" } else { "stored" };
                 let text = format!("{resource_type}/{id} {what} as version {version}");
@@ -260,15 +262,6 @@ async fn completed(response: ServiceResponse, coding: Accepted) -> ServiceRespon
         Err(body) => body,
     };
     ServiceResponse::new(request, response.set_body(body))
-}
-
-/// Lets a stored text be sent without copying it.
-struct Shared(Arc<str>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
 }
 
 #[cfg(test)]
