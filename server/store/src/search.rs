@@ -68,6 +68,15 @@ impl Store {
         with_long_session!(self, session => within_limit!(session, several::search(session, &cursor, &view, &queries)))
     }
 
+    /// Types of which the compartment of the view holds anything; whether the view allows the type is not asked.
+    pub async fn types_held(&self, view: &View) -> Result<Vec<&'static str>, StoreError> {
+        let view = view.clone();
+        with_long_session!(self, session => {
+            let held = several::types_present(session, &view).await?;
+            held.into_iter().map(|type_id| session.known().types.name(type_id)).collect::<Result<Vec<_>, _>>()
+        })
+    }
+
     /// How a search would be run, for people. Tells nothing that an answer to it would not tell.
     pub async fn explain(&self, view: &View, query: &Query) -> Result<Vec<ExplainedStep>, StoreError> {
         let (view, query) = (view.clone(), query.clone());

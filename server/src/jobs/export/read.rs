@@ -13,7 +13,7 @@ use super::files::{DELETED, Files, OUTPUT};
 use super::plan::{Keep, Plan, Work};
 use crate::error::Error;
 use crate::rest::elements::subset;
-use crate::rest::operation::everything::{References, collect};
+use crate::rest::operation::everything::{References, references_in};
 
 /// What was referred to and is looked for in one page.
 const REFERENCES: usize = 200;
@@ -85,7 +85,7 @@ fn add(run: &Run<'_>, stored: &Stored, files: &mut Files) -> Result<(), Error> {
         }
         let mut found = References::new();
         if follows {
-            collect(&resource, &run.app.config.fhir_base(), &mut found);
+            references_in(body, &run.app.config.fhir_base(), &mut found);
         }
         for (resource_type, ids) in found.into_iter().filter(|(it, _)| is_exported(run, it)) {
             for id in &ids {

@@ -23,6 +23,9 @@ use crate::view::target;
 
 /// Types whose first matches one statement finds.
 const TYPES: usize = 16;
+/// More types than these are looked for before they are searched: a search that finds nothing costs as much as to look for
+/// several.
+const UNSEEN: usize = 16;
 
 /// A match before it is read.
 struct Found {
@@ -73,10 +76,10 @@ pub(super) async fn search<S: Session>(
 
 /// The queries that can find anything.
 async fn plans<S: Session>(session: &mut S, view: &View, queries: &[Query]) -> Result<Vec<Plan>, StoreError> {
-    let present = types_present(session, view).await?;
+    let present = if queries.len() > UNSEEN { Some(types_present(session, view).await?) } else { None };
     let mut plans = Vec::new();
     for query in queries {
-        if present.contains(&session.known().types.id(&query.resource_type)) {
+        if present.as_ref().is_none_or(|present| present.contains(&session.known().types.id(&query.resource_type))) {
             plans.extend(Plan::new(session, view, &query.resource_type, &query.filters, &query.sort).await?);
         }
     }
@@ -84,7 +87,7 @@ async fn plans<S: Session>(session: &mut S, view: &View, queries: &[Query]) -> R
 }
 
 /// Types of which the compartment of the view holds anything.
-async fn types_present<S: Session>(session: &mut S, view: &View) -> Result<Vec<i64>, StoreError> {
+pub(super) async fn types_present<S: Session>(session: &mut S, view: &View) -> Result<Vec<i64>, StoreError> {
     let mut listed = Sql::select();
     listed.expr(Expr::val(1)).from_as("listing", "l");
     listed.and_where(Expr::col(("l", "type_id")).equals(("y", "type_id")));
@@ -97,7 +100,7 @@ async fn types_present<S: Session>(session: &mut S, view: &View) -> Result<Vec<i
     }
     let mut select = Sql::select();
     select.column(("y", "type_id")).from_as("resource_type", "y").and_where(finds_a_row(listed));
-    session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
+    session.numbers(&select).await
 }
 
 /// The first of each type.
