@@ -230,6 +230,10 @@ pub struct Param {
     /// by another parameter (`Observation.performer`), so the reference itself is to be checked still wherever a
     /// resource lies in more than one compartment or is a Patient, which lies in its own.
     pub compartment: bool,
+    /// Of those: the other parameters by which a resource of the type lies in a compartment. What lies in a patient's
+    /// compartment by none of them points at the patient by this one. None: it may lie there by no parameter at all, as
+    /// a Patient in its own.
+    pub besides: Option<Vec<ParamId>>,
     /// Identities of the parameters whose rows are its rows too; empty if it has rows of its own.
     /// See [`crate::registry::Parameter::members`].
     pub members: Vec<ParamId>,

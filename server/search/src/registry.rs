@@ -8,6 +8,7 @@ use fhir::definitions::resource_types;
 use fhir::json::Json;
 
 use crate::compartment;
+use crate::entry::ParamId;
 use crate::query::ParamKind;
 
 mod definition;
@@ -183,7 +184,7 @@ fn applies(base: &str, name: &str) -> bool {
 }
 
 /// Marks the reference parameters whose every element is one that the compartment is made of: `patient` selects
-/// nothing that `subject` does not.
+/// nothing that `subject` does not. And of each, by which others a resource can lie there: `performer`.
 fn mark_compartment(resource_type: &str, parameters: &mut BTreeMap<String, Parameter>) {
     let elements = |parameter: &Parameter| -> Vec<String> {
         union::branches(&parameter.expression, resource_type)
@@ -191,14 +192,20 @@ fn mark_compartment(resource_type: &str, parameters: &mut BTreeMap<String, Param
             .map(|branch| union::without_target(branch))
             .collect()
     };
-    let members: Vec<String> = compartment::parameters(resource_type)
+    let members: Vec<(ParamId, Vec<String>)> = compartment::parameters(resource_type)
         .iter()
         .filter_map(|code| parameters.get(code))
-        .flat_map(elements)
+        .map(|member| (member.id, elements(member)))
         .collect();
     for parameter in parameters.values_mut().filter(|it| it.kind == Kind::Indexed(ParamKind::Reference)) {
         let elements = elements(parameter);
-        parameter.compartment = !elements.is_empty() && elements.iter().all(|it| members.contains(it));
+        let is_of_member = |element: &String| members.iter().any(|(_, of_member)| of_member.contains(element));
+        parameter.compartment = !elements.is_empty() && elements.iter().all(is_of_member);
+        if parameter.compartment && resource_type != "Patient" {
+            let selects_more = |of_member: &[String]| of_member.iter().any(|element| !elements.contains(element));
+            let others = members.iter().filter(|(_, of_member)| selects_more(of_member));
+            parameter.besides = Some(others.map(|(id, _)| *id).collect());
+        }
     }
 }
 

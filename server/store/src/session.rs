@@ -25,6 +25,15 @@ pub(crate) trait Session: Send {
     /// Rows of a statement.
     fn rows(&mut self, statement: &impl StatementBuilder) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
 
+    /// The integers that a statement of one column finds. Many of them come cheaper so than as [rows](Self::rows).
+    fn numbers(
+        &mut self,
+        statement: &impl StatementBuilder,
+    ) -> impl Future<Output = Result<Vec<i64>, StoreError>> + Send {
+        let rows = self.rows(statement);
+        async move { rows.await?.iter().map(|row| row.i64(0)).collect() }
+    }
+
     /// From now on statements may take this long together; none: as long as they like. (IN-17)
     /// PostgreSQL bounds each statement by itself, see [`crate::postgres::lines()`].
     fn limit(&mut self, limit: Option<Duration>) -> Result<(), StoreError>;
@@ -96,6 +105,10 @@ impl Drop for SqliteSession<'_> {
 impl Session for SqliteSession<'_> {
     async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         sqlite::rows(self.connection, statement)
+    }
+
+    async fn numbers(&mut self, statement: &impl StatementBuilder) -> Result<Vec<i64>, StoreError> {
+        sqlite::numbers(self.connection, statement)
     }
 
     fn limit(&mut self, limit: Option<Duration>) -> Result<(), StoreError> {

@@ -105,27 +105,42 @@ fn mapped(path: &str) -> i64 {
 }
 
 pub(crate) fn rows(connection: &Connection, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
+    read(connection, statement, |row, columns| {
+        let cells = (0..columns).map(|column| Ok(cell(row.get_ref(column)?))).collect::<Result<_, rusqlite::Error>>();
+        Ok(Row { cells: cells? })
+    })
+}
+
+/// What the first column holds, which must be integers.
+pub(crate) fn numbers(connection: &Connection, statement: &impl StatementBuilder) -> Result<Vec<i64>, StoreError> {
+    read(connection, statement, |row, _| Ok(row.get(0)?))
+}
+
+/// Reads each row of a statement; a row and how many columns it has.
+fn read<T>(
+    connection: &Connection,
+    statement: &impl StatementBuilder,
+    take: impl Fn(&rusqlite::Row<'_>, usize) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
     let Statement { sql, values, .. } = statement.build(&DbBackend::Sqlite);
     let values = values.map(|values| values.0).unwrap_or_default();
     if values.len() > MOST_VALUES {
         return Err(StoreError::too_many_values());
     }
+    let all = |prepared: &mut rusqlite::Statement<'_>| {
+        let columns = prepared.column_count();
+        let mut cursor = prepared.query(rusqlite::params_from_iter(values.iter().map(Bound)))?;
+        let mut found = Vec::new();
+        while let Some(row) = cursor.next()? {
+            found.push(take(row, columns)?);
+        }
+        Ok(found)
+    };
     if sql.len() > CACHED_LENGTH {
-        return read(&mut connection.prepare(&sql)?, &values);
+        all(&mut connection.prepare(&sql)?)
+    } else {
+        all(&mut *connection.prepare_cached(&sql)?)
     }
-    read(&mut *connection.prepare_cached(&sql)?, &values)
-}
-
-fn read(prepared: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<Vec<Row>, StoreError> {
-    let columns = prepared.column_count();
-    let mut cursor = prepared.query(rusqlite::params_from_iter(values.iter().map(Bound)))?;
-    let mut rows = Vec::new();
-    while let Some(row) = cursor.next()? {
-        let cells =
-            (0..columns).map(|column| Ok(cell(row.get_ref(column)?))).collect::<Result<_, rusqlite::Error>>()?;
-        rows.push(Row { cells });
-    }
-    Ok(rows)
 }
 
 pub(crate) fn execute(connection: &Connection, statement: &impl StatementBuilder) -> Result<u64, StoreError> {

@@ -70,6 +70,7 @@ fn param(id: i64, kind: ParamKind) -> Param {
         kind,
         aspect: Aspect::Value,
         compartment: id == 5,
+        besides: None,
         members: Vec::new(),
     }
 }

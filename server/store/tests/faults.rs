@@ -80,7 +80,15 @@ async fn put(store: &Store, change: Change) -> Result<(), StoreError> {
 
 fn named(id: i64, kind: ParamKind, matches: Vec<Match>) -> Filter {
     let code = format!("p{id}");
-    let param = Param { id: ParamId(id), code, kind, aspect: Aspect::Value, compartment: false, members: Vec::new() };
+    let param = Param {
+        id: ParamId(id),
+        code,
+        kind,
+        aspect: Aspect::Value,
+        compartment: false,
+        besides: None,
+        members: Vec::new(),
+    };
     Filter::Any { param, matches, negated: false }
 }
 

@@ -39,6 +39,8 @@ pub struct Parameter {
     pub description: String,
     /// See [`Param::compartment`].
     pub compartment: bool,
+    /// See [`Param::besides`].
+    pub besides: Option<Vec<ParamId>>,
     /// Of a composite parameter: its components, two or three.
     pub components: Vec<Component>,
     /// Whether the index holds it for all resources. While it does not, filters on it are to be
@@ -109,7 +111,8 @@ impl Parameter {
         };
         let compartment = self.compartment && aspect == Aspect::Value;
         let members = self.member_ids.iter().map(|ids| ids[aspect as usize]).collect();
-        Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment, members })
+        let besides = self.besides.clone().filter(|_| compartment);
+        Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment, besides, members })
     }
 
     /// Identities of all aspects, in the order of [`Aspect`].
@@ -215,6 +218,7 @@ impl Parameter {
             expression: expression.clone(),
             description: definition.description.clone(),
             compartment: false,
+            besides: None,
             components,
             is_indexed: true,
             is_custom: false,

@@ -41,6 +41,32 @@ fn identities_are_stable() {
 }
 
 #[test]
+fn what_else_leads_to_a_patient_is_known() {
+    let others = |name: &str, code: &str| {
+        let parameter = registry().find(name, code).expect("defined").clone();
+        let codes = parameter.besides.as_ref().map(|ids| {
+            let of_type = registry();
+            let code_of = |id| of_type.parameters(name).find(|it| it.id == id).map(|it| it.code.clone());
+            ids.iter().filter_map(|id| code_of(*id)).collect::<Vec<_>>().join(" ")
+        });
+        codes.unwrap_or_else(|| "unknown".to_owned())
+    };
+    for (name, code, expected) in [
+        ("Observation", "patient", "performer"),
+        ("Observation", "subject", "performer"),
+        ("Observation", "performer", "subject"),
+        ("Encounter", "patient", ""),
+        ("Immunization", "patient", ""),
+        ("Condition", "subject", "asserter"),
+        ("Appointment", "patient", ""),
+        ("Patient", "link", "unknown"),
+        ("Observation", "encounter", "unknown"),
+    ] {
+        assert_eq!(others(name, code), expected, "{name} {code}");
+    }
+}
+
+#[test]
 fn compartment_parameters_are_marked() {
     for (name, code, expected) in [
         ("Observation", "subject", true),

@@ -25,6 +25,8 @@ pub(crate) struct Any {
     pub(crate) alternatives: Vec<Alternative>,
     /// The patients asked for, if the parameter is one by which a patient holds the resource.
     pub(crate) patients: Option<Vec<i64>>,
+    /// Then: the other parameters by which a patient holds one; none: it may be held by no parameter.
+    pub(crate) besides: Option<Vec<i64>>,
 }
 
 /// One value of a parameter.
@@ -55,8 +57,9 @@ pub(crate) enum Alternative {
 
 impl Any {
     pub(crate) fn of(param: &Param, alternatives: Vec<Alternative>, negated: bool) -> Self {
-        let table = table_of(param.kind);
-        Any { code: param.code.clone(), table, param: param.id.0, negated, alternatives, patients: None }
+        let besides = param.besides.as_ref().map(|others| others.iter().map(|id| id.0).collect());
+        let (code, table, param) = (param.code.clone(), table_of(param.kind), param.id.0);
+        Any { code, table, param, negated, alternatives, patients: None, besides }
     }
 
     /// That a row of the table, known as `alias`, has one of the values.

@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Query as Sql, SelectStatement};
 use search::query::DateMatch;
 
-use super::any::{Any, date_matches, is_one_of, is_set, rows_of};
+use super::any::{Alternative, Any, date_matches, is_one_of, is_set, rows_of};
 use super::contained::{Inside, Inward};
 use super::links::Linked;
 use super::question::{finds_a_row, one_holds};
@@ -21,6 +21,8 @@ pub(crate) enum Condition {
     Id {
         type_id: i64,
         ids: Vec<String>,
+        /// Of Patients: their numbers, if all are known. Each is held by itself.
+        patients: Option<Vec<i64>>,
     },
     LastUpdated {
         type_id: i64,
@@ -110,19 +112,55 @@ impl Condition {
         }
     }
 
-    /// The patients in whose compartment everything lies that satisfies it; none: it may lie anywhere.
+    /// Patients of whom at least one holds each resource that satisfies it, so that among their index rows none is
+    /// missed; none: anybody may hold them, or nobody. Others may hold the same resource too.
     pub(crate) fn patients(&self) -> Option<Vec<i64>> {
         match self {
             Condition::Nothing => Some(Vec::new()),
             Condition::Any(any) => any.patients.clone(),
-            Condition::All(all) => all.iter().filter_map(Condition::patients).reduce(|mut held, asked| {
-                held.retain(|patient| asked.contains(patient));
-                held
-            }),
+            Condition::Id { patients, .. } => patients.clone(),
+            // Each list is enough by itself. Who is in both is not: a resource may have one patient of each.
+            Condition::All(all) => all.iter().filter_map(Condition::patients).min_by_key(Vec::len),
             Condition::Or(any) => {
                 let each: Option<Vec<Vec<i64>>> = any.iter().map(Condition::patients).collect();
                 each.map(|lists| lists.concat())
             }
+            _ => None,
+        }
+    }
+
+    /// The condition on the resource at a place, which is held by this patient. To be asked of each row only if one of
+    /// the patient's is held by another parameter than those asked for; none: it holds of all.
+    pub(crate) fn predicate_of_one(&self, place: &Place, patient: i64) -> Option<Expr> {
+        let Some(others) = self.besides(patient) else { return Some(self.predicate(place)) };
+        if others.is_empty() {
+            return None;
+        }
+        let mut held = Sql::select();
+        held.expr(Expr::val(1))
+            .from_as(Table::Reference.name(), "h")
+            .and_where(is_one_of(Expr::col(("h", "param")), &others));
+        held.and_where(Expr::col(("h", "target")).eq(patient)).and_where(Expr::col(("h", "patient")).eq(patient));
+        Some(Cond::any().add(finds_a_row(held).not()).add(self.predicate(place)).into())
+    }
+
+    /// Whether all that this patient holds satisfies it, by the definitions alone.
+    pub(crate) fn holds_of_all(&self, patient: i64) -> bool {
+        self.besides(patient).is_some_and(|others| others.is_empty())
+    }
+
+    /// The parameters by which a patient holds what does not satisfy it; none: that is not known.
+    pub(crate) fn besides(&self, patient: i64) -> Option<Vec<i64>> {
+        match self {
+            Condition::Any(any) => {
+                let is_patient = any.alternatives == [Alternative::Target(patient)] && !any.negated;
+                any.besides.clone().filter(|_| is_patient && any.patients.is_some())
+            }
+            // What each leaves out, all leave out.
+            Condition::Or(any) => any.iter().filter_map(|it| it.besides(patient)).reduce(|mut left, others| {
+                left.retain(|param| others.contains(param));
+                left
+            }),
             _ => None,
         }
     }
@@ -159,7 +197,7 @@ impl Condition {
         let mut select = Sql::select();
         select.column("rid").from("resource");
         match self {
-            Condition::Id { type_id, ids } => {
+            Condition::Id { type_id, ids, .. } => {
                 select.and_where(Expr::col("type_id").eq(*type_id));
                 select.and_where(Expr::col("id").is_in(ids.iter().map(String::as_str)));
             }

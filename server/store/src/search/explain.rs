@@ -36,9 +36,7 @@ pub(super) async fn explain<S: Session>(
     say("driver", driver(&plan, view));
     say("patients", patients(&plan));
     for (index, condition) in plan.conditions.iter().enumerate() {
-        let drives = matches!(plan.driver, Driver::Rows(driver) | Driver::Index(driver) if driver == index);
-        let how = if drives { "drives" } else { "asked of each row" };
-        say("condition", format!("{}; {how}", described(condition)));
+        say("condition", format!("{}; {}", described(condition), asked(&plan, index, condition)));
     }
     if !view.is_unrestricted() {
         say("view", "The caller's rules stand in the statement, before it is cut to a page.".into());
@@ -81,6 +79,21 @@ fn patients(plan: &Plan) -> String {
         None => "Rows of all patients are looked at.".into(),
         Some([_]) => "Only rows of one patient are looked at.".into(),
         Some(several) => format!("Only rows of {} patients are looked at.", several.len()),
+    }
+}
+
+/// How a condition takes part.
+fn asked(plan: &Plan, index: usize, condition: &Condition) -> &'static str {
+    let drives = matches!(plan.driver, Driver::Rows(driver) | Driver::Index(driver) if driver == index);
+    let besides = match plan.patients.as_deref() {
+        Some([patient]) => condition.besides(*patient),
+        _ => None,
+    };
+    match besides {
+        _ if drives => "drives",
+        None => "asked of each row",
+        Some(others) if others.is_empty() => "holds of all that the patient has",
+        Some(_) => "asked of each row only if the patient has any by another parameter",
     }
 }
 

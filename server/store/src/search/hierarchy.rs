@@ -80,7 +80,7 @@ async fn parents_of_unnamed<S: Session>(
     select.and_where(Expr::col(("r", "type_id")).eq(type_id)).and_where(Expr::col(("r", "id")).eq(id));
     select.and_where(Expr::col(("p", "param")).eq(parent.id.0));
     select.cond_where(view.condition(&Place::of(Expr::col(("r", "rid")))));
-    session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
+    session.numbers(&select).await
 }
 
 /// One step up or down from all of a generation.
@@ -115,5 +115,5 @@ async fn step<S: Session>(
     select.and_where(Expr::col(("p", "param")).eq(parent.id.0)).and_where(Expr::col(("r", "type_id")).eq(type_id));
     select.and_where(is_set(Expr::col(("r", "live"))));
     select.cond_where(view.condition(&Place::of(Expr::col(("r", "rid")))));
-    session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
+    session.numbers(&select).await
 }

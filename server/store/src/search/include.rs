@@ -35,7 +35,7 @@ pub(super) async fn included<S: Session>(
     while !generation.is_empty() {
         let asked: Vec<&Include> = includes.iter().filter(|include| is_page || include.iterate).collect();
         let mut loaded = BTreeMap::new();
-        if view.is_unrestricted() && session.backend() == DbBackend::Postgres {
+        if view.is_unrestricted() {
             for rids in generation.chunks(CHUNK) {
                 load_ends(session, &asked, rids, &mut loaded).await?;
             }
@@ -86,7 +86,8 @@ async fn ends<S: Session>(
     Ok(wanted.into_iter().collect())
 }
 
-/// What a generation leads to, where nothing is hidden: found and read by one statement.
+/// What a generation leads to, where nothing is hidden: found and read by one statement on PostgreSQL, where a second would
+/// be a message and an answer; by two on SQLite, which may read all resources to look for those of the first.
 async fn load_ends<S: Session>(
     session: &mut S,
     includes: &[&Include],
@@ -94,6 +95,16 @@ async fn load_ends<S: Session>(
     found: &mut BTreeMap<i64, Stored>,
 ) -> Result<(), StoreError> {
     let Some(rids) = ends_of(session, includes, generation) else { return Ok(()) };
+    if session.backend() == DbBackend::Sqlite {
+        let rids = session.numbers(&rids).await?;
+        if rids.len() > MOST + generation.len() {
+            return Err(too_many());
+        }
+        for rids in rids.chunks(CHUNK) {
+            load_all(session, rids, found).await?;
+        }
+        return Ok(());
+    }
     let mut select = of_any_type();
     select.and_where(Expr::col(("r", "rid")).in_subquery(rids)).limit(2 * MOST as u64);
     if read_all(session, select, found).await? > MOST + generation.len() {
@@ -139,9 +150,17 @@ async fn read_all<S: Session>(
 fn ends_of<S: Session>(session: &S, includes: &[&Include], generation: &[i64]) -> Option<SelectStatement> {
     let mut all: Option<SelectStatement> = None;
     for reverse in [false, true] {
-        let asked = includes.iter().filter(|include| include.reverse == reverse && !include.params.is_empty());
-        let Some(any) = asked.map(|include| condition_of(session, include)).reduce(Cond::add) else { continue };
-        let ends = if reverse { pointing_at(session, any, generation) } else { pointed_at(session, any, generation) };
+        let asked = || includes.iter().filter(|include| include.reverse == reverse && !include.params.is_empty());
+        // Of what is pointed at, the row ids find the references: see `pointed_at`.
+        let param = || if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
+        let conditions = asked().map(|include| condition_of(session, include, param()));
+        let Some(any) = conditions.reduce(Cond::add) else { continue };
+        let params: Vec<i64> = asked().flat_map(|include| &include.params).map(|param| param.id.0).collect();
+        let ends = if reverse {
+            pointing_at(session, any, generation)
+        } else {
+            pointed_at(session, (any, &params), generation)
+        };
         match &mut all {
             None => all = Some(ends),
             Some(all) => {
@@ -153,9 +172,9 @@ fn ends_of<S: Session>(session: &S, includes: &[&Include], generation: &[i64]) -
 }
 
 /// That the reference `i` to the target `t` is one that is asked for.
-fn condition_of<S: Session>(session: &S, include: &Include) -> Cond {
+fn condition_of<S: Session>(session: &S, include: &Include, param: Expr) -> Cond {
     let params: Vec<i64> = include.params.iter().map(|param| param.id.0).collect();
-    let own = Cond::all().add(is_one_of(Expr::col(("i", "param")), &params));
+    let own = Cond::all().add(is_one_of(param, &params));
     let target_type = include.target_type.as_ref().map(|target| session.known().types.id(target));
     Cond::any().add(match target_type {
         Some(target_type) => own.add(Expr::col(("t", "type_id")).eq(target_type)),
@@ -164,10 +183,12 @@ fn condition_of<S: Session>(session: &S, include: &Include) -> Cond {
 }
 
 /// Row ids that the references of a generation point at. Most of them point at the same few.
-fn pointed_at<S: Session>(session: &S, asked: Cond, generation: &[i64]) -> SelectStatement {
+fn pointed_at<S: Session>(session: &S, (asked, params): (Cond, &[i64]), generation: &[i64]) -> SelectStatement {
     let mut names = Sql::select();
     names.distinct().columns([("x", "param"), ("x", "target")]).from_as("index_reference", "x");
     names.and_where(is_listed(session.backend(), Expr::col(("x", "rid")), generation));
+    // Added to nothing, here and by who asks for the parameter of `i`, so that no engine reads all rows of the parameter.
+    names.and_where(is_one_of(Expr::col(("x", "param")).add(0_i64), params));
     let mut select = Sql::select();
     select.distinct().column(("r", "rid")).from_subquery(names, "i");
     select.join_as(JoinType::InnerJoin, "target", "t", Expr::col(("t", "target")).equals(("i", "target")));
@@ -216,8 +237,12 @@ async fn linked<S: Session>(
         select.join_as(JoinType::InnerJoin, "resource", "r", ends);
     }
     let from = Expr::col((if include.reverse { "r" } else { "i" }, "rid"));
-    select.and_where(is_listed(session.backend(), from, generation)).cond_where(condition_of(session, include));
-    session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
+    select.and_where(is_listed(session.backend(), from, generation)).cond_where(condition_of(
+        session,
+        include,
+        Expr::col(("i", "param")),
+    ));
+    session.numbers(&select).await
 }
 
 /// Reads resources as far as the view shows them.
@@ -239,14 +264,13 @@ async fn load_some<S: Session>(
     rids: &[i64],
     found: &mut BTreeMap<i64, Stored>,
 ) -> Result<(), StoreError> {
-    if view.is_unrestricted() && session.backend() == DbBackend::Postgres {
+    if view.is_unrestricted() {
         return load_all(session, rids, found).await;
     }
     let mut types = Sql::select();
     types.distinct().column("type_id").from("resource").and_where(is_listed(session.backend(), Expr::col("rid"), rids));
     types.and_where(is_set(Expr::col("live"))).order_by("type_id", Order::Asc);
-    for row in session.rows(&types).await? {
-        let type_id = row.i64(0)?;
+    for type_id in session.numbers(&types).await? {
         let resource_type = session.known().types.name(type_id)?;
         let Some(view) = SearchView::new(session, view, resource_type).await? else { continue };
         let mut select = Sql::select();

@@ -201,5 +201,5 @@ pub(super) async fn pointed_at<S: Session>(
     if let Some(type_id) = type_id {
         select.and_where(Expr::col(("t", "type_id")).eq(type_id));
     }
-    session.rows(&select).await?.iter().map(|row| row.i64(0)).collect()
+    session.numbers(&select).await
 }

@@ -154,11 +154,8 @@ impl Plan {
     pub(super) async fn few<S: Session>(&self, session: &mut S, most: usize) -> Result<Option<Vec<i64>>, StoreError> {
         let mut select = Sql::select();
         select.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
-        let rows = session.rows(&select).await?;
-        if rows.len() > most {
-            return Ok(None);
-        }
-        rows.iter().map(|row| row.i64(0)).collect::<Result<_, _>>().map(Some)
+        let found = session.numbers(&select).await?;
+        Ok(Some(found).filter(|found| found.len() <= most))
     }
 
     /// The names that references use for all matches, as far as anybody refers to them, if the matches are no more than
@@ -362,9 +359,15 @@ impl Plan {
                 Driver::Rows(driver) => driver == index,
                 Driver::Index(driver) => driver == index && condition.is_scanned_exactly(),
             };
-            if !is_done {
-                select.and_where(condition.predicate(&place));
+            if is_done {
+                continue;
             }
+            match self.patients.as_deref() {
+                Some([patient]) => {
+                    select.cond_where(Cond::all().add_option(condition.predicate_of_one(&place, *patient)))
+                }
+                _ => select.and_where(condition.predicate(&place)),
+            };
         }
         if let Some(granular) = self.view.granular_condition(&place) {
             select.cond_where(granular);
@@ -398,18 +401,18 @@ impl Plan {
     }
 }
 
-/// The patients whose rows can match: those of the view, narrowed by conditions that name patients.
+/// The patients among whose rows each match has one: those of the view, or of a condition that names fewer of them.
+///
+/// A resource may have several patients. Who is not in the view may still lead to one that is, so a condition narrows
+/// the view only where it names nobody else; and two conditions may name one patient each of the same resource.
 fn patients(view: &SearchView, conditions: &[Condition]) -> Option<Vec<i64>> {
-    let mut patients = view.patient_values();
-    for asked in conditions.iter().filter_map(Condition::patients) {
-        patients = Some(match patients {
-            None => asked,
-            Some(held) => held.into_iter().filter(|patient| asked.contains(patient)).collect(),
-        });
-    }
-    if let Some(patients) = &mut patients {
-        patients.sort_unstable();
-        patients.dedup();
-    }
-    patients
+    let visible = view.patient_values();
+    let is_visible =
+        |asked: &Vec<i64>| visible.as_ref().is_none_or(|visible| asked.iter().all(|patient| visible.contains(patient)));
+    let asked = conditions.iter().filter_map(Condition::patients).filter(is_visible).map(|mut asked| {
+        asked.sort_unstable();
+        asked.dedup();
+        asked
+    });
+    asked.min_by_key(Vec::len).or(visible)
 }

@@ -18,6 +18,9 @@ use crate::view::target;
 /// Up to this many tokens of a code are listed in the statement, more are left to a subquery.
 const LISTED_TOKENS: usize = 50;
 
+/// Up to so many Patients are looked up by their ids: for more, the look-ups would cost more than they save.
+const FEW_PATIENTS: usize = 4;
+
 /// What a filter is asked of.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
@@ -48,7 +51,10 @@ pub(crate) async fn resolve<S: Session>(
     }
     let type_id = session.known().types.id(scope.resource_type);
     Ok(match filter {
-        Filter::Id(ids) => Condition::Id { type_id, ids: ids.clone() },
+        Filter::Id(ids) => {
+            let patients = patients_of_ids(session, scope.resource_type, ids).await?;
+            Condition::Id { type_id, ids: ids.clone(), patients }
+        }
         Filter::LastUpdated(dates) => Condition::LastUpdated { type_id, dates: dates.clone() },
         Filter::Missing { param, missing } => Condition::Missing {
             code: param.code.clone(),
@@ -93,6 +99,23 @@ pub(crate) async fn resolve<S: Session>(
             exact::resolve(session, plan, scope.resource_type, filter).await?
         }
     })
+}
+
+/// The numbers of these Patients, if they are few and somebody refers to each: as a rule, whose data they are.
+async fn patients_of_ids<S: Session>(
+    session: &mut S,
+    resource_type: &str,
+    ids: &[String],
+) -> Result<Option<Vec<i64>>, StoreError> {
+    if resource_type != "Patient" || ids.len() > FEW_PATIENTS {
+        return Ok(None);
+    }
+    let mut targets = Vec::new();
+    for id in ids {
+        let Some(target) = target(session, resource_type, id).await? else { return Ok(None) };
+        targets.push(target);
+    }
+    Ok(Some(targets))
 }
 
 /// A filter on a parameter without rows of its own, as filters on those that have its rows.
@@ -227,11 +250,11 @@ async fn tokens_of_codes<S: Session>(session: &mut S, mut codes: Vec<i64>) -> Re
     let most = LISTED_TOKENS * codes.len();
     let mut select = tokens_where("code_hash", &codes);
     select.limit(most as u64);
-    let rows = session.rows(&select).await?;
-    if rows.len() == most {
+    let tokens = session.numbers(&select).await?;
+    if tokens.len() == most {
         return Ok(codes.into_iter().map(Alternative::TokenOfCode).collect());
     }
-    rows.iter().map(|row| row.i64(0).map(Alternative::Token)).collect()
+    Ok(tokens.into_iter().map(Alternative::Token).collect())
 }
 
 async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> Result<Vec<Alternative>, StoreError> {

@@ -39,6 +39,7 @@ pub(crate) fn param(id: i64) -> Param {
         kind,
         aspect: Aspect::Value,
         compartment: id == SUBJECT,
+        besides: (id == SUBJECT).then(Vec::new),
         members: Vec::new(),
     }
 }

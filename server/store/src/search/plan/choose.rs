@@ -25,8 +25,15 @@ impl Plan {
         if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id { .. })) {
             return Ok(Driver::Rows(index));
         }
-        let mut candidates: Vec<(usize, Source)> =
-            self.conditions.iter().enumerate().filter_map(|(index, it)| Some((index, self.source(it)?))).collect();
+        // What holds of all that is this patient's narrows nothing: the listing has that, in order.
+        let holds_of_all = |it: &Condition| match self.patients.as_deref() {
+            Some([patient]) => it.holds_of_all(*patient),
+            _ => false,
+        };
+        let mut candidates: Vec<(usize, Source)> = (self.conditions.iter().enumerate())
+            .filter(|(_, it)| !holds_of_all(it))
+            .filter_map(|(index, it)| Some((index, self.source(it)?)))
+            .collect();
         // Every scan is of these patients' rows alone: to be theirs leaves all of them, any other condition fewer.
         let is_of_patients = |index: usize| self.conditions[index].patients().is_some();
         if candidates.iter().any(|(index, source)| !is_of_patients(*index) && source.is_ordered()) {
