@@ -30,6 +30,7 @@ mod m20261123_000024_deleted_records;
 mod m20261123_000025_second_factor_given;
 mod m20261123_000026_turns_of_jobs;
 mod m20261123_000027_withdrawals;
+mod m20261123_000028_ranges_of_numbers;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000025_second_factor_given::Migration),
             Box::new(m20261123_000026_turns_of_jobs::Migration),
             Box::new(m20261123_000027_withdrawals::Migration),
+            Box::new(m20261123_000028_ranges_of_numbers::Migration),
         ]
     }
 }

@@ -105,7 +105,7 @@ pub const fn unique_index(name: &'static str, columns: &'static [&'static str], 
 /// Creates `table` with its indexes and comments.
 pub async fn create(manager: &SchemaManager<'_>, table: &Table) -> Result<(), DbErr> {
     let backend = manager.get_database_backend();
-    manager.create_table(create_statement(table, backend)).await?;
+    manager.create_table(create_statement(table, backend, None)).await?;
     for index in table.indexes {
         manager.create_index(index_statement(table.name, index)).await?;
     }
@@ -135,6 +135,35 @@ pub async fn add_column(manager: &SchemaManager<'_>, table: &str, column: &Colum
     statement.table(Alias::new(table)).add_column(definition(column, backend));
     manager.alter_table(statement).await?;
     told(manager, &format!("COLUMN \"{table}\".\"{}\"", column.name), column.comment).await
+}
+
+/// Adds a column that is part of the primary key; rows that are there already hold an empty text in it. `table` is the
+/// table as it is afterwards.
+///
+/// SQLite changes no primary key: there the table is made anew, in one transaction, and its rows are copied.
+pub async fn add_to_key(manager: &SchemaManager<'_>, table: &'static Table, column: &Column) -> Result<(), DbErr> {
+    let name = table.name;
+    if manager.get_database_backend() == DbBackend::Postgres {
+        add(manager, name, column, "").await?;
+        let key = table.primary_key.join("\", \"");
+        let sql = format!("ALTER TABLE \"{name}\" DROP CONSTRAINT \"{name}_pkey\", ADD PRIMARY KEY (\"{key}\")");
+        return manager.get_connection().execute_unprepared(&sql).await.map(drop);
+    }
+    let kept: Vec<&str> = table.columns.iter().map(|it| it.name).filter(|it| *it != column.name).collect();
+    let kept = kept.join(", ");
+    let mut sql = String::from("BEGIN IMMEDIATE;");
+    for index in table.indexes {
+        let _infallible = write!(sql, "DROP INDEX {};", index.name);
+    }
+    let _infallible = write!(sql, "ALTER TABLE {name} RENAME TO {name}_before;");
+    let created = create_statement(table, DbBackend::Sqlite, Some(column.name)).to_string(SqliteQueryBuilder);
+    let _infallible = write!(sql, "{created};INSERT INTO {name} ({kept}) SELECT {kept} FROM {name}_before;");
+    let _infallible = write!(sql, "DROP TABLE {name}_before;");
+    for index in table.indexes {
+        let _infallible = write!(sql, "{};", index_statement(name, index).to_string(SqliteQueryBuilder));
+    }
+    sql.push_str("COMMIT;");
+    manager.get_connection().execute_unprepared(&sql).await.map(drop)
 }
 
 /// Adds an index to a table that is there.
@@ -167,12 +196,17 @@ fn index_statement(table: &'static str, index: &Index) -> IndexCreateStatement {
     statement
 }
 
-fn create_statement(table: &Table, backend: DbBackend) -> TableCreateStatement {
+/// `empty` is the column that holds an empty text where a row does not name it.
+fn create_statement(table: &Table, backend: DbBackend, empty: Option<&str>) -> TableCreateStatement {
     let mut statement = sea_query::Table::create();
     statement.table(table.name);
     let serial = |column: &Column| column.kind == Kind::Serial;
     for column in table.columns {
-        statement.col(definition(column, backend));
+        let mut defined = definition(column, backend);
+        if empty == Some(column.name) {
+            defined.default("");
+        }
+        statement.col(defined);
     }
     if !table.columns.iter().any(serial) {
         let mut key = sea_query::Index::create();

@@ -45,6 +45,7 @@ fn engines_and_oracle_agree_on_every_form_of_every_parameter() {
     let mut resources = world::directory(&mut random);
     for patient in ["ana", "bo", "chloe", "dov"] {
         resources.extend(world::patient(&mut random, patient, 24));
+        resources.extend(world::ranges(&mut random, patient));
     }
     let references: Vec<_> = resources.iter().collect();
     let mut generator = Generator::new(&references, BASE, seed(5));

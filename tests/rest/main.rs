@@ -35,6 +35,7 @@ mod search_compartment;
 mod search_contained;
 mod search_patients;
 mod search_queries;
+mod search_ranges;
 mod search_special;
 mod search_terminology;
 mod update;

@@ -78,6 +78,71 @@ pub fn patient(random: &mut Random, id: &str, observations: usize) -> Vec<Json> 
     resources
 }
 
+/// What of a patient is said as a range of numbers: from end to end, without one of the ends, and as a series of points.
+pub fn ranges(random: &mut Random, id: &str) -> Vec<Json> {
+    const UCUM: &str = "http://unitsofmeasure.org";
+    let patient = format!("Patient/{id}");
+    let end = |number: &str, unit: &str| {
+        object! { "value": decimal(number), "unit": unit, "system": UCUM, "code": unit }
+    };
+    let mut resources = Vec::new();
+    for (number, low, high) in
+        [(0, Some("10"), Some("42")), (1, Some("42"), None), (2, None, Some("42.0")), (3, Some("42"), Some("42"))]
+    {
+        let mut range = object! {};
+        let mut probability = object! {};
+        for (name, value) in [("low", low), ("high", high)] {
+            let (Some(value), Some(members)) = (value, range.as_object_mut()) else { continue };
+            members.insert(name, end(value, random.word(&["a", "mo"])));
+            if let Some(members) = probability.as_object_mut() {
+                let value = if name == "low" { "0.025" } else { random.word(&PROBABILITIES[..3]) };
+                members.insert(name, object! { "value": decimal(value) });
+            }
+        }
+        resources.push(object! {
+            "resourceType": "Condition", "id": format!("{id}-rc{number}"), "subject": reference(&patient),
+            "code": coded("http://snomed.info/sct", random.word(&DISEASES)), "onsetRange": range,
+        });
+        resources.push(object! {
+            "resourceType": "RiskAssessment", "id": format!("{id}-rr{number}"), "status": "final",
+            "subject": reference(&patient), "prediction": array![object! { "probabilityRange": probability }],
+        });
+        let mut series = object! {
+            "origin": end(random.word(&VALUES), random.word(&["mV", "V"])), "period": decimal("10"),
+            "dimensions": decimal("1"), "data": "2041 E -12.5 L 99.25",
+        };
+        if let Some(members) = series.as_object_mut() {
+            if random.chance(50) {
+                members.insert("factor", decimal(random.word(&["2", "-0.5", "1e-3"])));
+            }
+            if random.chance(50) {
+                members.insert("lowerLimit", decimal("-5.4"));
+            }
+        }
+        let (code, _, _) = *random.pick(&SIGNS);
+        let mut observation = object! {
+            "resourceType": "Observation", "id": format!("{id}-ro{number}"), "status": "final",
+            "code": coded("http://loinc.org", code), "subject": reference(&patient),
+        };
+        if let Some(members) = observation.as_object_mut() {
+            if random.chance(50) {
+                members.insert("valueSampledData", series);
+            } else {
+                let part = object! { "code": coded("http://loinc.org", "8480-6"), "valueSampledData": series };
+                members.insert("component", array![part, component(random, "8462-4")]);
+            }
+        }
+        resources.push(observation);
+    }
+    let age = object! { "low": end("2", "a"), "high": end(random.word(&["12", "18"]), "a") };
+    let kind = object! { "system": "http://terminology.hl7.org/CodeSystem/usage-context-type", "code": "age" };
+    resources.push(object! {
+        "resourceType": "ValueSet", "id": format!("{id}-ages"), "status": "draft",
+        "useContext": array![object! { "code": kind, "valueRange": age }],
+    });
+    resources
+}
+
 /// One Observation of a patient.
 pub fn observation(random: &mut Random, patient: &str, number: usize) -> Json {
     let (code, name, unit) = *random.pick(&SIGNS);

@@ -26,6 +26,11 @@ pub struct Decimal {
 }
 
 impl Decimal {
+    /// A sort key below those of all numbers.
+    pub const LEAST_KEY: &str = "0";
+    /// A sort key above those of all numbers.
+    pub const GREATEST_KEY: &str = "3";
+
     /// Reads a JSON number; None for other text, and for numbers too long or with an exponent beyond ±5000.
     pub fn parse(text: &str) -> Option<Decimal> {
         if text.len() > MAX_LENGTH {
@@ -266,6 +271,8 @@ mod tests {
         for (low, high) in ascending.iter().zip(&ascending[1..]) {
             assert!(decimal(low) < decimal(high), "{low} < {high}");
             assert!(decimal(low).sort_key() < decimal(high).sort_key(), "key {low} < {high}");
+            assert!(Decimal::LEAST_KEY < decimal(low).sort_key().as_str());
+            assert!(decimal(high).sort_key().as_str() < Decimal::GREATEST_KEY);
         }
         for (one, other) in [("1.0", "1.00"), ("100", "1e2"), ("0", "-0.00"), ("0.10", "1e-1"), ("-5", "-5.0")] {
             assert_eq!(decimal(one), decimal(other));

@@ -90,11 +90,11 @@ pub enum IndexValue {
         high: i64,
     },
     /// Number.
-    Number(Decimal),
+    Number(Extent),
     /// Quantity; several units of one value give several entries.
     Quantity {
         /// The value as stated.
-        value: Decimal,
+        value: Extent,
         /// Unit system, may be empty.
         system: String,
         /// Coded unit, may be empty.
@@ -111,8 +111,56 @@ pub enum IndexValue {
         /// One value of each component, in the order of the definition; two or three.
         values: Vec<IndexValue>,
         /// Its quantity in canonical units of UCUM, as value and unit, if it has one with such a unit.
-        canonical: Option<(Decimal, String)>,
+        canonical: Option<(Extent, String)>,
     },
+}
+
+/// A number, or all that lie between two. <https://hl7.org/fhir/R4/search.html#prefix>
+#[derive(Clone, Debug, PartialEq)]
+pub enum Extent {
+    /// One number.
+    Point(Decimal),
+    /// All from one end to the other, both included. An end that is not stated lies beyond all numbers.
+    Range {
+        /// The lower end.
+        low: Option<Decimal>,
+        /// The upper end.
+        high: Option<Decimal>,
+    },
+}
+
+impl Extent {
+    /// All between two ends, in whichever order they are; None if neither is known. What begins where it ends is one
+    /// number.
+    pub fn between(low: Option<Decimal>, high: Option<Decimal>) -> Option<Self> {
+        Some(match (low, high) {
+            (None, None) => return None,
+            (Some(low), Some(high)) if low == high => Extent::Point(low),
+            (Some(low), Some(high)) if low > high => Extent::Range { low: Some(high), high: Some(low) },
+            (low, high) => Extent::Range { low, high },
+        })
+    }
+
+    /// Sort keys of its lower and its upper end.
+    pub fn ends(&self) -> [String; 2] {
+        let key = |end: &Option<Decimal>, open: &str| end.as_ref().map_or_else(|| open.to_owned(), Decimal::sort_key);
+        match self {
+            Extent::Point(number) => [number.sort_key(), number.sort_key()],
+            Extent::Range { low, high } => [key(low, Decimal::LEAST_KEY), key(high, Decimal::GREATEST_KEY)],
+        }
+    }
+
+    /// The index rows that say it, each an end by which it is found and the other end. A range has two, so that what
+    /// reaches above or below a number is found in the order of one column; a single number has one, and no other end.
+    pub fn rows(&self) -> Vec<[String; 2]> {
+        match self {
+            Extent::Point(number) => vec![[number.sort_key(), String::new()]],
+            Extent::Range { .. } => {
+                let [low, high] = self.ends();
+                vec![[low.clone(), high.clone()], [high, low]]
+            }
+        }
+    }
 }
 
 /// The system of a token of [`Aspect::OfType`](crate::query::Aspect::OfType): an identifier's type.

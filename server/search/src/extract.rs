@@ -250,9 +250,9 @@ fn key(value: &IndexValue) -> String {
         IndexValue::Token { system, code } => format!("{system}|{}|{code}", system.len()),
         IndexValue::String { exact, .. } => exact.clone(),
         IndexValue::Date { low, high } => format!("{low} {high}"),
-        IndexValue::Number(number) => number.sort_key(),
+        IndexValue::Number(number) => number.ends().join(" "),
         IndexValue::Quantity { value, system, code, unit } => {
-            format!("{} {system}|{code}|{unit}|{}|{}", value.sort_key(), system.len(), code.len())
+            format!("{} {system}|{code}|{unit}|{}|{}", value.ends().join(" "), system.len(), code.len())
         }
         IndexValue::Reference(Target::Local { resource_type, id }) => format!("{resource_type}/{id}"),
         IndexValue::Reference(Target::Url(url)) => format!(" {url}"),

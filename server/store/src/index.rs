@@ -1,12 +1,12 @@
 //! Rows of the index tables: what a resource puts there, and how they are written.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
-use fhir::decimal::Decimal;
 use rusqlite::Connection;
 use sea_orm::sea_query::{DeleteStatement, Expr, ExprTrait, Query, SubQueryStatement, Value};
 use search::contained;
-use search::entry::{Extracted, IndexEntry, IndexValue, Target};
+use search::entry::{Extent, Extracted, IndexEntry, IndexValue, Target};
 
 use crate::error::StoreError;
 use crate::keys::{self, ResourceKey};
@@ -71,8 +71,10 @@ impl Table {
             Table::Reference => &["param", "target", "patient", "chronology", "rid", "lead"],
             Table::Date => &["param", "low", "high", "patient", "chronology", "rid", "lead"],
             Table::String => &["param", "prefix", "folded", "exact", "value", "patient", "chronology", "rid", "lead"],
-            Table::Number => &["param", "value", "patient", "chronology", "rid", "lead"],
-            Table::Quantity => &["param", "value", "unit", "code", "name", "patient", "chronology", "rid", "lead"],
+            Table::Number => &["param", "value", "other", "patient", "chronology", "rid", "lead"],
+            Table::Quantity => {
+                &["param", "value", "other", "unit", "code", "name", "patient", "chronology", "rid", "lead"]
+            }
             Table::Uri => &["param", "hash", "value", "patient", "chronology", "rid", "lead"],
             Table::Composite => &[
                 "param",
@@ -90,6 +92,9 @@ impl Table {
                 "third",
                 "canonical",
                 "canonical_unit",
+                "other",
+                "third_other",
+                "canonical_other",
                 "element",
                 "patient",
                 "chronology",
@@ -300,19 +305,25 @@ impl Tx {
                         vec![param, Cell::Text(prefix), Cell::Text(folded.clone()), Cell::Text(exact.clone()), value],
                     );
                 }
-                IndexValue::Number(value) => rows.add(Table::Number, vec![param, Cell::Text(value.sort_key())]),
+                IndexValue::Number(value) => {
+                    for ends in value.rows() {
+                        let row = std::iter::once(param.clone()).chain(ends.map(Cell::Text));
+                        rows.add(Table::Number, row.collect());
+                    }
+                }
                 IndexValue::Quantity { value, system, code, unit } => {
                     let units = [keys::token(system, code), keys::hash(code), keys::hash(unit)].map(Cell::Integer);
-                    let mut row = vec![param, Cell::Text(value.sort_key())];
-                    row.extend(units);
-                    rows.add(Table::Quantity, row);
+                    for ends in value.rows() {
+                        let row = std::iter::once(param.clone()).chain(ends.map(Cell::Text)).chain(units.clone());
+                        rows.add(Table::Quantity, row.collect());
+                    }
                 }
                 IndexValue::Uri(value) => {
                     rows.add(Table::Uri, vec![param, Cell::Integer(keys::hash(value)), Cell::Text(value.clone())]);
                 }
                 IndexValue::Composite { values, canonical } => {
-                    if let Some(row) = self.composite_row(values, canonical.as_ref()) {
-                        rows.add(Table::Composite, [vec![param], row].concat());
+                    for row in self.composite_rows(values, canonical.as_ref()) {
+                        rows.add(Table::Composite, [vec![param.clone()], row].concat());
                     }
                 }
             }
@@ -328,12 +339,32 @@ impl Tx {
         token
     }
 
-    /// The columns `first` to `element` of an element that has these values; none if the table has no place for them.
-    fn composite_row(&mut self, values: &[IndexValue], canonical: Option<&(Decimal, String)>) -> Option<Vec<Cell>> {
+    /// The columns `first` to `element` of an element that has these values: a row for each end of its ranges; none if the
+    /// table has no place for them.
+    fn composite_rows(&mut self, values: &[IndexValue], canonical: Option<&(Extent, String)>) -> Vec<Vec<Cell>> {
+        let Some(shared) = self.composite_row(values, canonical) else { return Vec::new() };
+        let extent = |value: Option<&IndexValue>| match value {
+            Some(IndexValue::Number(value) | IndexValue::Quantity { value, .. }) => value.rows(),
+            _ => vec![[String::new(), String::new()]],
+        };
+        let (numbers, thirds) = (extent(values.get(1)), extent(values.get(2)));
+        let canonical = canonical.map_or_else(|| vec![[String::new(), String::new()]], |(value, _)| value.rows());
+        let mut rows = Vec::with_capacity(numbers.len() * thirds.len());
+        for (position, number) in numbers.iter().enumerate() {
+            // No condition asks for both, so it does not matter which of their ends stand beside each other.
+            let canonical = &canonical[position.min(canonical.len() - 1)];
+            for third in &thirds {
+                rows.extend(with_ends(shared.clone(), [number, third, canonical]));
+            }
+        }
+        rows
+    }
+
+    /// The columns `first` to `canonical_unit`, without the numbers.
+    fn composite_row(&mut self, values: &[IndexValue], canonical: Option<&(Extent, String)>) -> Option<Vec<Cell>> {
         let zero = Cell::Integer(0);
         let mut keys = [zero.clone(), zero.clone()];
         let (mut interval, mut units) = ([zero.clone(), zero.clone()], [zero.clone(), zero.clone(), zero]);
-        let mut numbers = [Cell::Text(String::new()), Cell::Text(String::new())];
         let mut texts = [const { Cell::Text(String::new()) }; 3];
         for (position, value) in values.iter().enumerate() {
             match (position, value) {
@@ -342,9 +373,8 @@ impl Tx {
                 }
                 (0 | 1, IndexValue::Reference(target)) => keys[position] = Cell::Integer(self.target_key(target)?),
                 (1, IndexValue::Date { low, high }) => interval = [*low, *high].map(Cell::Integer),
-                (1 | 2, IndexValue::Number(value)) => numbers[position - 1] = Cell::Text(value.sort_key()),
-                (1, IndexValue::Quantity { value, system, code, unit }) => {
-                    numbers[0] = Cell::Text(value.sort_key());
+                (1 | 2, IndexValue::Number(_)) => {}
+                (1, IndexValue::Quantity { system, code, unit, .. }) => {
                     units = [keys::token(system, code), keys::hash(code), keys::hash(unit)].map(Cell::Integer);
                 }
                 (1, IndexValue::String { folded, exact }) => {
@@ -359,14 +389,10 @@ impl Tx {
                 _ => return None,
             }
         }
-        let [number, third] = numbers;
-        let mut row: Vec<Cell> = keys.into_iter().chain(interval).chain([number]).chain(units).chain(texts).collect();
-        row.push(third);
-        let (canonical, unit) =
-            canonical.map_or((String::new(), 0), |(value, unit)| (value.sort_key(), keys::hash(unit)));
-        row.extend([Cell::Text(canonical), Cell::Integer(unit)]);
-        let element = keys::hash(&format!("{row:?}"));
-        row.push(Cell::Integer(element));
+        let number = || Cell::Text(String::new());
+        let mut row: Vec<Cell> = keys.into_iter().chain(interval).chain([number()]).chain(units).chain(texts).collect();
+        let unit = canonical.map_or(0, |(_, unit)| keys::hash(unit));
+        row.extend([number(), number(), Cell::Integer(unit)]);
         Some(row)
     }
 
@@ -426,6 +452,27 @@ impl Tx {
         }
         Ok(last.unwrap_or_default())
     }
+}
+
+/// A row of a composite with its numbers, each with its other end; None if they are too long for an index row.
+fn with_ends(mut row: Vec<Cell>, numbers: [&[String; 2]; 3]) -> Option<Vec<Cell>> {
+    const LONGEST: usize = 2_500;
+    for (name, [end, _]) in ["value", "third", "canonical"].into_iter().zip(numbers) {
+        // The columns of the table begin with the parameter.
+        let place = Table::Composite.columns().iter().position(|column| *column == name)? - 1;
+        row[place] = Cell::Text(end.clone());
+    }
+    let mut element = format!("{row:?}");
+    let others = numbers.map(|[_, other]| Cell::Text(other.clone()));
+    if numbers.iter().any(|[_, other]| !other.is_empty()) {
+        if [numbers[0], numbers[2]].into_iter().flatten().map(String::len).sum::<usize>() > LONGEST {
+            return None;
+        }
+        let _infallible = write!(element, "{others:?}");
+    }
+    row.extend(others);
+    row.push(Cell::Integer(keys::hash(&element)));
+    Some(row)
 }
 
 /// No round trips to save on SQLite: one short prepared statement, run for each row, is the cheapest.

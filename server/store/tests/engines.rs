@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fhir::decimal::Decimal;
-use search::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
+use search::entry::{Extent, Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
 use search::query::{
     Aspect, DateMatch, Filter, Match, NumberMatch, Param, ParamKind, Prefix, Query, Sort, SortBy, StringMode, UnitMatch,
 };
@@ -87,12 +87,12 @@ fn observation(index: i64) -> Change {
         entry(1, IndexValue::Token { system: "http://loinc.org".into(), code: format!("c{}", index % 3) }),
         entry(2, IndexValue::String { folded: format!("name {index} 100%"), exact: format!("Name {index} 100%") }),
         entry(3, IndexValue::Date { low: at, high: at + SECOND - 1 }),
-        entry(4, IndexValue::Number(decimal(&format!("{index}.50")))),
+        entry(4, IndexValue::Number(Extent::Point(decimal(&format!("{index}.50"))))),
         entry(5, IndexValue::Reference(Target::Local { resource_type: "Patient".into(), id: patient.into() })),
         entry(
             6,
             IndexValue::Quantity {
-                value: decimal(&index.to_string()),
+                value: Extent::Point(decimal(&index.to_string())),
                 system: "http://unitsofmeasure.org".into(),
                 code: "kg".into(),
                 unit: "Kilo".into(),

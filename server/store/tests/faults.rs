@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fhir::decimal::Decimal;
 use sea_orm::ConnectionTrait as _;
-use search::entry::{Extracted, IndexEntry, IndexValue, ParamId};
+use search::entry::{Extent, Extracted, IndexEntry, IndexValue, ParamId};
 use search::query::{Aspect, DateMatch, Filter, Match, NumberMatch, Param, ParamKind, Prefix, Query, StringMode};
 use search::view::View;
 use store::{Change, Method, Store, StoreError};
@@ -44,7 +44,12 @@ fn entry(id: i64, value: IndexValue) -> IndexEntry {
 
 fn kilograms(value: &str) -> IndexValue {
     let system = "http://unitsofmeasure.org".into();
-    IndexValue::Quantity { value: Decimal::parse(value).unwrap(), system, code: "kg".into(), unit: "kg".into() }
+    IndexValue::Quantity {
+        value: Extent::Point(Decimal::parse(value).unwrap()),
+        system,
+        code: "kg".into(),
+        unit: "kg".into(),
+    }
 }
 
 fn text(value: &str) -> IndexValue {

@@ -1,16 +1,17 @@
-//! Numbers of data types; a `Range` gives both its ends. <https://hl7.org/fhir/R4/search.html#number>
+//! Numbers of data types; a `Range` is one value with two ends. <https://hl7.org/fhir/R4/search.html#number>
 
 use fhir::decimal::Decimal;
 use fhir::json::Json;
 
-use crate::entry::IndexValue;
+use crate::entry::{Extent, IndexValue};
 
 pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>) {
-    let numbers = match type_name {
-        "Range" => [json.at(&["low", "value"]), json.at(&["high", "value"])],
-        _ => [Some(json), None],
+    let end = |name: &str| json.at(&[name, "value"]).and_then(decimal);
+    let extent = match type_name {
+        "Range" => Extent::between(end("low"), end("high")),
+        _ => decimal(json).map(Extent::Point),
     };
-    values.extend(numbers.into_iter().flatten().filter_map(decimal).map(IndexValue::Number));
+    values.extend(extent.map(IndexValue::Number));
 }
 
 /// The number as written.

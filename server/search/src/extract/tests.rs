@@ -4,6 +4,7 @@ use fhir::decimal::Decimal;
 use fhir::{array, object};
 
 use super::*;
+use crate::entry::Extent;
 use crate::examples::examples;
 
 const BASE: &str = "http://server/fhir";
@@ -23,8 +24,18 @@ fn aspect(resource: &Json, code: &str, aspect: Aspect) -> Vec<IndexValue> {
 }
 
 fn quantity(value: &str, system: &str, code: &str, unit: &str) -> IndexValue {
-    let value = Decimal::parse(value).unwrap();
-    IndexValue::Quantity { value, system: system.to_owned(), code: code.to_owned(), unit: unit.to_owned() }
+    between(Some(value), Some(value), [system, code, unit])
+}
+
+fn extent(low: Option<&str>, high: Option<&str>) -> Extent {
+    let end = |text: Option<&str>| text.map(|it| Decimal::parse(it).unwrap());
+    Extent::between(end(low), end(high)).unwrap()
+}
+
+/// From one end to the other, in a unit of system, code and what is written for people.
+fn between(low: Option<&str>, high: Option<&str>, unit: [&str; 3]) -> IndexValue {
+    let [system, code, unit] = unit.map(str::to_owned);
+    IndexValue::Quantity { value: extent(low, high), system, code, unit }
 }
 
 fn token(system: &str, code: &str) -> IndexValue {
@@ -98,12 +109,7 @@ fn an_observation() {
     assert_eq!(entries(&observation, "date"), [IndexValue::Date { low: 1_000_000, high: i64::MAX }]);
     assert_eq!(
         entries(&observation, "value-quantity"),
-        [IndexValue::Quantity {
-            value: Decimal::parse("1.5").unwrap(),
-            system: "http://unitsofmeasure.org".to_owned(),
-            code: "mg".to_owned(),
-            unit: "Milligramm".to_owned(),
-        }]
+        [quantity("1.5", "http://unitsofmeasure.org", "mg", "Milligramm")]
     );
     let extracted = extract(&observation, BASE).unwrap();
     assert_eq!(extracted.chronology, 1_000_000);
@@ -126,25 +132,81 @@ fn timings_money_ranges_and_canonicals() {
         "resourceType": "Invoice",
         "totalGross": object! { "value": number("10"), "currency": "EUR" },
     };
-    assert_eq!(
-        entries(&invoice, "totalgross"),
-        [IndexValue::Quantity {
-            value: Decimal::parse("10").unwrap(),
-            system: "urn:iso:std:iso:4217".to_owned(),
-            code: "EUR".to_owned(),
-            unit: String::new(),
-        }]
-    );
+    assert_eq!(entries(&invoice, "totalgross"), [quantity("10", "urn:iso:std:iso:4217", "EUR", "")]);
     let risk = object! {
         "resourceType": "RiskAssessment",
         "prediction": array![object! { "probabilityRange": object! {
             "low": object! { "value": number("1") }, "high": object! { "value": number("2") },
         } }],
     };
-    assert_eq!(
-        entries(&risk, "probability"),
-        ["1", "2"].map(|it| IndexValue::Number(Decimal::parse(it).unwrap())).to_vec()
-    );
+    assert_eq!(entries(&risk, "probability"), [IndexValue::Number(extent(Some("1"), Some("2")))]);
+}
+
+/// "If the target value is a Range, a Period, or a Timing, then the target is explicitly a range."
+/// <https://hl7.org/fhir/R4/search.html#prefix>
+#[test]
+fn ranges_are_from_end_to_end() {
+    const UCUM: &str = "http://unitsofmeasure.org";
+    let years = [UCUM, "a", "years"];
+    for (range, expected) in [
+        (
+            r#"{"low":{"value":10,"unit":"years","system":"U","code":"a"},"high":{"value":20,"unit":"years","system":"U","code":"a"}}"#,
+            vec![between(Some("10"), Some("20"), years)],
+        ),
+        (
+            r#"{"low":{"value":10,"unit":"years","system":"U","code":"a"},"high":{"value":20}}"#,
+            vec![between(Some("10"), Some("20"), years)],
+        ),
+        (
+            r#"{"low":{"value":20,"unit":"years","system":"U","code":"a"},"high":{"value":10,"unit":"y","system":"U","code":"a"}}"#,
+            vec![between(Some("10"), Some("20"), years)],
+        ),
+        (r#"{"low":{"value":10,"unit":"years","system":"U","code":"a"}}"#, vec![between(Some("10"), None, years)]),
+        (r#"{"high":{"value":10,"unit":"years","system":"U","code":"a"}}"#, vec![between(None, Some("10"), years)]),
+        (
+            r#"{"low":{"value":7,"unit":"years","system":"U","code":"a"},"high":{"value":7.0,"unit":"years","system":"U","code":"a"}}"#,
+            vec![quantity("7", UCUM, "a", "years")],
+        ),
+        (
+            r#"{"low":{"value":6,"unit":"months"},"high":{"value":2,"unit":"years"}}"#,
+            vec![between(Some("6"), None, ["", "", "months"]), between(None, Some("2"), ["", "", "years"])],
+        ),
+        (r#"{"low":{"unit":"years"}}"#, vec![]),
+    ] {
+        let text = format!(
+            r#"{{"resourceType":"Condition","onsetRange":{}}}"#,
+            range.replace("\"U\"", &format!("\"{UCUM}\""))
+        );
+        let condition = Json::parse(text.as_bytes()).unwrap();
+        assert_eq!(entries(&condition, "onset-age"), expected, "{range}");
+    }
+    let acid = object! { "value": number("7"), "system": UCUM, "code": "[pH]" };
+    let condition = object! { "resourceType": "Condition", "onsetRange": object! { "low": acid } };
+    let canonical = aspect(&condition, "onset-age", Aspect::Canonical);
+    let [IndexValue::Quantity { value: Extent::Range { low: None, high: Some(_) }, .. }] = canonical.as_slice() else {
+        panic!("more pH is less acid: {canonical:?}")
+    };
+}
+
+/// "Just search on the bounds of the values in sampled data", says the definition of `value-quantity`.
+#[test]
+fn series_are_between_their_bounds() {
+    let millivolts = ["http://unitsofmeasure.org", "mV", ""];
+    for (rest, low, high) in [
+        (r#""lowerLimit":-5,"upperLimit":5,"data":"100 200""#, "-5", "5"),
+        (r#""lowerLimit":-5,"factor":0.5,"data":"3 1 E 4 U""#, "-5", "12"),
+        (r#""data":"3 1 2.5""#, "11", "13"),
+        (r#""factor":-0.1,"data":"3 1 L -2.5""#, "9.7", "10.25"),
+    ] {
+        let origin = r#"{"value":10,"system":"http://unitsofmeasure.org","code":"mV"}"#;
+        let text = format!(r#"{{"resourceType":"Observation","valueSampledData":{{"origin":{origin},{rest}}}}}"#);
+        let observation = Json::parse(text.as_bytes()).unwrap();
+        assert_eq!(entries(&observation, "value-quantity"), [between(Some(low), Some(high), millivolts)], "{rest}");
+    }
+    for rest in [r#""data":"E E""#, r#""period":1"#] {
+        let text = format!(r#"{{"resourceType":"Observation","valueSampledData":{{{rest}}}}}"#);
+        assert_eq!(entries(&Json::parse(text.as_bytes()).unwrap(), "value-quantity"), [], "{rest}");
+    }
 }
 
 /// <https://hl7.org/fhir/R4/search.html#date>: what each data type denotes, in microseconds.
@@ -314,7 +376,7 @@ fn a_composite_reaches_outside_of_its_element() {
         "referenceSeq": object! { "chromosome": object! { "coding": array![object! { "code": "7" }] } },
         "variant": array![object! { "start": number("1"), "end": number("2") }, object! { "start": number("3") }],
     };
-    let whole = |text: &str| IndexValue::Number(Decimal::parse(text).unwrap());
+    let whole = |text: &str| IndexValue::Number(extent(Some(text), Some(text)));
     assert_eq!(
         entries(&sequence, "chromosome-variant-coordinate"),
         [IndexValue::Composite { values: vec![token("", "7"), whole("1"), whole("2")], canonical: None }]

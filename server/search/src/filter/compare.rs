@@ -1,10 +1,8 @@
 //! One value against one alternative. <https://hl7.org/fhir/R4/search.html#prefix>
 
-use std::cmp::Ordering;
-
 use fhir::decimal::Decimal;
 
-use super::values::Value;
+use super::values::{Bounds, Value};
 use crate::entry::Target;
 use crate::fold::fold;
 use crate::query::{DateMatch, Direction, Match, NumberMatch, Prefix, StringMode, UnitMatch};
@@ -75,16 +73,23 @@ pub(super) fn dates(wanted: &DateMatch, low: i64, high: i64) -> bool {
     }
 }
 
-fn numbers(wanted: &NumberMatch, has: &Decimal) -> bool {
-    let order = has.cmp(&wanted.value);
-    let inside = *has >= wanted.low && *has < wanted.high;
+/// From the first to the second bound is what the resource has.
+fn numbers(wanted: &NumberMatch, (least, greatest): &Bounds) -> bool {
+    // Beyond an end that is not known there is always more.
+    let above = |test: &dyn Fn(&Decimal) -> bool| greatest.as_ref().is_none_or(test);
+    let below = |test: &dyn Fn(&Decimal) -> bool| least.as_ref().is_none_or(test);
+    let begins = |test: &dyn Fn(&Decimal) -> bool| least.as_ref().is_some_and(test);
+    let ends = |test: &dyn Fn(&Decimal) -> bool| greatest.as_ref().is_some_and(test);
+    let contained = begins(&|it| *it >= wanted.low) && ends(&|it| *it < wanted.high);
     match wanted.prefix {
-        Prefix::Eq => inside,
-        Prefix::Ne => !inside,
-        Prefix::Gt | Prefix::Sa => order == Ordering::Greater,
-        Prefix::Lt | Prefix::Eb => order == Ordering::Less,
-        Prefix::Ge => order != Ordering::Less,
-        Prefix::Le => order != Ordering::Greater,
-        Prefix::Ap => *has >= wanted.low && *has <= wanted.high,
+        Prefix::Eq => contained,
+        Prefix::Ne => !contained,
+        Prefix::Gt => above(&|it| *it > wanted.value),
+        Prefix::Lt => below(&|it| *it < wanted.value),
+        Prefix::Ge => above(&|it| *it >= wanted.value),
+        Prefix::Le => below(&|it| *it <= wanted.value),
+        Prefix::Sa => begins(&|it| *it > wanted.value),
+        Prefix::Eb => ends(&|it| *it < wanted.value),
+        Prefix::Ap => below(&|it| *it <= wanted.high) && above(&|it| *it >= wanted.low),
     }
 }

@@ -116,3 +116,47 @@ fn uris_by_segments() {
         }
     }
 }
+
+/// <https://hl7.org/fhir/R4/search.html#prefix>: the table, where what the resource has is a range.
+#[test]
+fn prefixes_compare_ranges() {
+    let condition = |range: &str| {
+        Json::parse(format!(r#"{{"resourceType":"Condition","onsetRange":{range}}}"#).as_bytes()).unwrap()
+    };
+    let conditions = [
+        condition(r#"{"low":{"value":10},"high":{"value":20}}"#),
+        condition(r#"{"low":{"value":10}}"#),
+        condition(r#"{"high":{"value":20}}"#),
+        condition(r#"{"low":{"value":15},"high":{"value":15.0}}"#),
+    ];
+    let options =
+        crate::parse::Options { base: BASE.to_owned(), default_count: 1, max_count: 1, lenient: false, now: 0 };
+    // Found: from 10 to 20, from 10 on, up to 20, 15.
+    for (asked, found) in [
+        ("eq15", [false, false, false, true]),
+        ("eq10", [false, false, false, false]),
+        ("eq2e1", [true, false, false, true]),
+        ("ne15", [true, true, true, false]),
+        ("ne2e1", [false, true, true, false]),
+        ("gt15", [true, true, true, false]),
+        ("gt20", [false, true, false, false]),
+        ("ge20", [true, true, true, false]),
+        ("ge21", [false, true, false, false]),
+        ("lt10", [false, false, true, false]),
+        ("lt15", [true, true, true, false]),
+        ("le10", [true, true, true, false]),
+        ("le9", [false, false, true, false]),
+        ("sa9", [true, true, false, true]),
+        ("sa10", [false, false, false, true]),
+        ("eb21", [true, false, true, true]),
+        ("eb20", [false, false, false, true]),
+        ("ap15", [true, true, true, true]),
+        ("ap22", [true, true, true, false]),
+        ("ap30", [false, true, false, false]),
+        ("ap8", [false, false, true, false]),
+    ] {
+        let pairs = [("onset-age".to_owned(), asked.to_owned())];
+        let filter = crate::parse::parse("Condition", &pairs, &options).unwrap().query.filters.remove(0);
+        assert_eq!(conditions.each_ref().map(|it| matches(&filter, it, BASE)), found, "{asked}");
+    }
+}

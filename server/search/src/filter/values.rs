@@ -21,10 +21,10 @@ pub(crate) enum Value {
     Text(String),
     /// First and last microsecond.
     Interval(i64, i64),
-    /// A number.
-    Number(Decimal),
-    /// A number with a unit; empty where absent.
-    Amount { value: Decimal, system: String, code: String, unit: String },
+    /// The least and the greatest number that it may be.
+    Number(Bounds),
+    /// The same with a unit; empty where absent.
+    Amount { value: Bounds, system: String, code: String, unit: String },
     /// Type and id of a resource on this server.
     Local(String, String),
     /// Any other target.
@@ -34,6 +34,9 @@ pub(crate) enum Value {
     /// The values of each component of a composite parameter in one element.
     Composite(Vec<Vec<Value>>),
 }
+
+/// The least and the greatest of some numbers, which are equal for a single number; None: there is no such bound.
+pub(crate) type Bounds = (Option<Decimal>, Option<Decimal>);
 
 /// The values of one element for an aspect of a parameter; `kind` is that of the aspect.
 pub(crate) fn of(kind: ParamKind, aspect: Aspect, type_name: &str, json: &Json, base: &str) -> Vec<Value> {
@@ -56,7 +59,7 @@ fn plain(kind: ParamKind, type_name: &str, json: &Json, base: &str) -> Vec<Value
         ParamKind::Date => {
             interval(type_name, json).map(|(low, high)| Value::Interval(low, high)).into_iter().collect()
         }
-        ParamKind::Number => numbers(type_name, json).into_iter().map(Value::Number).collect(),
+        ParamKind::Number => numbers(type_name, json).map(Value::Number).into_iter().collect(),
         ParamKind::Quantity => amounts(type_name, json),
         ParamKind::Reference => targets(type_name, json, base),
         ParamKind::Composite => Vec::new(),
@@ -119,8 +122,24 @@ fn typed(type_name: &str, json: &Json) -> Vec<Value> {
 /// The same amount in canonical units; nothing for units that UCUM does not know.
 fn canonical(value: Value) -> Option<Value> {
     let Value::Amount { value, system, code, .. } = value else { return None };
-    let canonical = fhir::ucum::canonical(&value, &code).ok().filter(|_| system == UCUM)?;
-    Some(Value::Amount { value: canonical.value, system, code: canonical.code, unit: String::new() })
+    if system != UCUM {
+        return None;
+    }
+    let mut unit = String::new();
+    let mut convert = |bound: Option<Decimal>| match bound {
+        None => Some(None),
+        Some(number) => {
+            let canonical = fhir::ucum::canonical(&number, &code).ok()?;
+            unit = canonical.code;
+            Some(Some(canonical.value))
+        }
+    };
+    let bounds = (convert(value.0)?, convert(value.1)?);
+    // A unit may count the other way, as pH does: its upper bound is the lower one of the canonical unit.
+    let at = |number: &str| Some(fhir::ucum::canonical(&Decimal::parse(number)?, &code).ok()?.value);
+    let is_reversed = at("8") < at("7");
+    let value = if is_reversed { (bounds.1, bounds.0) } else { bounds };
+    Some(Value::Amount { value, system, code: unit, unit: String::new() })
 }
 
 fn texts(type_name: &str, json: &Json) -> Vec<String> {
@@ -159,37 +178,99 @@ fn interval(type_name: &str, json: &Json) -> Option<(i64, i64)> {
     }
 }
 
-fn numbers(type_name: &str, json: &Json) -> Vec<Decimal> {
-    let written = if type_name == "Range" {
-        vec![json.at(&["low", "value"]), json.at(&["high", "value"])]
-    } else {
-        vec![Some(json)]
-    };
-    written.into_iter().flatten().filter_map(|it| Decimal::parse(it.as_number()?)).collect()
+fn decimal(json: Option<&Json>) -> Option<Decimal> {
+    Decimal::parse(json?.as_number()?)
+}
+
+/// Two bounds, of which one is known, the lesser one first.
+fn ordered(bounds: Bounds) -> Option<Bounds> {
+    match &bounds {
+        (None, None) => None,
+        (Some(first), Some(second)) if first > second => Some((bounds.1, bounds.0)),
+        _ => Some(bounds),
+    }
+}
+
+fn numbers(type_name: &str, json: &Json) -> Option<Bounds> {
+    if type_name == "Range" {
+        return ordered((decimal(json.at(&["low", "value"])), decimal(json.at(&["high", "value"]))));
+    }
+    decimal(Some(json)).map(|number| (Some(number.clone()), Some(number)))
 }
 
 fn amounts(type_name: &str, json: &Json) -> Vec<Value> {
-    let amount = |json: &Json| {
-        let value = Decimal::parse(json.get("value")?.as_number()?)?;
-        Some(Value::Amount {
-            value,
-            system: member(json, "system"),
-            code: member(json, "code"),
-            unit: member(json, "unit"),
-        })
+    let nothing = Json::Null;
+    let amount = |bounds: Option<Bounds>, of: &Json| {
+        let (system, code, unit) = (member(of, "system"), member(of, "code"), member(of, "unit"));
+        bounds.map(|value| Value::Amount { value, system, code, unit })
     };
+    let stated = |json: &Json| decimal(json.get("value"));
+    let exactly = |number: Option<Decimal>| number.map(|it| (Some(it.clone()), Some(it)));
     let found = match type_name {
-        "Range" => vec![json.get("low").and_then(amount), json.get("high").and_then(amount)],
-        "SampledData" => Vec::new(),
-        "Money" => vec![amount(json).map(|money| match money {
+        "Range" => {
+            // A bound without a value is none, whatever its unit.
+            let bound = |name: &str| json.get(name).filter(|it| stated(it).is_some()).unwrap_or(&nothing);
+            let (low, high) = (bound("low"), bound("high"));
+            match unit_of_both(low, high) {
+                Some(unit) => vec![amount(ordered((stated(low), stated(high))), unit)],
+                None => vec![amount(Some((stated(low), None)), low), amount(Some((None, stated(high))), high)],
+            }
+        }
+        "SampledData" => vec![amount(measured(json), json.get("origin").unwrap_or(&nothing))],
+        "Money" => vec![amount(exactly(stated(json)), &nothing).map(|money| match money {
             Value::Amount { value, unit, .. } if json.get("currency").is_some() => {
                 Value::Amount { value, system: "urn:iso:std:iso:4217".to_owned(), code: member(json, "currency"), unit }
             }
             other => other,
         })],
-        _ => vec![amount(json)],
+        _ => vec![amount(exactly(stated(json)), json)],
     };
     found.into_iter().flatten().collect()
+}
+
+/// Which of two bounds says the unit of both; None if they say different ones.
+fn unit_of_both<'a>(low: &'a Json, high: &'a Json) -> Option<&'a Json> {
+    let units = |json: &Json| (member(json, "system"), member(json, "code"), member(json, "unit"));
+    let has_none = |json: &Json| units(json) == (String::new(), String::new(), String::new());
+    let (first, second) = (units(low), units(high));
+    // What is written for people only counts where there is no code.
+    let is_same = (&first.0, &first.1) == (&second.0, &second.1) && (!first.1.is_empty() || first.2 == second.2);
+    if has_none(low) {
+        Some(high)
+    } else if has_none(high) || is_same {
+        Some(low)
+    } else {
+        None
+    }
+}
+
+/// Between what a series measured: the limits that it states, else all its points as they were measured.
+/// <https://hl7.org/fhir/R4/datatypes.html#SampledData>
+fn measured(json: &Json) -> Option<Bounds> {
+    let scaled = |json: Option<&Json>, otherwise: i128| match decimal(json) {
+        Some(number) => number.to_scaled(),
+        None => Some((otherwise, 0)),
+    };
+    let factor = scaled(json.get("factor"), 1);
+    let origin = scaled(json.at(&["origin", "value"]), 0);
+    let point = |text: &str| {
+        let (number, (factor, shift)) = (Decimal::parse(text)?.to_scaled()?, factor?);
+        let (product, places) = (number.0.checked_mul(factor)?, number.1 + shift);
+        let (origin, origin_places) = origin?;
+        let lifted = |it: i128, by: u32| it.checked_mul(10_i128.checked_pow(by)?);
+        let total = if places < origin_places {
+            lifted(product, origin_places - places)?.checked_add(origin)?
+        } else {
+            lifted(origin, places - origin_places)?.checked_add(product)?
+        };
+        Some(Decimal::from_scaled(total, places.max(origin_places)))
+    };
+    let data = member(json, "data");
+    let mut points: Vec<Decimal> = data.split_ascii_whitespace().filter_map(point).collect();
+    points.sort();
+    let low = decimal(json.get("lowerLimit")).or_else(|| points.first().cloned());
+    let high = decimal(json.get("upperLimit")).or_else(|| points.last().cloned());
+    ordered((low, high))
 }
 
 fn targets(type_name: &str, json: &Json, base: &str) -> Vec<Value> {

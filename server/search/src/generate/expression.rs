@@ -48,7 +48,7 @@ fn test(types: &Types<'_>, (searched, witness): (&Searched, Witness), random: &m
     let operators: &[&str] = match kind {
         ParamKind::String => &["eq", "ne", "co", "sw", "ew"],
         ParamKind::Date => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "po"],
-        ParamKind::Number | ParamKind::Quantity => &["eq", "ne", "gt", "lt", "ge", "le"],
+        ParamKind::Number | ParamKind::Quantity => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"],
         _ => &["eq", "ne"],
     };
     let operator = random.pick(operators).copied().unwrap_or("eq");

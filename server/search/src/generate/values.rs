@@ -5,7 +5,7 @@ use fhir::decimal::Decimal;
 use fhir::ucum;
 
 use super::random::SplitMix64;
-use crate::filter::values::Value;
+use crate::filter::values::{Bounds, Value};
 use crate::query::ParamKind;
 
 /// The prefixes as written.
@@ -54,8 +54,12 @@ pub(super) fn written(
         Some(Value::Token(system, code)) => token(system, code, random),
         Some(Value::Text(exact)) => string(exact, modifier, random),
         Some(Value::Interval(low, high)) => date(*low, *high, random),
-        Some(Value::Number(number)) => near(number.as_str(), random),
-        Some(Value::Amount { value, system, code, unit }) => amount(value, [system, code, unit], random),
+        Some(Value::Number(bounds)) => {
+            one_of(bounds, random).map_or_else(String::new, |number| near(number.as_str(), random))
+        }
+        Some(Value::Amount { value, system, code, unit }) => {
+            one_of(value, random).map_or_else(String::new, |number| amount(number, [system, code, unit], random))
+        }
         Some(Value::Local(resource_type, id)) => reference(resource_type, id, base, random),
         Some(Value::Url(url)) => escape(url),
         Some(Value::Uri(uri)) => address(uri, modifier, random),
@@ -162,6 +166,12 @@ fn date(low: i64, high: i64, random: &mut SplitMix64) -> String {
         (6, _) => text[..19].to_owned(),
         _ => text,
     }
+}
+
+/// One of the bounds that are known.
+fn one_of<'a>((least, greatest): &'a Bounds, random: &mut SplitMix64) -> Option<&'a Decimal> {
+    let known: Vec<&Decimal> = [least, greatest].into_iter().flatten().collect();
+    random.pick(&known).copied()
 }
 
 /// The number, or one that differs in its last digit or its precision.

@@ -16,7 +16,8 @@ use crate::registry::registry;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Instant(i64),
-    Number(Decimal),
+    /// None: below all numbers.
+    Number(Option<Decimal>),
     Text(String),
 }
 
@@ -75,7 +76,7 @@ impl Key {
             Value::Token(_, code) => Key::Text(code.clone()),
             Value::Text(text) => Key::Text(fold(text)),
             Value::Interval(low, _) => Key::Instant(*low),
-            Value::Number(number) | Value::Amount { value: number, .. } => Key::Number(number.clone()),
+            Value::Number((least, _)) | Value::Amount { value: (least, _), .. } => Key::Number(least.clone()),
             Value::Local(resource_type, id) => Key::Text(format!("{resource_type}/{id}")),
             Value::Uri(text) => Key::Text(text.clone()),
             Value::Url(_) | Value::Composite(_) => return None,

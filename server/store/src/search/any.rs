@@ -149,15 +149,18 @@ impl Columns {
         })
     }
 
-    /// The number.
-    fn number(&self) -> Expr {
-        self.col(if self.component == Some(2) { "third" } else { "value" })
+    /// An end of the number, and the other one.
+    fn number(&self) -> Ends {
+        let columns = if self.component == Some(2) { ["third", "third_other"] } else { ["value", "other"] };
+        Ends(columns.map(|name| self.col(name)))
     }
 
-    /// The number in canonical units, and the unit.
-    fn canonical(&self) -> [Expr; 2] {
-        let columns = if self.component.is_some() { ["canonical", "canonical_unit"] } else { ["value", "code"] };
-        columns.map(|name| self.col(name))
+    /// The same in canonical units, and the unit.
+    fn canonical(&self) -> (Ends, Expr) {
+        match self.component {
+            Some(_) => (Ends(["canonical", "canonical_other"].map(|name| self.col(name))), self.col("canonical_unit")),
+            None => (self.number(), self.col("code")),
+        }
     }
 
     /// A URI as written.
@@ -165,6 +168,10 @@ impl Columns {
         self.col(if self.component.is_some() { "exact" } else { "value" })
     }
 }
+
+/// Columns of a number: the end by which its row is found, and the other one, which is empty for a single number. Each end
+/// of a range has a row, see [`search::entry::Extent::rows`].
+struct Ends([Expr; 2]);
 
 /// That a row has one of the values.
 fn one_of(alternatives: &[Alternative], columns: &Columns) -> Cond {
@@ -239,7 +246,7 @@ impl Alternative {
             Alternative::Date(date) => date_matches(columns.col("low"), columns.col("high"), *date),
             Alternative::Number(number) => number_matches(&columns.number(), number),
             Alternative::Quantity { number, unit: Some(UnitMatch::Canonical(code)) } => {
-                let [value, unit] = columns.canonical();
+                let (value, unit) = columns.canonical();
                 Cond::all().add(number_matches(&value, number)).add(unit.eq(keys::hash(code)))
             }
             Alternative::Quantity { number, unit } => {
@@ -371,19 +378,30 @@ pub(super) fn date_matches(low: Expr, high: Expr, date: DateMatch) -> Cond {
     }
 }
 
-fn number_matches(column: &Expr, number: &NumberMatch) -> Cond {
+/// What reaches above or below a number is found by an end alone, for it has a row of each. An open end lies beyond all
+/// numbers, and that there is no other end is said by a text that lies below all.
+fn number_matches(Ends([end, other]): &Ends, number: &NumberMatch) -> Cond {
     let key = Decimal::sort_key;
     let (low, high, value) = (key(&number.low), key(&number.high), key(&number.value));
-    let column = || column.clone();
-    let within = Cond::all().add(column().gte(low.clone())).add(column().lt(high.clone()));
+    let (end, other) = (|| end.clone(), || other.clone());
     let all = |expr: Expr| Cond::all().add(expr);
+    let is_single_or = |expr: Expr| Cond::any().add(other().eq("")).add(expr);
+    let within = || {
+        let end_is = all(end().gte(low.clone())).add(end().lt(high.clone()));
+        end_is.add(other().lt(high.clone())).add(is_single_or(other().gte(low.clone())))
+    };
     match number.prefix {
-        Prefix::Eq => within,
-        Prefix::Ne => within.not(),
-        Prefix::Gt | Prefix::Sa => all(column().gt(value)),
-        Prefix::Lt | Prefix::Eb => all(column().lt(value)),
-        Prefix::Ge => all(column().gte(value)),
-        Prefix::Le => all(column().lte(value)),
-        Prefix::Ap => all(column().gte(low)).add(column().lte(high)),
+        Prefix::Eq => within(),
+        Prefix::Ne => within().not(),
+        Prefix::Gt => all(end().gt(value)),
+        Prefix::Lt => all(end().lt(value)),
+        Prefix::Ge => all(end().gte(value)),
+        Prefix::Le => all(end().lte(value)),
+        Prefix::Sa => all(end().gt(value.clone())).add(is_single_or(other().gt(value))),
+        Prefix::Eb => all(end().lt(value.clone())).add(other().lt(value)),
+        Prefix::Ap => {
+            let overlaps = Cond::any().add(end().gte(low)).add(other().gt(high.clone()));
+            all(end().lte(high)).add(overlaps)
+        }
     }
 }

@@ -121,6 +121,11 @@ fn of_param(param: &Param, descending: bool) -> Expr {
         ParamKind::Reference => Expr::cust("\"y\".\"name\" || '/' || \"t\".\"id\""),
         ParamKind::Date => Expr::col(("o", "low")),
         ParamKind::String => Expr::col(("o", "folded")),
+        // A range by its lower end, as a period by its begin.
+        ParamKind::Number | ParamKind::Quantity if descending => {
+            let (end, other) = (|| Expr::col(("o", "value")), || Expr::col(("o", "other")));
+            Expr::case(Cond::any().add(other().eq("")).add(end().lt(other())), end()).into()
+        }
         ParamKind::Number | ParamKind::Quantity | ParamKind::Uri | ParamKind::Composite => Expr::col(("o", "value")),
     };
     select.expr(if descending { value.max() } else { value.min() }).from_as(table_of(param.kind).name(), "o");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fhir::decimal::Decimal;
-use search::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
+use search::entry::{Extent, Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
 use search::query::{Aspect, Filter, Match, Param, ParamKind, Query};
 use search::view::{Compartment, TypeRule, View};
 use store::{Change, Method, SearchPage, Store};
@@ -224,14 +224,14 @@ fn person(index: usize) -> Change {
 /// Code `c0`, `c1` or `c2`; the value is the number, in mg, under the code and under the next one.
 pub(crate) fn observation(patient: usize, number: usize) -> Change {
     let quantity = |value: usize, code: &str| IndexValue::Quantity {
-        value: decimal(&value.to_string()),
+        value: Extent::Point(decimal(&value.to_string())),
         system: "u".into(),
         code: code.into(),
         unit: "Milli".into(),
     };
     let pair = |code: usize, value: usize, unit: &str, canonical: Option<usize>| IndexValue::Composite {
         values: vec![token(&format!("c{}", code % 3)), quantity(value, unit)],
-        canonical: canonical.map(|value| (decimal(&value.to_string()), "g".to_owned())),
+        canonical: canonical.map(|value| (Extent::Point(decimal(&value.to_string())), "g".to_owned())),
     };
     let entries = vec![
         entry(CODE, token(&format!("c{}", number % 3))),

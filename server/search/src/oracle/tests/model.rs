@@ -11,7 +11,7 @@ use super::super::{Answer, Row, type_of};
 use super::BASE;
 use crate::compartment;
 use crate::contained;
-use crate::entry::{Extracted, IndexValue, NO_CHRONOLOGY, Target};
+use crate::entry::{Extent, Extracted, IndexValue, NO_CHRONOLOGY, Target};
 use crate::extract::extract;
 use crate::query::{Direction, Filter, Match, NumberMatch, Param, Prefix, Query, Sort, SortBy, StringMode, UnitMatch};
 use crate::view::{Compartment, TypeRule, View};
@@ -131,7 +131,7 @@ impl Index {
             IndexValue::Token { code, .. } => Some((0, code.clone())),
             IndexValue::String { folded, .. } => Some((0, folded.clone())),
             IndexValue::Date { low, .. } => Some((*low, String::new())),
-            IndexValue::Number(value) | IndexValue::Quantity { value, .. } => Some((0, value.sort_key())),
+            IndexValue::Number(value) | IndexValue::Quantity { value, .. } => Some((0, value.ends()[0].clone())),
             IndexValue::Reference(Target::Local { resource_type, id }) => Some((0, format!("{resource_type}/{id}"))),
             IndexValue::Reference(Target::Url(_)) => None,
             IndexValue::Uri(text) => Some((0, text.clone())),
@@ -328,15 +328,18 @@ fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
 }
 
 /// By sort keys, as an index compares.
-fn number_matches(value: &Decimal, wanted: &NumberMatch) -> bool {
-    let [value, at, low, high] = [value, &wanted.value, &wanted.low, &wanted.high].map(Decimal::sort_key);
+fn number_matches(value: &Extent, wanted: &NumberMatch) -> bool {
+    let [first, last] = value.ends();
+    let [at, low, high] = [&wanted.value, &wanted.low, &wanted.high].map(Decimal::sort_key);
     match wanted.prefix {
-        Prefix::Eq => low <= value && value < high,
-        Prefix::Ne => value < low || high <= value,
-        Prefix::Gt | Prefix::Sa => value > at,
-        Prefix::Lt | Prefix::Eb => value < at,
-        Prefix::Ge => value >= at,
-        Prefix::Le => value <= at,
-        Prefix::Ap => low <= value && value <= high,
+        Prefix::Eq => low <= first && last < high,
+        Prefix::Ne => first < low || high <= last,
+        Prefix::Gt => last > at,
+        Prefix::Lt => first < at,
+        Prefix::Ge => last >= at,
+        Prefix::Le => first <= at,
+        Prefix::Sa => first > at,
+        Prefix::Eb => last < at,
+        Prefix::Ap => low <= last && first <= high,
     }
 }
