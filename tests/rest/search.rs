@@ -11,6 +11,8 @@ tests::on_both_engines!(
     lk_17_hidden_is_not_counted,
     lk_15_hidden_ends_of_references_are_not_counted,
     sm_22_a_reverse_include_is_a_search,
+    of_several_dates_the_first_in_the_order_counts,
+    a_period_without_a_begin_has_a_date,
 );
 
 async fn people(server: &TestServer) {
@@ -118,4 +120,50 @@ async fn sm_22_a_reverse_include_is_a_search(server: TestServer) {
     assert!(sees_none.get(path).await.expect_status(200).included().is_empty());
     let searches = server.with_scope("patient/Patient.rs patient/Condition.s", Some("a"));
     assert_eq!(searches.get(path).await.expect_status(200).included(), ["Condition/c"]);
+}
+
+/// "The sort is based on the item in the set of multiple parameters that comes earliest in the specified sort order":
+/// <https://hl7.org/fhir/R4/search.html#sort>.
+async fn of_several_dates_the_first_in_the_order_counts(server: TestServer) {
+    for (id, events) in [("ma", array!["2020", "2025"]), ("mb", array!["2022"]), ("mc", array![])] {
+        let timing = object! { "timing": object! { "event": events } };
+        let mut request = object! {
+            "resourceType": "MedicationRequest", "id": id, "status": "active", "intent": "order",
+            "medicationCodeableConcept": object! { "text": "x" }, "subject": object! { "display": "somebody" },
+        };
+        if id != "mc" {
+            request.as_object_mut().unwrap().insert("dosageInstruction", array![timing]);
+        }
+        server.system().store(&request).await;
+    }
+    for (sort, found) in
+        [("-date", ["ma", "mb", "mc"]), ("date", ["ma", "mb", "mc"]), ("-date,_id", ["ma", "mb", "mc"])]
+    {
+        let mut url = Some(format!("MedicationRequest?_sort={sort}&_count=2"));
+        let mut matches = Vec::new();
+        while let Some(next) = url {
+            let page = server.system().get(&next).await.expect_status(200);
+            matches.extend(page.matches());
+            url = page.link("next");
+        }
+        assert_eq!(matches, found, "{sort}");
+    }
+}
+
+async fn a_period_without_a_begin_has_a_date(server: TestServer) {
+    for (id, period) in
+        [("none", object! {}), ("until", object! { "end": "2020" }), ("in", object! { "start": "2019" })]
+    {
+        let mut observation = object! {
+            "resourceType": "Observation", "id": id, "status": "final", "code": object! { "text": "x" },
+        };
+        if id != "none" {
+            observation.as_object_mut().unwrap().insert("effectivePeriod", period);
+        }
+        server.system().store(&observation).await;
+    }
+    for (sort, found) in [("date", ["until", "in", "none"]), ("-date", ["in", "until", "none"])] {
+        let answer = server.system().get(&format!("Observation?_sort={sort}")).await.expect_status(200);
+        assert_eq!(answer.matches(), found, "{sort}");
+    }
 }

@@ -86,7 +86,9 @@ pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Ex
             if is_member {
                 patients.extend(values.filter_map(|entry| patient(&entry.value)));
             } else if parameter.code == "date" {
-                chronology = values.filter_map(|entry| low(&entry.value)).min().unwrap_or(NO_CHRONOLOGY);
+                // What began nobody knows when, still has a date.
+                let begin = values.filter_map(|entry| low(&entry.value)).min();
+                chronology = begin.map_or(NO_CHRONOLOGY, |begin| begin.max(NO_CHRONOLOGY + 1));
             }
         }
         if entries.all.len() > MOST_ENTRIES {

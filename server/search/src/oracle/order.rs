@@ -58,7 +58,7 @@ impl World<'_> {
             let param = registry().find(type_of(&self.rows[index]), "date")?.param()?;
             let values = self.values(index, &param).filter(|_| param.kind == ParamKind::Date)?;
             let lows = values.iter().filter_map(|it| if let Value::Interval(low, _) = it { Some(*low) } else { None });
-            lows.min().filter(|begin| *begin != NO_CHRONOLOGY)
+            lows.min().map(|begin| if begin == NO_CHRONOLOGY { begin + 1 } else { begin })
         };
         *self.read[index].chronology.get_or_init(read)
     }

@@ -10,15 +10,45 @@ pub(crate) fn can_select(parameter: &Parameter, types: &[&str]) -> bool {
     selected(parameter).is_none_or(|selected| selected.iter().any(|it| types.contains(&it.as_str())))
 }
 
+/// Whether the parameter can select several elements of one resource; true where the expression does not tell.
+pub(super) fn can_repeat(parameter: &Parameter) -> bool {
+    match branches(parameter).as_slice() {
+        [path] => repeats(path, &parameter.resource_type).unwrap_or(true),
+        _ => true,
+    }
+}
+
+/// Whether an element on the path repeats; None where it is more than a path, with a type at its end or without.
+fn repeats(path: &str, resource_type: &str) -> Option<bool> {
+    let inner = path.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(path);
+    let inner = inner.rsplit_once(" as ").map_or(inner, |(inner, _)| inner).trim();
+    let mut types = vec![resource_type.to_owned()];
+    let mut repeats = false;
+    for name in split(inner, '.').into_iter().skip(1) {
+        let elements: Vec<_> = types.iter().filter_map(|it| element_of(it, name)).collect();
+        if elements.is_empty() {
+            return None;
+        }
+        repeats |= elements.iter().any(|it| it.repeats());
+        types = elements.into_iter().flat_map(types_of).collect();
+    }
+    Some(repeats)
+}
+
+/// The branches of the expression that concern the type.
+fn branches(parameter: &Parameter) -> Vec<&str> {
+    let concerns = |branch: &&str| {
+        let root = branch.trim_start_matches(['(', ' ']).split(|it: char| !it.is_ascii_alphanumeric()).next();
+        root.is_some_and(|root| root == parameter.resource_type || !is_resource_type(root))
+    };
+    split(&parameter.expression, '|').into_iter().map(str::trim).filter(concerns).collect()
+}
+
 /// The types of the selected elements; None where the expression is more than a path.
 fn selected(parameter: &Parameter) -> Option<Vec<String>> {
     let mut types = Vec::new();
-    for branch in split(&parameter.expression, '|') {
-        let branch = branch.trim();
-        let root = branch.trim_start_matches(['(', ' ']).split(|it: char| !it.is_ascii_alphanumeric()).next()?;
-        if root == parameter.resource_type || !is_resource_type(root) {
-            types.extend(of_branch(branch, &parameter.resource_type)?);
-        }
+    for branch in branches(parameter) {
+        types.extend(of_branch(branch, &parameter.resource_type)?);
     }
     Some(types).filter(|it| !it.is_empty())
 }
@@ -79,6 +109,25 @@ fn split(text: &str, separator: char) -> Vec<&str> {
 mod tests {
     use super::*;
     use crate::registry::registry;
+
+    #[test]
+    fn what_repeats() {
+        for (resource_type, code, expected) in [
+            ("MedicationRequest", "date", true),
+            ("Patient", "identifier", true),
+            ("Observation", "date", false),
+            ("Encounter", "date", false),
+            ("Immunization", "date", false),
+            ("RiskAssessment", "date", false),
+            ("DiagnosticReport", "date", false),
+            ("DocumentReference", "date", false),
+            ("ValueSet", "date", false),
+        ] {
+            let registry = registry();
+            let parameter = registry.find(resource_type, code).expect(code);
+            assert_eq!(can_repeat(parameter), expected, "{resource_type} {code}");
+        }
+    }
 
     #[test]
     fn types_of_parameters() {

@@ -1,7 +1,7 @@
 //! `_sort`. <https://hl7.org/fhir/R4/search.html#sort>
 
 use super::refusal::Refusal;
-use super::{MAX_SORTS, find};
+use super::{MAX_SORTS, elements, find};
 use crate::query::{ParamKind, Sort, SortBy};
 
 /// The keys of `_sort=name,-name`.
@@ -49,7 +49,9 @@ fn key(written: &str, resource_type: &str) -> Result<Sort, Refusal> {
                 let text = format!("_sort={name}: the parameter is being indexed; it cannot be sorted by until then");
                 return Err(Refusal::not_supported(text));
             }
-            if param.kind == ParamKind::Date && name == "date" {
+            // Of several dates a resource stands in the natural order by the earliest; descending, the latest comes first.
+            let is_earliest = !(descending && elements::can_repeat(&parameter));
+            if param.kind == ParamKind::Date && name == "date" && is_earliest {
                 SortBy::Chronology(param)
             } else {
                 SortBy::Param(param)

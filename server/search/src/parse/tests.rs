@@ -274,6 +274,9 @@ fn sorts() {
     assert!(matches!(&sort[1], Sort { by: SortBy::Param(param), descending: false } if param.code == "code"));
     assert!(matches!(&sort[2], Sort { by: SortBy::LastUpdated, descending: false }));
     assert!(matches!(&sort[3], Sort { by: SortBy::Id, descending: true }));
+    let by_date = |sort: &str| query("MedicationRequest", &[("_sort", sort)]).sort.remove(0).by;
+    assert!(matches!(by_date("date"), SortBy::Chronology(_)), "by the earliest of several dates");
+    assert!(matches!(by_date("-date"), SortBy::Param(param) if param.code == "date"), "by the latest");
     for bad in ["", "code,", "code,-code", "subject.name", "nothing", "code-value-quantity"] {
         refused("Observation", "_sort", bad);
     }
