@@ -13,6 +13,8 @@ tests::on_both_engines!(
     sm_22_a_reverse_include_is_a_search,
     of_several_dates_the_first_in_the_order_counts,
     a_period_without_a_begin_has_a_date,
+    punctuation_does_not_count_in_strings,
+    parts_of_a_family_name_are_searched_independently,
 );
 
 async fn people(server: &TestServer) {
@@ -165,5 +167,56 @@ async fn a_period_without_a_begin_has_a_date(server: TestServer) {
     for (sort, found) in [("date", ["until", "in", "none"]), ("-date", ["in", "until", "none"])] {
         let answer = server.system().get(&format!("Observation?_sort={sort}")).await.expect_status(200);
         assert_eq!(answer.matches(), found, "{sort}");
+    }
+}
+
+/// "Punctuation and non-significant whitespace … SHOULD also be ignored": <https://hl7.org/fhir/R4/search.html#string>.
+async fn punctuation_does_not_count_in_strings(server: TestServer) {
+    let name = object! { "family": "O'Brien-Smith", "given": array!["Mary-Ann", "J."], "text": "100% _Mary" };
+    server.system().store(&object! { "resourceType": "Patient", "id": "p", "name": array![name] }).await;
+    for (asked, is_found) in [
+        ("family=obrien", true),
+        ("family=O%E2%80%99Brien%20Smith", true),
+        ("family:contains=smith", true),
+        ("family:exact=O%27Brien-Smith", true),
+        ("family:exact=OBrien%20Smith", false),
+        ("given=mary%20ann", true),
+        ("given=Mary-A", true),
+        ("given=maryann", false),
+        ("given=j.", true),
+        ("name=100%25", true),
+        ("name=100%25%20mary", false),
+        ("_filter=given%20eq%20%22mary%20ann%22", true),
+    ] {
+        let answer = server.system().get(&format!("Patient?{asked}")).await.expect_status(200);
+        assert_eq!(!answer.matches().is_empty(), is_found, "{asked}");
+    }
+    server.system().get("Patient?given=.").await.expect_status(400);
+}
+
+/// "Servers SHOULD search the parts of a family name independently. E.g. searching either Carreno or Quinones should match
+/// a family name of \"Carreno Quinones\"": <https://hl7.org/fhir/R4/search.html#string>.
+async fn parts_of_a_family_name_are_searched_independently(server: TestServer) {
+    for (id, family) in [("c", "Carreno Quinones"), ("l", "Lee"), ("z", "Zu Abel-Bauer")] {
+        let name = array![object! { "family": family, "given": array!["Anna Maria"] }];
+        server.system().store(&object! { "resourceType": "Patient", "id": id, "name": name }).await;
+    }
+    for (asked, found) in [
+        ("family=quinones&_sort=_id", &["c"][..]),
+        ("family=quin&_sort=_id", &["c"]),
+        ("name=quinones&_sort=_id", &["c"]),
+        ("family=carreno%20q&_sort=_id", &["c"]),
+        ("family=bauer&_sort=_id", &["z"]),
+        ("family=abel%20bauer&_sort=_id", &["z"]),
+        ("given=maria&_sort=_id", &[]),
+        ("family:exact=Quinones&_sort=_id", &[]),
+        ("family:missing=true&_sort=_id", &[]),
+        ("_filter=family%20eq%20quinones&_sort=_id", &[]),
+        ("_filter=family%20ne%20%22carreno%20quinones%22&_sort=_id", &["l", "z"]),
+        ("_sort=family", &["c", "l", "z"]),
+        ("_sort=-family", &["z", "l", "c"]),
+    ] {
+        let answer = server.system().get(&format!("Patient?{asked}")).await.expect_status(200);
+        assert_eq!(answer.matches(), found, "{asked}");
     }
 }

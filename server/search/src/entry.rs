@@ -76,11 +76,14 @@ pub enum IndexValue {
     },
     /// Text.
     String {
-        /// Folded for case, accents and white space; what searches compare by default.
+        /// Folded for case, accents, white space and punctuation; what searches compare by default.
         folded: String,
         /// As written; what `:exact` compares.
         exact: String,
     },
+    /// What a family name is from one of its further words on, folded: the parts of a family name are searched
+    /// independently. Found by its begin, and nothing else: it is no value of its own.
+    Part(String),
     /// Instant, date or period as the closed interval of microseconds since 1970 that it may denote;
     /// open ends are `i64::MIN` and `i64::MAX`.
     Date {

@@ -152,6 +152,13 @@ impl Entries {
             return;
         }
         self.each(elements, |name, json, found| values_of(kind, name, json, base, found));
+        if kind == ParamKind::String {
+            let is_family = parameter.is_family();
+            let has_family = |element: &&Element<'_>| is_family || element.type_name == "HumanName";
+            for element in elements.iter().filter(has_family) {
+                string::parts(&element.type_name, &element.json, &mut self.values);
+            }
+        }
         if kind == ParamKind::Quantity {
             let canonical: Vec<IndexValue> = self.values.iter().filter_map(quantity::canonical_entry).collect();
             self.keep(parameter.id);
@@ -251,6 +258,8 @@ fn key(value: &IndexValue) -> String {
     match value {
         IndexValue::Token { system, code } => format!("{system}|{}|{code}", system.len()),
         IndexValue::String { exact, .. } => exact.clone(),
+        // No text contains such a character.
+        IndexValue::Part(folded) => format!("\u{1f}{folded}"),
         IndexValue::Date { low, high } => format!("{low} {high}"),
         IndexValue::Number(number) => number.ends().join(" "),
         IndexValue::Quantity { value, system, code, unit } => {

@@ -85,7 +85,7 @@ pub(crate) fn holds(filter: &Filter, subject: &impl Subject) -> bool {
 
 fn is_match(value: &Value, wanted: &Match, subject: &impl Subject) -> bool {
     if let Match::Other(wanted) = wanted {
-        return !is_match(value, wanted, subject);
+        return !matches!(value, Value::Part(_)) && !is_match(value, wanted, subject);
     }
     let (Match::Hierarchy { target, parent, direction }, Value::Local(resource_type, id)) = (wanted, value) else {
         return satisfies(value, wanted);

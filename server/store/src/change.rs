@@ -524,7 +524,7 @@ pub(crate) fn tables_of(extracted: &Extracted) -> i64 {
     use crate::index::{CONTAINED, Table};
     let table = |value: &IndexValue| match value {
         IndexValue::Token { .. } => Table::Token,
-        IndexValue::String { .. } => Table::String,
+        IndexValue::String { .. } | IndexValue::Part(_) => Table::String,
         IndexValue::Date { .. } => Table::Date,
         IndexValue::Number(_) => Table::Number,
         IndexValue::Quantity { .. } => Table::Quantity,

@@ -305,6 +305,12 @@ impl Tx {
                         vec![param, Cell::Text(prefix), Cell::Text(folded.clone()), Cell::Text(exact.clone()), value],
                     );
                 }
+                IndexValue::Part(folded) => {
+                    let prefix = folded.chars().take(STRING_PREFIX).collect();
+                    let value = Cell::Integer(keys::hash(&format!("\u{1f}{folded}")));
+                    let texts = [prefix, folded.clone(), String::new()].map(Cell::Text);
+                    rows.add(Table::String, std::iter::once(param).chain(texts).chain([value]).collect());
+                }
                 IndexValue::Number(value) => {
                     for ends in value.rows() {
                         let row = std::iter::once(param.clone()).chain(ends.map(Cell::Text));

@@ -22,6 +22,14 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
     values.extend(parts.iter().flat_map(|part| json.list(part)).filter_map(text));
 }
 
+/// What family names are from each of their further words on.
+pub(super) fn parts(type_name: &str, json: &Json, values: &mut Vec<IndexValue>) {
+    let names = if type_name == "HumanName" { json.list("family") } else { std::slice::from_ref(json) };
+    for name in names.iter().filter_map(Json::as_str).map(fold) {
+        values.extend(name.match_indices(' ').map(|(at, _)| IndexValue::Part(name[at + 1..].to_owned())));
+    }
+}
+
 pub(super) fn text(json: &Json) -> Option<IndexValue> {
     let exact = json.as_str().filter(|it| !it.is_empty())?;
     Some(IndexValue::String { folded: fold(exact), exact: exact.to_owned() })

@@ -20,6 +20,9 @@ pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
             StringMode::Equals => fold(has) == *text,
             StringMode::EndsWith => fold(has).ends_with(text.as_str()),
         },
+        (Match::String { mode: StringMode::StartsWith, text }, Value::Part(has)) => {
+            fold(has).starts_with(text.as_str())
+        }
         (Match::Date(date), Value::Interval(low, high)) => dates(date, *low, *high),
         (Match::Number(number), Value::Number(has)) => numbers(number, has),
         (Match::Quantity { number, unit }, Value::Amount { value, system, code, unit: written }) => {

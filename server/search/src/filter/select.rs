@@ -16,7 +16,14 @@ pub(crate) fn select(param: &Param, resource: &Json, base: &str) -> Option<Vec<V
         return Some(elements.iter().filter_map(|it| combine(parameter, param.aspect, it, base)).collect());
     }
     let elements = parameter.select_plainly(resource).ok()?;
-    let values = |it: &Element<'_>| values::of(param.kind, param.aspect, &it.type_name, &it.json, base);
+    let has_parts = param.kind == ParamKind::String && param.aspect == Aspect::Value;
+    let values = |it: &Element<'_>| {
+        let mut found = values::of(param.kind, param.aspect, &it.type_name, &it.json, base);
+        if has_parts && (it.type_name == "HumanName" || parameter.is_family()) {
+            found.extend(values::parts(&it.type_name, &it.json));
+        }
+        found
+    };
     Some(elements.iter().flat_map(values).collect())
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Value {
     Token(String, String),
     /// As written.
     Text(String),
+    /// As written, from a further word of a family name on.
+    Part(String),
     /// First and last microsecond.
     Interval(i64, i64),
     /// The least and the greatest number that it may be.
@@ -155,6 +157,14 @@ fn texts(type_name: &str, json: &Json) -> Vec<String> {
         }
     }
     found
+}
+
+/// A family name from each word on but the first: what follows a character that separates words.
+pub(crate) fn parts(type_name: &str, json: &Json) -> Vec<Value> {
+    let name = if type_name == "HumanName" { member(json, "family") } else { string(json).unwrap_or_default() };
+    let separates = |letter: char| crate::fold::fold(&format!("a{letter}b")).contains(' ');
+    let ends = name.char_indices().filter(|(_, letter)| separates(*letter)).map(|(at, letter)| at + letter.len_utf8());
+    ends.map(|at| Value::Part(name[at..].to_owned())).collect()
 }
 
 fn interval(type_name: &str, json: &Json) -> Option<(i64, i64)> {

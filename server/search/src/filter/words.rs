@@ -1,13 +1,13 @@
 //! The words of a resource, for `_text` and `_content`. <https://hl7.org/fhir/R4/search.html#text>
 //!
-//! Text is [folded](crate::fold) and taken apart at everything that is neither a letter nor a digit. Every word that
+//! Text is [folded](with_punctuation) and taken apart at everything that is neither a letter nor a digit. Every word that
 //! is asked for, taken apart the same way, must be one of the resource's as a whole.
 
 use std::collections::HashSet;
 
 use fhir::json::{Json, Object};
 
-use crate::fold::fold;
+use crate::fold::with_punctuation;
 use crate::query::{Filter, Words};
 
 /// Distinct words.
@@ -47,7 +47,7 @@ impl WordList {
     }
 
     fn add(&mut self, text: &str) {
-        for word in split(&fold(text)) {
+        for word in split(&with_punctuation(text)) {
             if !self.0.contains(word) {
                 self.0.insert(word.into());
             }

@@ -52,7 +52,7 @@ pub(super) fn written(
     let written = match found {
         Some(Value::Token(system, code)) if modifier == ":of-type" => of_type(system, code),
         Some(Value::Token(system, code)) => token(system, code, random),
-        Some(Value::Text(exact)) => string(exact, modifier, random),
+        Some(Value::Text(exact) | Value::Part(exact)) => string(exact, modifier, random),
         Some(Value::Interval(low, high)) => date(*low, *high, random),
         Some(Value::Number(bounds)) => {
             one_of(bounds, random).map_or_else(String::new, |number| near(number.as_str(), random))

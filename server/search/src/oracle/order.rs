@@ -79,7 +79,7 @@ impl Key {
             Value::Number((least, _)) | Value::Amount { value: (least, _), .. } => Key::Number(least.clone()),
             Value::Local(resource_type, id) => Key::Text(format!("{resource_type}/{id}")),
             Value::Uri(text) => Key::Text(text.clone()),
-            Value::Url(_) | Value::Composite(_) => return None,
+            Value::Url(_) | Value::Part(_) | Value::Composite(_) => return None,
         })
     }
 }

@@ -5,7 +5,7 @@
 use super::condition::find;
 use super::escape::{alternatives, unescape};
 use super::refusal::Refusal;
-use crate::fold::fold;
+use crate::fold::with_punctuation;
 use crate::query::{Filter, Words};
 
 /// Most words of one alternative. (IN-17)
@@ -17,7 +17,8 @@ pub(super) fn filter(resource_type: &str, code: &str, value: &str) -> Result<Fil
     let place = if code == "_text" { Words::Narrative } else { Words::Content };
     let mut found = Vec::new();
     for alternative in alternatives(code, value)? {
-        let words: Vec<String> = fold(&unescape(code, alternative)?).split_whitespace().map(str::to_owned).collect();
+        let words: Vec<String> =
+            with_punctuation(&unescape(code, alternative)?).split_whitespace().map(str::to_owned).collect();
         if words.is_empty() {
             return Err(Refusal::invalid(format!("{code}: {alternative:?} has no words to look for")));
         }

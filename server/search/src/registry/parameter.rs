@@ -115,6 +115,11 @@ impl Parameter {
         Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment, besides, members })
     }
 
+    /// Whether it selects family names by themselves, and not names as a whole.
+    pub(crate) fn is_family(&self) -> bool {
+        self.expression.split('|').any(|branch| branch.trim().ends_with(".family"))
+    }
+
     /// Identities of all aspects, in the order of [`Aspect`].
     pub(super) fn aspect_ids(&self) -> [ParamId; 5] {
         [Aspect::Value, Aspect::Text, Aspect::OfType, Aspect::Identifier, Aspect::Canonical]

@@ -269,7 +269,11 @@ impl Alternative {
                 let end = format!("{}0", begin.strip_suffix('/').unwrap_or(begin));
                 all(columns.uri().gte(begin.clone())).add(columns.uri().lt(end))
             }
-            Alternative::Other(values) => Cond::all().add(one_of(values, columns).not()),
+            Alternative::Other(values) => {
+                let others = Cond::all().add(one_of(values, columns).not());
+                let are_texts = values.iter().any(|it| matches!(it, Alternative::Text { .. }));
+                if are_texts { others.add(is_whole(columns)) } else { others }
+            }
             Alternative::Composite(components) => {
                 components.iter().enumerate().fold(Cond::all(), |all, (position, values)| {
                     all.add(one_of(values, &Columns { alias: columns.alias, component: Some(position) }))
@@ -348,13 +352,18 @@ fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
     };
     match mode {
         StringMode::StartsWith => starts(text),
-        StringMode::Equals => starts(text).add(col("folded").eq(text)),
+        StringMode::Equals => starts(text).add(col("folded").eq(text)).add(is_whole(columns)),
         StringMode::EndsWith => Cond::all().add(col("folded").like(like(format!("%{}", escaped(text))))),
         StringMode::Contains => Cond::all().add(col("folded").like(like(format!("%{}%", escaped(text))))),
         StringMode::Exact => {
             starts(&search::fold::fold(text)).add(columns.key("value").eq(keys::hash(text))).add(col("exact").eq(text))
         }
     }
+}
+
+/// That a text is a value, and not a part of one by which it is found.
+fn is_whole(columns: &Columns) -> Expr {
+    columns.col("exact").ne("")
 }
 
 /// `%`, `_` and `\` are letters like any other. (IN-15)

@@ -143,6 +143,10 @@ fn of_param(param: &Param, descending: bool) -> Expr {
     let params: Vec<i64> = param.held_as().iter().map(|param| param.id.0).collect();
     select.and_where(Expr::col(("o", "rid")).equals(("d", "rid")));
     select.and_where(is_of("o", table_of(param.kind), &params));
+    if param.kind == ParamKind::String {
+        // What only a part of a text begins with has no place of its own.
+        select.and_where(Expr::col(("o", "exact")).ne(""));
+    }
     scalar(select)
 }
 

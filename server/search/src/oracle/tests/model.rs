@@ -135,6 +135,7 @@ impl Index {
             IndexValue::Reference(Target::Local { resource_type, id }) => Some((0, format!("{resource_type}/{id}"))),
             IndexValue::Reference(Target::Url(_)) => None,
             IndexValue::Uri(text) => Some((0, text.clone())),
+            IndexValue::Part(_) => None,
             IndexValue::Composite { .. } => panic!("composites are not sorted by"),
         });
         if sort.descending { keys.max() } else { keys.min() }
@@ -233,6 +234,7 @@ impl Model<'_> {
                 };
                 upwards.contains(entry)
             }
+            Match::Other(_) if matches!(entry, IndexValue::Part(_)) => false,
             Match::Other(inner) => !self.matches(entry, inner),
             plain => entry_matches(entry, plain),
         }
@@ -295,6 +297,7 @@ fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
             StringMode::Equals => folded == text,
             StringMode::EndsWith => folded.ends_with(text.as_str()),
         },
+        (IndexValue::Part(folded), Match::String { mode: StringMode::StartsWith, text }) => folded.starts_with(text),
         (IndexValue::Date { low, high }, Match::Date(it)) => match it.prefix {
             Prefix::Eq => it.low <= *low && *high <= it.high,
             Prefix::Ne => it.low > *low || *high > it.high,
