@@ -31,8 +31,14 @@ const MOST: usize = 100;
 /// The latest instant that a date can name, microseconds since 1970.
 const END: i64 = 253_402_300_799_999_999;
 
-/// What pairs ask for.
-pub(super) fn read(pairs: &[(String, String)], base: &str, sizes: (usize, usize)) -> Result<TrailQuery, Error> {
+/// What pairs ask for, and a warning for each that is unknown and that leniency leaves out.
+pub(super) fn read(
+    pairs: &[(String, String)],
+    base: &str,
+    sizes: (usize, usize),
+    lenient: bool,
+) -> Result<(TrailQuery, Vec<Issue>), Error> {
+    let mut warnings = Vec::new();
     let mut query = TrailQuery {
         filters: Vec::new(),
         applied: Vec::new(),
@@ -70,11 +76,25 @@ pub(super) fn read(pairs: &[(String, String)], base: &str, sizes: (usize, usize)
                 query.cursor = Some(value.clone());
                 continue;
             }
+            // "Server SHALL reject … a modifier that the server does not support": a modifier is never left out.
+            _ if lenient && !is_known(name.split(':').next().unwrap_or(name)) => {
+                warnings.push(Issue::warning(IssueCode::NotSupported, format!("ignored: {}", unknown(name))));
+                continue;
+            }
             _ => query.filters.push(filter(name, value, base)?),
         }
         query.applied.push((name.clone(), value.clone()));
     }
-    Ok(query)
+    Ok((query, warnings))
+}
+
+fn is_known(name: &str) -> bool {
+    PARAMETERS.iter().any(|(known, ..)| *known == name) || SHAPE.contains(&name)
+}
+
+fn unknown(name: &str) -> String {
+    let known: Vec<&str> = PARAMETERS.iter().map(|(name, ..)| *name).chain(SHAPE).collect();
+    format!("{name} is not supported on the audit trail; known: {}", known.join(", "))
 }
 
 fn filter(name: &str, value: &str, base: &str) -> Result<Filter, Error> {
@@ -124,11 +144,7 @@ fn filter(name: &str, value: &str, base: &str) -> Result<Filter, Error> {
             Filter::Kind(codes().filter_map(number).map(|number| number as i64).collect())
         }
         "outcome" => Filter::Status(codes().filter_map(|code| render::statuses_of(&code)).collect()),
-        _ => {
-            let known: Vec<&str> = PARAMETERS.iter().map(|(name, ..)| *name).chain(SHAPE).collect();
-            let text = format!("{name} is not supported on the audit trail; known: {}", known.join(", "));
-            return Err(issue(IssueCode::NotSupported, text));
-        }
+        _ => return Err(issue(IssueCode::NotSupported, unknown(name))),
     })
 }
 
@@ -159,7 +175,9 @@ mod tests {
 
     fn of(name: &str, value: &str) -> Result<TrailQuery, u16> {
         let pairs = [(name.to_owned(), value.to_owned())];
-        read(&pairs, "http://s/fhir", (50, 1000)).map_err(|error| error.status().as_u16())
+        read(&pairs, "http://s/fhir", (50, 1000), false)
+            .map(|(query, _)| query)
+            .map_err(|error| error.status().as_u16())
     }
 
     fn filter_of(name: &str, value: &str) -> Filter {
@@ -187,7 +205,7 @@ mod tests {
             assert_eq!(of(name, &["Patient/a"; 101].join(",")).map(drop), Err(400), "{name}");
         }
         let many = vec![("entity".to_owned(), "Patient/a".to_owned()); 101];
-        assert!(read(&many, "http://s/fhir", (50, 1000)).is_err());
+        assert!(read(&many, "http://s/fhir", (50, 1000), false).is_err());
     }
 
     #[test]

@@ -41,13 +41,14 @@ pub fn search<'a>(
     app: &'a App,
     caller: &'a Caller,
     pairs: &'a [(String, String)],
+    lenient: bool,
 ) -> BoxFuture<'a, Result<Answer, Error>> {
     Box::pin(async move {
         decide(caller, Interaction::Search)?;
         let base = app.config.fhir_base();
         let pairs = crate::rest::request::without_general(pairs.to_vec());
         let sizes = (app.config.page_size as usize, app.config.max_page_size as usize);
-        let query = parameters::read(&pairs, &base, sizes)?;
+        let (query, warnings) = parameters::read(&pairs, &base, sizes, lenient)?;
         let shape =
             pairs.iter().filter(|(name, value)| name == "_elements" || (name == "_summary" && value != "count"));
         let shape: Vec<_> = shape.cloned().collect();
@@ -72,7 +73,7 @@ pub fn search<'a>(
             applied: &query.applied,
             cursor: query.cursor.as_deref(),
             elements: &elements,
-            warnings: &[],
+            warnings: &warnings,
         };
         write(&searched, &shown).map(Answer::resource)
     })

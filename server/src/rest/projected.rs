@@ -10,8 +10,8 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::response::Answer;
 
-/// How such a type is searched: one page for the parameters.
-pub type Search = for<'a> fn(&'a App, &'a Caller, &'a [(String, String)]) -> BoxFuture<'a, Result<Answer, Error>>;
+/// How such a type is searched: one page for the parameters, leniently if the last says so.
+pub type Search = for<'a> fn(&'a App, &'a Caller, &'a [(String, String)], bool) -> BoxFuture<'a, Result<Answer, Error>>;
 
 /// One such type.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ async fn form_pairs(request: &HttpRequest, payload: web::Payload) -> Result<Pair
 }
 
 async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::with(request, &pairs)?;
+    let presentation = Presentation::with(request, &stated(&pairs))?;
     let resource_type = request::resource_type(request)?;
     let answer = execute(app, caller, resource_type, &pairs, request::prefer(request).lenient).await?;
     answer.respond(presentation)
@@ -77,16 +77,27 @@ pub async fn execute(
     pairs: &[(String, String)],
     lenient: bool,
 ) -> Result<Answer, Error> {
+    let pairs = stated(pairs);
     if let Some(projected) = projected::of(resource_type) {
-        return (projected.search)(app, caller, pairs).await;
+        return (projected.search)(app, caller, &pairs, lenient).await;
     }
-    let parsed = prepare(app, caller, resource_type, pairs, lenient).await?;
+    let parsed = prepare(app, caller, resource_type, &pairs, lenient).await?;
     if parsed.query.explain {
         return explain::answer(app, caller, &[parsed.query]).await;
     }
     let page = app.store.search(&caller.view, &parsed.query).await?;
     caller.saw_page(&page);
     bundle(&app.config.fhir_base(), &parsed, &page).map(Answer::resource)
+}
+
+/// The parameters that say something: "Empty parameters are not an error - they are just ignored by the server." A
+/// `_cursor`, which is the server's own and stands in its links, is never empty. Criteria, by which something is
+/// changed, and the conditions of scopes are not read by this: without one of them they would mean more. What cannot be the
+/// name of a parameter, such as a body of JSON that is sent as a form, is refused like any other name.
+/// <https://hl7.org/fhir/R4/search.html#Introduction>
+pub fn stated(pairs: &[(String, String)]) -> Pairs {
+    let is_name = |name: &str| name.bytes().all(|it| it.is_ascii_alphanumeric() || b"_-:.".contains(&it));
+    pairs.iter().filter(|(name, value)| !value.is_empty() || name == "_cursor" || !is_name(name)).cloned().collect()
 }
 
 /// What is asked, with the rights to ask it, and ready for the store.

@@ -7,7 +7,6 @@ use fhir::definitions::resource_types;
 use fhir::json::{Json, Object};
 use fhir::{array, object};
 use search::parse;
-use search::query::ParamKind;
 use search::registry::{Kind, Parameter, registry};
 use smart::metadata::Metadata;
 
@@ -132,7 +131,7 @@ fn pointing() -> BTreeMap<String, Vec<String>> {
     let registry = registry();
     let mut pointing: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in resource_types().iter().filter(|name| projected::of(name).is_none()) {
-        for parameter in registry.parameters(name).filter(|it| it.kind == Kind::Indexed(ParamKind::Reference)) {
+        for parameter in registry.parameters(name).filter(|it| parse::can_chain(it)) {
             for target in &parameter.targets {
                 pointing.entry(target.clone()).or_default().push(format!("{name}:{}", parameter.code));
             }
@@ -160,7 +159,7 @@ fn resource(name: &str, base: &str, pointing: &BTreeMap<String, Vec<String>>) ->
     resource.insert("referencePolicy", array!["literal", "logical"]);
     let registry = registry();
     let parameters: Vec<&Arc<Parameter>> = registry.parameters(name).filter(|it| is_searchable(it)).collect();
-    let includes = parameters.iter().filter(|parameter| parameter.kind == Kind::Indexed(ParamKind::Reference));
+    let includes = parameters.iter().filter(|parameter| parse::can_chain(parameter));
     let includes: Vec<Json> = includes.map(|parameter| format!("{name}:{}", parameter.code).into()).collect();
     if !includes.is_empty() {
         resource.insert("searchInclude", includes);

@@ -8,8 +8,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::outcome::{Issue, IssueCode};
 use search::compartment::{filter, is_compartment, members};
 
-use super::form_pairs;
 use super::system::{Several, execute_types, types};
+use super::{form_pairs, stated};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -35,7 +35,7 @@ pub async fn form_handler(
 }
 
 async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::with(request, &pairs)?;
+    let presentation = Presentation::with(request, &stated(&pairs))?;
     let (compartment, id) = (request::resource_type(request)?, request::id(request)?);
     let within = Within { compartment, id, member: request::segment(request, "member") };
     execute(app, caller, within, &pairs, request::prefer(request).lenient).await?.respond(presentation)
@@ -61,6 +61,7 @@ pub async fn execute(
     lenient: bool,
 ) -> Result<Answer, Error> {
     let Within { compartment, id, member } = within;
+    let pairs = &stated(pairs);
     let unknown = |text: String| Err(Error::not_found(Issue::error(IssueCode::NotSupported, text)));
     if member != "*" {
         request::known_type(member)?;

@@ -53,6 +53,8 @@ pub fn write(searched: &Searched<'_>, page: &SearchPage) -> Result<String, Error
     let own = searched.cursor.map(|cursor| ("_cursor", cursor));
     out.push_str(",\"link\":[");
     write_link("self", &link(base, path, applied, own), &mut out);
+    out.push(',');
+    write_link("first", &link(base, path, applied, None), &mut out);
     for (relation, cursor) in [("previous", &page.previous), ("next", &page.next)] {
         if let Some(cursor) = cursor {
             out.push(',');
@@ -80,7 +82,7 @@ fn write_entries(searched: &Searched<'_>, page: &SearchPage, out: &mut String) -
                 out.write_char(',')
             }
         };
-        let body = subset(body, searched.elements)?;
+        let body = subset(body, elements_for(resource_type, mode, searched.elements))?;
         let _ = write!(out, "\"resource\":{body},\"search\":{{\"mode\":\"{mode}\"}}}}");
         separator = ",";
     }
@@ -96,6 +98,16 @@ fn write_entries(searched: &Searched<'_>, page: &SearchPage, out: &mut String) -
         out.push(']');
     }
     Ok(())
+}
+
+/// Which elements are answered: "The list of elements does not apply to included resources", unless it names some of
+/// their type by `Type.name`. <https://hl7.org/fhir/R4/search.html#elements>
+fn elements_for<'a>(resource_type: &str, mode: &str, asked: &'a Elements) -> &'a Elements {
+    let is_of_type = |name: &String| name.split_once('.').is_some_and(|(of, _)| of == resource_type);
+    match asked {
+        Elements::Named(names) if mode == "include" && !names.iter().any(is_of_type) => &Elements::All,
+        _ => asked,
+    }
 }
 
 /// One link of a Bundle.
@@ -170,7 +182,7 @@ mod tests {
         assert_eq!(json.get("total").and_then(Json::as_number), Some("7"));
         let urls: Vec<_> = json.list("link").iter().filter_map(|it| it.str("url")).collect();
         let own = "http://s/fhir/Observation?code=http://loinc.org|8480-6&name=a%20b%26c";
-        assert_eq!(urls, [own.to_owned(), format!("{own}&_cursor=P"), format!("{own}&_cursor=N")]);
+        assert_eq!(urls, [own.to_owned(), own.to_owned(), format!("{own}&_cursor=P"), format!("{own}&_cursor=N")]);
     }
 
     #[test]

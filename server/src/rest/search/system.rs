@@ -10,7 +10,7 @@ use search::parse::{ParsedTypes, parse_types};
 use search::query::{Filter, Query};
 use search::view::TypeRule;
 
-use super::{explain, form_pairs, options, page, terminology};
+use super::{explain, form_pairs, options, page, stated, terminology};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -37,14 +37,25 @@ pub async fn form_handler(
 }
 
 async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::with(request, &pairs)?;
+    let presentation = Presentation::with(request, &stated(&pairs))?;
     execute(app, caller, &pairs, request::prefer(request).lenient).await?.respond(presentation)
 }
 
 /// Searches one page of all types.
 pub async fn execute(app: &App, caller: &Caller, pairs: &[(String, String)], lenient: bool) -> Result<Answer, Error> {
+    let pairs = &stated(pairs);
+    if let [(_, named)] = named_types(pairs).as_slice()
+        && let Some(projected) = projected::of(named)
+    {
+        let others: Pairs = pairs.iter().filter(|(name, _)| name != "_type").cloned().collect();
+        return (projected.search)(app, caller, &others, lenient).await;
+    }
     let types = types(caller, pairs, resource_types().iter().map(String::as_str))?;
     execute_types(app, caller, Several { path: "", types: &types, within: &|_| None }, pairs, lenient).await
+}
+
+fn named_types(pairs: &[(String, String)]) -> Vec<&(String, String)> {
+    pairs.iter().filter(|(name, _)| name == "_type").collect()
 }
 
 /// What is searched.
