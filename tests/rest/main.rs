@@ -36,6 +36,7 @@ mod search_contained;
 mod search_patients;
 mod search_queries;
 mod search_ranges;
+mod search_rules;
 mod search_special;
 mod search_terminology;
 mod update;

@@ -103,7 +103,10 @@ mod tests {
             .flat_map(|name| registry.parameters(name).filter_map(|parameter| Some(parameter.param()?.id)))
             .collect();
         for id in own {
-            assert!(seen.insert(id) && seen.insert(id.of_contained()) && seen.insert(id.into_contained()), "{id:?}");
+            let stated = id.without_value();
+            for id in [id, id.of_contained(), id.into_contained(), stated, stated.of_contained()] {
+                assert!(seen.insert(id), "{id:?}");
+            }
         }
     }
 

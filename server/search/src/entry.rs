@@ -21,6 +21,13 @@ impl ParamId {
     pub fn into_contained(self) -> Self {
         ParamId(self.0 ^ 0x5b07_e4d2_19c8_736a)
     }
+
+    /// The identity under which it stands that a resource has the element, but nothing in it that the parameter compares:
+    /// a code that is text alone, a reference to what is contained. It is not missing. (IN-30)
+    #[must_use]
+    pub fn without_value(self) -> Self {
+        ParamId(self.0 ^ 0x1d94_63a8_f02b_5ec7)
+    }
 }
 
 /// Chronology of a resource that does not say when it happened: sorts last, newest first.

@@ -12,6 +12,7 @@ use fhir::reference::Reference;
 
 use crate::compartment::{self, PATIENT_ELSEWHERE};
 use crate::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
+use crate::parse::elements;
 use crate::query::{Aspect, ParamKind};
 use crate::registry::{Element, Kind, Parameter, Registry, registry};
 
@@ -159,14 +160,18 @@ impl Entries {
                 string::parts(&element.type_name, &element.json, &mut self.values);
             }
         }
+        let are_strings = || elements.iter().all(|it| it.type_name == "string");
+        if kind == ParamKind::Token && are_strings() && elements::are_all(parameter, "string") {
+            self.values.iter_mut().for_each(token::without_case);
+        }
         if kind == ParamKind::Quantity {
             let canonical: Vec<IndexValue> = self.values.iter().filter_map(quantity::canonical_entry).collect();
-            self.keep(parameter.id);
+            self.keep_value(parameter.id);
             self.values = canonical;
             self.keep(parameter.aspect_id(Aspect::Canonical));
             return;
         }
-        self.keep(parameter.id);
+        self.keep_value(parameter.id);
         match kind {
             ParamKind::Token => {
                 self.each(elements, text::values);
@@ -188,6 +193,15 @@ impl Entries {
         for element in elements {
             add(&element.type_name, &element.json, &mut self.values);
         }
+    }
+
+    /// As [`keep`](Self::keep), for the values themselves: where there is none, that the element is there.
+    fn keep_value(&mut self, param: ParamId) {
+        if self.values.is_empty() {
+            let value = IndexValue::Token { system: String::new(), code: "true".to_owned() };
+            self.all.push(IndexEntry { param: param.without_value(), value });
+        }
+        self.keep(param);
     }
 
     /// Takes the values over as entries of `param`.
@@ -248,7 +262,7 @@ fn values_of(kind: ParamKind, name: &str, json: &Json, base: &str, values: &mut 
         ParamKind::Token => token::values(name, json, values),
         ParamKind::Reference => reference::values(name, json, base, values),
         ParamKind::Quantity => quantity::values(name, json, values),
-        ParamKind::Uri => uri::values(json, values),
+        ParamKind::Uri => uri::values(name, json, values),
         ParamKind::Composite => {}
     }
 }

@@ -5,12 +5,13 @@
 //! it for [`Filter::Exact`]. It shares the parameter definitions with [`extract`](crate::extract), nothing else: data
 //! types are read by [`values`] anew.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use fhir::date::DateTime;
 use fhir::json::Json;
 
-use crate::query::{Direction, Filter, Match, Param};
+use crate::query::{Direction, Filter, Match, Param, Words};
 use compare::{dates, satisfies};
 use select::select;
 use values::Value;
@@ -36,7 +37,7 @@ pub fn matches(filter: &Filter, resource: &Json, base: &str) -> bool {
 /// [`Filter::Has`] never, [`Match::Hierarchy`] only by its beginning itself. The parser puts none of them where
 /// this function decides.
 pub fn matches_at(filter: &Filter, resource: &Json, base: &str, last_updated: Option<i64>) -> bool {
-    holds(filter, &Alone { resource, base, last_updated })
+    holds(filter, &Alone { resource, base, last_updated, words: [OnceCell::new(), OnceCell::new()] })
 }
 
 /// A resource that filters are asked about, and what it is among.
@@ -65,7 +66,9 @@ pub(crate) fn holds(filter: &Filter, subject: &impl Subject) -> bool {
         Filter::LastUpdated(wanted) => {
             subject.last_updated().is_some_and(|instant| wanted.iter().any(|date| dates(date, instant, instant)))
         }
-        Filter::Missing { param, missing } => subject.values(param).is_some_and(|values| values.is_empty() == *missing),
+        Filter::Missing { param, missing } => {
+            select::has_element(param, subject.resource()).is_some_and(|has| has != *missing)
+        }
         Filter::Any { param, matches, negated } => subject.values(param).is_some_and(|values| {
             let any = values.iter().any(|value| matches.iter().any(|wanted| is_match(value, wanted, subject)));
             any != *negated
@@ -111,6 +114,8 @@ struct Alone<'a> {
     resource: &'a Json,
     base: &'a str,
     last_updated: Option<i64>,
+    /// Of the narrative and of all of it, once they were asked for.
+    words: [OnceCell<Rc<WordList>>; 2],
 }
 
 impl Subject for Alone<'_> {
@@ -127,7 +132,8 @@ impl Subject for Alone<'_> {
     }
 
     fn words(&self, filter: &Filter) -> Rc<WordList> {
-        Rc::new(WordList::asked(filter, self.resource))
+        let is_whole = matches!(filter, Filter::Words { place: Words::Content, .. });
+        Rc::clone(self.words[usize::from(is_whole)].get_or_init(|| Rc::new(WordList::asked(filter, self.resource))))
     }
 
     fn is_linked(&self, _filter: &Filter) -> bool {

@@ -196,7 +196,7 @@ fn read(types: &[&str], pairs: &[(String, String)], options: &Options) -> Result
     let searched = Searched { types, options };
     let mut readers: Vec<Reader<'_>> = types.iter().map(|name| Reader::new(name, searched)).collect();
     let (mut applied, mut errors, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, value) in pairs {
+    for (name, value) in pairs.iter().flat_map(|pair| sort::each(pair, options.lenient)) {
         let before: Vec<Query> = if readers.len() > 1 && options.lenient {
             readers.iter().map(|reader| reader.query.clone()).collect()
         } else {
@@ -204,7 +204,7 @@ fn read(types: &[&str], pairs: &[(String, String)], options: &Options) -> Result
         };
         match readers.iter_mut().map(|reader| reader.read(name, value)).collect::<Result<Vec<_>, _>>() {
             Ok(effective) => {
-                applied.extend(effective.into_iter().flatten().next().map(|effective| (name.clone(), effective)));
+                applied.extend(effective.into_iter().flatten().next().map(|effective| (name.to_owned(), effective)));
             }
             Err(refusal) if options.lenient && refusal.is_ignorable() => {
                 readers.iter_mut().zip(before).for_each(|(reader, query)| reader.query = query);
@@ -260,8 +260,7 @@ impl<'a> Reader<'a> {
                 self.query.includes.push(include);
             }
         } else if name == "_sort" {
-            self.once(name)?;
-            self.query.sort = sort::keys(value, &self.query.resource_type)?;
+            sort::add(value, &self.query.resource_type, &mut self.query.sort)?;
         } else if control::is_control(name) {
             self.once(name)?;
             return control::read(name, value, &mut self.query, self.searched);

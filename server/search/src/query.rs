@@ -4,6 +4,9 @@ use fhir::decimal::Decimal;
 
 use crate::entry::{ParamId, Target};
 
+/// How many letters of a text count where resources are ordered by it: links to pages hold where a page begins. (IN-17)
+pub const ORDERED_LETTERS: usize = 200;
+
 /// A search on one resource type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
@@ -84,11 +87,11 @@ pub enum Filter {
     Id(Vec<String>),
     /// `_lastUpdated`, compared with `meta.lastUpdated` in microseconds since 1970.
     LastUpdated(Vec<DateMatch>),
-    /// A parameter has (or, `:missing=true`, has not) any value.
+    /// A parameter selects (or, `:missing=true`, does not select) anything, be it a value that is compared or not.
     Missing {
         /// Which parameter.
         param: Param,
-        /// True asks for resources without a value.
+        /// True asks for resources of which it selects nothing.
         missing: bool,
     },
     /// A parameter has a value that matches one of these.
@@ -336,6 +339,9 @@ pub enum Match {
         /// Above: shorter ones; below: longer ones.
         direction: Direction,
     },
+    /// `:below` of a media type, in small letters: it with any parameters, or all of that kind; only inside
+    /// [`Filter::Exact`].
+    MediaType(String),
     /// `:in`, `:above`, `:below` of a token before [`crate::terminology`] has replaced it by tokens; the store refuses it.
     Terminology(Terminology),
     /// `_filter … ne`: any value that does not match this. Prefixed kinds have [`Prefix::Ne`] instead.

@@ -21,6 +21,13 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
     }
 }
 
+/// "If the underlying data type is string then the search is not case sensitive."
+pub(super) fn without_case(value: &mut IndexValue) {
+    if let IndexValue::Token { code, .. } = value {
+        *code = code.to_lowercase();
+    }
+}
+
 /// `:of-type`: the value of an identifier under each coding of its type.
 pub(super) fn of_type(type_name: &str, json: &Json, values: &mut Vec<IndexValue>) {
     let Some(value) = json.str("value").filter(|value| type_name == "Identifier" && !value.is_empty()) else { return };

@@ -42,6 +42,10 @@ pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
             Direction::Below => is_below(uri, has),
             Direction::Above => is_below(has, uri),
         },
+        (Match::MediaType(wanted), Value::Token(_, code)) => {
+            let bare = code.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            bare == *wanted || bare.split_once('/').is_some_and(|(kind, _)| kind == wanted)
+        }
         (Match::Terminology(_), _) => {
             debug_assert!(false, "codes of terminologies are listed before anybody asks");
             false

@@ -3,6 +3,7 @@
 use fhir::json::Json;
 
 use super::values::{self, Value};
+use crate::parse::elements;
 use crate::query::{Aspect, Param, ParamKind};
 use crate::registry::{ComponentElements, Element, Parameter, registry};
 
@@ -24,7 +25,22 @@ pub(crate) fn select(param: &Param, resource: &Json, base: &str) -> Option<Vec<V
         }
         found
     };
-    Some(elements.iter().flat_map(values).collect())
+    let mut found: Vec<Value> = elements.iter().flat_map(values).collect();
+    if param.kind == ParamKind::Token && param.aspect == Aspect::Value && elements::are_all(parameter, "string") {
+        for value in &mut found {
+            if let Value::Token(_, code) = value {
+                *code = code.to_lowercase();
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Whether the parameter selects anything, be it compared or not; None as of [`select`].
+pub(crate) fn has_element(param: &Param, resource: &Json) -> Option<bool> {
+    let registry = registry();
+    let parameter = registry.find(resource.str("resourceType")?, &param.code).filter(|it| it.id == param.id)?;
+    Some(!parameter.select_plainly(resource).ok()?.is_empty())
 }
 
 /// The values of each component in one element, which counts if none of them is empty.

@@ -65,7 +65,7 @@ fn plain(kind: ParamKind, type_name: &str, json: &Json, base: &str) -> Vec<Value
         ParamKind::Quantity => amounts(type_name, json),
         ParamKind::Reference => targets(type_name, json, base),
         ParamKind::Composite => Vec::new(),
-        ParamKind::Uri => string(json).filter(|it| !it.is_empty()).map(Value::Uri).into_iter().collect(),
+        ParamKind::Uri => uris(type_name, json),
     }
 }
 
@@ -142,6 +142,16 @@ fn canonical(value: Value) -> Option<Value> {
     let is_reversed = at("8") < at("7");
     let value = if is_reversed { (bounds.1, bounds.0) } else { bounds };
     Some(Value::Amount { value, system, code: unit, unit: String::new() })
+}
+
+/// Of a canonical URL every version has the URL without it, too.
+fn uris(type_name: &str, json: &Json) -> Vec<Value> {
+    let written = string(json).unwrap_or_default();
+    let mut found = vec![written.clone()];
+    if let Some(bar) = written.find('|').filter(|_| type_name == "canonical") {
+        found.push(written[..bar].to_owned());
+    }
+    found.into_iter().filter(|it| !it.is_empty()).map(Value::Uri).collect()
 }
 
 fn texts(type_name: &str, json: &Json) -> Vec<String> {
@@ -286,7 +296,14 @@ fn measured(json: &Json) -> Option<Bounds> {
 fn targets(type_name: &str, json: &Json, base: &str) -> Vec<Value> {
     let mut texts = Vec::new();
     match type_name {
-        "Reference" => texts.push(member(json, "reference")),
+        "Reference" => {
+            let written = member(json, "reference");
+            let is_elsewhere = matches!(Reference::parse(&written, base), Reference::Absolute(_));
+            if let Some(version) = written.find("/_history/").filter(|_| is_elsewhere) {
+                texts.push(written[..version].to_owned());
+            }
+            texts.push(written);
+        }
         _ if json.as_str().is_some() => {
             let canonical = string(json).unwrap_or_default();
             texts.extend(canonical.split('|').next().map(str::to_owned));

@@ -9,7 +9,7 @@ use super::{World, type_of};
 use crate::entry::NO_CHRONOLOGY;
 use crate::filter::values::Value;
 use crate::fold::fold;
-use crate::query::{Param, ParamKind, Sort, SortBy};
+use crate::query::{ORDERED_LETTERS, Param, ParamKind, Sort, SortBy};
 use crate::registry::registry;
 
 /// What rows are ordered by.
@@ -72,13 +72,14 @@ impl World<'_> {
 impl Key {
     /// What elsewhere stands under a reference has no place in the order.
     fn of(value: &Value) -> Option<Key> {
+        let text = |text: &str| Key::Text(text.chars().take(ORDERED_LETTERS).collect());
         Some(match value {
-            Value::Token(_, code) => Key::Text(code.clone()),
-            Value::Text(text) => Key::Text(fold(text)),
+            Value::Token(_, code) => text(code),
+            Value::Text(written) => text(&fold(written)),
             Value::Interval(low, _) => Key::Instant(*low),
             Value::Number((least, _)) | Value::Amount { value: (least, _), .. } => Key::Number(least.clone()),
-            Value::Local(resource_type, id) => Key::Text(format!("{resource_type}/{id}")),
-            Value::Uri(text) => Key::Text(text.clone()),
+            Value::Local(resource_type, id) => text(&format!("{resource_type}/{id}")),
+            Value::Uri(uri) => text(uri),
             Value::Url(_) | Value::Part(_) | Value::Composite(_) => return None,
         })
     }

@@ -35,7 +35,7 @@ pub(super) fn forward(place: Place<'_>, code: &str, behind: &Behind<'_>) -> Resu
             Ok(filters) => {
                 found.push(Filter::Chain { param: param.clone(), target_type: target.to_owned(), filters });
             }
-            Err(refusal) if behind.only.is_none() && refusal.is_ignorable() => refused = refused.or(Some(refusal)),
+            Err(refusal) if behind.only.is_none() && refusal.is_of_type() => refused = refused.or(Some(refusal)),
             Err(refusal) => return Err(refusal),
         }
     }
@@ -96,6 +96,12 @@ pub(super) fn reference(parameter: &Parameter) -> Result<Param, Refusal> {
         let text = format!("{code} of {resource_type} is being indexed; until then it leads to no other resources");
         return Err(Refusal::not_supported(text));
     }
+    if elements::are_all(parameter, "Resource") {
+        let text = format!(
+            "{code} of {resource_type} is the resource that stands inside, not a reference: it leads to none of this server"
+        );
+        return Err(Refusal::not_supported(text));
+    }
     if !elements::can_select(parameter, &["Reference"]) {
         let text = format!(
             "{code} of {resource_type} holds canonical URLs: they are searched by as they are, but lead to no other \
@@ -116,9 +122,8 @@ pub(super) fn target<'a>(parameter: &Parameter, only: &'a str) -> Result<&'a str
     let code = &parameter.code;
     if !is_resource_type(only) {
         let nearest = super::refusal::nearest(only, parameter.targets.iter().map(String::as_str));
-        return Err(Refusal::unknown(format!(
-            "{code}:{only}: {only:?} is not a resource type; the nearest are {nearest}"
-        )));
+        let text = format!("{code}:{only}: {only:?} is not a resource type; the nearest are {nearest}");
+        return Err(Refusal::unknown(text).firm());
     }
     if !points_at(parameter, only) {
         return Err(Refusal::invalid(format!("{code} cannot point at {only}, only at {}", listed(&parameter.targets))));

@@ -51,7 +51,10 @@ fn own(place: Place<'_>, code: &str, modifier: Option<&str>, value: &str) -> Res
         "_list" => list(value),
         "_filter" => expression::filter(place, value),
         "_text" | "_content" => words::filter(place.resource_type, code, value),
-        "_query" => Err(Refusal::not_supported(format!("_query={value}: no named query is defined here"))),
+        "_query" => Err(Refusal::not_supported(format!("_query={value}: no named query is defined here")).firm()),
+        _ if modifier.is_some() && control::is_control(code) => {
+            modifier::none(code, modifier).map(|()| everything(true))
+        }
         _ => {
             let parameter = find(place.resource_type, code)?;
             if parameter.kind == crate::registry::Kind::Special {

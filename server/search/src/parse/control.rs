@@ -12,12 +12,12 @@
 //! | `_format`, `_pretty` | kept for links, read where answers are written |
 //! | `_type` | must name the type that is searched |
 
-use fhir::definitions::{element_of, is_resource_type, r4};
+use fhir::definitions::{is_resource_type, r4};
 
-use super::contained;
 use super::escape::alternatives;
 use super::refusal::{Refusal, nearest};
 use super::{MAX_ELEMENTS, Options};
+use super::{contained, shape};
 use crate::query::{Elements, Query};
 
 /// Every name that is not a condition and takes effect.
@@ -144,7 +144,8 @@ fn elements(value: &str, query: &mut Query, searched: Searched<'_>) -> Result<()
             Some((resource_type, name)) => (vec![resource_type], name),
             None => (searched.types.to_vec(), *written),
         };
-        let is_element = |it: &&str| is_resource_type(it) && element_of(it, name).is_some();
+        let is_element =
+            |it: &&str| r4().get(it).is_some_and(|definition| is_resource_type(it) && shape::has(definition, name));
         if !types.iter().any(is_element) {
             let of = types.first().copied().unwrap_or_default();
             let known = r4().get(of).map(|it| it.elements.iter().map(|it| it.name.as_str())).into_iter().flatten();

@@ -44,6 +44,16 @@ fn branches(parameter: &Parameter) -> Vec<&str> {
     split(&parameter.expression, '|').into_iter().map(str::trim).filter(concerns).collect()
 }
 
+/// Whether all that the parameter selects are media types: `Attachment.contentType`, `Binary.contentType`.
+pub(crate) fn are_media_types(parameter: &Parameter) -> bool {
+    parameter.expression.split('|').all(|branch| branch.trim().trim_end_matches(')').ends_with(".contentType"))
+}
+
+/// Whether all that the parameter selects is of this type, as far as the expression tells.
+pub(crate) fn are_all(parameter: &Parameter, name: &str) -> bool {
+    selected(parameter).is_some_and(|selected| selected.iter().all(|it| it == name))
+}
+
 /// The types of the selected elements; None where the expression is more than a path.
 fn selected(parameter: &Parameter) -> Option<Vec<String>> {
     let mut types = Vec::new();

@@ -118,7 +118,7 @@ fn matches(
     let code = parameter.code.as_str();
     let words = |mode| string::matches(code, &value.replace('|', "\\|"), mode);
     let matches = match (kind, operator) {
-        (ParamKind::Token, "eq" | "ne") => token::matches(code, value)?,
+        (ParamKind::Token, "eq" | "ne") => token::of(parameter, value)?,
         (ParamKind::Token, "in" | "ni") => token::value_sets(code, value, place.options)?,
         // The value subsumes a concept of the resource: that lies below it.
         (ParamKind::Token, "ss") => vec![hierarchy::subsumed(code, value, Direction::Below)?],

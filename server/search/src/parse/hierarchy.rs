@@ -7,10 +7,10 @@
 
 use fhir::reference::Reference;
 
-use super::chain;
 use super::escape::{alternatives, parts, unescape};
 use super::refusal::Refusal;
 use super::{MAX_ALTERNATIVES, Options};
+use super::{chain, reference};
 use crate::entry::Target;
 use crate::query::{Direction, Match, Param, Terminology};
 use crate::registry::{Parameter, registry};
@@ -39,6 +39,31 @@ pub(super) fn subsumed(name: &str, value: &str, direction: Direction) -> Result<
     }
 }
 
+/// Media types: `text/xml` is below itself with whatever parameters, `text` has all of that kind below it.
+/// <https://hl7.org/fhir/R4/search.html#token>
+pub(super) fn media_types(name: &str, value: &str) -> Result<Vec<Match>, Refusal> {
+    let types = alternatives(name, value)?.into_iter().map(|alternative| {
+        let parts = parts(alternative);
+        let text = unescape(name, parts.last().copied().unwrap_or_default())?;
+        if parts.len() > 2 || text.is_empty() || text.contains(';') {
+            return Err(Refusal::invalid(format!("{name}: {text:?}: write a media type without parameters: text/xml")));
+        }
+        Ok(Match::MediaType(text.to_ascii_lowercase()))
+    });
+    types.collect()
+}
+
+/// Canonical URLs: any version. "The modifier :below is used with canonical references, to control whether the version is
+/// considered in the search." <https://hl7.org/fhir/R4/search.html#reference>
+pub(super) fn canonicals(parameter: &Parameter, value: &str, options: &Options) -> Result<Vec<Match>, Refusal> {
+    let name = &parameter.code;
+    if alternatives(name, value)?.into_iter().any(|alternative| parts(alternative).len() > 1) {
+        let text = format!("{name}:below: versions have no order here; write the URL alone, for all its versions");
+        return Err(Refusal::not_supported(text).firm());
+    }
+    reference::matches(parameter, None, value, options)
+}
+
 /// URLs by their path; URNs such as OIDs have none.
 pub(super) fn uris(name: &str, value: &str, direction: Direction) -> Result<Vec<Match>, Refusal> {
     let uris = alternatives(name, value)?.into_iter().map(|alternative| {
@@ -65,7 +90,7 @@ pub(super) fn references(
         parameter.targets.iter().filter_map(|it| Some((it.as_str(), parent(it)?))).collect();
     if hierarchies.is_empty() {
         let targets = parameter.targets.join(", ");
-        return Err(Refusal::not_supported(format!("{name} points at types without a hierarchy: {targets}")));
+        return Err(Refusal::not_supported(format!("{name} points at types without a hierarchy: {targets}")).firm());
     }
     let mut found = Vec::new();
     for alternative in alternatives(name, value)? {

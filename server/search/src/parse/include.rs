@@ -19,9 +19,12 @@ pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> R
         None => false,
         Some("iterate") => true,
         Some("recurse") => {
-            return Err(Refusal::unknown(format!("{name}: R4 calls it {direction}:iterate, :recurse is of STU3")));
+            let text = format!("{name}: R4 calls it {direction}:iterate, :recurse is of STU3");
+            return Err(Refusal::unknown(text).firm());
         }
-        Some(other) => return Err(Refusal::unknown(format!("{name}: there is no modifier {other:?}; iterate is one"))),
+        Some(other) => {
+            return Err(Refusal::unknown(format!("{name}: there is no modifier {other:?}; iterate is one")).firm());
+        }
     };
     if direction == "_include" {
         forward(name, value, searched, types, iterate)
@@ -32,6 +35,13 @@ pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> R
 
 fn forward(name: &str, value: &str, searched: &str, types: &[&str], iterate: bool) -> Result<Option<Include>, Refusal> {
     let everything = format!("{searched}:*");
+    if value == "*" && types.len() > 1 && Written::read(name, &everything).is_err() {
+        // Of several types some may have no references, as long as another one has.
+        let has_references = |it: &&str| Written::read(name, &format!("{it}:*")).is_ok();
+        if types.iter().any(has_references) {
+            return Ok(None);
+        }
+    }
     let written = Written::read(name, if value == "*" { &everything } else { value })?;
     if !iterate && !types.contains(&written.source) {
         return Err(Refusal::invalid(format!(
@@ -106,16 +116,13 @@ impl<'a> Written<'a> {
         if !is_reference(&parameter) {
             return Err(Refusal::invalid(format!("{name}={value}: {code} of {source} is not a reference parameter")));
         }
-        if !parameter.is_indexed {
-            let text = format!("{name}={value}: {code} of {source} is being indexed, and not to be followed yet");
-            return Err(Refusal::not_supported(text));
-        }
+        chain::reference(&parameter).map_err(|refusal| refusal.within(&format!("{name}={value}")))?;
         Ok(Written { source, parameters: vec![parameter], target })
     }
 
     fn all(name: &str, source: &'a str, target: Option<&'a str>) -> Result<Self, Refusal> {
         let registry = registry();
-        let references = registry.parameters(source).filter(|it| is_reference(it) && it.is_indexed);
+        let references = registry.parameters(source).filter(|it| chain::reference(it).is_ok());
         let wanted = references.filter(|it| target.is_none_or(|target| chain::points_at(it, target)));
         let parameters: Vec<Arc<Parameter>> = wanted.cloned().collect();
         if parameters.is_empty() {

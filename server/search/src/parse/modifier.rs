@@ -13,7 +13,7 @@ use crate::registry::{Kind, Parameter};
 pub(super) fn none(code: &str, modifier: Option<&str>) -> Result<(), Refusal> {
     match modifier {
         None => Ok(()),
-        Some(modifier) => Err(Refusal::unknown(format!("{code} has no modifier {modifier:?}"))),
+        Some(modifier) => Err(Refusal::unknown(format!("{code} has no modifier {modifier:?}")).firm()),
     }
 }
 
@@ -42,6 +42,17 @@ pub(super) fn filter(
         (ParamKind::Composite, Some(modifier)) => return Err(refuse(parameter, kind, modifier)),
         (_, Some("missing")) => Filter::Missing { missing: missing(&param.code, value)?, param },
         (ParamKind::Quantity, None) => quantity::filter(parameter, value)?,
+        (ParamKind::Token, Some("below")) if elements::are_media_types(parameter) => {
+            return Ok(Filter::Exact(Box::new(Filter::Any {
+                matches: hierarchy::media_types(&param.code, value)?,
+                param,
+                negated: false,
+            })));
+        }
+        (ParamKind::Uri, None) => match uri::versioned(parameter, value)? {
+            Some(filter) => filter,
+            None => Filter::Any { matches: uri::matches(&param.code, value)?, param, negated: false },
+        },
         _ => {
             let (param, matches) = matches(place, parameter, param, (kind, modifier), value)?;
             Filter::Any { param, matches, negated: matches!(modifier, Some("not" | "not-in")) }
@@ -62,15 +73,14 @@ fn matches(
     let aspect =
         |aspect: Aspect| parameter.aspect(aspect).ok_or_else(|| refuse(parameter, kind, modifier.unwrap_or("")));
     let matches = match (kind, modifier) {
-        (ParamKind::Token, None | Some("not")) => token::matches(name, value)?,
+        (ParamKind::Token, None | Some("not")) => token::of(parameter, value)?,
         (ParamKind::Token, Some("in" | "not-in")) => token::value_sets(name, value, options)?,
         (ParamKind::Token, Some(way @ ("above" | "below"))) => {
             hierarchy::tokens(name, value, hierarchy::direction(way))?
         }
         (ParamKind::Token, Some("of-type")) if !elements::can_select(parameter, &["Identifier"]) => {
-            return Err(Refusal::unknown(format!(
-                "{name}:of-type: {name} holds no identifiers, which alone have types"
-            )));
+            let text = format!("{name}:of-type: {name} holds no identifiers, which alone have types");
+            return Err(Refusal::unknown(text).firm());
         }
         (ParamKind::Token, Some("of-type")) => return Ok((aspect(Aspect::OfType)?, token::of_type(name, value)?)),
         (ParamKind::Token | ParamKind::Reference, Some("text")) => {
@@ -81,16 +91,17 @@ fn matches(
         (ParamKind::String, Some("exact")) => string::matches(name, value, StringMode::Exact)?,
         (ParamKind::Date, None) => date::matches(name, value, options.now)?.into_iter().map(Match::Date).collect(),
         (ParamKind::Number, None) => number::matches(name, value)?,
-        (ParamKind::Uri, None) => uri::matches(name, value)?,
         (ParamKind::Uri, Some(way @ ("above" | "below"))) => hierarchy::uris(name, value, hierarchy::direction(way))?,
         (ParamKind::Reference, None) => reference::matches(parameter, None, value, options)?,
         (ParamKind::Reference, Some("identifier")) => {
             return Ok((aspect(Aspect::Identifier)?, token::matches(name, value)?));
         }
         (ParamKind::Reference, Some("above" | "below")) if !parameter.is_indexed => {
-            return Err(Refusal::not_supported(format!(
-                "{name} is being indexed; until then it has no :above and :below"
-            )));
+            let text = format!("{name} is being indexed; until then it has no :above and :below");
+            return Err(Refusal::not_supported(text).firm());
+        }
+        (ParamKind::Reference, Some("below")) if elements::are_all(parameter, "canonical") => {
+            hierarchy::canonicals(parameter, value, options)?
         }
         (ParamKind::Reference, Some(way @ ("above" | "below"))) => {
             hierarchy::references(parameter, value, hierarchy::direction(way), options)?
@@ -124,6 +135,7 @@ pub(super) fn of(parameter: &Parameter) -> Vec<&'static str> {
     let has = |modifier: &&&'static str| match **modifier {
         "of-type" => elements::can_select(parameter, &["Identifier"]),
         "identifier" | "text" if kind == ParamKind::Reference => elements::can_select(parameter, &["Reference"]),
+        "below" if kind == ParamKind::Reference && elements::are_all(parameter, "canonical") => true,
         "above" | "below" if kind == ParamKind::Reference => hierarchy::has_any(parameter),
         "[type]" => parameter.targets.len() != 1,
         _ => true,
@@ -134,12 +146,11 @@ pub(super) fn of(parameter: &Parameter) -> Vec<&'static str> {
 fn refuse(parameter: &Parameter, kind: ParamKind, modifier: &str) -> Refusal {
     let (name, types) = (&parameter.code, parameter.targets.iter().map(String::as_str));
     if kind == ParamKind::Composite {
-        return Refusal::unknown(format!("{name}:{modifier}: composite parameters have no modifiers"));
+        return Refusal::unknown(format!("{name}:{modifier}: composite parameters have no modifiers")).firm();
     }
     let known = of_kind(kind).iter().copied().filter(|it| *it != "[type]");
     let nearest = nearest(modifier, known.chain(types.filter(|_| kind == ParamKind::Reference)));
     let kind = parameter.kind.as_str();
-    Refusal::unknown(format!(
-        "{name}:{modifier}: {kind} parameters have no modifier {modifier:?}; the nearest are {nearest}"
-    ))
+    let text = format!("{name}:{modifier}: {kind} parameters have no modifier {modifier:?}; the nearest are {nearest}");
+    Refusal::unknown(text).firm()
 }

@@ -7,28 +7,40 @@ use fhir::outcome::{Issue, IssueCode};
 pub(super) struct Refusal {
     code: IssueCode,
     text: String,
-    ignorable: bool,
+    weight: Weight,
+}
+
+/// What may be done about it other than to refuse the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// `Prefer: handling=lenient` leaves the parameter out.
+    Ignorable,
+    /// Nothing: "Server SHALL reject any search request that … is suffixed by a modifier that the server does not
+    /// support". Only a chain that names no type asks the other types that it may lead to.
+    Firm,
+    /// Nothing at all.
+    Fatal,
 }
 
 impl Refusal {
     /// The name means nothing here.
     pub(super) fn unknown(text: String) -> Self {
-        Refusal { code: IssueCode::Invalid, text, ignorable: true }
+        Refusal { code: IssueCode::Invalid, text, weight: Weight::Ignorable }
     }
 
     /// R4 defines it, this server does not do it.
     pub(super) fn not_supported(text: String) -> Self {
-        Refusal { code: IssueCode::NotSupported, text, ignorable: true }
+        Refusal { code: IssueCode::NotSupported, text, weight: Weight::Ignorable }
     }
 
     /// The value cannot be read.
     pub(super) fn invalid(text: String) -> Self {
-        Refusal { code: IssueCode::Invalid, text, ignorable: false }
+        Refusal { code: IssueCode::Invalid, text, weight: Weight::Fatal }
     }
 
     /// Beyond a limit. (IN-17)
     pub(super) fn too_costly(text: String) -> Self {
-        Refusal { code: IssueCode::TooCostly, text, ignorable: false }
+        Refusal { code: IssueCode::TooCostly, text, weight: Weight::Fatal }
     }
 
     /// The same, with where it stands.
@@ -37,14 +49,21 @@ impl Refusal {
         Refusal { text, ..self }
     }
 
-    /// The same, but never left out.
+    /// The same, but never left out: what R4 says SHALL be refused, and what stands within a greater whole.
+    /// <https://hl7.org/fhir/R4/search.html#modifiers>
     pub(super) fn firm(self) -> Self {
-        Refusal { ignorable: false, ..self }
+        let weight = if self.weight == Weight::Ignorable { Weight::Firm } else { self.weight };
+        Refusal { weight, ..self }
     }
 
     /// Whether `Prefer: handling=lenient` may leave the parameter out.
     pub(super) fn is_ignorable(&self) -> bool {
-        self.ignorable
+        self.weight == Weight::Ignorable
+    }
+
+    /// Whether it concerns one of the types that a chain may lead to, so that others can be asked still.
+    pub(super) fn is_of_type(&self) -> bool {
+        self.weight != Weight::Fatal
     }
 
     /// As an error.

@@ -63,7 +63,7 @@ fn elements(resource_type: Option<&str>, value: &str) -> Result<Elements, Refusa
 }
 
 /// Whether `name` is an element of the type: `value`, `value[x]` or `valueQuantity`.
-fn has(definition: &TypeDefinition, name: &str) -> bool {
+pub(super) fn has(definition: &TypeDefinition, name: &str) -> bool {
     let name = name.strip_prefix(definition.name.as_str()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
     let bare = name.strip_suffix("[x]");
     definition.element(bare.unwrap_or(name)).is_some_and(|element| bare.is_none() || element.choice)

@@ -3,26 +3,36 @@
 use super::refusal::Refusal;
 use super::{MAX_SORTS, elements, find};
 use crate::query::{ParamKind, Sort, SortBy};
+use crate::registry::registry;
 
-/// The keys of `_sort=name,-name`.
-pub(super) fn keys(value: &str, resource_type: &str) -> Result<Vec<Sort>, Refusal> {
-    let names: Vec<&str> = value.split(',').collect();
-    if names.len() > MAX_SORTS {
-        return Err(Refusal::too_costly(format!("_sort has {} keys; at most {MAX_SORTS} are allowed", names.len())));
+/// A pair, one key a pair where leniency may leave some of them out.
+pub(super) fn each((name, value): &(String, String), lenient: bool) -> Vec<(&str, &str)> {
+    if lenient && name == "_sort" {
+        value.split(',').map(|key| (name.as_str(), key)).collect()
+    } else {
+        vec![(name, value)]
     }
-    let mut keys: Vec<Sort> = Vec::new();
-    for name in names {
+}
+
+/// Adds the keys of `_sort=name,-name`; given more than once, it is one list.
+pub(super) fn add(value: &str, resource_type: &str, keys: &mut Vec<Sort>) -> Result<(), Refusal> {
+    for name in value.split(',') {
         let key = key(name, resource_type)?;
         if keys.iter().any(|it| it.by == key.by) {
             return Err(Refusal::invalid(format!("_sort names {:?} twice", name.trim_start_matches('-'))));
         }
+        if keys.len() == MAX_SORTS {
+            return Err(Refusal::too_costly(format!("_sort has more than {MAX_SORTS} keys")));
+        }
         keys.push(key);
     }
-    Ok(keys)
+    Ok(())
 }
 
 fn key(written: &str, resource_type: &str) -> Result<Sort, Refusal> {
-    let (descending, name) = match written.strip_prefix('-') {
+    // The name of a parameter of the server's own may begin with a hyphen.
+    let is_name = registry().find(resource_type, written).is_some();
+    let (descending, name) = match written.strip_prefix('-').filter(|_| !is_name) {
         Some(name) => (true, name),
         None => (false, written),
     };

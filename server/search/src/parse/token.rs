@@ -3,15 +3,34 @@
 use fhir::id;
 use fhir::reference::Reference;
 
-use super::Options;
 use super::escape::{alternatives, parts, unescape};
 use super::refusal::Refusal;
+use super::{Options, elements};
 use crate::entry::identifier_type;
 use crate::query::{Filter, Match, Terminology};
+use crate::registry::Parameter;
 
 /// The alternatives of a token parameter.
 pub(super) fn matches(name: &str, value: &str) -> Result<Vec<Match>, Refusal> {
     alternatives(name, value)?.into_iter().map(|alternative| one(name, alternative)).collect()
+}
+
+/// As [`matches()`], for a parameter: elements of type `code` state no system, theirs is implied, so that one
+/// which is given is taken to be theirs; "if the underlying data type is string then the search is not case sensitive".
+/// <https://hl7.org/fhir/R4/search.html#token>
+pub(super) fn of(parameter: &Parameter, value: &str) -> Result<Vec<Match>, Refusal> {
+    let mut found = matches(&parameter.code, value)?;
+    let (are_codes, are_strings) = (elements::are_all(parameter, "code"), elements::are_all(parameter, "string"));
+    for wanted in &mut found {
+        let Match::Token { system, code } = wanted else { continue };
+        if let Some(system) = system.as_mut().filter(|_| are_codes) {
+            system.clear();
+        }
+        if let Some(code) = code.as_mut().filter(|_| are_strings) {
+            *code = code.to_lowercase();
+        }
+    }
+    Ok(found)
 }
 
 /// `_id`: logical ids.

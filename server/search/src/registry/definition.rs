@@ -112,7 +112,11 @@ impl Definition {
         let parameters = self.types().into_iter().filter_map(|name| Parameter::new(name, self, &mut compiled).ok());
         let aspects = [Aspect::Value, Aspect::Text, Aspect::OfType, Aspect::Identifier, Aspect::Canonical];
         let own = parameters.flat_map(|parameter| aspects.map(|aspect| parameter.aspect_id(aspect)));
-        own.flat_map(|id| [id, id.of_contained(), id.into_contained()]).collect()
+        let kinds = |id: ParamId| {
+            let stated = id.without_value();
+            [id, id.of_contained(), id.into_contained(), stated, stated.of_contained()]
+        };
+        own.flat_map(kinds).collect()
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote.
@@ -233,12 +237,13 @@ fn check_usage(resource: &Json, issues: &mut Vec<Issue>) {
 
 fn check_code(definition: &Definition, issues: &mut Vec<Issue>) {
     let code = &definition.code;
-    let shaped = code.starts_with(|it: char| it.is_ascii_alphabetic())
+    // A hyphen at the beginning keeps a server's own parameters apart from those that R4 may define; _ is R4's.
+    let shaped = code.strip_prefix('-').unwrap_or(code).starts_with(|it: char| it.is_ascii_alphabetic())
         && code.len() <= LONGEST_CODE
-        && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if !shaped {
         let text = format!(
-            "the code {code:?} cannot be written in a URL: a letter, then letters, digits and -, at most {LONGEST_CODE}"
+            "the code {code:?} cannot be written in a URL: a letter, perhaps behind a -, then letters, digits, - and _, at most {LONGEST_CODE}"
         );
         refuse(issues, IssueCode::Value, "code", text);
     }

@@ -106,9 +106,13 @@ fn names() -> HashMap<ParamId, (String, String)> {
                 let name = format!("{resource_type}.{}{suffix}", parameter.code);
                 // Aspects of a composite share its rows.
                 let id = parameter.aspect_id(aspect);
-                for (id, suffix) in
-                    [(id, ""), (id.of_contained(), " (contained)"), (id.into_contained(), " (to contained)")]
-                {
+                for (id, suffix) in [
+                    (id, ""),
+                    (id.of_contained(), " (contained)"),
+                    (id.into_contained(), " (to contained)"),
+                    (id.without_value(), " (without value)"),
+                    (id.without_value().of_contained(), " (contained, without value)"),
+                ] {
                     names.entry(id).or_insert((resource_type.clone(), format!("{name}{suffix}")));
                 }
             }

@@ -33,6 +33,8 @@ pub(crate) enum Condition {
         code: String,
         table: Table,
         param: i64,
+        /// Under which it stands that the element is there without a value.
+        stated: i64,
         missing: bool,
     },
     Any(Any),
@@ -96,9 +98,10 @@ impl Condition {
                     .cond_where(updated("changed", dates));
                 finds_a_row(select)
             }
-            Condition::Missing { table, param, missing, .. } => {
-                let has = finds_a_row(rows_of(*table, *param, place));
-                if *missing { has.not() } else { has }
+            Condition::Missing { table, param, stated, missing, .. } => {
+                let [value, stated] = [(*table, *param), (Table::Token, *stated)]
+                    .map(|(table, param)| finds_a_row(rows_of(table, param, place)));
+                if *missing { value.not().and(stated.not()) } else { Cond::any().add(value).add(stated).into() }
             }
             Condition::Any(any) => any.predicate(place),
             Condition::Rids { rids, .. } => is_one_of(place.rid.clone(), rids),

@@ -67,7 +67,8 @@ fn described(filter: &Filter) -> String {
         Filter::Near { param, .. } => format!("\"{param}\""),
         Filter::Words { .. } => "the words of a text".to_owned(),
         other => {
-            let inner: Vec<String> = other.children().iter().map(described).collect();
+            let mut inner: Vec<String> = other.children().iter().map(described).collect();
+            inner.dedup();
             if inner.is_empty() { "a condition".to_owned() } else { inner.join(", ") }
         }
     }

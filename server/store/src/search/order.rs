@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use sea_orm::JoinType;
 use sea_orm::sea_query::{Alias, Cond, Expr, ExprTrait, Func, Order, Query as Sql, Value};
-use search::query::{Param, ParamKind, Sort, SortBy};
+use search::query::{ORDERED_LETTERS, Param, ParamKind, Sort, SortBy};
 
 use super::any::{is_of, table_of};
 use crate::row::Cell;
@@ -147,7 +147,12 @@ fn of_param(param: &Param, descending: bool) -> Expr {
         // What only a part of a text begins with has no place of its own.
         select.and_where(Expr::col(("o", "exact")).ne(""));
     }
-    scalar(select)
+    if is_number(param.kind) { scalar(select) } else { beginning(scalar(select)) }
+}
+
+/// What of a text counts in the order. (IN-17)
+fn beginning(text: Expr) -> Expr {
+    Func::cust("SUBSTR").args([text, Expr::cust("1"), Expr::cust(ORDERED_LETTERS.to_string())]).into()
 }
 
 fn is_number(kind: ParamKind) -> bool {

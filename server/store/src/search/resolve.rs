@@ -60,6 +60,7 @@ pub(crate) async fn resolve<S: Session>(
             code: param.code.clone(),
             table: table_of(param.kind),
             param: param.id.0,
+            stated: param.id.without_value().0,
             missing: *missing,
         },
         Filter::Any { param, matches, negated } => any(session, scope, param, matches, *negated).await?,
@@ -282,6 +283,9 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
         }
         Match::Other(_) => {
             return Err(StoreError::TooCostly("the negation of a negation is the thing itself: ask for it".into()));
+        }
+        Match::MediaType(_) => {
+            return Err(StoreError::TooCostly("no index has media types without their parameters".into()));
         }
         Match::Terminology(_) => {
             return Err(StoreError::TooCostly(

@@ -180,7 +180,11 @@ impl Model<'_> {
                 let value = IndexValue::Date { low: row.last_updated, high: row.last_updated };
                 entry_matches(&value, &Match::Date(*it))
             }),
-            Filter::Missing { param, missing } => self.index.entries(row, param).is_empty() == *missing,
+            Filter::Missing { param, missing } => {
+                let stated = Param { id: param.id.without_value(), ..param.clone() };
+                let is_there = |param: &Param| !self.index.entries(row, param).is_empty();
+                (is_there(param) || is_there(&stated)) != *missing
+            }
             Filter::Any { param, matches, negated } => {
                 let entries = self.index.entries(row, param);
                 entries.iter().any(|entry| matches.iter().any(|it| self.matches(entry, it))) != *negated
