@@ -5,7 +5,7 @@ use fhir::patch::Patch;
 use fhir::{array, object};
 use tests::TestServer;
 
-tests::on_both_engines!(differences_are_patches);
+tests::on_both_engines!(differences_are_patches, a_narrative_that_both_have_stays);
 
 async fn differences_are_patches(server: TestServer) {
     let system = server.system();
@@ -38,11 +38,31 @@ async fn differences_are_patches(server: TestServer) {
     app.get("Patient/$diff?from=Patient/a&to=Patient/b").await.expect_status(404);
 }
 
-/// The same as far as a patch can make it: without the narrative, which patches may take out.
-fn without_text(resource: &Json) -> Json {
-    let mut resource = resource.clone();
-    resource.as_object_mut().unwrap().remove("text");
-    resource
+/// Both have the narrative of the first, as versions have that nobody wrote another for.
+fn of_one_narrative(from: &Json, to: &Json, status: &str) -> (Json, Json) {
+    let with = |resource: &Json| {
+        let mut resource = resource.clone();
+        let div = "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>";
+        resource.as_object_mut().unwrap().insert("text", object! { "status": status, "div": div });
+        resource
+    };
+    (with(from), with(to))
+}
+
+async fn a_narrative_that_both_have_stays(server: TestServer) {
+    let system = server.system();
+    for status in ["generated", "extensions", "additional"] {
+        let id = status;
+        let patient = |gender: &str| object! { "resourceType": "Patient", "id": id, "gender": gender };
+        let (from, to) = of_one_narrative(&patient("male"), &patient("female"), status);
+        for version in [&from, &to, &from] {
+            system.store(version).await;
+        }
+        let patch = system.get(&format!("Patient/{id}/$diff?from=3&to=2")).await.expect_status(200).json();
+        system.patch(&format!("Patient/{id}")).json(&patch).await.expect_status(200);
+        let patched = system.get(&format!("Patient/{id}")).await.expect_status(200).json();
+        assert_eq!((patched.str("gender"), patched.get("text")), (Some("female"), to.get("text")), "{status}");
+    }
 }
 
 #[test]
@@ -53,7 +73,7 @@ fn differences_of_official_examples_are_patches() {
     for example in examples {
         let list = of_type.entry(example.str("resourceType").unwrap().to_owned()).or_default();
         if list.len() < OF_TYPE && example.to_string().len() < 20_000 {
-            list.push(without_text(&example));
+            list.push(example);
         }
     }
     let mut count = 0;
@@ -66,6 +86,7 @@ fn differences_of_official_examples_are_patches() {
         let changed = patch.apply(from).unwrap_or_else(|error| panic!("{name}: {error}: {parameters}"));
         let rest = fhir::difference::difference(&changed, to).unwrap();
         assert!(rest.get("parameter").is_none(), "{name}: {rest}");
+        assert_eq!(changed.get("text"), to.get("text"), "{name}");
         count += 1;
     }
     assert!(count > 200, "{count} pairs");

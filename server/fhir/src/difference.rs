@@ -4,12 +4,13 @@
 //! from, to ─ element by element, by the definitions ─▶ Parameters ─ Patch::apply(from) ─▶ to
 //! ```
 //!
-//! Left out is what no patch changes: the id of the resource, `meta.versionId` and `meta.lastUpdated`. A patch takes
-//! out a narrative that stays as it was while data changes: so does the one that is answered here.
+//! Left out is what no patch changes: the id of the resource, `meta.versionId` and `meta.lastUpdated`. Where data
+//! changes and the narrative stays, the patch says so by an operation of its own: without it a patch takes the
+//! narrative out, or is refused.
 
 use crate::definitions::{self, Element, ElementType, Kind, TypeDefinition};
 use crate::json::{Json, Object};
-use crate::patch::MAX_OPERATIONS;
+use crate::patch::{MAX_OPERATIONS, narrative};
 
 /// Words that FHIRPath reads otherwise where they stand as names.
 const WORDS: &[&str] =
@@ -38,7 +39,11 @@ pub fn difference(from: &Json, to: &Json) -> Result<Json, DifferenceError> {
     }
     let definition = definitions::r4().get(&name).ok_or_else(|| DifferenceError::Undefined(name.clone()))?;
     let mut walk = Walk { operations: Vec::new() };
-    walk.objects(&name, definition, &compared(from), &compared(to))?;
+    let (from, to) = (compared(from), compared(to));
+    walk.objects(&name, definition, &from, &to)?;
+    if narrative::is_outdated(&from, &to) {
+        walk.again(&name, definition, "text", &to)?;
+    }
     let mut parameters = Object::new();
     parameters.insert("resourceType", "Parameters");
     if !walk.operations.is_empty() {
@@ -125,6 +130,20 @@ impl Walk {
             self.delete(&inner, count)?;
         }
         Ok(())
+    }
+
+    /// Puts an element that does not repeat where it stands already.
+    fn again(
+        &mut self,
+        path: &str,
+        definition: &'static TypeDefinition,
+        name: &str,
+        to: &Object,
+    ) -> Result<(), DifferenceError> {
+        let Some(element) = definition.element(name) else { return Ok(()) };
+        let Some(values) = values(element, to) else { return Ok(()) };
+        let value = encoded("value", element, values.element_type, values.list[0])?;
+        self.push("replace", &format!("{path}.{name}"), vec![value])
     }
 
     /// All of an element: one operation each, for a path has to lead to a single one.

@@ -20,7 +20,7 @@ use std::fmt;
 use crate::json::{Json, MAX_DEPTH};
 
 mod json_patch;
-mod narrative;
+pub(crate) mod narrative;
 mod parameters;
 mod path_patch;
 mod place;
@@ -89,21 +89,25 @@ impl Patch {
     pub fn apply(&self, resource: &Json) -> Result<Json, PatchError> {
         let mut changed = resource.clone();
         let mut budget = Budget::new();
+        let mut told = false;
         match &self.0 {
             Operations::Json(operations) => {
                 for (index, operation) in operations.iter().enumerate() {
                     operation.apply(&mut changed, &mut budget).map_err(|refusal| refusal.of(index))?;
+                    told |= operation.settles_narrative();
                 }
                 drop_empty(&mut changed);
             }
             Operations::Path(operations) => {
                 let steps = (MAX_STEPS / operations.len().max(1)) as u64;
                 for (index, operation) in operations.iter().enumerate() {
-                    operation.apply(&mut changed, steps, &mut budget).map_err(|refusal| refusal.of(index))?;
+                    told |= operation.apply(&mut changed, steps, &mut budget).map_err(|refusal| refusal.of(index))?;
                 }
             }
         }
-        narrative::settle(resource, &mut changed)?;
+        if !told {
+            narrative::settle(resource, &mut changed)?;
+        }
         Ok(changed)
     }
 }

@@ -9,7 +9,7 @@ fn json(text: &str) -> Json {
     Json::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// The same with members in one order, and without a narrative that a patch would take out.
+/// The same with members in one order.
 fn settled(value: &Json) -> Json {
     match value {
         Json::Array(items) => Json::Array(items.iter().map(settled).collect()),
@@ -114,6 +114,25 @@ fn types_that_a_value_does_not_have_are_parts() {
             assert_eq!(applied(&from, &to).0, settled(&to));
         }
     }
+}
+
+#[test]
+fn a_narrative_that_stays_is_said_to_stay() {
+    let patient = |active: bool, status: &str| {
+        let text = object! { "status": status, "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>" };
+        object! { "resourceType": "Patient", "id": "a", "text": text, "active": active }
+    };
+    for (status, expected) in [
+        ("generated", vec!["replace Patient.active", "replace Patient.text"]),
+        ("additional", vec!["replace Patient.active", "replace Patient.text"]),
+        ("empty", vec!["replace Patient.active"]),
+    ] {
+        let (from, to) = (patient(true, status), patient(false, status));
+        let (changed, parameters) = applied(&from, &to);
+        assert_eq!((kinds(&parameters), changed), (expected.iter().map(|it| (*it).to_owned()).collect(), settled(&to)));
+    }
+    let same = difference(&patient(true, "generated"), &patient(true, "generated")).unwrap();
+    assert!(same.get("parameter").is_none());
 }
 
 #[test]

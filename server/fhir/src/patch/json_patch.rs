@@ -2,6 +2,7 @@
 //!
 //! Values go in and out as they are written, so decimals keep their digits; `test` compares numbers by their value.
 
+use super::narrative::NARRATIVE;
 use super::pointer::{Pointer, index_of};
 use super::{Budget, PatchError, Refusal, bounded, echo, fits};
 use crate::decimal::Decimal;
@@ -63,6 +64,15 @@ impl Operation {
                 Err(Refusal::malformed(format!("{from} cannot be moved into itself, to {path}")))
             }
             _ => Ok(Operation { path, action }),
+        }
+    }
+
+    /// Whether it says what becomes of the narrative.
+    pub(super) fn settles_narrative(&self) -> bool {
+        match &self.action {
+            Action::Test(_) => false,
+            Action::Move(from) => self.path.covers(NARRATIVE) || from.covers(NARRATIVE),
+            Action::Add(_) | Action::Remove | Action::Replace(_) | Action::Copy(_) => self.path.covers(NARRATIVE),
         }
     }
 

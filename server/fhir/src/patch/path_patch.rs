@@ -5,7 +5,7 @@
 //! type does not have is an error for `delete` too, for it would never take effect. `insert` and `move` are about
 //! lists, also about those that are empty, so their paths end in the name of a list.
 
-use super::place::{Element, Place, Step, count, edit, object_at, put, steps_to, type_at};
+use super::place::{Element, Place, Step, count, edit, is_narrative, object_at, put, steps_to, type_at};
 use super::value::{Given, Named};
 use super::{Budget, Refusal, echo, fits};
 use crate::definitions::{Kind, TypeDefinition};
@@ -37,8 +37,8 @@ struct Owner {
 }
 
 impl Operation {
-    /// Carries it out; finding its elements takes at most `steps`.
-    pub(super) fn apply(&self, root: &mut Json, steps: u64, budget: &mut Budget) -> Result<(), Refusal> {
+    /// Carries it out; finding its elements takes at most `steps`. Whether it said what becomes of the narrative.
+    pub(super) fn apply(&self, root: &mut Json, steps: u64, budget: &mut Budget) -> Result<bool, Refusal> {
         match &self.action {
             Action::Add { name, value } => self.add(root, (name, value), steps, budget),
             Action::Insert { index, value } => self.insert(root, *index, value, steps, budget),
@@ -54,19 +54,20 @@ impl Operation {
         (name, value): (&str, &Given),
         steps: u64,
         budget: &mut Budget,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let items = self.evaluated(self.path.evaluate_in(&environment(root, steps)))?;
         let owner = self.owner(root, &items, budget)?;
         let named = Named::of(owner.definition, name)?;
         let (member, element) = named.typed(value)?;
         within_depth(owner.steps.len() + 1, &element)?;
         let owner_name = &owner.definition.name;
+        let told = is_narrative(&owner.steps, &member);
         let steps = owner.object(root, true).ok_or_else(|| self.lost())?;
         let object = object_at(root, &steps).ok_or_else(|| self.lost())?;
         if named.element.repeats() {
             budget.charge(1 + count(object, &member) / 16)?;
             edit(object, &member, |list| list.push(element));
-            return Ok(());
+            return Ok(told);
         }
         let stands = |types: &crate::definitions::ElementType| {
             let member = named.element.member_name(types);
@@ -79,7 +80,7 @@ impl Operation {
             )));
         }
         put(object, &member, element);
-        Ok(())
+        Ok(told)
     }
 
     fn insert(
@@ -89,10 +90,11 @@ impl Operation {
         value: &Given,
         steps: u64,
         budget: &mut Budget,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let (owner, named) = self.list(root, steps, budget)?;
         let (member, element) = named.typed(value)?;
         within_depth(owner.steps.len() + 1, &element)?;
+        let told = is_narrative(&owner.steps, &member);
         let steps = owner.object(root, true).ok_or_else(|| self.lost())?;
         let object = object_at(root, &steps).ok_or_else(|| self.lost())?;
         let len = count(object, &member);
@@ -101,7 +103,7 @@ impl Operation {
         }
         budget.charge(1 + len / 16)?;
         edit(object, &member, |list| list.insert(index, element));
-        Ok(())
+        Ok(told)
     }
 
     fn shift(
@@ -110,11 +112,12 @@ impl Operation {
         (source, destination): (usize, usize),
         steps: u64,
         budget: &mut Budget,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let (owner, named) = self.list(root, steps, budget)?;
+        let member = &named.element.name;
+        let told = is_narrative(&owner.steps, member);
         let steps = owner.object(root, false).ok_or_else(|| self.no_match())?;
         let object = object_at(root, &steps).ok_or_else(|| self.no_match())?;
-        let member = &named.element.name;
         let len = count(object, member);
         for (name, index) in [("source", source), ("destination", destination)] {
             if index >= len {
@@ -128,21 +131,21 @@ impl Operation {
             let element = list.remove(source);
             list.insert(destination, element);
         });
-        Ok(())
+        Ok(told)
     }
 
-    fn delete(&self, root: &mut Json, steps: u64, budget: &mut Budget) -> Result<(), Refusal> {
+    fn delete(&self, root: &mut Json, steps: u64, budget: &mut Budget) -> Result<bool, Refusal> {
         let items = self.evaluated(self.path.evaluate_in(&environment(root, steps)))?;
         if items.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let place = self.place(root, &items, budget)?;
         budget.charge(1 + place.index.unwrap_or_default() / 16)?;
         place.delete(root);
-        Ok(())
+        Ok(is_narrative(&place.owner, &place.member))
     }
 
-    fn replace(&self, root: &mut Json, value: &Given, steps: u64, budget: &mut Budget) -> Result<(), Refusal> {
+    fn replace(&self, root: &mut Json, value: &Given, steps: u64, budget: &mut Budget) -> Result<bool, Refusal> {
         let items = self.evaluated(self.path.evaluate_in(&environment(root, steps)))?;
         let place = self.place(root, &items, budget)?;
         let definition = type_at(root, &place.owner).ok_or_else(|| self.undefined())?;
@@ -151,7 +154,7 @@ impl Operation {
         within_depth(place.owner.len() + 1, &element)?;
         budget.charge(1 + place.index.unwrap_or_default() / 16)?;
         place.replace(root, &member, element);
-        Ok(())
+        Ok(is_narrative(&place.owner, &member))
     }
 
     /// The list that the path names.

@@ -4,6 +4,7 @@
 //! The value of a primitive is the member `name`, its id and extensions are the member `_name`; where it repeats, both
 //! are arrays in step. Here they are one [`Element`], and lists of them are edited as lists.
 
+use super::narrative::NARRATIVE;
 use super::{Budget, Refusal};
 use crate::definitions::{self, Kind, TypeDefinition};
 use crate::json::{Json, Object};
@@ -132,6 +133,15 @@ impl Place {
                 }),
             }
         }
+    }
+}
+
+/// Whether a member of an object, or that object, is the narrative of the resource or a part of it.
+pub(super) fn is_narrative(owner: &[Step], member: &str) -> bool {
+    match owner.first() {
+        Some(Step::Member(name)) => **name == *NARRATIVE,
+        Some(Step::Item(_)) => false,
+        None => member == NARRATIVE,
     }
 }
 

@@ -31,6 +31,11 @@ impl Pointer {
         Ok(Pointer { text: text.into(), tokens })
     }
 
+    /// Whether it leads to the member `name` of the document, into it, or to the whole document.
+    pub(super) fn covers(&self, name: &str) -> bool {
+        self.tokens.first().is_none_or(|first| **first == *name)
+    }
+
     /// How many containers stand above.
     pub(super) fn depth(&self) -> usize {
         self.tokens.len()
