@@ -6,6 +6,7 @@ use tests::{Engine, TestServer};
 
 tests::on_both_engines!(
     deleted_is_gone_and_again_is_fine,
+    re_15_conditions_hold_for_what_is_deleted,
     lk_31_hidden_is_unknown,
     by_criteria_one_at_a_time,
     criteria_must_say_something,
@@ -53,6 +54,23 @@ async fn deleted_is_gone_and_again_is_fine(server: TestServer) {
     assert_eq!(system.matches("Patient").await, Vec::<String>::new());
     system.delete("Patient/never").await.expect_status(404);
     system.delete("Patient").await.expect_status(400);
+}
+
+async fn re_15_conditions_hold_for_what_is_deleted(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    system.delete("Patient/a").await.expect_status(204);
+    for version in ["W/\"1\"", "W/\"2\"", "*"] {
+        system.delete("Patient/a").header("If-Match", version).await.expect_status(412);
+        let put = system.put("Patient/a").header("If-Match", version);
+        put.json(&object! { "resourceType": "Patient", "id": "a" }).await.expect_status(412);
+    }
+    let entry = object! { "request": object! { "method": "DELETE", "url": "Patient/a", "ifMatch": "W/\"1\"" } };
+    let bundle = |kind: &str| object! { "resourceType": "Bundle", "type": kind, "entry": array![entry.clone()] };
+    system.post("").json(&bundle("transaction")).await.expect_status(412);
+    let batch = system.post("").json(&bundle("batch")).await.expect_status(200);
+    assert!(batch.text().contains("412 "), "{}", batch.text());
+    system.delete("Patient/a").await.expect_status(204);
 }
 
 async fn lk_31_hidden_is_unknown(server: TestServer) {

@@ -174,6 +174,7 @@ pub async fn one(
     let current = tx.current(&context.caller.view, resource_type, id).await?;
     let Some(current) = current else { return Err(Error::unknown(resource_type, id)) };
     if current.deleted {
+        preconditions.check(Some(&current))?;
         return Ok(answer(&current));
     }
     update::check_before(tx, context, &current).await?;
