@@ -13,6 +13,8 @@ tests::on_both_engines!(
     pages,
     histories_of_a_type_and_of_all,
     since_and_at,
+    versions_are_counted,
+    versions_of_what_a_list_names,
     lk_12_other_patients_versions_are_absent,
     lk_11_versions_of_a_resource_that_moved,
     granular_scopes_judge_each_version,
@@ -33,6 +35,106 @@ async fn a_life_newest_first(server: TestServer) {
     system.store(&object! { "resourceType": "Patient", "id": "a", "gender": "male" }).await;
     let back = system.get("Patient/a/_history?_count=1").await.json();
     assert_eq!(back.list("entry")[0].at(&["response", "status"]).and_then(Json::as_str), Some("201 Created"));
+}
+
+async fn versions_are_counted(server: TestServer) {
+    let system = server.system();
+    for id in ["a", "b"] {
+        system.store(&object! { "resourceType": "Patient", "id": id }).await;
+        system.store(&observation(&format!("o{id}"), id, "final")).await;
+    }
+    system.store(&observation("oa", "a", "amended")).await;
+    system.delete("Observation/ob").await.expect_status(204);
+    let counted = async |client: &Client, path: &str| {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut totals = Vec::new();
+        for asked in ["_count=0", "_summary=count", "_summary=count&_count=5"] {
+            let answer = client.get(&format!("{path}{separator}{asked}")).await.expect_status(200);
+            let page = answer.json();
+            assert!(page.get("entry").is_none() && page.list("link").len() == 1, "{path} {asked}");
+            totals.push(page.get("total").and_then(Json::as_number).unwrap().to_owned());
+        }
+        totals.dedup();
+        assert_eq!(totals.len(), 1, "{path}: {totals:?}");
+        totals.remove(0)
+    };
+    for (path, expected) in [
+        ("_history", "6"),
+        ("Patient/_history", "2"),
+        ("Observation/_history", "4"),
+        ("Observation/oa/_history", "2"),
+        ("Observation/_history?_since=2099-01-01T00:00:00Z", "0"),
+        ("_history?_at=2099", "3"),
+    ] {
+        assert_eq!(counted(&system, path).await, expected, "{path}");
+    }
+    let app = server.patient("a");
+    assert_eq!(counted(&app, "_history").await, "3", "LK-12: hidden versions are not counted");
+    let granular = server.with_scope("patient/Observation.rs?status=amended", Some("a"));
+    assert_eq!(counted(&granular, "Observation/_history").await, "1");
+    app.get("Patient/b/_history?_summary=count").await.expect_status(404);
+    system.get("Patient/never/_history?_count=0").await.expect_status(404);
+}
+
+async fn versions_of_what_a_list_names(server: TestServer) {
+    let system = server.system();
+    for status in ["preliminary", "final"] {
+        for (id, patient) in [("one", "a"), ("two", "a"), ("other", "b"), ("apart", "a")] {
+            system.store(&object! { "resourceType": "Patient", "id": patient }).await;
+            system.store(&observation(id, patient, status)).await;
+        }
+    }
+    let item = |reference: &str| object! { "item": object! { "reference": reference } };
+    let names = array![
+        item("Observation/one"),
+        item("Observation/two/_history/1"),
+        item("Observation/other"),
+        item("Observation/none"),
+        item("Patient/a"),
+        item("http://elsewhere/Observation/apart"),
+    ];
+    let list = object! {
+        "resourceType": "List", "id": "l", "status": "current", "mode": "working",
+        "subject": object! { "reference": "Patient/a" }, "entry": names,
+    };
+    system.store(&list).await;
+    let sorted = |answer: &Answer| {
+        let mut versions = versions(answer);
+        versions.sort_unstable();
+        versions
+    };
+    let all = ["other/1", "other/2", "one/1", "one/2", "two/1"];
+    for (path, expected) in [
+        ("Observation/_history?_list=l", &all[..]),
+        ("_history?_list=l", &["a/1", "other/1", "other/2", "one/1", "one/2", "two/1"]),
+        ("Patient/_history?_list=l", &["a/1"]),
+        ("Observation/two/_history?_list=l", &["two/1"]),
+        ("Observation/apart/_history?_list=l", &[]),
+        ("Observation/_history?_list=unknown", &[]),
+        ("Observation/_history?_list=l&_since=2099-01-01T00:00:00Z", &[]),
+    ] {
+        let page = system.get(path).await.expect_status(200);
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(sorted(&page), expected, "{path}");
+    }
+    let (mut url, mut seen) = (Some("Observation/_history?_list=l&_count=2".to_owned()), Vec::new());
+    while let Some(next) = url {
+        let page = system.get(&next).await.expect_status(200);
+        seen.extend(versions(&page));
+        url = page.link("next");
+    }
+    assert_eq!(seen.len(), 5, "{seen:?}");
+    let count = system.get("Observation/_history?_list=l&_count=0").await.expect_status(200).json();
+    assert_eq!(count.get("total").and_then(Json::as_number), Some("5"));
+    let app = server.patient("a");
+    let own = app.get("Observation/_history?_list=l").await.expect_status(200);
+    assert_eq!(sorted(&own), ["one/1", "one/2", "two/1"], "LK-12: a List opens nothing");
+    assert_eq!(versions(&server.patient("b").get("Observation/_history?_list=l").await.expect_status(200)), [""; 0]);
+    server.with_scope("patient/Observation.rs", Some("a")).get("Observation/_history?_list=l").await.expect_status(403);
+    for bad in ["$current-problems", "", "l&_list=l"] {
+        system.get(&format!("Observation/_history?_list={bad}")).await.expect_status(400);
+    }
 }
 
 async fn pages(server: TestServer) {
@@ -245,7 +347,7 @@ async fn what_has_no_effect_is_refused(server: TestServer) {
             ("_since=2020", "_since"),
             ("_since=yesterday", "_since"),
             ("_at=gt2020", "_at"),
-            ("_count=0", "_count"),
+            ("_count=-1", "_count"),
             ("_count=1&_count=2", "_count"),
             ("_sort=_id", "_sort"),
             ("_since=2021-01-01T00:00:00Z&_at=2020", "_at"),

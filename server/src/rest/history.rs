@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `_since` | made at or after this instant |
 //! | `_at` | current at some time in this period; a deletion, if it happened in it |
-//! | `_count` | most on a page |
+//! | `_count` | most on a page; 0 asks for their number, and so does `_summary=count` |
+//! | `_list` | of resources that this List names; of a reference to a version, that version |
 //! | `_sort` | `-_lastUpdated` is the default, `_lastUpdated` begins with the oldest |
 //! | `_cursor` | where the page begins, out of a link |
 //!
@@ -27,10 +28,12 @@ use std::fmt::Write as _;
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::date::{DateTime, Precision, format_instant};
 use fhir::definitions::resource_types;
+use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
+use fhir::reference::Reference;
 use search::parse::elements_of;
 use search::query::Elements;
-use store::{HistoryOf, HistoryPage, HistoryQuery, Method, Version};
+use store::{HistoryOf, HistoryPage, HistoryQuery, Listed, Method, Version};
 
 use crate::access::{self, Interaction};
 use crate::app::App;
@@ -41,8 +44,11 @@ use crate::rest::request;
 use crate::rest::response::{Answer, Presentation};
 use crate::rest::search::{link, write_link};
 
+/// The type of `_list`.
+const LIST: &str = "List";
+
 /// What a history can be asked with.
-pub const PARAMETERS: &[&str] = &["_since", "_at", "_count", "_sort", "_summary", "_elements", "_cursor"];
+pub const PARAMETERS: &[&str] = &["_since", "_at", "_list", "_count", "_sort", "_summary", "_elements", "_cursor"];
 
 /// Whose history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +87,15 @@ async fn respond(request: &HttpRequest, app: &App, caller: &Caller, of: Of<'_>) 
 /// Reads one page of versions.
 pub async fn execute(app: &App, caller: &Caller, of: Of<'_>, pairs: &[(String, String)]) -> Result<Answer, Error> {
     let whose = decide(caller, of)?;
-    let query = query(whose, pairs, app.config.page_size as usize, app.config.max_page_size as usize)?;
-    let elements = elements_of(of.resource_type(), pairs).map_err(Error::bad_request)?;
+    let mut query = query(whose.clone(), pairs, app.config.page_size as usize, app.config.max_page_size as usize)?;
+    if let Some((_, list)) = pairs.iter().find(|(name, _)| name == "_list") {
+        query.of = among(whose.clone(), named(app, caller, list).await?);
+    }
+    let shaping: Vec<_> = pairs.iter().filter(|pair| !is_counting(pair)).cloned().collect();
+    let elements = elements_of(of.resource_type(), &shaping).map_err(Error::bad_request)?;
     let mut page = app.store.history(&caller.view, &query).await?;
     if let (Of::Instance(resource_type, id), true) = (of, page.versions.is_empty() && query.cursor.is_none()) {
-        let any = HistoryQuery { since: None, at: None, count: 1, ..query.clone() };
+        let any = HistoryQuery { of: whose, since: None, at: None, count: 1, ..query.clone() };
         if app.store.history(&caller.view, &any).await?.versions.is_empty() {
             return Err(Error::unknown(resource_type, id));
         }
@@ -109,6 +119,43 @@ impl<'a> Of<'a> {
             Of::System => None,
         }
     }
+}
+
+/// What a List names, as far as it is here; nothing where the caller sees no such List.
+async fn named(app: &App, caller: &Caller, list: &str) -> Result<Vec<Listed>, Error> {
+    if !fhir::id::is_valid(list) {
+        let text = format!("_list={list}: must be the logical id of a List");
+        return Err(Error::bad_request(Issue::error(IssueCode::Value, text)));
+    }
+    access::decide(caller, Interaction::Read, LIST)?;
+    let stored = app.store.read(&caller.view, LIST, list).await?.filter(|stored| !stored.deleted);
+    caller.saw_one(stored.as_ref());
+    let Some(stored) = stored else { return Ok(Vec::new()) };
+    let resource = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
+    let base = app.config.fhir_base();
+    let one = |entry: &Json| match Reference::parse(entry.at(&["item", "reference"])?.as_str()?, &base) {
+        Reference::Local { resource_type, id, version: None } => Some(Listed { resource_type, id, version: None }),
+        Reference::Local { resource_type, id, version: Some(version) } => {
+            Some(Listed { resource_type, id, version: Some(request::version(&version)?) })
+        }
+        _ => None,
+    };
+    Ok(resource.list("entry").iter().filter_map(one).collect())
+}
+
+/// Of what is named that which may be asked for.
+fn among(whose: HistoryOf, mut listed: Vec<Listed>) -> HistoryOf {
+    listed.retain(|one| match &whose {
+        HistoryOf::Instance { resource_type, id } => one.resource_type == *resource_type && one.id == *id,
+        HistoryOf::Types(types) => types.contains(&one.resource_type),
+        HistoryOf::Listed(_) => true,
+    });
+    HistoryOf::Listed(listed)
+}
+
+/// Whether a parameter asks for the number of versions in place of them.
+fn is_counting((name, value): &(String, String)) -> bool {
+    matches!((name.as_str(), value.as_str()), ("_summary", "count") | ("_count", "0"))
 }
 
 /// Whether the caller may ask that, and which types it then gets.
@@ -144,8 +191,8 @@ fn query(of: HistoryOf, pairs: &[(String, String)], default: usize, most: usize)
         }
         match name.as_str() {
             "_count" => {
-                let count = value.parse::<usize>().ok().filter(|count| *count > 0);
-                query.count = count.ok_or_else(|| invalid("must be a number from 1"))?.min(most);
+                let count = value.parse::<usize>().ok();
+                query.count = count.ok_or_else(|| invalid("must be a number, 0 for the total alone"))?.min(most);
             }
             "_since" => {
                 let instant = moment(value).filter(|it| it.precision >= Precision::Second && it.offset.is_some());
@@ -164,8 +211,15 @@ fn query(of: HistoryOf, pairs: &[(String, String)], default: usize, most: usize)
                     _ => return Err(invalid("a history is sorted by -_lastUpdated (newest first) or _lastUpdated")),
                 }
             }
-            "_summary" | "_elements" => {}
+            "_summary" | "_elements" | "_list" => {}
             _ => query.cursor = Some(value.clone()),
+        }
+    }
+    if pairs.iter().any(is_counting) {
+        query.count = 0;
+        if query.cursor.is_some() {
+            let text = "_cursor has no effect where the versions are counted; leave it out";
+            return Err(Error::bad_request(Issue::error(IssueCode::Invalid, text)));
         }
     }
     if let (Some(since), Some((_, end))) = (query.since, query.at)
@@ -186,8 +240,8 @@ fn bundle(base: &str, of: Of<'_>, query: &HistoryQuery, pairs: &[(String, String
     let bodies = page.versions.iter().map(|version| version.stored.body.len() + 300).sum::<usize>();
     let mut out = String::with_capacity(bodies + 500);
     out.push_str("{\"resourceType\":\"Bundle\",\"type\":\"history\"");
-    if page.is_all {
-        let _ = write!(out, ",\"total\":{}", page.versions.len());
+    if let Some(total) = page.total.or_else(|| page.is_all.then_some(page.versions.len() as u64)) {
+        let _ = write!(out, ",\"total\":{total}");
     }
     let path = match of {
         Of::Instance(resource_type, id) => format!("{resource_type}/{id}/_history"),
@@ -245,7 +299,6 @@ fn write_entry(base: &str, Version { stored, created }: &Version, out: &mut Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fhir::json::Json;
     use store::Stored;
 
     fn version(number: i64, method: Method, created: bool) -> Version {
@@ -299,7 +352,7 @@ mod tests {
             versions: vec![version(3, Method::Put, false)],
             next: Some("N".into()),
             previous: Some("P".into()),
-            is_all: false,
+            ..HistoryPage::default()
         };
         let given = [("_since".to_owned(), "2026-01-01T00:00:00Z".to_owned()), ("_cursor".to_owned(), "C".to_owned())];
         let query = query(HistoryOf::Types(vec!["Patient".into()]), &given, 1, 10).unwrap();
@@ -316,6 +369,8 @@ mod tests {
     #[test]
     fn parameters_are_read_or_refused() {
         assert_eq!(parsed(&[("_count", "5000")]).unwrap().count, 1000);
+        assert_eq!(parsed(&[("_count", "0")]).unwrap().count, 0);
+        assert_eq!(parsed(&[("_count", "5"), ("_summary", "count")]).unwrap().count, 0);
         assert_eq!(parsed(&[("_since", "1970-01-01T00:00:01.5Z")]).unwrap().since, Some(1_500_000));
         assert_eq!(parsed(&[("_since", "1970-01-01T01:00:01 01:00")]).unwrap().since, Some(1_000_000));
         assert_eq!(parsed(&[("_at", "1970")]).unwrap().at, Some((0, 365 * 86_400_000_000 - 1)));
@@ -323,10 +378,10 @@ mod tests {
         let both = [("_since", "1970-01-01T00:00:01Z"), ("_at", "1970-01-01")];
         assert!(parsed(&both).is_ok());
         let refused: &[&[(&str, &str)]] = &[
-            &[("_count", "0")],
             &[("_count", "-1")],
             &[("_count", "x")],
             &[("_count", "1"), ("_count", "1")],
+            &[("_count", "0"), ("_cursor", "x")],
             &[("_since", "2020")],
             &[("_since", "2020-01-01T00:00:00")],
             &[("_since", "gt2020-01-01T00:00:00Z")],

@@ -24,8 +24,12 @@ use crate::search::question::one_holds;
 use crate::session::{SOON, Session};
 use crate::view::ResolvedView;
 
+mod count;
 pub(crate) mod feed;
+mod listed;
 pub(crate) mod snapshot;
+
+pub use listed::Listed;
 
 /// Ranges that one statement merges; SQLite takes 500.
 const RANGES_PER_STATEMENT: usize = 200;
@@ -50,6 +54,8 @@ pub enum HistoryOf {
     },
     /// That of all resources of these types.
     Types(Vec<String>),
+    /// Those of what a List names.
+    Listed(Vec<Listed>),
 }
 
 /// A page to be read.
@@ -63,7 +69,7 @@ pub struct HistoryQuery {
     pub at: Option<(i64, i64)>,
     /// Whether the oldest versions come first.
     pub oldest_first: bool,
-    /// Most versions on the page, at least 1.
+    /// Most versions on the page; 0 asks for their number only.
     pub count: usize,
     /// Where the page begins: from [`HistoryPage::next`] or [`HistoryPage::previous`] of the same query.
     pub cursor: Option<String>,
@@ -89,6 +95,8 @@ pub struct HistoryPage {
     pub previous: Option<String>,
     /// Whether this page is all there is.
     pub is_all: bool,
+    /// Number of versions, if only that was asked for.
+    pub total: Option<u64>,
 }
 
 impl Store {
@@ -130,6 +138,7 @@ struct Bounds {
 #[derive(Clone, Copy, Debug)]
 enum Range {
     Resource(i64),
+    Version { rid: i64, version: i64 },
     Type(i64),
     Patient { patient: i64, type_id: i64 },
 }
@@ -160,6 +169,9 @@ async fn history<S: Session>(
         descending: query.oldest_first == back,
         current_after: query.at.map(|(low, _)| low),
     };
+    if query.count == 0 {
+        return Ok(HistoryPage { total: Some(scope.count(session, bounds).await?), ..HistoryPage::default() });
+    }
     let mut found = scope.visible(session, bounds, query.count + 1).await?;
     let more = found.len() > query.count;
     found.truncate(query.count);
@@ -176,6 +188,7 @@ async fn history<S: Session>(
         next: if older_is_there { seal(found.last(), false) } else { None },
         previous: if newer_is_there { seal(found.first(), true) } else { None },
         is_all: start.is_none() && !more,
+        total: None,
         versions: found.into_iter().map(|(_, version)| version).collect(),
     })
 }
@@ -211,9 +224,14 @@ fn start_of(place: &order::Position) -> Option<Start> {
 impl Scope {
     async fn resolve<S: Session>(session: &mut S, view: &View, of: &HistoryOf) -> Result<Self, StoreError> {
         let mut scope = Scope { ranges: Vec::new(), views: Vec::new() };
+        let named;
         let types = match of {
             HistoryOf::Instance { resource_type, .. } => std::slice::from_ref(resource_type),
             HistoryOf::Types(types) => types.as_slice(),
+            HistoryOf::Listed(listed) => {
+                named = listed::types(listed);
+                named.as_slice()
+            }
         };
         if let (HistoryOf::Types(types), Compartment::Patients(patients)) = (of, view.compartment())
             && types.len() * (patients.len() + 1) > MOST_RANGES
@@ -232,6 +250,9 @@ impl Scope {
                     for row in session.rows(&select).await? {
                         scope.ranges.push(Range::Resource(row.i64(0)?));
                     }
+                }
+                (HistoryOf::Listed(listed), _) => {
+                    scope.ranges.extend(listed::ranges(session, (resource_type, type_id), listed).await?);
                 }
                 (HistoryOf::Types(_), None) => scope.ranges.push(Range::Type(type_id)),
                 (HistoryOf::Types(_), Some(patients)) => {
@@ -277,7 +298,7 @@ impl Scope {
 
     /// Whether whatever stands in the ranges is shown.
     fn shows_all(&self, bounds: Bounds) -> bool {
-        let led = |range: &Range| !matches!(range, Range::Resource(_));
+        let led = |range: &Range| matches!(range, Range::Type(_) | Range::Patient { .. });
         bounds.current_after.is_none()
             && self.views.iter().all(|(_, view)| !view.is_granular())
             && (self.ranges.iter().all(led) || self.views.iter().all(|(_, view)| view.is_unrestricted()))
@@ -476,6 +497,10 @@ fn first_of(range: Range, bounds: Bounds, count: usize) -> SelectStatement {
     select.columns([("v", "last_updated"), ("v", "rid"), ("v", "version")]);
     match range {
         Range::Resource(rid) => select.from_as("version", "v").and_where(Expr::col(("v", "rid")).eq(rid)),
+        Range::Version { rid, version } => select
+            .from_as("version", "v")
+            .and_where(Expr::col(("v", "rid")).eq(rid))
+            .and_where(Expr::col(("v", "version")).eq(version)),
         Range::Type(type_id) => select.from_as("version", "v").and_where(Expr::col(("v", "type_id")).eq(type_id)),
         Range::Patient { patient, type_id } => select
             .from_as("version_patient", "v")

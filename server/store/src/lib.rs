@@ -146,7 +146,7 @@ pub use error::StoreError;
 pub use foresight::Birth;
 pub use history::feed::{Fed, Happening, Place, Sight};
 pub use history::snapshot::{Among, Held, Members, StatePage, StateQuery};
-pub use history::{HistoryOf, HistoryPage, HistoryQuery, Version};
+pub use history::{HistoryOf, HistoryPage, HistoryQuery, Listed, Version};
 pub use index_facts::{Difference, ParameterRows};
 pub use reindex::Standing;
 pub use resources::{Method, Stored};
