@@ -8,6 +8,7 @@ tests::on_both_engines!(
     the_statement_needs_no_token_and_has_a_tag,
     stated_parameters_work,
     each_mode_has_a_statement,
+    statements_can_be_cut,
     stated_interactions_have_their_methods
 );
 
@@ -20,6 +21,30 @@ async fn the_statement_needs_no_token_and_has_a_tag(server: TestServer) {
     let xml = anonymous.get("metadata?_format=xml").await.expect_status(200);
     assert!(xml.text().contains("<CapabilityStatement xmlns"));
     assert!(anonymous.head("metadata").await.expect_status(200).bytes().is_empty());
+}
+
+async fn statements_can_be_cut(server: TestServer) {
+    let anonymous = server.anonymous();
+    let mut tags = Vec::new();
+    for (query, kept, gone) in [
+        ("", "rest", "none"),
+        ("_summary=text", "kind", "rest"),
+        ("_summary=true", "rest", "none"),
+        ("_elements=software", "software", "rest"),
+        ("mode=terminology&_elements=url", "url", "codeSystem"),
+    ] {
+        let answer = anonymous.get(&format!("metadata?{query}")).await.expect_status(200);
+        let statement = answer.json();
+        assert!(statement.get(kept).is_some() && statement.get(gone).is_none(), "{query}: {statement}");
+        assert_eq!(query.contains('_'), answer.text().contains("SUBSETTED"), "{query}");
+        let tag = answer.header("etag").unwrap().to_owned();
+        anonymous.get(&format!("metadata?{query}")).header("If-None-Match", &tag).await.expect_status(304);
+        assert!(!tags.contains(&tag), "{query}");
+        tags.push(tag);
+    }
+    for bad in ["_summary=count", "_summary=x", "_elements=nothing", "_summary=true&_elements=url&x=1"] {
+        anonymous.get(&format!("metadata?{bad}")).await.expect_status(400);
+    }
 }
 
 #[test]

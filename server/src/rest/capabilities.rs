@@ -6,21 +6,27 @@
 //! | `normative` | the same without the elements that R4 calls trial use |
 //! | `terminology` | `TerminologyCapabilities` |
 //!
+//! `_summary` and `_elements` answer some of its elements.
+//!
 //! Made of the tables that run: resource types and search parameters from the registry, interactions from the routes.
 //! Needs no token; made anew only when the registry is another one.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
+use search::parse::elements_of;
+use search::query::Elements;
 use search::registry::{Registry, registry};
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::config::Config;
 use crate::error::Error;
+use crate::rest::elements::subset;
 use crate::rest::request;
 use crate::rest::response::{Answer, Presentation};
 
@@ -73,8 +79,8 @@ pub async fn handler(
     cache: web::Data<Cache>,
 ) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
-    let mode = Mode::of(request.query_string())?;
-    let Statement { body, etag } = cache.get(mode, &app.config, &app.instantiated);
+    let (mode, elements) = asked(request.query_string())?;
+    let Statement { body, etag } = cache.get(mode, &app.config, &app.instantiated).cut(&elements)?;
     let has = request::header(&request, "If-None-Match")?;
     let has =
         has.is_some_and(|tags| tags.split(',').any(|tag| matches!(tag.trim(), tag if tag == "*" || *tag == *etag)));
@@ -96,16 +102,30 @@ pub fn execute(app: &App) -> Answer {
 impl Mode {
     /// What the parameter `mode` asks for.
     pub fn of(query: &str) -> Result<Self, Error> {
+        Self::among(&request::only(query, &["mode"])?)
+    }
+
+    /// What the parameter `mode` among others asks for.
+    fn among(pairs: &[(String, String)]) -> Result<Self, Error> {
         let invalid = |text: String| Error::bad_request(Issue::error(IssueCode::Value, text));
-        match request::only(query, &["mode"])?.as_slice() {
-            [] => Ok(Mode::Full),
-            [(_, value)] => match value.as_str() {
+        let mut values = pairs.iter().filter(|(name, _)| name == "mode").map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (None, _) => Ok(Mode::Full),
+            (Some(value), None) => match value {
                 "full" => Ok(Mode::Full),
                 "normative" => Ok(Mode::Normative),
                 "terminology" => Ok(Mode::Terminology),
                 other => Err(invalid(format!("mode is full, normative or terminology, not {other:?}"))),
             },
-            _ => Err(invalid("mode is given more than once; give it once".to_owned())),
+            (Some(_), Some(_)) => Err(invalid("mode is given more than once; give it once".to_owned())),
+        }
+    }
+
+    /// The type of the statement.
+    fn resource_type(self) -> &'static str {
+        match self {
+            Mode::Full | Mode::Normative => "CapabilityStatement",
+            Mode::Terminology => "TerminologyCapabilities",
         }
     }
 
@@ -144,8 +164,30 @@ fn stated(mode: Mode, config: &Config, instantiated: &Instantiated) -> Json {
     resource
 }
 
+/// Which statement, and which of its elements.
+fn asked(query: &str) -> Result<(Mode, Elements), Error> {
+    let pairs = request::only(query, &["mode", "_summary", "_elements"])?;
+    let mode = Mode::among(&pairs)?;
+    let pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| name != "mode").collect();
+    let elements = elements_of(Some(mode.resource_type()), &pairs).map_err(Error::bad_request)?;
+    Ok((mode, elements))
+}
+
+impl Statement {
+    /// The same with some of its elements; what is not whole has a tag of its own.
+    fn cut(self, elements: &Elements) -> Result<Self, Error> {
+        Ok(match subset(&self.body, elements)? {
+            Cow::Borrowed(_) => self,
+            Cow::Owned(body) => tagged(body),
+        })
+    }
+}
+
 fn written(resource: &Json) -> Statement {
-    let body = resource.to_string();
+    tagged(resource.to_string())
+}
+
+fn tagged(body: String) -> Statement {
     let hex = fhir::hexadecimal(&Sha256::digest(body.as_bytes())[..8]);
     Statement { body: body.into(), etag: format!("W/\"{hex}\"").into() }
 }
