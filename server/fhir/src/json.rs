@@ -12,6 +12,10 @@ mod parser;
 /// Deepest nesting of arrays and objects that is accepted.
 pub const MAX_DEPTH: usize = 64;
 
+/// Deepest nesting in what this program itself writes: a resource as deep as [`MAX_DEPTH`] stands in Bundles there, one
+/// inside the other, or comes apart into the parts of a Parameters.
+pub const MAX_OWN_DEPTH: usize = 3 * MAX_DEPTH;
+
 /// One JSON value. Numbers keep their written form, so `1.00` stays `1.00`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Json {
@@ -48,7 +52,12 @@ pub struct JsonError {
 impl Json {
     /// Reads one document that fills `text` but for white space.
     pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
-        parser::parse(text)
+        parser::parse(text, MAX_DEPTH)
+    }
+
+    /// Reads what this program wrote, which may be as deep as [`MAX_OWN_DEPTH`].
+    pub fn parse_own(text: &[u8]) -> Result<Self, JsonError> {
+        parser::parse(text, MAX_OWN_DEPTH)
     }
 
     /// The member `name` of an object, else nothing.

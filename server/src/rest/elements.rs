@@ -35,7 +35,7 @@ pub fn subset<'a>(body: &'a str, elements: &Elements) -> Result<Cow<'a, str>, Er
     if *elements == Elements::All {
         return Ok(Cow::Borrowed(body));
     }
-    let resource = Json::parse(body.as_bytes()).map_err(Error::internal)?;
+    let resource = Json::parse_own(body.as_bytes()).map_err(Error::internal)?;
     Ok(Cow::Owned(cut(resource, elements).to_string()))
 }
 

@@ -64,7 +64,7 @@ impl Presentation {
         if self.format == Format::Json && !self.pretty {
             return Ok(Bytes::from_owner(body));
         }
-        let resource = Json::parse(body.as_bytes()).map_err(Error::internal)?;
+        let resource = Json::parse_own(body.as_bytes()).map_err(Error::internal)?;
         match self.format {
             Format::Json => Ok(Bytes::from(resource.to_pretty())),
             Format::Xml => fhir::xml::from_json(&resource).map(Bytes::from).map_err(Error::internal),

@@ -1,14 +1,15 @@
 //! Reads JSON text into a document. <https://www.rfc-editor.org/rfc/rfc8259>
 
-use super::{Json, JsonError, MAX_DEPTH, Object};
+use super::{Json, JsonError, Object};
 
 /// From this many members on, duplicate names are found by sorting instead of comparing pairs.
 const PAIRWISE_LIMIT: usize = 16;
 
-pub(super) fn parse(text: &[u8]) -> Result<Json, JsonError> {
+/// Reads a document whose arrays and objects are nested `deepest` levels at most.
+pub(super) fn parse(text: &[u8], deepest: usize) -> Result<Json, JsonError> {
     let text = std::str::from_utf8(text)
         .map_err(|error| JsonError { offset: error.valid_up_to(), message: "not UTF-8".into() })?;
-    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0 };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, deepest };
     parser.skip_space();
     let value = parser.value(0)?;
     parser.skip_space();
@@ -22,6 +23,7 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    deepest: usize,
 }
 
 impl Parser<'_> {
@@ -85,8 +87,8 @@ impl Parser<'_> {
     }
 
     fn enter(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth >= MAX_DEPTH {
-            return Err(self.error(&format!("nested deeper than {MAX_DEPTH} levels")));
+        if depth >= self.deepest {
+            return Err(self.error(&format!("nested deeper than {} levels", self.deepest)));
         }
         self.at += 1;
         self.skip_space();
@@ -262,7 +264,20 @@ fn duplicate(name: &str, offset: usize) -> JsonError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{MAX_DEPTH, MAX_OWN_DEPTH};
     use super::*;
+
+    fn parse(text: &[u8]) -> Result<Json, JsonError> {
+        super::parse(text, MAX_DEPTH)
+    }
+
+    #[test]
+    fn what_was_written_here_may_be_deeper() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(Json::parse_own(nested(MAX_OWN_DEPTH).as_bytes()).is_ok());
+        assert!(Json::parse_own(nested(MAX_OWN_DEPTH + 1).as_bytes()).is_err());
+        assert!(Json::parse(nested(MAX_DEPTH + 1).as_bytes()).is_err());
+    }
 
     #[test]
     fn in_08_numbers_keep_their_written_form() {

@@ -2,7 +2,7 @@
 
 use super::{FHIR_NAMESPACE, Path, XmlError, is_xml_character, narrative};
 use crate::definitions::{Element, Kind, Primitive, TypeDefinition, is_resource_type, r4};
-use crate::json::{Json, MAX_DEPTH, Object};
+use crate::json::{Json, MAX_OWN_DEPTH, Object};
 
 pub(super) fn document(resource: &Json) -> Result<String, XmlError> {
     let mut encoder =
@@ -56,10 +56,14 @@ impl Encoder {
         value: Option<&str>,
         definition: &'static TypeDefinition,
     ) -> Result<(), XmlError> {
-        if self.path.steps.len() > MAX_DEPTH {
-            return Err(self.error(format!("nested deeper than {MAX_DEPTH} levels")));
+        if self.path.steps.len() > MAX_OWN_DEPTH {
+            return Err(self.error(format!("nested deeper than {MAX_OWN_DEPTH} levels")));
         }
         let members = self.members(object, definition)?;
+        // A reader would refuse it: an element has a value, children or at least an id.
+        if members.is_empty() && value.is_none() && definition.kind != Kind::Resource {
+            return Err(self.error("an element must have a value, an extension or children"));
+        }
         for member in members.iter().filter(|member| member.element.xml_attribute) {
             match (member.value.and_then(Json::as_str), member.sibling) {
                 (Some(text), None) => self.attribute(&member.element.name, text)?,
