@@ -9,6 +9,8 @@ use tests::{Answer, Client, TestServer};
 tests::on_both_engines!(
     searches_and_histories,
     bundles_are_carried_out_once,
+    re_15_conditions_hold_later_too,
+    leniency_is_kept_for_every_search,
     what_fails_says_so_in_the_answer,
     lk_32_nobody_else_sees_a_job,
     lk_40_an_answer_goes_with_the_care_relation,
@@ -51,6 +53,47 @@ async fn searches_and_histories(server: TestServer) {
     let lenient = system.get("Patient?gender=male&typo=1").header("Prefer", "respond-async, handling=lenient").await;
     let (status, _) = entry(&finished(&system, &lenient.expect_status(202)).await);
     assert_eq!(status, "200 OK");
+}
+
+async fn re_15_conditions_hold_later_too(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    let labels = crate::operation_meta::labels(&["x"]);
+    for (name, version, expected) in [
+        ("If-Match", "W/\"77\"", "412"),
+        ("If-None-Match", "*", "412"),
+        ("If-Match", "W/\"1\"", "200"),
+        ("If-Match", "W/\"1\"", "412"),
+    ] {
+        let call = system.post("Patient/a/$meta-add").header(ASYNC.0, ASYNC.1).header(name, version);
+        let accepted = call.json(&labels).await.expect_status(202);
+        let (status, _) = entry(&finished(&system, &accepted).await);
+        assert_eq!(&status[..3], expected, "{name}: {version}");
+    }
+    assert_eq!(system.get("Patient/a").await.header("etag"), Some("W/\"2\""));
+    let odd = system.post("Patient/a/$meta-add").header(ASYNC.0, ASYNC.1).header("If-None-Match", "W/\"1\"");
+    odd.json(&labels).await.expect_status(400);
+}
+
+async fn leniency_is_kept_for_every_search(server: TestServer) {
+    let system = server.system();
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    let searches = ["Patient?typo=1", "Patient/a/Observation?typo=1", "?_type=Patient&typo=1"];
+    for (handling, expected) in [("handling=lenient", "200"), ("handling=strict", "400")] {
+        for path in searches {
+            let prefer = format!("respond-async, {handling}");
+            let accepted = system.get(path).header("Prefer", &prefer).await.expect_status(202);
+            let (status, _) = entry(&finished(&system, &accepted).await);
+            assert_eq!(&status[..3], expected, "{path} {handling}");
+        }
+        let entries = searches.map(|url| object! { "request": object! { "method": "GET", "url": url } });
+        let batch = object! { "resourceType": "Bundle", "type": "batch", "entry": entries.to_vec() };
+        let answer = system.post("").header("Prefer", handling).json(&batch).await.expect_status(200).json();
+        for entry in answer.list("entry") {
+            let status = entry.at(&["response", "status"]).and_then(Json::as_str).unwrap();
+            assert_eq!(&status[..3], expected, "in a batch, {handling}");
+        }
+    }
 }
 
 async fn bundles_are_carried_out_once(server: TestServer) {

@@ -14,9 +14,10 @@ use super::{ATTEMPTS, Kind, caller, failed, response};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::rest::request::{self, Return};
+use crate::rest::bundle;
+use crate::rest::conditional::Preconditions;
+use crate::rest::request::{Prefer, Return};
 use crate::rest::response::Answer;
-use crate::rest::{bundle, search};
 
 /// This kind.
 pub const KIND: Kind =
@@ -38,6 +39,8 @@ pub struct Interaction {
     pub lenient: bool,
     /// `Prefer: return=`.
     pub returned: Option<Return>,
+    /// `If-Match` and `If-None-Match`, of what changes something.
+    pub preconditions: Preconditions,
 }
 
 impl Interaction {
@@ -50,6 +53,9 @@ impl Interaction {
         if let Some(returned) = self.returned {
             kept.insert("return", word(returned));
         }
+        for (name, value) in conditions(&self.preconditions) {
+            kept.insert(name, value);
+        }
         if let Some(resource) = &self.resource {
             kept.insert("resource", resource.clone());
         }
@@ -58,7 +64,7 @@ impl Interaction {
 
     /// Out of a job.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        let kept = Json::parse(text.as_bytes()).map_err(Error::internal)?;
+        let kept = Json::parse_own(text.as_bytes()).map_err(Error::internal)?;
         let missing = |name: &str| Error::internal(format!("the job has no {name}"));
         Ok(Interaction {
             method: kept.str("method").ok_or_else(|| missing("method"))?.to_owned(),
@@ -66,8 +72,19 @@ impl Interaction {
             resource: kept.get("resource").cloned(),
             lenient: kept.get("lenient").and_then(Json::as_bool) == Some(true),
             returned: kept.str("return").and_then(|said| RETURNS.into_iter().find(|one| word(*one) == said)),
+            preconditions: Preconditions {
+                if_match: kept.str("ifMatch").map(str::to_owned),
+                if_none_match: kept.str("ifNoneMatch").map(str::to_owned),
+            },
         })
     }
+}
+
+/// The conditions that are there, under their names in `Bundle.entry.request`.
+fn conditions(preconditions: &Preconditions) -> impl Iterator<Item = (&'static str, &str)> {
+    let Preconditions { if_match, if_none_match } = preconditions;
+    let named = [("ifMatch", if_match), ("ifNoneMatch", if_none_match)];
+    named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
 }
 
 const RETURNS: [Return; 3] = [Return::Minimal, Return::Representation, Return::OperationOutcome];
@@ -137,20 +154,18 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
 }
 
 async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<String, Error> {
-    let returned = asked.returned.unwrap_or(Return::Minimal);
-    let Interaction { method, url, resource, lenient, .. } = asked;
-    let (path, query) = url.split_once('?').unwrap_or((&url, ""));
-    if method == "POST" && path.is_empty() {
+    let prefer = Prefer { returned: asked.returned, lenient: asked.lenient };
+    let Interaction { method, url, resource, preconditions, .. } = asked;
+    if method == "POST" && url.split('?').next().is_none_or(str::is_empty) {
         let bundle = resource.ok_or_else(|| Error::internal("the job has no Bundle"))?;
-        return Ok(response(&Answer::resource(bundle::run(app, caller, bundle, returned).await?)));
-    }
-    if lenient && fhir::definitions::is_resource_type(path) {
-        let pairs = request::pairs(query)?;
-        return Ok(response(&search::execute(app, caller, path, &pairs, true).await?));
+        return Ok(response(&Answer::resource(bundle::run(app, caller, bundle, prefer).await?)));
     }
     let mut request = Object::new();
     request.insert("method", method);
     request.insert("url", url);
+    for (name, value) in conditions(&preconditions) {
+        request.insert(name, value);
+    }
     let mut entry = Object::new();
     entry.insert("request", request);
     if let Some(resource) = resource {
@@ -160,7 +175,7 @@ async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<Str
     batch.insert("resourceType", "Bundle");
     batch.insert("type", "batch");
     batch.insert("entry", vec![Json::Object(entry)]);
-    bundle::run(app, caller, Json::Object(batch), returned).await
+    bundle::run(app, caller, Json::Object(batch), prefer).await
 }
 
 #[cfg(test)]
@@ -197,9 +212,11 @@ mod tests {
             resource: Some(object! { "resourceType": "Parameters" }),
             lenient: true,
             returned: Some(Return::Representation),
+            preconditions: Preconditions { if_match: Some("W/\"1\"".into()), if_none_match: Some("*".into()) },
         };
         assert_eq!(Interaction::from_json(&asked.to_json().to_string()).unwrap(), asked);
-        let plain = Interaction { resource: None, lenient: false, returned: None, ..asked };
+        let preconditions = Preconditions::default();
+        let plain = Interaction { resource: None, lenient: false, returned: None, preconditions, ..asked };
         assert_eq!(Interaction::from_json(&plain.to_json().to_string()).unwrap(), plain);
         assert!(Interaction::from_json("{}").is_err());
     }

@@ -34,7 +34,8 @@ use crate::app::App;
 use crate::caller::{self, Caller};
 use crate::error::Error;
 use crate::jobs::interaction::{self, Interaction};
-use crate::rest::request;
+use crate::rest::conditional::Preconditions;
+use crate::rest::request::{self, Prefer};
 use crate::rest::response::{Answer, Presentation};
 use crate::routes::FHIR;
 
@@ -149,8 +150,12 @@ async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Res
     if path.is_empty() && method == "POST" {
         request::only(request.query_string(), &[])?;
     }
-    let (lenient, returned) = (prefer.lenient, prefer.returned);
-    Ok(Interaction { method, url: url(path, &request::without_general(pairs)), resource, lenient, returned })
+    // What reads has no conditions, and a Bundle has those of its entries.
+    let is_operation = method == "POST" && !path.is_empty();
+    let preconditions = if is_operation { Preconditions::of(request)? } else { Preconditions::default() };
+    let Prefer { lenient, returned } = prefer;
+    let url = url(path, &request::without_general(pairs));
+    Ok(Interaction { method, url, resource, lenient, returned, preconditions })
 }
 
 /// A relative address with parameters.

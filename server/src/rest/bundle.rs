@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::Context;
-use crate::rest::request::{self, Return};
+use crate::rest::request::{self, Prefer, Return};
 use crate::rest::response::{Answer, Presentation, returned};
 
 mod batch;
@@ -49,42 +49,44 @@ pub async fn handler(
     let presentation = Presentation::of(&request)?;
     request::only(request.query_string(), &[])?;
     let bundle = request::resource(&request, payload, app.config.max_body).await?;
-    let returned = returned(request::prefer(&request), Return::Minimal);
-    let response = run(&app, &caller, bundle, returned).await?;
+    let response = run(&app, &caller, bundle, request::prefer(&request)).await?;
     Answer::resource(response).respond(presentation)
 }
 
 /// Carries out a batch or transaction; returns the response Bundle, without resources in the entries of writes.
 pub async fn execute(app: &App, caller: &Caller, bundle: Json) -> Result<Json, Error> {
-    let response = run(app, caller, bundle, Return::Minimal).await?;
-    Json::parse(response.as_bytes()).map_err(Error::internal)
+    let response = run(app, caller, bundle, Prefer::default()).await?;
+    Json::parse_own(response.as_bytes()).map_err(Error::internal)
 }
 
 /// The same of a transaction, with rows of another table in it; answers hold what was written.
 pub async fn execute_with(app: &App, caller: &Caller, bundle: Json, also: Also) -> Result<Json, Error> {
-    let response = run_with(app, caller, bundle, Return::Representation, Some(also)).await?;
-    Json::parse(response.as_bytes()).map_err(Error::internal)
+    let prefer = Prefer { returned: Some(Return::Representation), ..Prefer::default() };
+    let response = run_with(app, caller, bundle, prefer, Some(also)).await?;
+    Json::parse_own(response.as_bytes()).map_err(Error::internal)
 }
 
-/// The same with the answers to writes that the client prefers; the response Bundle as text.
-pub async fn run(app: &App, caller: &Caller, bundle: Json, returned: Return) -> Result<String, Error> {
-    run_with(app, caller, bundle, returned, None).await
+/// The same as the client prefers it: answers to writes, and what searches of a batch do with parameters that are not
+/// known; the response Bundle as text.
+pub async fn run(app: &App, caller: &Caller, bundle: Json, prefer: Prefer) -> Result<String, Error> {
+    run_with(app, caller, bundle, prefer, None).await
 }
 
 async fn run_with(
     app: &App,
     caller: &Caller,
     bundle: Json,
-    returned: Return,
+    prefer: Prefer,
     also: Option<Also>,
 ) -> Result<String, Error> {
     let context = Context::new(app, caller);
+    let returned = returned(prefer, Return::Minimal);
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     caller.trail.note(|noted| noted.subtype = Some(kind.interaction()));
     let answers = match kind {
         Kind::Batch => {
             let asked: Vec<_> = entries.iter().map(|entry| touched::asked(entry, &context.base)).collect();
-            let answers = batch::run(app, &context, entries, returned).await;
+            let answers = batch::run(app, &context, entries, (returned, prefer.lenient)).await;
             caller.trail.note(|noted| touched::note(noted, &asked, &answers, &context.base));
             answers
         }

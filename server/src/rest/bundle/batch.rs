@@ -14,11 +14,14 @@ use crate::rest::{Context, capabilities, create, delete, history, patch, read, s
 /// Entries that are worked on at the same time: writes then share a commit.
 const AT_ONCE: usize = 64;
 
+/// What is answered to writes, and whether searches pass over parameters that are not known.
+pub(super) type Preferred = (Return, bool);
+
 /// Carries out the entries; answers come in their order.
-pub(super) async fn run(app: &App, context: &Context, entries: Vec<Json>, returned: Return) -> Vec<Answer> {
+pub(super) async fn run(app: &App, context: &Context, entries: Vec<Json>, preferred: Preferred) -> Vec<Answer> {
     let context = &Context { is_part: true, ..context.clone() };
     let answers = entries.into_iter().map(|entry| async move {
-        match one(app, context, entry, returned).await {
+        match one(app, context, entry, preferred).await {
             Ok(answer) => answer,
             Err(error) => Answer::from(&error),
         }
@@ -26,7 +29,7 @@ pub(super) async fn run(app: &App, context: &Context, entries: Vec<Json>, return
     futures::stream::iter(answers).buffered(AT_ONCE).collect().await
 }
 
-async fn one(app: &App, context: &Context, entry: Json, returned: Return) -> Result<Answer, Error> {
+async fn one(app: &App, context: &Context, entry: Json, (returned, lenient): Preferred) -> Result<Answer, Error> {
     match Entry::read(entry, &context.base)?.action {
         Action::Create { resource_type, resource, if_none_exist } => {
             let create = create::prepare(context, &resource_type, resource, if_none_exist.as_deref())?;
@@ -50,13 +53,13 @@ async fn one(app: &App, context: &Context, entry: Json, returned: Return) -> Res
             delete::run(app, context, delete).await
         }
         Action::Get { get, head } => {
-            let answer = got(app, context, get).await?;
+            let answer = got(app, context, get, lenient).await?;
             Ok(if head { Answer { body: None, ..answer } } else { answer })
         }
     }
 }
 
-async fn got(app: &App, context: &Context, get: Get) -> Result<Answer, Error> {
+async fn got(app: &App, context: &Context, get: Get, lenient: bool) -> Result<Answer, Error> {
     let caller = &context.caller;
     let answer = match &get {
         Get::Read(instance) => read::execute(app, caller, instance.read()).await?.cut(&instance.elements),
@@ -70,11 +73,11 @@ async fn got(app: &App, context: &Context, get: Get) -> Result<Answer, Error> {
             let of = resource_type.as_deref().map_or(history::Of::System, history::Of::Type);
             history::execute(app, caller, of, pairs).await
         }
-        Get::Search { resource_type, pairs } => search::execute(app, caller, resource_type, pairs, false).await,
-        Get::SystemSearch { pairs } => search::system::execute(app, caller, pairs, false).await,
+        Get::Search { resource_type, pairs } => search::execute(app, caller, resource_type, pairs, lenient).await,
+        Get::SystemSearch { pairs } => search::system::execute(app, caller, pairs, lenient).await,
         Get::CompartmentSearch { compartment, id, member, pairs } => {
             let within = search::compartment::Within { compartment, id, member };
-            search::compartment::execute(app, caller, within, pairs, false).await
+            search::compartment::execute(app, caller, within, pairs, lenient).await
         }
         Get::Operation(call) => call.execute(app, caller).await,
         Get::Capabilities => Ok(capabilities::execute(app)),
