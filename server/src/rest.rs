@@ -160,6 +160,7 @@ impl Prepared {
     /// Checks `resource` against the definitions and the caller's rights, and indexes it as `resource_type/id`.
     pub fn new(context: &Context, resource_type: &str, id: &str, resource: Json) -> Result<Self, Error> {
         elements::refuse_subsetted(&resource)?;
+        operation::refuse_own(resource_type, id)?;
         let resource = ordered(resource, resource_type, id)?;
         let issues: Vec<Issue> = validation::validate(&resource);
         if issues.iter().any(|issue| issue.severity >= Severity::Error) {

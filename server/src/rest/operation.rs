@@ -18,7 +18,7 @@
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
-use fhir::outcome::{Issue, IssueCode};
+use fhir::outcome::{Issue, IssueCode, Severity};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -41,7 +41,7 @@ mod stats;
 mod table;
 mod validate;
 
-pub use definition::{definition_handler, of_system, of_type};
+pub use definition::{add_own, definition_handler, of_system, of_type, refuse_own};
 pub use input::Input;
 pub use table::{Level, Operation, Parameter, TABLE};
 
@@ -224,9 +224,15 @@ pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Res
     }
 }
 
-/// `$convert`: the answer is written in the format that the client accepts. It must be possible in both.
+/// `$convert`: the answer is written in the format that the client accepts. It must be possible in both, and what is
+/// written must be what a reader takes: elements may be missing, but those that are there have their form.
 fn convert(invocation: &Invocation) -> Result<Answer, Error> {
     let resource = invocation.input.resource("input")?;
+    let mut issues = validation::validate(resource);
+    issues.retain(|issue| matches!(issue.code, IssueCode::Structure | IssueCode::Value | IssueCode::TooCostly));
+    if issues.iter().any(|issue| issue.severity >= Severity::Error) {
+        return Err(Error::unprocessable(issues));
+    }
     fhir::xml::from_json(resource)
         .map_err(|error| Error::unprocessable(Issue::error(IssueCode::Structure, error.to_string())))?;
     Ok(Answer::resource(resource.to_string()))

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::audit;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::operation;
 use crate::rest::projected;
 use crate::rest::request::{self, Pairs};
 use crate::rest::response::{Answer, Presentation};
@@ -85,8 +86,9 @@ pub async fn execute(
     if parsed.query.explain {
         return explain::answer(app, caller, &[parsed.query]).await;
     }
-    let page = app.store.search(&caller.view, &parsed.query).await?;
+    let mut page = app.store.search(&caller.view, &parsed.query).await?;
     caller.saw_page(&page);
+    operation::add_own(&mut page, &parsed.query, &app.config.fhir_base());
     bundle(&app.config.fhir_base(), &parsed, &page).map(Answer::resource)
 }
 

@@ -2,12 +2,16 @@
 //! <https://hl7.org/fhir/R4/operationdefinition.html>
 //!
 //! HL7's operations are stated by HL7's canonical URLs. Our own definition stands at
-//! `[base]/OperationDefinition/tributary-[code]`, before any stored resource of that id.
+//! `[base]/OperationDefinition/tributary-[code]`: no resource is stored under such an id, and a search by id or URL finds
+//! them beside stored ones.
 
 use actix_web::{HttpRequest, HttpResponse};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use fhir::{array, object};
+use search::filter;
+use search::query::{Filter, Query};
+use store::{Method, SearchPage, Stored};
 
 use super::table::{Level, Operation, TABLE};
 use crate::app::App;
@@ -15,20 +19,68 @@ use crate::error::Error;
 use crate::rest::request;
 use crate::rest::response::{Answer, Presentation};
 
+/// The type of definitions.
+const TYPE: &str = "OperationDefinition";
+
 /// The id of a definition of ours begins with it.
 const OWN: &str = "tributary-";
 
 /// `GET` and `HEAD` of a definition; needs no token, as the CapabilityStatement does.
 pub async fn definition_handler(request: HttpRequest, app: actix_web::web::Data<App>) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
-    request::only(request.query_string(), &[])?;
+    let elements = request::elements(request.query_string(), TYPE)?;
     let code = request::segment(&request, "own");
-    let own = TABLE.iter().find(|operation| operation.definition.is_none() && operation.code == code);
-    let own = own.ok_or_else(|| {
-        let text = format!("OperationDefinition/{OWN}{code} is not known");
+    let own = own().find(|operation| operation.code == code).ok_or_else(|| {
+        let text = format!("{TYPE}/{OWN}{code} is not known");
         Error::not_found(Issue::error(IssueCode::NotFound, text))
     })?;
-    Answer::resource(definition(own, &app.config.fhir_base()).to_string()).respond(presentation)
+    Answer::resource(definition(own, &app.config.fhir_base()).to_string()).cut(&elements)?.respond(presentation)
+}
+
+/// The operations that are defined here.
+fn own() -> impl Iterator<Item = &'static Operation> {
+    TABLE.iter().filter(|operation| operation.definition.is_none())
+}
+
+/// Refuses to store what would never be read, because a definition of ours stands there.
+pub fn refuse_own(resource_type: &str, id: &str) -> Result<(), Error> {
+    let code = id.strip_prefix(OWN).filter(|_| resource_type == TYPE);
+    if code.is_none_or(|code| own().all(|operation| operation.code != code)) {
+        return Ok(());
+    }
+    let text = format!("{TYPE}/{id} is the server's own definition of an operation; use another id");
+    Err(Error::method_not_allowed(text).with_header("Allow", "GET, HEAD, OPTIONS"))
+}
+
+/// Adds the definitions of ours that a search by id or URL finds to its first page, after what is stored.
+pub fn add_own(page: &mut SearchPage, query: &Query, base: &str) {
+    let names_one = |filter: &Filter| match filter {
+        Filter::Id(_) => true,
+        Filter::Any { param, negated, .. } => param.code == "url" && !negated,
+        _ => false,
+    };
+    if query.resource_type != TYPE || query.cursor.is_some() || !query.filters.iter().any(names_one) {
+        return;
+    }
+    let matches = |definition: &Json| query.filters.iter().all(|one| filter::matches(one, definition, base));
+    let found: Vec<Json> = own().map(|operation| definition(operation, base)).filter(matches).collect();
+    page.total = page.total.map(|total| total + found.len() as u64);
+    if query.count > 0 {
+        page.matches.extend(found.iter().map(as_stored));
+    }
+}
+
+/// A definition in the form of what is stored, as pages have it.
+fn as_stored(definition: &Json) -> Stored {
+    Stored {
+        resource_type: TYPE.to_owned(),
+        id: definition.str("id").unwrap_or_default().to_owned(),
+        version: 1,
+        last_updated: 0,
+        deleted: false,
+        body: definition.to_string().into(),
+        method: Method::Put,
+    }
 }
 
 /// `rest.resource.operation` of a type; `base` is the FHIR base URL.

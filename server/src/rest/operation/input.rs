@@ -7,7 +7,7 @@ use fhir::date::DateTime;
 use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::nearest::nearest;
-use fhir::outcome::{Issue, IssueCode};
+use fhir::outcome::{Issue, IssueCode, Severity};
 
 use super::{Operation, Parameter, Target, invalid};
 use crate::error::Error;
@@ -36,6 +36,7 @@ impl Input {
         match body {
             None => {}
             Some(body) if is_parameters(operation, target, &body) => {
+                check(&body)?;
                 let parameters = body.list("parameter").iter().enumerate();
                 given = parameters.map(|(index, parameter)| value_of(index, parameter)).collect::<Result<_, _>>()?;
             }
@@ -138,6 +139,21 @@ fn is_parameters(operation: &Operation, target: &Target, body: &Json) -> bool {
     !may_be_meant || body.list("parameter").iter().any(holds)
 }
 
+/// Refuses a Parameters resource that is not valid. The resources in it are what the operation is about: some look for
+/// what is wrong with them.
+fn check(parameters: &Json) -> Result<(), Error> {
+    let mut checked = parameters.clone();
+    if let Some(Json::Array(list)) = checked.as_object_mut().and_then(|object| object.get_mut("parameter")) {
+        for parameter in list.iter_mut().filter_map(Json::as_object_mut) {
+            if parameter.get("resource").is_some_and(|resource| resource.as_object().is_some()) {
+                parameter.insert("resource", fhir::object! { "resourceType": "Parameters", "id": "it" });
+            }
+        }
+    }
+    let issues = validation::validate(&checked);
+    if issues.iter().any(|issue| issue.severity >= Severity::Error) { Err(Error::bad_request(issues)) } else { Ok(()) }
+}
+
 /// Name and value of a parameter.
 fn value_of(index: usize, parameter: &Json) -> Result<(String, Json), Error> {
     let wrong = |text: &str| {
@@ -228,6 +244,27 @@ mod tests {
             assert_eq!(error.status(), 400);
             assert!(error.to_string().contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn parameters_are_valid_parameters() {
+        let read_one = |parameter: Json| {
+            let body = object! { "resourceType": "Parameters", "parameter": array![parameter] };
+            read("validate", &[], Some(body)).map(drop).map_err(|error| error.to_string())
+        };
+        let invalid = object! { "resourceType": "Patient", "odd": true };
+        assert_eq!(read_one(object! { "name": "resource", "resource": invalid.clone() }), Ok(()), "is to be validated");
+        let misspelt = object! { "name": "resource", "resource": invalid, "parts": array![] };
+        let odd_value = object! { "name": "mode", "valueCode": object! {} };
+        let no_value = object! { "name": "mode", "valueCodes": "create" };
+        for (parameter, named) in [(misspelt, "parts"), (odd_value, "valueCode"), (no_value, "valueCodes")] {
+            let error = read_one(parameter).unwrap_err();
+            assert!(error.starts_with("400") && error.contains(named), "{error}");
+        }
+        let body = object! { "resourceType": "Parameters", "parameter": object! { "name": "mode", "valueCode": "x" } };
+        assert_eq!(read("validate", &[], Some(body)).unwrap_err().status(), 400, "a list is an array");
+        let foreign = object! { "resourceType": "Parameters", "foo": 1_i64 };
+        assert_eq!(read("meta-add", &[], Some(foreign)).unwrap_err().status(), 400);
     }
 
     #[test]
