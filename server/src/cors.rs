@@ -30,10 +30,10 @@ const ALLOW_ORIGIN: HeaderName = header::ACCESS_CONTROL_ALLOW_ORIGIN;
 /// What scripts may send; `Authorization` has to be named, a star does not cover it.
 const ALLOW_HEADERS: &str = "Authorization, Content-Type, Accept, Accept-Language, Content-Language, Prefer, If-Match, \
                              If-None-Match, If-None-Exist, If-Modified-Since, Cache-Control, Pragma, X-Requested-With, \
-                             X-Request-Id";
+                             X-Request-Id, X-Security-Context";
 /// What scripts may read beside what they always may.
-const EXPOSE_HEADERS: &str =
-    "Location, Content-Location, ETag, Last-Modified, WWW-Authenticate, Retry-After, X-Progress, X-Request-Id";
+const EXPOSE_HEADERS: &str = "Location, Content-Location, ETag, Last-Modified, WWW-Authenticate, Retry-After, X-Progress, X-Request-Id, \
+     Content-Disposition, X-Security-Context";
 /// What scripts may do with FHIR.
 const FHIR_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// What scripts may do elsewhere.

@@ -57,6 +57,7 @@ impl Error {
         gone => Gone,
         precondition_failed => PreconditionFailed,
         payload_too_large => PayloadTooLarge,
+        uri_too_long => UriTooLong,
         unsupported_media_type => UnsupportedMediaType,
         unprocessable => Unprocessable,
         too_many_requests => TooManyRequests,

@@ -27,6 +27,7 @@ use crate::random::Random;
 use crate::search_parameters;
 
 pub mod asynchronous;
+pub mod binary;
 pub mod bundle;
 pub mod capabilities;
 pub mod conditional;

@@ -9,6 +9,7 @@ mod audit_proxy;
 mod audit_seals;
 mod audit_whole;
 mod bad_input;
+mod binary;
 mod bundle;
 mod bundle_narrative;
 mod bundle_references;

@@ -2,7 +2,8 @@
 
 use std::io::Read as _;
 
-use fhir::object;
+use fhir::json::Json;
+use fhir::{array, object};
 use tests::TestServer;
 
 tests::on_both_engines!(
@@ -11,8 +12,66 @@ tests::on_both_engines!(
     errors_come_in_the_format_asked_for,
     answers_may_be_compressed,
     lk_47_every_answer_says_for_whom_it_is,
-    writes_return_what_is_preferred
+    writes_return_what_is_preferred,
+    in_07_what_is_accepted_is_answered_wherever_it_stands,
+    in_17_addresses_are_bounded,
 );
+
+/// A Patient in which extensions stand in extensions, `levels` deep: two levels of JSON each, and one of its own.
+fn nested(id: &str, levels: usize) -> Json {
+    let mut inner = object! { "url": "http://e", "valueBoolean": true };
+    for _ in 1..levels {
+        inner = object! { "url": "http://e", "extension": array![inner] };
+    }
+    object! { "resourceType": "Patient", "id": id, "extension": array![inner] }
+}
+
+async fn in_07_what_is_accepted_is_answered_wherever_it_stands(server: TestServer) {
+    let system = server.system();
+    system.store(&nested("deep", 31)).await;
+    system.put("Patient/deeper").json(&nested("deeper", 32)).await.expect_status(400);
+    for path in ["Patient/deep", "Patient", "Patient?_summary=data", "Patient/_history", "Patient/deep/$everything"] {
+        for asked in ["_format=json", "_pretty=true", "_format=xml"] {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let answer = system.get(&format!("{path}{separator}{asked}")).await.expect_status(200);
+            assert_eq!(answer.text().matches("http://e").count() % 31, 0, "{path} {asked}");
+        }
+    }
+    let get = |url: &str| object! { "request": object! { "method": "GET", "url": url } };
+    for (kind, asked) in [("batch", "_format=xml"), ("transaction", "_pretty=true"), ("transaction", "_format=xml")] {
+        let id = format!("{kind}-{}", &asked[1..4]);
+        let put = object! {
+            "request": object! { "method": "PUT", "url": format!("Patient/{id}") },
+            "resource": object! { "resourceType": "Patient", "id": id.as_str() },
+        };
+        let bundle = object! { "resourceType": "Bundle", "type": kind, "entry": array![put, get("Patient?_id=deep")] };
+        system.post(&format!("?{asked}")).json(&bundle).await.expect_status(200);
+        system.get(&format!("Patient/{id}")).await.expect_status(200);
+    }
+    // A Bundle as deep as is accepted, done later: its answer stands in one more.
+    let put =
+        object! { "request": object! { "method": "PUT", "url": "Patient/later" }, "resource": nested("later", 30) };
+    let bundle = object! {
+        "resourceType": "Bundle", "type": "transaction", "entry": array![put, get("Patient?_id=later")],
+    };
+    let accepted = system.post("").header("Prefer", "respond-async").json(&bundle).await.expect_status(202);
+    let place = accepted.header("content-location").expect("a place to ask").to_owned();
+    crate::asynchronous::finished_at(&system, &place).await;
+    for asked in ["_format=json", "_pretty=true", "_format=xml"] {
+        let done = system.get(&format!("{place}?{asked}")).await.expect_status(200).text();
+        assert_eq!(done.matches("http://e").count(), 30, "{asked}: {done}");
+    }
+}
+
+async fn in_17_addresses_are_bounded(server: TestServer) {
+    let system = server.system();
+    system.get(&format!("Patient?name={}", "x".repeat(30_000))).await.expect_status(200);
+    for path in ["Patient?name=", "metadata?_elements="] {
+        let refused = system.get(&format!("{path}{}", "x".repeat(33_000))).await.expect_status(414);
+        assert_eq!(refused.json().str("resourceType"), Some("OperationOutcome"), "{path}");
+    }
+    system.post("Patient/_search").form(&[("name", &"x".repeat(60_000))]).await.expect_status(200);
+}
 
 async fn formats(server: TestServer) {
     let system = server.system();

@@ -29,6 +29,8 @@ pub enum Kind {
     PreconditionFailed,
     /// Body larger than the configured bound.
     PayloadTooLarge,
+    /// Address longer than the server takes.
+    UriTooLong,
     /// Body in a format that the server does not read.
     UnsupportedMediaType,
     /// Understood, but refused by a rule of this server or a profile.
@@ -154,6 +156,13 @@ pub const TABLE: &[Row] = &[
         also: &[(IssueCode::TooCostly, "The body asks for more than this server does at once.")],
     },
     Row {
+        kind: Kind::UriTooLong,
+        status: 414,
+        code: IssueCode::TooLong,
+        meaning: "The address is longer than this server accepts.",
+        also: &[],
+    },
+    Row {
         kind: Kind::UnsupportedMediaType,
         status: 415,
         code: IssueCode::NotSupported,
@@ -166,6 +175,7 @@ pub const TABLE: &[Row] = &[
         code: IssueCode::BusinessRule,
         meaning: "The content violates a rule of this server or a profile.",
         also: &[
+            (IssueCode::Structure, "The content is not written as FHIR is."),
             (IssueCode::Processing, "The content is well-formed but cannot be worked on."),
             (IssueCode::Value, "A value is not one that can be worked with."),
             (IssueCode::Invariant, "A rule about the content does not hold."),
@@ -225,8 +235,10 @@ pub fn page() -> String {
     let mut page = String::from(
         "# Errors\n\nEvery error below `/fhir` is an `OperationOutcome`, in the format that the request accepts. Its issues have\n\
          `severity`, `code`, `diagnostics` (what is wrong and what would be right), `details.text` (the meaning below) and,\n\
-         where a place is known, `expression`. The entries of a batch have the same statuses and issues. This page is\n\
-         written by `tributary reference errors` from the table that runs.\n\n\
+         where a place is known, `expression`. The entries of a batch have the same statuses and issues. What is no request\n\
+         that could be read has an answer without a body: 400 where the address is longer than 64 KiB or the head is no\n\
+         HTTP, 431 where the headers are too large. This page is written by `tributary reference errors` from the table\n\
+         that runs.\n\n\
          | status | issue code | meaning |\n|---|---|---|\n",
     );
     for row in TABLE {

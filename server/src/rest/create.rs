@@ -18,6 +18,7 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::binary;
 use crate::rest::conditional::{Criteria, refuse_conditional_references};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
@@ -44,7 +45,8 @@ pub async fn handler(
     let resource_type = request::resource_type(&request)?;
     access::decide(&caller, Interaction::Create, resource_type)?;
     let criteria = request::header(&request, "If-None-Exist")?;
-    let resource = request::resource(&request, payload, MAX_RESOURCE.min(app.config.max_body)).await?;
+    let limit = MAX_RESOURCE.min(app.config.max_body);
+    let resource = binary::resource(&request, payload, (resource_type, None), limit).await?;
     let context = Context::new(&app, &caller);
     let create = prepare(&context, resource_type, resource, criteria)?;
     let written = run(&app, &context, create).await?;

@@ -120,7 +120,7 @@ async fn of_request(request: &HttpRequest, payload: web::Payload, limit: usize) 
     let media_type = request::header(request, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
     let (name, parameters) = request::media_type(media_type);
     if name != JSON_PATCH {
-        if Format::of(&name).is_none() {
+        if Format::of_media_type(&name).is_none() {
             return Err(unsupported(&name));
         }
         return of_parameters(&request::resource(request, payload, limit).await?);

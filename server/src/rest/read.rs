@@ -17,8 +17,9 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::binary::Wish;
 use crate::rest::conditional::is_not_modified;
-use crate::rest::response::{Answer, Presentation, etag};
+use crate::rest::response::{Answer, etag};
 use crate::rest::{projected, request};
 
 /// What is read, and which version the client has.
@@ -48,10 +49,10 @@ impl<'a> Read<'a> {
 
 /// `GET` and `HEAD`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::of(&request)?;
     let read = Read::of(&request)?;
     let elements = request::elements(request.query_string(), read.resource_type)?;
-    execute(&app, &caller, read).await?.cut(&elements)?.respond(presentation)
+    let wish = Wish::of(&request, read.resource_type, &elements)?;
+    wish.respond(execute(&app, &caller, read).await?.cut(&elements)?)
 }
 
 /// Reads the current version.

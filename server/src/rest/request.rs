@@ -2,7 +2,7 @@
 //!
 //! Nothing is guessed: what is malformed or not supported is an error that names it.
 
-use actix_web::http::header;
+use actix_web::http::{Uri, header};
 use actix_web::{HttpRequest, web};
 use fhir::definitions::{is_resource_type, resource_types};
 use fhir::json::Json;
@@ -14,13 +14,17 @@ use search::query::Elements;
 
 use crate::compression;
 use crate::error::Error;
-use crate::rest::response::Format;
+use crate::rest::response::{Format, is_ours};
 
 /// Largest body of a single resource (IN-07), where the setting `max-body` is not lower.
 pub const MAX_RESOURCE: usize = 5 * 1024 * 1024;
 
 /// Most characters of a query string or form. (IN-17)
 const MAX_QUERY: usize = 64 * 1024;
+
+/// Most bytes of an address with its parameters. The HTTP library has a bound of its own, above which nobody is told
+/// why: this one is reached before.
+const MAX_ADDRESS: usize = 32 * 1024;
 
 /// Parameters that every interaction knows. <https://hl7.org/fhir/R4/http.html#parameters>
 const GENERAL: &[&str] = &["_format", "_pretty"];
@@ -95,6 +99,15 @@ pub fn valid_id(id: &str) -> Result<(), Error> {
 pub fn version(text: &str) -> Option<i64> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| canonical)
+}
+
+/// Refuses an address that is too long; what needs more room has a form (`POST _search`).
+pub fn check_address(address: &Uri) -> Result<(), Error> {
+    if address.path_and_query().is_none_or(|it| it.as_str().len() <= MAX_ADDRESS) {
+        return Ok(());
+    }
+    let text = format!("the address is longer than {MAX_ADDRESS} bytes; search with POST and a form");
+    Err(Error::uri_too_long(text))
 }
 
 /// Names and values of a query string or form, percent-decoded; anything but UTF-8 is refused.
@@ -191,11 +204,15 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
 /// The body as a resource, JSON or XML.
 pub async fn resource(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Json, Error> {
     let format = body_format(request)?;
-    let bytes = body(request, payload, limit).await?;
+    parsed(format, &body(request, payload, limit).await?)
+}
+
+/// A resource in this format.
+pub fn parsed(format: Format, bytes: &[u8]) -> Result<Json, Error> {
     match format {
-        Format::Json => Json::parse(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
+        Format::Json => Json::parse(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
             .map_err(|error| Error::bad_request(Issue::error(IssueCode::Structure, format!("JSON: {error}")))),
-        Format::Xml => fhir::xml::to_json(&bytes)
+        Format::Xml => fhir::xml::to_json(bytes)
             .map_err(|error| Error::bad_request(Issue::error(IssueCode::Structure, format!("XML: {error}")))),
     }
 }
@@ -241,25 +258,18 @@ pub fn media_type(value: &str) -> (String, Vec<(String, String)>) {
     (name, parts.filter_map(parameter).collect())
 }
 
-fn body_format(request: &HttpRequest) -> Result<Format, Error> {
+/// The format of the body; what is no FHIR R4 in UTF-8 is refused.
+pub fn body_format(request: &HttpRequest) -> Result<Format, Error> {
     let wanted = "application/fhir+json or application/fhir+xml";
     let Some(value) = header(request, header::CONTENT_TYPE.as_str())? else {
         return Err(Error::unsupported_media_type(format!("Content-Type is missing; send {wanted}")));
     };
     let (name, parameters) = media_type(value);
-    for (name, value) in &parameters {
-        let fine = match name.as_str() {
-            "charset" => matches!(value.as_str(), "utf-8" | "utf8"),
-            "fhirversion" => value.starts_with("4.0"),
-            _ => true,
-        };
-        if !fine {
-            return Err(Error::unsupported_media_type(format!(
-                "{name}={value} is not supported; send UTF-8, FHIR 4.0"
-            )));
-        }
+    if let Some((name, value)) = parameters.iter().find(|parameter| !is_ours(std::slice::from_ref(parameter))) {
+        return Err(Error::unsupported_media_type(format!("{name}={value} is not supported; send UTF-8, FHIR 4.0")));
     }
-    Format::of(&name).ok_or_else(|| Error::unsupported_media_type(format!("{name} is not supported; send {wanted}")))
+    Format::of_media_type(&name)
+        .ok_or_else(|| Error::unsupported_media_type(format!("{name} is not supported; send {wanted}")))
 }
 
 fn decoded(text: &str) -> Result<String, Error> {
@@ -328,7 +338,16 @@ mod tests {
             |value: &str| body_format(&TestRequest::default().insert_header(("Content-Type", value)).to_http_request());
         assert_eq!(format("application/fhir+json; charset=UTF-8").unwrap(), Format::Json);
         assert_eq!(format("application/fhir+xml;fhirVersion=4.0").unwrap(), Format::Xml);
-        for bad in ["text/plain", "application/fhir+json; charset=utf-16", "application/json; fhirVersion=5.0", ""] {
+        assert_eq!(format("text/json;fhirVersion=4.0.1").unwrap(), Format::Json);
+        for bad in [
+            "text/plain",
+            "application/fhir+json; charset=utf-16",
+            "application/json; fhirVersion=5.0",
+            "application/json; fhirVersion=4.01",
+            "json",
+            "xml",
+            "",
+        ] {
             assert_eq!(format(bad).unwrap_err().status(), 415, "{bad}");
         }
         assert_eq!(body_format(&TestRequest::default().to_http_request()).unwrap_err().status(), 415);

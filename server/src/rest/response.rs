@@ -28,12 +28,12 @@ use crate::compression::{self, Accepted};
 use crate::error::Error;
 use crate::rest::Written;
 use crate::rest::elements::subset;
-use crate::rest::request::{Prefer, Return};
+use crate::rest::request::{self, Prefer, Return};
 
 mod format;
 mod text;
 
-pub use format::{Format, JSON, Presentation, XML};
+pub use format::{Format, JSON, Presentation, XML, is_ours, wants_fhir};
 pub use text::Text;
 
 /// What an answer depends on beside the URL.
@@ -219,7 +219,8 @@ pub async fn finish(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let coding = match compression::accepted(request.headers()) {
+    let taken = request::check_address(request.uri()).and_then(|()| compression::accepted(request.headers()));
+    let coding = match taken {
         Ok(coding) => coding,
         Err(refused) => {
             let response = rendered(request.request(), &refused);

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::rest::conditional::{Criteria, Preconditions, refuse_conditional_references};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
-use crate::rest::{Context, Prepared, Written, create, extract};
+use crate::rest::{Context, Prepared, Written, binary, create, extract};
 
 /// An update that is ready to be carried out.
 #[derive(Clone, Debug)]
@@ -92,7 +92,9 @@ async fn respond(
     let resource_type = request::resource_type(request)?;
     access::decide(caller, Interaction::Update, resource_type)?;
     let preconditions = Preconditions::of(request)?;
-    let resource = request::resource(request, payload, MAX_RESOURCE.min(app.config.max_body)).await?;
+    let id = if let Aim::Id(id) = aim { Some(id) } else { None };
+    let limit = MAX_RESOURCE.min(app.config.max_body);
+    let resource = binary::resource(request, payload, (resource_type, id), limit).await?;
     let context = Context::new(app, caller);
     let update = prepare(app, &context, (resource_type, aim), resource, preconditions).await?;
     let written = run(app, &context, update).await?;

@@ -15,17 +15,18 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::rest::binary::Wish;
 use crate::rest::read::{self, Read};
 use crate::rest::request;
-use crate::rest::response::{Answer, Presentation};
+use crate::rest::response::Answer;
 
 /// `GET` and `HEAD`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::of(&request)?;
     let read = Read::of(&request)?;
     let elements = request::elements(request.query_string(), read.resource_type)?;
+    let wish = Wish::of(&request, read.resource_type, &elements)?;
     let answer = execute(&app, &caller, read, request::segment(&request, "version")).await?;
-    answer.cut(&elements)?.respond(presentation)
+    wish.respond(answer.cut(&elements)?)
 }
 
 /// Reads one version.

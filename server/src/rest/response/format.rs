@@ -65,8 +65,13 @@ impl Format {
         match media_type {
             "json" => Some(Format::Json),
             "xml" => Some(Format::Xml),
-            name => SPELLINGS.iter().find(|spelling| spelling.name == name).map(|spelling| spelling.format),
+            name => Self::of_media_type(name),
         }
+    }
+
+    /// The format of a media type, without parameters: a short name is for `_format` only.
+    pub fn of_media_type(name: &str) -> Option<Self> {
+        SPELLINGS.iter().find(|spelling| spelling.name == name).map(|spelling| spelling.format)
     }
 
     /// Its own Content-Type.
@@ -158,6 +163,21 @@ fn accepted(request: &HttpRequest) -> Result<Presentation, Error> {
     Ok(Presentation { format: spelling.format, content_type: spelling.content_type, pretty: false })
 }
 
+/// Whether `Accept` names a format of FHIR by its own name, and takes it at least as well as a `media_type` that is none.
+pub fn wants_fhir(request: &HttpRequest, media_type: &str) -> bool {
+    let (name, _) = request::media_type(media_type);
+    let values = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    let ranges: Vec<_> = values.flat_map(|value| value.split(',')).map(request::media_type).collect();
+    let is_named = |range: &str| SPELLINGS.iter().any(|spelling| spelling.name == range);
+    let named = ranges.iter().filter(|(range, _)| is_named(range)).map(|(_, parameters)| quality(parameters)).max();
+    let holding = ranges.iter().filter_map(|(range, parameters)| {
+        let specific = specificity(range, &name).filter(|_| !is_named(range))?;
+        Some((specific, quality(parameters)))
+    });
+    let other = holding.max_by_key(|(specific, _)| *specific).map_or(0, |(_, quality)| quality);
+    named.is_some_and(|named| named > 0 && named >= other)
+}
+
 /// How precisely a media range names a media type: 2 itself, 1 its first half, 0 anything.
 fn specificity(range: &str, name: &str) -> Option<u8> {
     match range.strip_suffix('*') {
@@ -187,7 +207,7 @@ fn quality(parameters: &[(String, String)]) -> u16 {
 }
 
 /// Whether the parameters of a media type are what every answer is: FHIR 4.0 in UTF-8.
-pub(super) fn is_ours(parameters: &[(String, String)]) -> bool {
+pub fn is_ours(parameters: &[(String, String)]) -> bool {
     parameters.iter().all(|(name, value)| match name.as_str() {
         "fhirversion" => matches!(value.as_str(), "4.0" | "4.0.1"),
         "charset" => matches!(value.as_str(), "utf-8" | "utf8"),
@@ -249,6 +269,32 @@ mod tests {
         ] {
             assert_eq!(accept(value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn what_is_no_fhir_is_wanted_unless_fhir_is_named() {
+        let of = |value: &str, media_type: &str| {
+            let request = TestRequest::get().uri("/").insert_header(("Accept", value)).to_http_request();
+            wants_fhir(&request, media_type)
+        };
+        for (accept, expected) in [
+            ("", false),
+            ("*/*", false),
+            ("application/*", false),
+            ("text/plain", false),
+            ("image/png", false),
+            ("application/fhir+json", true),
+            ("application/xml", true),
+            ("application/fhir+json;q=0, */*", false),
+            ("application/fhir+json, text/plain", true),
+            ("application/fhir+json;q=0.5, text/plain", false),
+            ("application/fhir+json;q=0.5, */*;q=0.1", true),
+            ("text/html, application/xml;q=0.9, */*;q=0.8", true),
+            ("text/plain, application/xml;q=0.9, */*;q=0.8", false),
+        ] {
+            assert_eq!(of(accept, "text/plain; charset=utf-8"), expected, "{accept}");
+        }
+        assert!(of("application/json", "application/json"), "the name is FHIR's first");
     }
 
     #[test]
