@@ -20,6 +20,7 @@ mod create;
 mod delete;
 mod history;
 mod operation;
+mod operation_definition;
 mod operation_diff;
 mod operation_export;
 mod operation_export_rights;

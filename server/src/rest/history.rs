@@ -28,12 +28,10 @@ use std::fmt::Write as _;
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::date::{DateTime, Precision, format_instant};
 use fhir::definitions::resource_types;
-use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use fhir::reference::Reference;
 use search::parse::elements_of;
 use search::query::Elements;
-use store::{HistoryOf, HistoryPage, HistoryQuery, Listed, Method, Version};
+use store::{HistoryOf, HistoryPage, HistoryQuery, Method, Version};
 
 use crate::access::{self, Interaction};
 use crate::app::App;
@@ -44,8 +42,7 @@ use crate::rest::request;
 use crate::rest::response::{Answer, Presentation};
 use crate::rest::search::{link, write_link};
 
-/// The type of `_list`.
-const LIST: &str = "List";
+mod listed;
 
 /// What a history can be asked with.
 pub const PARAMETERS: &[&str] = &["_since", "_at", "_list", "_count", "_sort", "_summary", "_elements", "_cursor"];
@@ -89,7 +86,7 @@ pub async fn execute(app: &App, caller: &Caller, of: Of<'_>, pairs: &[(String, S
     let whose = decide(caller, of)?;
     let mut query = query(whose.clone(), pairs, app.config.page_size as usize, app.config.max_page_size as usize)?;
     if let Some((_, list)) = pairs.iter().find(|(name, _)| name == "_list") {
-        query.of = among(whose.clone(), named(app, caller, list).await?);
+        query.of = listed::among(whose.clone(), listed::named(app, caller, list).await?);
     }
     let shaping: Vec<_> = pairs.iter().filter(|pair| !is_counting(pair)).cloned().collect();
     let elements = elements_of(of.resource_type(), &shaping).map_err(Error::bad_request)?;
@@ -119,38 +116,6 @@ impl<'a> Of<'a> {
             Of::System => None,
         }
     }
-}
-
-/// What a List names, as far as it is here; nothing where the caller sees no such List.
-async fn named(app: &App, caller: &Caller, list: &str) -> Result<Vec<Listed>, Error> {
-    if !fhir::id::is_valid(list) {
-        let text = format!("_list={list}: must be the logical id of a List");
-        return Err(Error::bad_request(Issue::error(IssueCode::Value, text)));
-    }
-    access::decide(caller, Interaction::Read, LIST)?;
-    let stored = app.store.read(&caller.view, LIST, list).await?.filter(|stored| !stored.deleted);
-    caller.saw_one(stored.as_ref());
-    let Some(stored) = stored else { return Ok(Vec::new()) };
-    let resource = Json::parse(stored.body.as_bytes()).map_err(Error::internal)?;
-    let base = app.config.fhir_base();
-    let one = |entry: &Json| match Reference::parse(entry.at(&["item", "reference"])?.as_str()?, &base) {
-        Reference::Local { resource_type, id, version: None } => Some(Listed { resource_type, id, version: None }),
-        Reference::Local { resource_type, id, version: Some(version) } => {
-            Some(Listed { resource_type, id, version: Some(request::version(&version)?) })
-        }
-        _ => None,
-    };
-    Ok(resource.list("entry").iter().filter_map(one).collect())
-}
-
-/// Of what is named that which may be asked for.
-fn among(whose: HistoryOf, mut listed: Vec<Listed>) -> HistoryOf {
-    listed.retain(|one| match &whose {
-        HistoryOf::Instance { resource_type, id } => one.resource_type == *resource_type && one.id == *id,
-        HistoryOf::Types(types) => types.contains(&one.resource_type),
-        HistoryOf::Listed(_) => true,
-    });
-    HistoryOf::Listed(listed)
 }
 
 /// Whether a parameter asks for the number of versions in place of them.
@@ -299,6 +264,7 @@ fn write_entry(base: &str, Version { stored, created }: &Version, out: &mut Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fhir::json::Json;
     use store::Stored;
 
     fn version(number: i64, method: Method, created: bool) -> Version {
