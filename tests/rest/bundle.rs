@@ -72,13 +72,13 @@ fn replace(path: &str, member: &str, value: impl Into<Json>) -> Json {
     object! { "resourceType": "Parameters", "parameter": array![object! { "name": "operation", "part": parts }] }
 }
 
-fn requested(mut entry: Json, name: &str, value: &str) -> Json {
+pub(crate) fn requested(mut entry: Json, name: &str, value: &str) -> Json {
     let request = entry.as_object_mut().and_then(|entry| entry.get_mut("request")).expect("an entry has a request");
     request.as_object_mut().expect("a request is an object").insert(name, value);
     entry
 }
 
-fn statuses(response: &Json) -> Vec<String> {
+pub(crate) fn statuses(response: &Json) -> Vec<String> {
     let status = |entry: &Json| entry.at(&["response", "status"]).unwrap().as_str().unwrap()[..3].to_owned();
     response.list("entry").iter().map(status).collect()
 }

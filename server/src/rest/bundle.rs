@@ -3,8 +3,8 @@
 //! | status | when |
 //! |---|---|
 //! | 200 | batch: each entry has its own status; transaction: all entries were carried out |
-//! | 400 | not a Bundle of type batch or transaction; transaction: an entry is wrong, or identities overlap |
-//! | 413 | more entries than the setting `max-bundle-entries`, or a larger body than `max-body` |
+//! | 400 | not a Bundle of type batch or transaction, or wrong as such; transaction: an entry is wrong, or identities overlap |
+//! | 413 | more entries than the setting `max-bundle-entries`, or a larger body than `max-body`; transaction: a resource that is too large by itself |
 //! | other | transaction: what the first failed entry answers as a single request; nothing was changed |
 //!
 //! Entries go through the same `prepare` and `execute` as single requests. A transaction is one `store.write`. Entries
@@ -22,13 +22,17 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::Context;
-use crate::rest::request::{self, Prefer, Return};
+use crate::rest::request::{self, MAX_RESOURCE, Prefer, Return};
 use crate::rest::response::{Answer, Presentation, returned};
 
+mod asking;
 mod batch;
 mod entry;
+mod envelope;
 mod links;
+mod matching;
 mod narrative;
+mod overlaps;
 mod resolution;
 mod together;
 mod touched;
@@ -53,44 +57,64 @@ pub async fn handler(
     Answer::resource(response).respond(presentation)
 }
 
-/// Carries out a batch or transaction; returns the response Bundle, without resources in the entries of writes.
+/// What is asked of a batch or transaction.
+struct Asked {
+    entries: Vec<Json>,
+    /// Most bytes of the resource of an entry.
+    largest: usize,
+}
+
+impl Asked {
+    /// What the server itself, or its operator, asks: as large as it may be.
+    fn by_the_server(entries: Vec<Json>) -> Self {
+        Asked { entries, largest: usize::MAX }
+    }
+}
+
+/// Carries out a batch or transaction of the server itself; returns the response Bundle, without resources in the entries
+/// of writes.
 pub async fn execute(app: &App, caller: &Caller, bundle: Json) -> Result<Json, Error> {
-    let response = run(app, caller, bundle, Prefer::default()).await?;
+    let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
+    let asked = (kind, Asked::by_the_server(entries));
+    let response = carry_out(app, caller, asked, Prefer::default(), None).await?;
     Json::parse_own(response.as_bytes()).map_err(Error::internal)
 }
 
 /// The same of a transaction, with rows of another table in it; answers hold what was written.
 pub async fn execute_with(app: &App, caller: &Caller, bundle: Json, also: Also) -> Result<Json, Error> {
+    let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
+    let asked = (kind, Asked::by_the_server(entries));
     let prefer = Prefer { returned: Some(Return::Representation), ..Prefer::default() };
-    let response = run_with(app, caller, bundle, prefer, Some(also)).await?;
+    let response = carry_out(app, caller, asked, prefer, Some(also)).await?;
     Json::parse_own(response.as_bytes()).map_err(Error::internal)
 }
 
-/// The same as the client prefers it: answers to writes, and what searches of a batch do with parameters that are not
-/// known; the response Bundle as text.
+/// The same as a client asks for it and prefers it: answers to writes, and what searches of a batch do with parameters that
+/// are not known; the response Bundle as text.
 pub async fn run(app: &App, caller: &Caller, bundle: Json, prefer: Prefer) -> Result<String, Error> {
-    run_with(app, caller, bundle, prefer, None).await
+    let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
+    let largest = MAX_RESOURCE.min(app.config.max_body);
+    carry_out(app, caller, (kind, Asked { entries, largest }), prefer, None).await
 }
 
-async fn run_with(
+async fn carry_out(
     app: &App,
     caller: &Caller,
-    bundle: Json,
+    (kind, asked): (Kind, Asked),
     prefer: Prefer,
     also: Option<Also>,
 ) -> Result<String, Error> {
     let context = Context::new(app, caller);
     let returned = returned(prefer, Return::Minimal);
-    let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     caller.trail.note(|noted| noted.subtype = Some(kind.interaction()));
     let answers = match kind {
         Kind::Batch => {
-            let asked: Vec<_> = entries.iter().map(|entry| touched::asked(entry, &context.base)).collect();
-            let answers = batch::run(app, &context, entries, (returned, prefer.lenient)).await;
-            caller.trail.note(|noted| touched::note(noted, &asked, &answers, &context.base));
+            let wanted: Vec<_> = asked.entries.iter().map(|entry| touched::asked(entry, &context.base)).collect();
+            let answers = batch::run(app, &context, asked, (returned, prefer.lenient)).await;
+            caller.trail.note(|noted| touched::note(noted, &wanted, &answers, &context.base));
             answers
         }
-        Kind::Transaction => transaction::run(app, &context, entries, returned, also).await?,
+        Kind::Transaction => transaction::run(app, &context, asked, returned, also).await?,
     };
     let mut out = String::with_capacity(answers.len() * 200 + 100);
     let _ = write!(out, "{{\"resourceType\":\"Bundle\",\"type\":\"{}\"", kind.response());
@@ -150,6 +174,7 @@ fn opened(bundle: Json, most: usize) -> Result<(Kind, Vec<Json>), Error> {
         let text = format!("the Bundle has {} entries; at most {most} are accepted", entries.len());
         return Err(Error::payload_too_large(Issue::error(IssueCode::TooCostly, text).at("Bundle.entry")));
     }
+    envelope::check_bundle(bundle)?;
     Ok((kind, entries))
 }
 

@@ -95,8 +95,8 @@ pub async fn handler(
 }
 
 /// The statement as a resource, also for entries of a batch.
-pub fn execute(app: &App) -> Answer {
-    Answer::resource(stated(Mode::Full, &app.config, &app.instantiated).to_string())
+pub fn execute(app: &App, mode: Mode) -> Answer {
+    Answer::resource(stated(mode, &app.config, &app.instantiated).to_string())
 }
 
 impl Mode {

@@ -29,7 +29,7 @@ use crate::rest::projected;
 use crate::rest::request::{self, MAX_RESOURCE};
 use crate::rest::response::{Answer, Presentation};
 
-mod definition;
+pub mod definition;
 mod device_connections;
 mod diff;
 pub mod everything;

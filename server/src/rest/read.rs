@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::rest::binary::Wish;
 use crate::rest::conditional::is_not_modified;
 use crate::rest::response::{Answer, etag};
-use crate::rest::{projected, request};
+use crate::rest::{operation, projected, request};
 
 /// What is read, and which version the client has.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,9 @@ pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) 
 
 /// Reads the current version.
 pub async fn execute(app: &App, caller: &Caller, read: Read<'_>) -> Result<Answer, Error> {
+    if let Some(own) = operation::definition::own(app, read.resource_type, read.id) {
+        return Ok(own);
+    }
     if let Some(projected) = projected::of(read.resource_type) {
         return (projected.read)(app, caller, read.id).await;
     }

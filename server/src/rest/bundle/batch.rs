@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use fhir::json::Json;
 use futures::StreamExt;
 
+use super::Asked;
 use super::entry::{Action, Entry, Get};
 use crate::app::App;
 use crate::error::Error;
@@ -18,10 +19,11 @@ const AT_ONCE: usize = 64;
 pub(super) type Preferred = (Return, bool);
 
 /// Carries out the entries; answers come in their order.
-pub(super) async fn run(app: &App, context: &Context, entries: Vec<Json>, preferred: Preferred) -> Vec<Answer> {
+pub(super) async fn run(app: &App, context: &Context, asked: Asked, preferred: Preferred) -> Vec<Answer> {
     let context = &Context { is_part: true, ..context.clone() };
-    let answers = entries.into_iter().map(|entry| async move {
-        match one(app, context, entry, preferred).await {
+    let largest = asked.largest;
+    let answers = asked.entries.into_iter().map(|entry| async move {
+        match one(app, context, (entry, largest), preferred).await {
             Ok(answer) => answer,
             Err(error) => Answer::from(&error),
         }
@@ -29,8 +31,13 @@ pub(super) async fn run(app: &App, context: &Context, entries: Vec<Json>, prefer
     futures::stream::iter(answers).buffered(AT_ONCE).collect().await
 }
 
-async fn one(app: &App, context: &Context, entry: Json, (returned, lenient): Preferred) -> Result<Answer, Error> {
-    match Entry::read(entry, &context.base)?.action {
+async fn one(
+    app: &App,
+    context: &Context,
+    (entry, largest): (Json, usize),
+    (returned, lenient): Preferred,
+) -> Result<Answer, Error> {
+    match Entry::read(entry, &context.base, largest)?.action {
         Action::Create { resource_type, resource, if_none_exist } => {
             let create = create::prepare(context, &resource_type, resource, if_none_exist.as_deref())?;
             let written = create::run(app, context, create).await?;
@@ -80,7 +87,7 @@ async fn got(app: &App, context: &Context, get: Get, lenient: bool) -> Result<An
             search::compartment::execute(app, caller, within, pairs, lenient).await
         }
         Get::Operation(call) => call.execute(app, caller).await,
-        Get::Capabilities => Ok(capabilities::execute(app)),
+        Get::Capabilities(mode) => Ok(capabilities::execute(app, *mode)),
     }?;
     debug_assert!(answer.status == StatusCode::OK || answer.status == StatusCode::NOT_MODIFIED);
     Ok(answer)

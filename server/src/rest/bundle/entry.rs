@@ -9,7 +9,9 @@ use fhir::outcome::{Issue, IssueCode};
 use fhir::patch::Patch;
 use search::query::Elements;
 
+use super::envelope;
 use crate::error::Error;
+use crate::rest::capabilities::Mode;
 use crate::rest::conditional::Preconditions;
 use crate::rest::read::Read;
 use crate::rest::request::{self, Pairs, known_type, valid_id};
@@ -67,8 +69,8 @@ pub(super) enum Get {
     CompartmentSearch { compartment: String, id: String, member: String, pairs: Pairs },
     /// `…/$name`, also with `POST`.
     Operation(Box<operation::Call>),
-    /// `metadata`.
-    Capabilities,
+    /// `metadata`, `metadata?mode=…`.
+    Capabilities(Mode),
 }
 
 /// One resource that is read, and which version the client has.
@@ -105,12 +107,14 @@ impl Aim {
 }
 
 impl Entry {
-    /// Reads an entry; URLs may be relative or begin with `base`.
-    pub(super) fn read(entry: Json, base: &str) -> Result<Self, Error> {
+    /// Reads an entry; URLs may be relative or begin with `base`, and the resource has at most so many bytes.
+    pub(super) fn read(entry: Json, base: &str, largest: usize) -> Result<Self, Error> {
         let Json::Object(mut entry) = entry else { return Err(invalid("an entry must be an object")) };
-        let resource = entry.remove("resource");
+        let mut resource = entry.remove("resource");
         let full_url = entry.get("fullUrl").and_then(Json::as_str).map(str::to_owned);
         let Some(request) = entry.get("request") else { return Err(invalid("the entry has no request")) };
+        envelope::check_entry(&entry)?;
+        resource.as_ref().map_or(Ok(()), |resource| envelope::check_size(resource, largest))?;
         let method = request.str("method").ok_or_else(|| invalid("request.method is missing"))?;
         let url = request.str("url").ok_or_else(|| invalid("request.url is missing"))?;
         let (path, query) = split(url, base);
@@ -118,7 +122,6 @@ impl Entry {
         let text = |name: &str| request.str(name).map(str::to_owned);
         let preconditions =
             || Preconditions { if_match: text("ifMatch"), if_none_match: text("ifNoneMatch") }.checked();
-        let mut resource = resource;
         if let Some(mut call) = operation::Call::of(&segments).filter(|_| ["GET", "HEAD", "POST"].contains(&method)) {
             call.is_post = method == "POST";
             call.pairs = request::pairs(query.unwrap_or_default())?;
@@ -175,7 +178,9 @@ impl Action {
                 Get::Read(instance) | Get::Vread(instance, _) => &instance.resource_type,
                 Get::History { resource_type, .. } | Get::Search { resource_type, .. } => resource_type,
                 Get::Histories { resource_type, .. } => resource_type.as_deref().unwrap_or_default(),
-                Get::CompartmentSearch { .. } | Get::SystemSearch { .. } | Get::Operation(_) | Get::Capabilities => "",
+                Get::CompartmentSearch { .. } | Get::SystemSearch { .. } | Get::Operation(_) | Get::Capabilities(_) => {
+                    ""
+                }
             },
         }
     }
@@ -207,7 +212,7 @@ fn aim(method: &str, id: Option<&str>, query: Option<&str>) -> Result<Aim, Error
 fn get(segments: &[&str], query: Option<&str>, request: &Json) -> Result<Get, Error> {
     let query = query.unwrap_or_default();
     match *segments {
-        ["metadata"] => request::only(query, &[]).map(|_| Get::Capabilities),
+        ["metadata"] => Mode::of(query).map(Get::Capabilities),
         [""] => Ok(Get::SystemSearch { pairs: request::pairs(query)? }),
         ["_history"] => Ok(Get::Histories { resource_type: None, pairs: request::only(query, history::PARAMETERS)? }),
         [resource_type, "_history"] => {
@@ -282,7 +287,7 @@ mod tests {
             "resource": object! { "resourceType": "Patient" },
             "request": object! { "method": method, "url": url },
         };
-        Entry::read(entry, BASE).map(|entry| entry.action).map_err(|error| error.status().as_u16())
+        Entry::read(entry, BASE, usize::MAX).map(|entry| entry.action).map_err(|error| error.status().as_u16())
     }
 
     #[test]
@@ -302,7 +307,8 @@ mod tests {
         assert!(matches!(get("Patient/1/_history/2"), Some(Get::Vread(..))));
         assert!(matches!(get("Patient/1/_history?_count=3"), Some(Get::History { .. })));
         assert!(matches!(get("Patient?name=x"), Some(Get::Search { .. })));
-        assert!(matches!(get("metadata"), Some(Get::Capabilities)));
+        assert!(matches!(get("metadata"), Some(Get::Capabilities(Mode::Full))));
+        assert!(matches!(get("metadata?mode=terminology"), Some(Get::Capabilities(Mode::Terminology))));
         for url in ["?_type=Patient", "http://s/fhir?_type=Patient", "http://s/fhir/?_type=Patient"] {
             assert!(matches!(get(url), Some(Get::SystemSearch { .. })), "{url}");
         }
@@ -329,9 +335,12 @@ mod tests {
         ] {
             assert_eq!(read(method, url).map(drop), Err(status), "{method} {url}");
         }
-        assert!(Entry::read(object! { "request": object! { "method": "POST", "url": "Patient" } }, BASE).is_err());
+        assert!(
+            Entry::read(object! { "request": object! { "method": "POST", "url": "Patient" } }, BASE, usize::MAX)
+                .is_err()
+        );
         assert_eq!(modified_since("1970-01-01T00:00:09Z").unwrap(), "Thu, 01 Jan 1970 00:00:09 GMT");
         assert!(modified_since("1970-01-01T00:00:09").is_err() && modified_since("yesterday").is_err());
-        assert!(Entry::read(object! {}, BASE).is_err() && Entry::read(Json::Null, BASE).is_err());
+        assert!([object! {}, Json::Null].into_iter().all(|entry| Entry::read(entry, BASE, usize::MAX).is_err()));
     }
 }

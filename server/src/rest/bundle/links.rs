@@ -2,7 +2,8 @@
 //! <https://hl7.org/fhir/R4/http.html#transaction>
 //!
 //! `Reference.reference` is replaced where it is another entry's `fullUrl` (as it stands, or relative to the own
-//! `fullUrl`) or criteria (`Patient?identifier=…`); elements of type uri, url, oid and uuid where they equal a `fullUrl`;
+//! `fullUrl`) or criteria (`Patient?identifier=…`); with `/_history/` and a version it stays a reference to a version, the
+//! one that the entry leaves, unless the entry's resource states another `meta.versionId`; elements of type uri, url, oid and uuid where they equal a `fullUrl`;
 //! links and images in narratives like references, but not by criteria. Strings of other types, such as
 //! `Identifier.value`, stay, and so says the specification of one more: "Elements of type canonical are not replaced."
 //! A Bundle inside of the transaction is a world of its own and stays as it is.
@@ -19,13 +20,24 @@ use crate::rest::conditional::searched_type;
 /// Types of elements that hold a URI.
 const URI_TYPES: &[&str] = &["uri", "url", "oid", "uuid"];
 
-/// What links point at: `Type/id` by what is written.
+/// What links point at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     /// By `fullUrl`.
-    pub(super) entries: HashMap<String, String>,
-    /// By criteria, as written in references.
+    pub(super) entries: HashMap<String, Linked>,
+    /// `Type/id` by criteria, as written in references.
     pub(super) criteria: HashMap<String, String>,
+}
+
+/// What a `fullUrl` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Linked {
+    /// `Type/id`.
+    pub(super) target: String,
+    /// `meta.versionId` that the entry's resource states.
+    pub(super) stated: Option<String>,
+    /// The version that the entry leaves, where it is known before it is carried out.
+    pub(super) version: Option<i64>,
 }
 
 /// Calls `found` with every reference that is a search: `Patient?identifier=…`.
@@ -101,14 +113,14 @@ fn walk(value: &mut Json, place: &Place<'_>, rewriter: &Rewriter<'_>) -> Result<
 impl Rewriter<'_> {
     fn target(&self, text: &str, place: &Place<'_>) -> Result<Option<String>, Issue> {
         if place.name == "div" {
-            return Ok(narrative::rewritten(text, |link| self.entry(link).cloned()));
+            return Ok(narrative::rewritten(text, |link| self.entry(link).ok().flatten()));
         }
-        let entry = self.links.entries.get(text);
         if place.name != "reference" {
-            return Ok(entry.filter(|_| place.type_name().is_some_and(|name| URI_TYPES.contains(&name))).cloned());
+            let entry = self.links.entries.get(text).map(|linked| linked.target.clone());
+            return Ok(entry.filter(|_| place.type_name().is_some_and(|name| URI_TYPES.contains(&name))));
         }
-        if let Some(target) = entry {
-            return Ok(Some(target.clone()));
+        if let Some(target) = self.entry(text)? {
+            return Ok(Some(target));
         }
         let dangling = |what: &str| {
             let stands = self.before.is_some_and(|before| before.contains(&Json::from(text).to_string()));
@@ -122,11 +134,30 @@ impl Rewriter<'_> {
         if text.starts_with("urn:uuid:") || text.starts_with("urn:oid:") {
             return dangling("no entry has this fullUrl:");
         }
-        Ok(self.entry(text).cloned())
+        Ok(None)
     }
 
-    /// What an entry becomes, by its `fullUrl` as it stands or relative to the own one.
-    fn entry(&self, text: &str) -> Option<&String> {
+    /// What a link to an entry, or to a version of it, becomes.
+    fn entry(&self, text: &str) -> Result<Option<String>, Issue> {
+        if let Some(linked) = self.linked(text) {
+            return Ok(Some(linked.target.clone()));
+        }
+        let Some((instance, version)) = text.rsplit_once("/_history/") else { return Ok(None) };
+        let is_meant = |linked: &&Linked| linked.stated.as_deref().is_none_or(|stated| stated == version);
+        let Some(linked) = self.linked(instance).filter(is_meant) else { return Ok(None) };
+        let Some(version) = linked.version else {
+            let text = format!(
+                "{text} names the version that an entry makes of {}, which is known only once it is made: leave the \
+                 version out",
+                linked.target
+            );
+            return Err(Issue::error(IssueCode::NotSupported, text));
+        };
+        Ok(Some(format!("{}/_history/{version}", linked.target)))
+    }
+
+    /// The entry with this `fullUrl`, as it stands or relative to the own one.
+    fn linked(&self, text: &str) -> Option<&Linked> {
         let relative = || self.base.filter(|_| !text.contains(':') && !text.starts_with('#'));
         let entries = &self.links.entries;
         entries.get(text).or_else(|| relative().and_then(|base| entries.get(&format!("{base}/{text}"))))
@@ -163,8 +194,18 @@ mod tests {
 
     fn links() -> Links {
         let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let linked = |target: &str, stated: Option<&str>, version| Linked {
+            target: target.to_owned(),
+            stated: stated.map(str::to_owned),
+            version,
+        };
+        let entries = [
+            ("urn:uuid:1", linked("Patient/a", None, Some(1))),
+            ("http://x/fhir/Patient/7", linked("Patient/b", Some("3"), Some(2))),
+            ("http://x/fhir/Patient/8", linked("Patient/8", None, None)),
+        ];
         Links {
-            entries: pairs(&[("urn:uuid:1", "Patient/a"), ("http://x/fhir/Patient/7", "Patient/b")]),
+            entries: entries.map(|(full_url, linked)| (full_url.to_owned(), linked)).into(),
             criteria: pairs(&[("Patient?identifier=s|v", "Patient/c")]),
         }
     }
@@ -195,6 +236,16 @@ mod tests {
         for reference in ["Patient/7", "#contained", "http://y/fhir/Patient/7", "urn:other:1"] {
             assert_eq!(subject(reference, Some("urn:uuid:9")).unwrap(), reference);
         }
+    }
+
+    #[test]
+    fn references_to_versions_stay_such() {
+        let of = |reference: &str| subject(reference, Some("http://x/fhir/Observation/1"));
+        assert_eq!(of("urn:uuid:1/_history/9").unwrap(), "Patient/a/_history/1");
+        assert_eq!(of("http://x/fhir/Patient/7/_history/3").unwrap(), "Patient/b/_history/2");
+        assert_eq!(of("Patient/7/_history/3").unwrap(), "Patient/b/_history/2");
+        assert_eq!(of("Patient/7/_history/4").unwrap(), "Patient/7/_history/4");
+        assert_eq!(of("Patient/8/_history/1"), Err(IssueCode::NotSupported));
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use search::filter;
 use search::query::Filter;
 use store::Stored;
 
 use super::entry::{Action, Aim};
-use super::links::{Links, conditional_references};
+use super::links::{Linked, Links, conditional_references};
+use super::matching::Writes;
+use super::overlaps;
 use crate::config::ConditionalDelete;
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
@@ -60,7 +61,7 @@ pub(super) enum Settled {
     New,
     /// `ifNoneExist` found this one.
     Existing(String),
-    /// `ifNoneExist` is that of this earlier entry, which creates the resource.
+    /// `ifNoneExist` matches what this other entry creates.
     SameAs(usize),
     /// Is updated, or created under this id.
     Update(String, Origin),
@@ -86,25 +87,52 @@ pub(super) fn resolve(
     found: &Found,
     base: &str,
 ) -> Result<Resolution, Error> {
-    let mut settled: Vec<Settled> = Vec::with_capacity(steps.len());
-    let mut creating: HashMap<&str, usize> = HashMap::new();
-    for (index, step) in steps.iter().enumerate() {
-        let one = settle(step, found, creating.get(step.claim()).copied());
-        let one = one.map_err(|error| error.within(&place(index)))?;
-        if one == Settled::New && step.criteria.is_some() {
-            creating.insert(step.claim(), index);
-        }
-        settled.push(one);
-    }
+    let mut open = by_what_is_stored(steps, found)?;
+    let mut writes = Writes::new(steps, base, links_before(steps, &open, references, found, base));
+    overlaps::settle_creates(steps, &mut open, &mut writes)?;
+    let settled = open.into_iter().map(|one| one.ok_or_else(|| Error::internal("an entry is not settled")));
+    let settled = settled.collect::<Result<Vec<Settled>, Error>>()?;
     let identities = identities(steps, &settled)?;
-    let mut links = Links { entries: entry_links(steps, &settled, base)?, ..Links::default() };
+    overlaps::refuse(steps, &settled, &mut writes)?;
+    let mut links = Links { entries: entry_links(steps, &settled, found, base)?, ..Links::default() };
     for (text, criteria) in references {
-        let target = referred(steps, &settled, &identities, (text, criteria), found, base);
+        let target = referred(&mut writes, &settled, &identities, (text, criteria), found);
         let target = target
             .map_err(|error| first_with(steps, text).map_or(error.clone(), |index| error.within(&place(index))))?;
         links.criteria.insert(text.clone(), target);
     }
     Ok(Resolution { settled, links })
+}
+
+/// What is stored settles all entries but creates whose criteria match nothing of it. Deletions go first: what they
+/// delete is not there for creates any more.
+fn by_what_is_stored(steps: &[Step], found: &Found) -> Result<Vec<Option<Settled>>, Error> {
+    let within = |index: usize| move |error: Error| error.within(&place(index));
+    let deleted = |(index, step)| deleted(step, found).map_err(within(index));
+    let deleted: Vec<Option<Vec<String>>> = steps.iter().enumerate().map(deleted).collect::<Result<_, _>>()?;
+    let ids = |(step, ids): (&'_ Step, &'_ Option<Vec<String>>)| {
+        let ids = ids.iter().flatten().cloned();
+        ids.map(|id| (step.action.resource_type().to_owned(), id)).collect::<Vec<_>>()
+    };
+    let gone: HashSet<(String, String)> = steps.iter().zip(&deleted).flat_map(ids).collect();
+    let settle = |(index, (step, deleted)): (usize, (&Step, Option<Vec<String>>))| match deleted {
+        Some(ids) => Ok(Some(Settled::Delete(ids))),
+        None => settle(step, found, &gone).map_err(within(index)),
+    };
+    steps.iter().zip(deleted).enumerate().map(settle).collect()
+}
+
+/// The ids that a DELETE is about; nothing for other entries.
+fn deleted(step: &Step, found: &Found) -> Result<Option<Vec<String>>, Error> {
+    match &step.action {
+        Action::Delete { aim: Aim::Id(id), .. } => Ok(Some(vec![id.clone()])),
+        Action::Delete { aim: Aim::Criteria(_), .. } => {
+            let all = found.get(step.claim()).cloned().unwrap_or_default();
+            let chosen = delete::chosen(all, step.several)?;
+            Ok(Some(chosen.into_iter().map(|stored| stored.id).collect()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The first entry that holds a conditional reference.
@@ -154,31 +182,27 @@ impl Step {
     }
 }
 
-fn settle(step: &Step, found: &Found, creating: Option<usize>) -> Result<Settled, Error> {
+/// An entry that deletes nothing; none for a create that another entry may make needless.
+fn settle(step: &Step, found: &Found, gone: &HashSet<(String, String)>) -> Result<Option<Settled>, Error> {
     let matched = || found.get(step.claim()).cloned().map_or(Ok(None), single);
     match &step.action {
-        Action::Get { .. } => Ok(Settled::Nothing),
-        Action::Delete { aim: Aim::Id(id), .. } => Ok(Settled::Delete(vec![id.clone()])),
-        Action::Delete { aim: Aim::Criteria(_), .. } => {
-            let all = found.get(step.claim()).cloned().unwrap_or_default();
-            let chosen = delete::chosen(all, step.several)?;
-            Ok(Settled::Delete(chosen.into_iter().map(|stored| stored.id).collect()))
-        }
-        Action::Patch { aim: Aim::Id(id), .. } => Ok(Settled::Patch(id.clone())),
+        Action::Get { .. } => Ok(Some(Settled::Nothing)),
+        Action::Delete { .. } => Err(Error::internal("deletions are settled first")),
+        Action::Patch { aim: Aim::Id(id), .. } => Ok(Some(Settled::Patch(id.clone()))),
         Action::Patch { aim, resource_type, .. } => {
-            patch::living(matched()?, resource_type, aim.borrowed()).map(|stored| Settled::Patch(stored.id))
+            patch::living(matched()?, resource_type, aim.borrowed()).map(|stored| Some(Settled::Patch(stored.id)))
         }
-        Action::Create { .. } if step.criteria.is_none() => Ok(Settled::New),
-        Action::Create { .. } => Ok(match (matched()?, creating) {
-            (Some(existing), _) => Settled::Existing(existing.id),
-            (None, Some(earlier)) => Settled::SameAs(earlier),
-            (None, None) => Settled::New,
-        }),
-        Action::Update { aim: Aim::Id(id), .. } => Ok(Settled::Update(id.clone(), Origin::Known)),
+        Action::Create { .. } if step.criteria.is_none() => Ok(Some(Settled::New)),
+        Action::Create { resource_type, .. } => {
+            let stays = |stored: &&Stored| !gone.contains(&(resource_type.clone(), stored.id.clone()));
+            let left = found.get(step.claim()).into_iter().flatten().filter(stays);
+            Ok(single(left.cloned().collect())?.map(|existing| Settled::Existing(existing.id)))
+        }
+        Action::Update { aim: Aim::Id(id), .. } => Ok(Some(Settled::Update(id.clone(), Origin::Known))),
         Action::Update { aim: Aim::Criteria(_), resource_type, resource, .. } => {
             let existing = matched()?.map(|stored| stored.id);
             let (id, origin) = aimed(resource_type, existing.as_deref(), resource.str("id"), &step.fresh_id)?;
-            Ok(Settled::Update(id.to_owned(), origin))
+            Ok(Some(Settled::Update(id.to_owned(), origin)))
         }
     }
 }
@@ -197,20 +221,20 @@ fn identities<'a>(steps: &'a [Step], settled: &'a [Settled]) -> Result<HashSet<(
     Ok(identities)
 }
 
-fn entry_links(steps: &[Step], settled: &[Settled], base: &str) -> Result<HashMap<String, String>, Error> {
-    let mut links: HashMap<String, String> = HashMap::new();
+fn entry_links(
+    steps: &[Step],
+    settled: &[Settled],
+    found: &Found,
+    base: &str,
+) -> Result<HashMap<String, Linked>, Error> {
+    let mut links: HashMap<String, Linked> = HashMap::new();
     for (index, (step, one)) in steps.iter().zip(settled).enumerate() {
-        let (Some(full_url), Some((resource_type, _))) = (&step.full_url, step.resource()) else { continue };
         let id = match one {
             Settled::SameAs(earlier) => steps[*earlier].fresh_id.as_str(),
             other => step.id(other),
         };
-        let target = format!("{resource_type}/{id}");
-        // A fullUrl that says already where the resource is needs no replacement.
-        if *full_url == format!("{base}/{target}") || full_url.ends_with(&format!("/{target}")) {
-            continue;
-        }
-        if links.insert(full_url.clone(), target).is_some() {
+        let Some((full_url, linked)) = link(step, id, version(step, one, found), base) else { continue };
+        if links.insert(full_url.clone(), linked).is_some() {
             let text = format!("fullUrl {full_url} stands at more than one entry");
             return Err(Error::bad_request(Issue::error(IssueCode::Duplicate, text).at(place(index))));
         }
@@ -218,15 +242,56 @@ fn entry_links(steps: &[Step], settled: &[Settled], base: &str) -> Result<HashMa
     Ok(links)
 }
 
-/// What a conditional reference points at after the transaction: what is stored and stays as it is, and what the
-/// transaction writes.
-fn referred(
+/// What links to the entry become.
+fn link(step: &Step, id: &str, version: Option<i64>, base: &str) -> Option<(String, Linked)> {
+    let (full_url, (resource_type, resource)) = (step.full_url.as_ref()?, step.resource()?);
+    let target = format!("{resource_type}/{id}");
+    // A fullUrl that says already where the resource is needs no replacement.
+    if *full_url == target || *full_url == format!("{base}/{target}") {
+        return None;
+    }
+    let stated = resource.at(&["meta", "versionId"]).and_then(Json::as_str).map(str::to_owned);
+    Some((full_url.clone(), Linked { target, stated, version }))
+}
+
+/// The version that an entry leaves, where it is known before the entry is carried out.
+fn version(step: &Step, settled: &Settled, found: &Found) -> Option<i64> {
+    match settled {
+        Settled::New | Settled::SameAs(_) | Settled::Update(_, Origin::Fresh) => Some(1),
+        Settled::Existing(id) => {
+            found.get(step.claim())?.iter().find(|stored| stored.id == *id).map(|stored| stored.version)
+        }
+        Settled::Update(..) | Settled::Patch(_) | Settled::Delete(_) | Settled::Nothing => None,
+    }
+}
+
+/// Links as far as they lead to ids that criteria can name: not to those that the server is about to give.
+fn links_before(
     steps: &[Step],
-    settled: &[Settled],
-    written: &HashSet<(&str, &str)>,
-    (text, criteria): (&str, &Criteria),
+    settled: &[Option<Settled>],
+    references: &[(String, Criteria)],
     found: &Found,
     base: &str,
+) -> Links {
+    let entries = steps.iter().zip(settled).filter_map(|(step, one)| match one.as_ref()? {
+        Settled::Existing(id) | Settled::Update(id, _) | Settled::Patch(id) => link(step, id, None, base),
+        _ => None,
+    });
+    let criteria = references.iter().filter_map(|(text, criteria)| match found.get(criteria.claim())?.as_slice() {
+        [only] => Some((text.clone(), format!("{}/{}", only.resource_type, only.id))),
+        _ => None,
+    });
+    Links { entries: entries.collect(), criteria: criteria.collect() }
+}
+
+/// What a conditional reference points at after the transaction: what is stored and stays as it is, and what the
+/// transaction writes.
+fn referred<'a>(
+    writes: &mut Writes<'a>,
+    settled: &[Settled],
+    written: &HashSet<(&str, &str)>,
+    (text, criteria): (&str, &'a Criteria),
+    found: &Found,
 ) -> Result<String, Error> {
     let query = criteria.query();
     let resource_type = query.resource_type.as_str();
@@ -244,12 +309,8 @@ fn referred(
     }
     let stored = found.get(criteria.claim()).into_iter().flatten();
     let stored = stored.map(|stored| stored.id.as_str()).filter(|id| !written.contains(&(resource_type, id)));
-    let new = steps.iter().zip(settled).filter_map(|(step, settled)| {
-        let writes = matches!(settled, Settled::New | Settled::Update(..) | Settled::Patch(_));
-        let (of, resource) = step.resource().filter(|_| writes)?;
-        let holds = of == resource_type && query.filters.iter().all(|filter| filter::matches(filter, resource, base));
-        holds.then(|| step.id(settled))
-    });
+    let satisfying = writes.satisfying(criteria);
+    let new = writes.ids(&satisfying, settled);
     let mut targets = stored.chain(new);
     let failed = |code, how: &str| {
         Error::precondition_failed(Issue::error(code, format!("the conditional reference {text} matches {how}")))
@@ -302,7 +363,8 @@ mod tests {
         let steps = [create("urn:uuid:1", "a"), update("urn:uuid:2", "b"), update("http://s/fhir/Patient/c", "c")];
         let links = resolved(&steps).unwrap().links.entries;
         assert_eq!(links.len(), 2);
-        assert_eq!((links["urn:uuid:1"].as_str(), links["urn:uuid:2"].as_str()), ("Patient/a", "Patient/b"));
+        let target = |full_url: &str| links[full_url].target.clone();
+        assert_eq!((target("urn:uuid:1"), target("urn:uuid:2")), ("Patient/a".to_owned(), "Patient/b".to_owned()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use fhir::json::Json;
 use store::{Birth, Tx, Work};
 
 use super::transaction::{self, Before, Plan};
-use super::{Kind, opened};
+use super::{Asked, Kind, asking, opened};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
@@ -29,7 +29,7 @@ pub async fn execute_together(app: &App, caller: &Caller, bundles: Vec<Json>, th
         if kind != Kind::Transaction {
             return Err(Error::internal("only transactions share a commit"));
         }
-        plans.push(transaction::plan(app, &context, entries, Before::References).await?);
+        plans.push(transaction::plan(app, &context, Asked::by_the_server(entries), Before::References).await?);
     }
     let plans = Arc::new(plans);
     let write = app.store.write(move |tx| {
@@ -41,7 +41,7 @@ pub async fn execute_together(app: &App, caller: &Caller, bundles: Vec<Json>, th
 
 async fn execute(tx: &mut Tx, context: &Context, plans: &[Plan], then: &Then) -> Result<(), Error> {
     let all: Vec<&Plan> = plans.iter().collect();
-    let found = transaction::ask(tx, context, &all).await?;
+    let found = asking::ask(tx, context, &all).await?;
     let mut settled = Vec::with_capacity(plans.len());
     for plan in &all {
         settled.push(transaction::settled_now(context, plan, &found)?);

@@ -17,15 +17,16 @@ use fhir::outcome::{Issue, IssueCode};
 use store::audit::{Entity, Event};
 use store::{Birth, SearchPage, Store, Stored, Tx};
 
-use super::Also;
 use super::entry::{Action, Aim, Entry, Get};
-use super::links::{self, conditional_references};
+use super::links;
 use super::resolution::{Found, Patched, Resolution, Settled, Step, place, resolve};
+use super::{Also, Asked, asking};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::audit::{masked, patients_in};
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
+use crate::rest::operation::definition;
 use crate::rest::read;
 use crate::rest::request::Return;
 use crate::rest::response::Answer;
@@ -35,11 +36,13 @@ use crate::rest::{Context, Prepared, Written, capabilities, create, delete, patc
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// Criteria in references, by their text.
-    references: Vec<(String, Criteria)>,
+    pub(super) references: Vec<(String, Criteria)>,
+    /// What criteria found before the transaction.
+    pub(super) found: Found,
     /// Searches of GET entries.
     searches: HashMap<usize, Parsed>,
-    /// What `metadata` answers, if it is asked.
-    capabilities: Option<Answer>,
+    /// Answers to GET entries that no store is asked for.
+    told: HashMap<usize, Answer>,
     /// How things stood before the transaction.
     resolution: Resolution,
     prepared: Vec<Option<Prepared>>,
@@ -49,11 +52,11 @@ pub(super) struct Plan {
 pub(super) async fn run(
     app: &App,
     context: &Context,
-    entries: Vec<Json>,
+    asked: Asked,
     returned: Return,
     also: Option<Also>,
 ) -> Result<Vec<Answer>, Error> {
-    let plan = Arc::new(plan(app, context, entries, Before::All).await?);
+    let plan = Arc::new(plan(app, context, asked, Before::All).await?);
     let context = context.clone();
     app.store
         .write(move |tx| {
@@ -79,13 +82,12 @@ pub(super) enum Before {
 }
 
 /// Reads the entries and does all that costs time.
-pub(super) async fn plan(app: &App, context: &Context, entries: Vec<Json>, before: Before) -> Result<Plan, Error> {
-    let mut steps = Vec::with_capacity(entries.len());
-    let mut searches = HashMap::new();
-    let mut capabilities = None;
-    for (index, entry) in entries.into_iter().enumerate() {
+pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Before) -> Result<Plan, Error> {
+    let mut steps = Vec::with_capacity(asked.entries.len());
+    let (mut searches, mut told) = (HashMap::new(), HashMap::new());
+    for (index, entry) in asked.entries.into_iter().enumerate() {
         let within = |error: Error| error.within(&place(index));
-        let step = step(app, context, entry).map_err(within)?;
+        let step = step(app, context, entry, asked.largest).map_err(within)?;
         match &step.action {
             Action::Get { get: Get::Search { resource_type, pairs }, .. } => {
                 let pairs = search::stated(pairs);
@@ -96,37 +98,37 @@ pub(super) async fn plan(app: &App, context: &Context, entries: Vec<Json>, befor
                 }
                 searches.insert(index, parsed);
             }
-            Action::Get { get: Get::Capabilities, .. } => capabilities = Some(capabilities::execute(app)),
+            Action::Get { get, .. } => told.extend(said(app, get).map_err(within)?.map(|answer| (index, answer))),
             _ => {}
         }
         steps.push(step);
     }
+    let room = asking::make_room(&mut steps);
     let mut found = Found::new();
     if before == Before::All {
-        ask_before(&app.store, context, asked(&steps, &[]), &mut found).await?;
+        asking::ask_before(&app.store, context, (&steps, &[]), &mut found).await?;
     }
     for (index, step) in steps.iter_mut().enumerate() {
         step.patched =
             patched_before(&app.store, context, step, &found).await.map_err(|it| it.within(&place(index)))?;
     }
-    let mut references: Vec<(String, Criteria)> = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
-        collect_references(context, step, &mut references).map_err(|error| error.within(&place(index)))?;
-    }
-    ask_before(&app.store, context, asked(&[], &references), &mut found).await?;
+    let references = asking::references(context, &steps, &room)?;
+    asking::ask_before(&app.store, context, (&[], &references), &mut found).await?;
     let resolution = resolve(&steps, &references, &found, &context.base)?;
     let prepared = prepared(context, &steps, &resolution)?;
-    Ok(Plan { steps, references, searches, capabilities, resolution, prepared })
+    Ok(Plan { steps, references, found, searches, told, resolution, prepared })
 }
 
-async fn ask_before(store: &Store, context: &Context, asked: Vec<&Criteria>, found: &mut Found) -> Result<(), Error> {
-    for criteria in asked {
-        if !found.contains_key(criteria.claim()) {
-            let matches = criteria.matches_before(store, context).await?;
-            found.insert(criteria.claim().to_owned(), matches);
+/// The answer to a GET entry about what the server itself is; nothing for other entries.
+fn said(app: &App, get: &Get) -> Result<Option<Answer>, Error> {
+    match get {
+        Get::Capabilities(mode) => Ok(Some(capabilities::execute(app, *mode))),
+        Get::Read(it) => {
+            let own = definition::own(app, &it.resource_type, &it.id);
+            own.map(|answer| answer.cut(&it.elements)).transpose()
         }
+        _ => Ok(None),
     }
-    Ok(())
 }
 
 /// What a PATCH entry makes of what probably stands; nothing for other entries.
@@ -159,8 +161,8 @@ fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Pat
 }
 
 /// Reads an entry and decides access.
-fn step(app: &App, context: &Context, entry: Json) -> Result<Step, Error> {
-    let Entry { full_url, action } = Entry::read(entry, &context.base)?;
+fn step(app: &App, context: &Context, entry: Json, largest: usize) -> Result<Step, Error> {
+    let Entry { full_url, action } = Entry::read(entry, &context.base, largest)?;
     let decide = |interaction, resource_type: &str| access::decide(&context.caller, interaction, resource_type);
     let criteria = match &action {
         Action::Create { resource_type, if_none_exist, .. } => {
@@ -188,7 +190,7 @@ fn step(app: &App, context: &Context, entry: Json) -> Result<Step, Error> {
                 Aim::Criteria(text) => Some(delete::criteria(app, context, resource_type, text)?),
             }
         }
-        Action::Get { get, .. } => decide_get(context, get).map(|()| None)?,
+        Action::Get { get, .. } => decide_get(app, context, get).map(|()| None)?,
     };
     if let Action::Update { aim: Aim::Id(id), resource, resource_type, .. } = &action {
         update::check_stated(resource_type, id, resource)?;
@@ -197,12 +199,13 @@ fn step(app: &App, context: &Context, entry: Json) -> Result<Step, Error> {
     Ok(Step { full_url, action, criteria, several, patched: None, fresh_id: context.fresh_id() })
 }
 
-fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
+fn decide_get(app: &App, context: &Context, get: &Get) -> Result<(), Error> {
     let (interaction, resource_type) = match get {
+        Get::Read(it) if definition::own(app, &it.resource_type, &it.id).is_some() => return Ok(()),
         Get::Read(instance) => (Interaction::Read, &instance.resource_type),
         Get::Vread(instance, _) => (Interaction::Vread, &instance.resource_type),
         Get::Search { resource_type, .. } => (Interaction::Search, resource_type),
-        Get::Capabilities => return Ok(()),
+        Get::Capabilities(_) => return Ok(()),
         Get::History { .. }
         | Get::Histories { .. }
         | Get::SystemSearch { .. }
@@ -214,34 +217,6 @@ fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
     };
     access::decide(&context.caller, interaction, resource_type)?;
     projected::refuse_among_others(resource_type)
-}
-
-fn collect_references(context: &Context, step: &Step, references: &mut Vec<(String, Criteria)>) -> Result<(), Error> {
-    let Some((_, resource)) = step.resource() else { return Ok(()) };
-    let before = step.patched.as_ref().map(|patched| &*patched.before);
-    let mut texts = Vec::new();
-    conditional_references(resource, &mut |resource_type, text| texts.push((resource_type, text)));
-    for (resource_type, text) in texts {
-        // What a patch leaves alone is no link of this transaction.
-        let stands = before.is_some_and(|before| before.contains(&Json::from(text).to_string()));
-        if !stands && !references.iter().any(|(known, _)| known == text) {
-            let criteria = Criteria::of_reference(context, resource_type, &text[resource_type.len() + 1..])?;
-            references.push((text.to_owned(), criteria));
-        }
-    }
-    Ok(())
-}
-
-/// All criteria, each once and in an order that is the same for every transaction; of those that differ in how many
-/// matches are wanted, the one that wants most.
-fn asked<'a>(steps: &'a [Step], references: &'a [(String, Criteria)]) -> Vec<&'a Criteria> {
-    let of_steps = steps.iter().filter_map(|step| step.criteria.as_ref());
-    let mut asked: Vec<&Criteria> = of_steps.chain(references.iter().map(|(_, criteria)| criteria)).collect();
-    asked.sort_unstable_by(|one, other| {
-        one.claim().cmp(other.claim()).then_with(|| other.query().count.cmp(&one.query().count))
-    });
-    asked.dedup_by_key(|criteria| criteria.claim());
-    asked
 }
 
 /// Replaces links, validates and indexes what is written.
@@ -260,7 +235,7 @@ fn prepared(context: &Context, steps: &[Step], resolution: &Resolution) -> Resul
 }
 
 async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) -> Result<Vec<Answer>, Error> {
-    let found = ask(tx, context, &[plan]).await?;
+    let found = asking::ask(tx, context, &[plan]).await?;
     let now = settled_now(context, plan, &found)?;
     tx.lock(&changed_resources(plan, now.as_ref())).await?;
     carry_out(tx, context, plan, (&found, now), returned).await
@@ -268,9 +243,10 @@ async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) 
 
 /// How things stand inside the transaction; nothing where they cannot have changed.
 pub(super) fn settled_now(context: &Context, plan: &Plan, found: &Found) -> Result<Option<Resolution>, Error> {
-    // Without criteria nothing can have changed.
-    let again = || resolve(&plan.steps, &plan.references, found, &context.base);
-    if found.is_empty() { Ok(None) } else { again().map(Some) }
+    if asking::is_as_before(plan, found) {
+        return Ok(None);
+    }
+    resolve(&plan.steps, &plan.references, found, &context.base).map(Some)
 }
 
 /// Carries out the entries once their criteria are asked and what they change is locked.
@@ -385,7 +361,8 @@ pub(super) fn births<'a>(plan: &'a Plan, now: Option<&Resolution>) -> Vec<Birth<
 }
 
 /// Positions of the entries in the order in which they are carried out: phase by phase, updates by type and id, so
-/// that of two transactions that bring the same resources into being one waits for the other.
+/// that of two transactions that bring the same resources into being one waits for the other. What is created by another
+/// entry is answered after it.
 fn order(steps: &[Step], resolution: &Resolution) -> Vec<usize> {
     let key = |index: &usize| {
         let step = &steps[*index];
@@ -395,29 +372,12 @@ fn order(steps: &[Step], resolution: &Resolution) -> Vec<usize> {
             }
             _ => None,
         };
-        (Phase::of(&step.action), updated, *index)
+        let is_same = matches!(resolution.settled[*index], Settled::SameAs(_));
+        (Phase::of(&step.action), is_same, updated, *index)
     };
     let mut order: Vec<usize> = (0..steps.len()).collect();
     order.sort_unstable_by(|one, other| key(one).cmp(&key(other)));
     order
-}
-
-/// Asks all criteria in an order that is the same for every transaction, so that none waits for another crosswise.
-pub(super) async fn ask(tx: &mut Tx, context: &Context, plans: &[&Plan]) -> Result<Found, Error> {
-    let steps = plans.iter().flat_map(|plan| &plan.steps);
-    let mut claims: Vec<&str> = steps.filter_map(|step| Some(step.criteria.as_ref()?.claim())).collect();
-    claims.sort_unstable();
-    claims.dedup();
-    tx.claim_all(&claims).await?;
-    let mut found = Found::new();
-    let asked: Vec<&Criteria> = plans.iter().flat_map(|plan| asked(&plan.steps, &plan.references)).collect();
-    let queries: Vec<_> = asked.iter().map(|criteria| criteria.query()).collect();
-    let nothing = tx.find_nothing(&queries).await?;
-    for (criteria, nothing) in asked.into_iter().zip(nothing) {
-        let matches = if nothing { Vec::new() } else { criteria.matches(tx, context).await? };
-        found.insert(criteria.claim().to_owned(), matches);
-    }
-    Ok(found)
 }
 
 /// The order in which entries are carried out, whatever their order in the Bundle.
@@ -470,7 +430,7 @@ impl Work<'_> {
             }
             (Action::Create { .. }, Settled::SameAs(earlier), _) => {
                 let first = self.answers[*earlier].clone();
-                let first = first.ok_or_else(|| Error::internal("entries are created in their order"))?;
+                let first = first.ok_or_else(|| Error::internal("what is created is answered first"))?;
                 Ok(Answer { status: actix_web::http::StatusCode::OK, ..first })
             }
             (Action::Create { .. }, _, Some(prepared)) => {
@@ -525,6 +485,9 @@ impl Work<'_> {
 
     async fn got(&mut self, index: usize, get: &Get) -> Result<Answer, Error> {
         let view = &self.context.caller.view;
+        if let Some(answer) = self.plan.told.get(&index) {
+            return Ok(answer.clone());
+        }
         match (get, self.plan.searches.get(&index)) {
             (Get::Read(instance), _) => {
                 let stored = self.tx.current(view, &instance.resource_type, &instance.id).await?;
@@ -533,9 +496,6 @@ impl Work<'_> {
             (Get::Vread(instance, version), _) => {
                 let answer = vread::execute_in(self.tx, &self.context.caller, instance.read(), version).await?;
                 answer.cut(&instance.elements)
-            }
-            (Get::Capabilities, _) => {
-                self.plan.capabilities.clone().ok_or_else(|| Error::internal("the capabilities are not planned"))
             }
             (Get::Search { .. }, Some(parsed)) => {
                 let page = self.tx.search(view, &parsed.query).await?;

@@ -30,7 +30,7 @@ pub async fn definition_handler(request: HttpRequest, app: actix_web::web::Data<
     let presentation = Presentation::of(&request)?;
     let elements = request::elements(request.query_string(), TYPE)?;
     let code = request::segment(&request, "own");
-    let own = own().find(|operation| operation.code == code).ok_or_else(|| {
+    let own = ours().find(|operation| operation.code == code).ok_or_else(|| {
         let text = format!("{TYPE}/{OWN}{code} is not known");
         Error::not_found(Issue::error(IssueCode::NotFound, text))
     })?;
@@ -38,14 +38,14 @@ pub async fn definition_handler(request: HttpRequest, app: actix_web::web::Data<
 }
 
 /// The operations that are defined here.
-fn own() -> impl Iterator<Item = &'static Operation> {
+fn ours() -> impl Iterator<Item = &'static Operation> {
     TABLE.iter().filter(|operation| operation.definition.is_none())
 }
 
 /// Refuses to store what would never be read, because a definition of ours stands there.
 pub fn refuse_own(resource_type: &str, id: &str) -> Result<(), Error> {
     let code = id.strip_prefix(OWN).filter(|_| resource_type == TYPE);
-    if code.is_none_or(|code| own().all(|operation| operation.code != code)) {
+    if code.is_none_or(|code| ours().all(|operation| operation.code != code)) {
         return Ok(());
     }
     let text = format!("{TYPE}/{id} is the server's own definition of an operation; use another id");
@@ -63,7 +63,7 @@ pub fn add_own(page: &mut SearchPage, query: &Query, base: &str) {
         return;
     }
     let matches = |definition: &Json| query.filters.iter().all(|one| filter::matches(one, definition, base));
-    let found: Vec<Json> = own().map(|operation| definition(operation, base)).filter(matches).collect();
+    let found: Vec<Json> = ours().map(|operation| definition(operation, base)).filter(matches).collect();
     page.total = page.total.map(|total| total + found.len() as u64);
     if query.count > 0 {
         page.matches.extend(found.iter().map(as_stored));
@@ -81,6 +81,13 @@ fn as_stored(definition: &Json) -> Stored {
         body: definition.to_string().into(),
         method: Method::Put,
     }
+}
+
+/// The answer to a read of one of our own definitions, as an entry of a Bundle asks for it; nothing for other resources.
+pub fn own(app: &App, resource_type: &str, id: &str) -> Option<Answer> {
+    let code = id.strip_prefix(OWN).filter(|_| resource_type == TYPE)?;
+    let own = ours().find(|operation| operation.code == code)?;
+    Some(Answer::resource(definition(own, &app.config.fhir_base()).to_string()))
 }
 
 /// `rest.resource.operation` of a type; `base` is the FHIR base URL.
