@@ -105,6 +105,10 @@ async fn what_the_server_itself_is_can_be_read(server: TestServer) {
             let single = system.get(url).await.expect_status(200).json();
             assert_eq!(entry.get("resource"), Some(&single), "{kind} {url}");
         }
+        // The base is asked by an empty URL; a transaction searches single types.
+        let base = system.post("").json(&bundle(kind, vec![entry("GET", "")])).await;
+        assert_eq!(base.status, if kind == "batch" { 200 } else { 400 });
+        assert!(kind == "transaction" || statuses(&base.json()) == ["200"], "{}", base.text());
         let wrong = vec![entry("GET", "metadata?mode=none")];
         let answer = system.post("").json(&bundle(kind, wrong)).await;
         let status = if kind == "batch" { statuses(&answer.json())[0].clone() } else { answer.status.to_string() };

@@ -110,7 +110,7 @@ impl<'a> Index<'a> {
 }
 
 /// Codes one of which stands as it is in every resource that satisfies the filter: those of tokens with a system, for
-/// only Identifiers, Codings and ContactPoints have one.
+/// only Identifiers, Codings and `ContactPoints` have one.
 fn wanted_codes(filter: &Filter) -> Option<Vec<&str>> {
     let Filter::Any { matches, negated: false, .. } = filter else { return None };
     let code = |wanted| match wanted {
