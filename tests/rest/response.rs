@@ -65,12 +65,12 @@ async fn in_07_what_is_accepted_is_answered_wherever_it_stands(server: TestServe
 
 async fn in_17_addresses_are_bounded(server: TestServer) {
     let system = server.system();
-    system.get(&format!("Patient?name={}", "x".repeat(30_000))).await.expect_status(200);
-    for path in ["Patient?name=", "metadata?_elements="] {
+    system.get(&format!("Patient?identifier={}", "x".repeat(30_000))).await.expect_status(200);
+    for path in ["Patient?identifier=", "metadata?_elements="] {
         let refused = system.get(&format!("{path}{}", "x".repeat(33_000))).await.expect_status(414);
         assert_eq!(refused.json().str("resourceType"), Some("OperationOutcome"), "{path}");
     }
-    system.post("Patient/_search").form(&[("name", &"x".repeat(60_000))]).await.expect_status(200);
+    system.post("Patient/_search").form(&[("identifier", &"x".repeat(60_000))]).await.expect_status(200);
 }
 
 async fn formats(server: TestServer) {

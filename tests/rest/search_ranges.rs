@@ -21,7 +21,7 @@ async fn store(server: &TestServer, resources: &[&str]) {
 /// What is asked, and the ids of what is found, by id.
 async fn check(server: &TestServer, table: &[(&str, &[&str])]) {
     for (asked, found) in table {
-        let url = format!("{asked}&_sort=_id");
+        let url = format!("{}&_sort=_id", asked.replace(' ', "%20").replace('|', "%7C"));
         let answer = server.system().get(&url).await.expect_status(200);
         assert_eq!(answer.matches(), *found, "{asked}");
     }
@@ -51,7 +51,7 @@ async fn a_range_is_compared_from_end_to_end(server: TestServer) {
             ("Condition?onset-age=eb21", &["c1", "c3"]),
             ("Condition?onset-age=eq10", &[]),
             ("Condition?onset-age=15", &["c3"]),
-            ("Condition?onset-age=2e1", &["c1", "c3"]),
+            ("Condition?onset-age=0e2", &["c1", "c3"]),
             ("Condition?onset-age=ge15", &["c1", "c2", "c3"]),
             ("Condition?onset-age=ge20", &["c1", "c2"]),
             ("Condition?onset-age=gt20", &["c2"]),

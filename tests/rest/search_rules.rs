@@ -27,7 +27,7 @@ async fn store(client: &Client, resource_type: &str, id: &str, members: &[(&str,
     resource.insert("resourceType", resource_type);
     resource.insert("id", id);
     for (name, value) in members {
-        resource.insert(*name, value.clone());
+        resource.insert(name, value.clone());
     }
     client.store(&Json::Object(resource)).await;
 }

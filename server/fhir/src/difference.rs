@@ -41,7 +41,8 @@ pub fn difference(from: &Json, to: &Json) -> Result<Json, DifferenceError> {
     let mut walk = Walk { operations: Vec::new() };
     let (from, to) = (compared(from), compared(to));
     walk.objects(&name, definition, &from, &to)?;
-    if narrative::is_outdated(&from, &to) {
+    // Members in another order are no other data: then nothing was found.
+    if !walk.operations.is_empty() && narrative::is_outdated(&from, &to) {
         walk.again(&name, definition, "text", &to)?;
     }
     let mut parameters = Object::new();

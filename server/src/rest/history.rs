@@ -86,7 +86,7 @@ pub async fn execute(app: &App, caller: &Caller, of: Of<'_>, pairs: &[(String, S
     let whose = decide(caller, of)?;
     let mut query = query(whose.clone(), pairs, app.config.page_size as usize, app.config.max_page_size as usize)?;
     if let Some((_, list)) = pairs.iter().find(|(name, _)| name == "_list") {
-        query.of = listed::among(whose.clone(), listed::named(app, caller, list).await?);
+        query.of = listed::among(&whose, listed::named(app, caller, list).await?);
     }
     let shaping: Vec<_> = pairs.iter().filter(|pair| !is_counting(pair)).cloned().collect();
     let elements = elements_of(of.resource_type(), &shaping).map_err(Error::bad_request)?;

@@ -104,13 +104,14 @@ fn range(json: &Json, values: &mut Vec<IndexValue>) {
     let end = |name: &str| json.get(name).and_then(|end| Some((value(end)?, Unit::of(end))));
     let mut add = |unit: Unit, low, high| values.extend(Extent::between(low, high).map(|value| unit.holding(value)));
     match (end("low"), end("high")) {
-        (Some((low, unit)), Some((high, other))) => match Unit::of_both(unit.clone(), other.clone()) {
-            Some(unit) => add(unit, Some(low), Some(high)),
-            None => {
+        (Some((low, unit)), Some((high, other))) => {
+            if let Some(unit) = Unit::of_both(unit.clone(), other.clone()) {
+                add(unit, Some(low), Some(high));
+            } else {
                 add(unit, Some(low), None);
                 add(other, None, Some(high));
             }
-        },
+        }
         (Some((low, unit)), None) => add(unit, Some(low), None),
         (None, Some((high, unit))) => add(unit, None, Some(high)),
         (None, None) => {}

@@ -15,7 +15,7 @@ pub(super) const PREFIXES: &[&str] = &["eq", "ne", "gt", "lt", "ge", "le", "sa",
 const RANDOM: &[(ParamKind, &[&str])] = &[
     (ParamKind::Number, &["0", "1", "100", "-3.50", "1e2", "0.000001"]),
     (ParamKind::Date, &["2015", "2015-02", "2016-02-29", "1900-01-01", "2012-01-04T09:00Z", "2030-12-31T23:59:59Z"]),
-    (ParamKind::String, &["a", "Pe", "ß", "É", "x y", r"\,", "zzzz"]),
+    (ParamKind::String, &["a", "Pe", "ß", "É", "x y", r"a\,b", "zzzz"]),
     (ParamKind::Token, &["active", "final", "|true", "true", "http://loinc.org|", "http://nowhere|x", r"a\|b"]),
     (ParamKind::Reference, &["Patient/example", "example", "http://elsewhere/Patient/1", "urn:uuid:0", "Group/x"]),
     (

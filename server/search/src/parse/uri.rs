@@ -6,7 +6,7 @@ use super::token;
 use crate::query::{Filter, Match};
 use crate::registry::{Parameter, registry};
 
-/// `url=canonical|version`, of a type with a `version`: "automatically detecting a |[version] portion as part of the search
+/// `url=canonical|version`, of a type with a `version`: "automatically detecting a |\[version\] portion as part of the search
 /// parameter, and interpreting that portion as a search on the business version of the target resource". None where no
 /// version is asked for. <https://hl7.org/fhir/R4/references.html#canonical>
 pub(super) fn versioned(parameter: &Parameter, value: &str) -> Result<Option<Filter>, Refusal> {

@@ -37,8 +37,8 @@ pub(super) async fn named(app: &App, caller: &Caller, list: &str) -> Result<Vec<
 }
 
 /// Of what is named that which may be asked for.
-pub(super) fn among(whose: HistoryOf, mut listed: Vec<Listed>) -> HistoryOf {
-    listed.retain(|one| match &whose {
+pub(super) fn among(whose: &HistoryOf, mut listed: Vec<Listed>) -> HistoryOf {
+    listed.retain(|one| match whose {
         HistoryOf::Instance { resource_type, id } => one.resource_type == *resource_type && one.id == *id,
         HistoryOf::Types(types) => types.contains(&one.resource_type),
         HistoryOf::Listed(_) => true,

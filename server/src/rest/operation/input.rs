@@ -257,7 +257,7 @@ mod tests {
         let misspelt = object! { "name": "resource", "resource": invalid, "parts": array![] };
         let odd_value = object! { "name": "mode", "valueCode": object! {} };
         let no_value = object! { "name": "mode", "valueCodes": "create" };
-        for (parameter, named) in [(misspelt, "parts"), (odd_value, "valueCode"), (no_value, "valueCodes")] {
+        for (parameter, named) in [(misspelt, "parts"), (odd_value, "not a code"), (no_value, "valueCodes")] {
             let error = read_one(parameter).unwrap_err();
             assert!(error.starts_with("400") && error.contains(named), "{error}");
         }

@@ -133,9 +133,8 @@ impl Index {
             IndexValue::Date { low, .. } => Some((*low, String::new())),
             IndexValue::Number(value) | IndexValue::Quantity { value, .. } => Some((0, value.ends()[0].clone())),
             IndexValue::Reference(Target::Local { resource_type, id }) => Some((0, format!("{resource_type}/{id}"))),
-            IndexValue::Reference(Target::Url(_)) => None,
+            IndexValue::Reference(Target::Url(_)) | IndexValue::Part(_) => None,
             IndexValue::Uri(text) => Some((0, text.clone())),
-            IndexValue::Part(_) => None,
             IndexValue::Composite { .. } => panic!("composites are not sorted by"),
         });
         if sort.descending { keys.max() } else { keys.min() }
