@@ -12,9 +12,8 @@ use fhir::reference::Reference;
 
 use crate::compartment::{self, PATIENT_ELSEWHERE};
 use crate::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
-use crate::parse::elements;
 use crate::query::{Aspect, ParamKind};
-use crate::registry::{Element, Kind, Parameter, Registry, registry};
+use crate::registry::{Element, Kind, Parameter, Registry, elements, registry};
 
 mod composite;
 mod contained;

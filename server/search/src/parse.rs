@@ -29,7 +29,6 @@ mod condition;
 mod contained;
 mod control;
 mod date;
-pub(crate) mod elements;
 mod escape;
 mod expression;
 mod hierarchy;

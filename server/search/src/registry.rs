@@ -12,6 +12,7 @@ use crate::entry::ParamId;
 use crate::query::ParamKind;
 
 mod definition;
+pub(crate) mod elements;
 mod members;
 mod parameter;
 mod union;

@@ -17,9 +17,8 @@ use std::sync::Arc;
 
 use fhir::json::Json;
 
-use crate::parse::elements;
 use crate::query::{Filter, Match, Param, Query, Terminology};
-use crate::registry::registry;
+use crate::registry::{elements, registry};
 
 mod codes;
 mod hierarchy;

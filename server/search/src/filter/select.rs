@@ -3,9 +3,8 @@
 use fhir::json::Json;
 
 use super::values::{self, Value};
-use crate::parse::elements;
 use crate::query::{Aspect, Param, ParamKind};
-use crate::registry::{ComponentElements, Element, Parameter, registry};
+use crate::registry::{ComponentElements, Element, Parameter, elements, registry};
 
 /// The values; None if the type has no such parameter, or has it by another definition.
 pub(crate) fn select(param: &Param, resource: &Json, base: &str) -> Option<Vec<Value>> {

@@ -6,8 +6,8 @@ use super::random::SplitMix64;
 use super::values::PREFIXES;
 use super::{expression, form, pair};
 use crate::filter::values::Value;
-use crate::parse::elements::can_select;
 use crate::query::{Aspect, ParamKind};
+use crate::registry::elements::can_select;
 
 /// Any condition on a type; through at most `depth` other resources.
 pub(super) fn condition(

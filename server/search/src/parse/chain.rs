@@ -7,9 +7,9 @@ use fhir::definitions::is_resource_type;
 
 use super::place::Place;
 use super::refusal::Refusal;
-use super::{condition, elements, find};
+use super::{condition, find};
 use crate::query::{Filter, Param, ParamKind};
-use crate::registry::{Parameter, registry};
+use crate::registry::{Parameter, elements, registry};
 
 /// What is asked behind a reference.
 pub(super) struct Behind<'a> {

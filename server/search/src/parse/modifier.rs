@@ -5,9 +5,9 @@ use fhir::definitions::is_resource_type;
 use super::condition::exact_unless_indexed;
 use super::place::Place;
 use super::refusal::{Refusal, nearest};
-use super::{chain, composite, date, elements, hierarchy, number, quantity, reference, string, token, uri};
+use super::{chain, composite, date, hierarchy, number, quantity, reference, string, token, uri};
 use crate::query::{Aspect, Filter, Match, Param, ParamKind, StringMode};
-use crate::registry::{Kind, Parameter};
+use crate::registry::{Kind, Parameter, elements};
 
 /// Refuses a modifier on a parameter that has none.
 pub(super) fn none(code: &str, modifier: Option<&str>) -> Result<(), Refusal> {

@@ -1,9 +1,9 @@
 //! `_sort`. <https://hl7.org/fhir/R4/search.html#sort>
 
 use super::refusal::Refusal;
-use super::{MAX_SORTS, elements, find};
+use super::{MAX_SORTS, find};
 use crate::query::{ParamKind, Sort, SortBy};
-use crate::registry::registry;
+use crate::registry::{elements, registry};
 
 /// A pair, one key a pair where leniency may leave some of them out.
 pub(super) fn each((name, value): &(String, String), lenient: bool) -> Vec<(&str, &str)> {

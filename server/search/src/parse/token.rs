@@ -3,12 +3,12 @@
 use fhir::id;
 use fhir::reference::Reference;
 
+use super::Options;
 use super::escape::{alternatives, parts, unescape};
 use super::refusal::Refusal;
-use super::{Options, elements};
 use crate::entry::identifier_type;
 use crate::query::{Filter, Match, Terminology};
-use crate::registry::Parameter;
+use crate::registry::{Parameter, elements};
 
 /// The alternatives of a token parameter.
 pub(super) fn matches(name: &str, value: &str) -> Result<Vec<Match>, Refusal> {

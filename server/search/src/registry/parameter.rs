@@ -57,6 +57,8 @@ pub struct Parameter {
     /// Identities of the aspects but the value, in the order of [`Aspect`].
     aspects: [ParamId; 4],
     whole: OnceLock<Option<Expression>>,
+    /// See [`super::elements`].
+    pub(super) selected: OnceLock<Option<Vec<String>>>,
 }
 
 /// One component of a composite parameter.
@@ -231,6 +233,7 @@ impl Parameter {
             member_ids: Vec::new(),
             branches,
             whole: OnceLock::new(),
+            selected: OnceLock::new(),
         })
     }
 

@@ -3,7 +3,7 @@
 
 use fhir::definitions::{element_of, is_resource_type};
 
-use crate::registry::Parameter;
+use super::Parameter;
 
 /// Whether the parameter can select an element of one of these types; true where the expression does not tell.
 pub(crate) fn can_select(parameter: &Parameter, types: &[&str]) -> bool {
@@ -11,7 +11,7 @@ pub(crate) fn can_select(parameter: &Parameter, types: &[&str]) -> bool {
 }
 
 /// Whether the parameter can select several elements of one resource; true where the expression does not tell.
-pub(super) fn can_repeat(parameter: &Parameter) -> bool {
+pub(crate) fn can_repeat(parameter: &Parameter) -> bool {
     match branches(parameter).as_slice() {
         [path] => repeats(path, &parameter.resource_type).unwrap_or(true),
         _ => true,
@@ -54,13 +54,17 @@ pub(crate) fn are_all(parameter: &Parameter, name: &str) -> bool {
     selected(parameter).is_some_and(|selected| selected.iter().all(|it| it == name))
 }
 
-/// The types of the selected elements; None where the expression is more than a path.
-fn selected(parameter: &Parameter) -> Option<Vec<String>> {
-    let mut types = Vec::new();
-    for branch in branches(parameter) {
-        types.extend(of_branch(branch, &parameter.resource_type)?);
-    }
-    Some(types).filter(|it| !it.is_empty())
+/// The types of the selected elements; None where the expression is more than a path. Searches and writes ask for them, so
+/// the expression is read once.
+fn selected(parameter: &Parameter) -> Option<&[String]> {
+    let read = || {
+        let mut types = Vec::new();
+        for branch in branches(parameter) {
+            types.extend(of_branch(branch, &parameter.resource_type)?);
+        }
+        Some(types).filter(|it| !it.is_empty())
+    };
+    parameter.selected.get_or_init(read).as_deref()
 }
 
 /// `(Type.a.b as T)`, `Type.a.where(…).b`, `Type.a.as(T)`, `Type.a.ofType(T)`.
