@@ -190,7 +190,7 @@ fn step(app: &App, context: &Context, entry: Json, largest: usize) -> Result<Ste
                 Aim::Criteria(text) => Some(delete::criteria(app, context, resource_type, text)?),
             }
         }
-        Action::Get { get, .. } => decide_get(app, context, get).map(|()| None)?,
+        Action::Get { get, .. } => decide_get(context, get).map(|()| None)?,
     };
     if let Action::Update { aim: Aim::Id(id), resource, resource_type, .. } = &action {
         update::check_stated(resource_type, id, resource)?;
@@ -199,9 +199,9 @@ fn step(app: &App, context: &Context, entry: Json, largest: usize) -> Result<Ste
     Ok(Step { full_url, action, criteria, several, patched: None, fresh_id: context.fresh_id() })
 }
 
-fn decide_get(app: &App, context: &Context, get: &Get) -> Result<(), Error> {
+fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
     let (interaction, resource_type) = match get {
-        Get::Read(it) if definition::own(app, &it.resource_type, &it.id).is_some() => return Ok(()),
+        Get::Read(it) if definition::is_own(&it.resource_type, &it.id) => return Ok(()),
         Get::Read(instance) => (Interaction::Read, &instance.resource_type),
         Get::Vread(instance, _) => (Interaction::Vread, &instance.resource_type),
         Get::Search { resource_type, .. } => (Interaction::Search, resource_type),

@@ -29,12 +29,10 @@ const OWN: &str = "tributary-";
 pub async fn definition_handler(request: HttpRequest, app: actix_web::web::Data<App>) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
     let elements = request::elements(request.query_string(), TYPE)?;
-    let code = request::segment(&request, "own");
-    let own = ours().find(|operation| operation.code == code).ok_or_else(|| {
-        let text = format!("{TYPE}/{OWN}{code} is not known");
-        Error::not_found(Issue::error(IssueCode::NotFound, text))
-    })?;
-    Answer::resource(definition(own, &app.config.fhir_base()).to_string()).cut(&elements)?.respond(presentation)
+    let id = format!("{OWN}{}", request::segment(&request, "own"));
+    let own = own(&app, TYPE, &id)
+        .ok_or_else(|| Error::not_found(Issue::error(IssueCode::NotFound, format!("{TYPE}/{id} is not known"))))?;
+    own.cut(&elements)?.respond(presentation)
 }
 
 /// The operations that are defined here.
@@ -42,10 +40,20 @@ fn ours() -> impl Iterator<Item = &'static Operation> {
     TABLE.iter().filter(|operation| operation.definition.is_none())
 }
 
+/// The operation of which this is our own definition.
+fn defined_by(resource_type: &str, id: &str) -> Option<&'static Operation> {
+    let code = id.strip_prefix(OWN).filter(|_| resource_type == TYPE)?;
+    ours().find(|operation| operation.code == code)
+}
+
+/// Whether this is one of our own definitions, which anybody may read.
+pub fn is_own(resource_type: &str, id: &str) -> bool {
+    defined_by(resource_type, id).is_some()
+}
+
 /// Refuses to store what would never be read, because a definition of ours stands there.
 pub fn refuse_own(resource_type: &str, id: &str) -> Result<(), Error> {
-    let code = id.strip_prefix(OWN).filter(|_| resource_type == TYPE);
-    if code.is_none_or(|code| ours().all(|operation| operation.code != code)) {
+    if !is_own(resource_type, id) {
         return Ok(());
     }
     let text = format!("{TYPE}/{id} is the server's own definition of an operation; use another id");
@@ -83,11 +91,10 @@ fn as_stored(definition: &Json) -> Stored {
     }
 }
 
-/// The answer to a read of one of our own definitions, as an entry of a Bundle asks for it; nothing for other resources.
+/// The answer to a read of one of our own definitions; nothing for other resources.
 pub fn own(app: &App, resource_type: &str, id: &str) -> Option<Answer> {
-    let code = id.strip_prefix(OWN).filter(|_| resource_type == TYPE)?;
-    let own = ours().find(|operation| operation.code == code)?;
-    Some(Answer::resource(definition(own, &app.config.fhir_base()).to_string()))
+    let operation = defined_by(resource_type, id)?;
+    Some(Answer::resource(definition(operation, &app.config.fhir_base()).to_string()))
 }
 
 /// `rest.resource.operation` of a type; `base` is the FHIR base URL.
