@@ -85,11 +85,7 @@ fn patients(plan: &Plan) -> String {
 /// How a condition takes part.
 fn asked(plan: &Plan, index: usize, condition: &Condition) -> &'static str {
     let drives = matches!(plan.driver, Driver::Rows(driver) | Driver::Index(driver) if driver == index);
-    let besides = match plan.patients.as_deref() {
-        Some([patient]) => condition.besides(*patient),
-        _ => None,
-    };
-    match besides {
+    match plan.only_patient().and_then(|patient| condition.besides(patient)) {
         _ if drives => "drives",
         None => "asked of each row",
         Some(others) if others.is_empty() => "holds of all that the patient has",

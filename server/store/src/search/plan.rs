@@ -134,6 +134,14 @@ impl Plan {
         }
     }
 
+    /// The patient whose rows alone are looked at.
+    pub(super) fn only_patient(&self) -> Option<i64> {
+        match self.patients.as_deref() {
+            Some([only]) => Some(*only),
+            _ => None,
+        }
+    }
+
     /// Finds out whose rows can match, and which condition drives. False if nothing can be found.
     async fn prepare<S: Session>(&mut self, session: &mut S) -> Result<bool, StoreError> {
         self.patients = patients(&self.view, &self.conditions);
@@ -362,12 +370,11 @@ impl Plan {
             if is_done {
                 continue;
             }
-            match self.patients.as_deref() {
-                Some([patient]) => {
-                    select.cond_where(Cond::all().add_option(condition.predicate_of_one(&place, *patient)))
-                }
-                _ => select.and_where(condition.predicate(&place)),
+            let asked = match self.only_patient() {
+                Some(patient) => condition.predicate_of_one(&place, patient),
+                None => Some(condition.predicate(&place)),
             };
+            select.cond_where(Cond::all().add_option(asked));
         }
         if let Some(granular) = self.view.granular_condition(&place) {
             select.cond_where(granular);

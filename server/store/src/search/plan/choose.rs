@@ -26,10 +26,7 @@ impl Plan {
             return Ok(Driver::Rows(index));
         }
         // What holds of all that is this patient's narrows nothing: the listing has that, in order.
-        let holds_of_all = |it: &Condition| match self.patients.as_deref() {
-            Some([patient]) => it.holds_of_all(*patient),
-            _ => false,
-        };
+        let holds_of_all = |it: &Condition| self.only_patient().is_some_and(|patient| it.holds_of_all(patient));
         let mut candidates: Vec<(usize, Source)> = (self.conditions.iter().enumerate())
             .filter(|(_, it)| !holds_of_all(it))
             .filter_map(|(index, it)| Some((index, self.source(it)?)))
