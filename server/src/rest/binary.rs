@@ -46,9 +46,10 @@ pub struct Wish<'a> {
 impl<'a> Wish<'a> {
     /// What a read of `resource_type` asks for; whoever asks for some of the elements wants the resource.
     pub fn of(request: &'a HttpRequest, resource_type: &str, elements: &Elements) -> Result<Self, Error> {
-        let query = request.query_string();
-        let names_format = !query.is_empty() && request::pairs(query)?.iter().any(|(name, _)| name == "_format");
-        let may_be_content = resource_type == BINARY && *elements == Elements::All && !names_format;
+        let names_format = || -> Result<bool, Error> {
+            Ok(request::pairs(request.query_string())?.iter().any(|(name, _)| name == "_format"))
+        };
+        let may_be_content = resource_type == BINARY && *elements == Elements::All && !names_format()?;
         match Presentation::of(request) {
             Err(error) if !may_be_content || error.kind() != Kind::NotAcceptable => Err(error),
             presentation => Ok(Wish { request, presentation, may_be_content }),

@@ -84,7 +84,7 @@ pub async fn handler(
     let has = request::header(&request, "If-None-Match")?;
     let has =
         has.is_some_and(|tags| tags.split(',').any(|tag| matches!(tag.trim(), tag if tag == "*" || *tag == *etag)));
-    let answer = if has { Answer::empty(StatusCode::NOT_MODIFIED) } else { Answer::shared(body) };
+    let answer = if has { Answer::empty(StatusCode::NOT_MODIFIED) } else { Answer::resource(body) };
     let mut response = answer.respond(presentation)?;
     if let Ok(value) = header::HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, value);

@@ -9,8 +9,6 @@
 //!
 //! Every answer below the FHIR base passes [`finish`], errors too: it says there for whom an answer may be kept.
 
-use std::sync::Arc;
-
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -78,13 +76,8 @@ impl Answer {
         Answer { status, body: None, is_outcome: false, version: None, last_updated: None, location: None }
     }
 
-    /// A resource that does not stand in the store, such as a Bundle.
-    pub fn resource(body: String) -> Self {
-        Answer { body: Some(body.into()), ..Answer::empty(StatusCode::OK) }
-    }
-
-    /// The same where the text is kept elsewhere too.
-    pub fn shared(body: Arc<str>) -> Self {
+    /// A resource that does not stand in the store, such as a Bundle; its text may be kept elsewhere too.
+    pub fn resource(body: impl Into<Text>) -> Self {
         Answer { body: Some(body.into()), ..Answer::empty(StatusCode::OK) }
     }
 
