@@ -74,7 +74,7 @@ pub async fn single(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
 /// `GET multiple/api/{type}`; search parameters of the type narrow it.
 pub async fn multiple(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
     answered(&app, &request, async |caller: &Caller, resource_type: &str| {
-        let query = rest_request::pairs(request.query_string())?;
+        let query = search::parameters(request.query_string())?;
         search::execute(&app, caller, resource_type, &query, false).await
     })
     .await

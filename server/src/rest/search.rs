@@ -37,7 +37,7 @@ pub use page::{Searched, link, write, write_link};
 
 /// `GET`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
-    let pairs = request::pairs(request.query_string())?;
+    let pairs = parameters(request.query_string())?;
     respond(&request, &app, &caller, pairs).await
 }
 
@@ -52,7 +52,12 @@ pub async fn form_handler(
     respond(&request, &app, &caller, pairs).await
 }
 
-/// The parameters of the URL and of a form together.
+/// The parameters of a search out of a URL.
+pub fn parameters(query: &str) -> Result<Pairs, Error> {
+    request::pairs(query).map(stated)
+}
+
+/// Those of the URL and of a form together.
 async fn form_pairs(request: &HttpRequest, payload: web::Payload) -> Result<Pairs, Error> {
     let mut pairs = request::pairs(request.query_string())?;
     pairs.extend(request::form(request, payload).await?);
@@ -60,11 +65,11 @@ async fn form_pairs(request: &HttpRequest, payload: web::Payload) -> Result<Pair
         let sent = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
         noted.query = Some(sent);
     });
-    Ok(pairs)
+    Ok(stated(pairs))
 }
 
 async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::with(request, &stated(&pairs))?;
+    let presentation = Presentation::with(request, &pairs)?;
     let resource_type = request::resource_type(request)?;
     let answer = execute(app, caller, resource_type, &pairs, request::prefer(request).lenient).await?;
     answer.respond(presentation)
@@ -78,11 +83,10 @@ pub async fn execute(
     pairs: &[(String, String)],
     lenient: bool,
 ) -> Result<Answer, Error> {
-    let pairs = stated(pairs);
     if let Some(projected) = projected::of(resource_type) {
-        return (projected.search)(app, caller, &pairs, lenient).await;
+        return (projected.search)(app, caller, pairs, lenient).await;
     }
-    let parsed = prepare(app, caller, resource_type, &pairs, lenient).await?;
+    let parsed = prepare(app, caller, resource_type, pairs, lenient).await?;
     if parsed.query.explain {
         return explain::answer(app, caller, &[parsed.query]).await;
     }
@@ -97,9 +101,10 @@ pub async fn execute(
 /// changed, and the conditions of scopes are not read by this: without one of them they would mean more. What cannot be the
 /// name of a parameter, such as a body of JSON that is sent as a form, is refused like any other name.
 /// <https://hl7.org/fhir/R4/search.html#Introduction>
-pub fn stated(pairs: &[(String, String)]) -> Pairs {
+fn stated(mut pairs: Pairs) -> Pairs {
     let is_name = |name: &str| name.bytes().all(|it| it.is_ascii_alphanumeric() || b"_-:.".contains(&it));
-    pairs.iter().filter(|(name, value)| !value.is_empty() || name == "_cursor" || !is_name(name)).cloned().collect()
+    pairs.retain(|(name, value)| !value.is_empty() || name == "_cursor" || !is_name(name));
+    pairs
 }
 
 /// What is asked, with the rights to ask it, and ready for the store.

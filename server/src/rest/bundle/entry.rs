@@ -15,6 +15,7 @@ use crate::rest::capabilities::Mode;
 use crate::rest::conditional::Preconditions;
 use crate::rest::read::Read;
 use crate::rest::request::{self, Pairs, known_type, valid_id};
+use crate::rest::search::parameters;
 use crate::rest::{history, operation, patch};
 
 /// An entry that is understood.
@@ -213,7 +214,7 @@ fn get(segments: &[&str], query: Option<&str>, request: &Json) -> Result<Get, Er
     let query = query.unwrap_or_default();
     match *segments {
         ["metadata"] => Mode::of(query).map(Get::Capabilities),
-        [""] => Ok(Get::SystemSearch { pairs: request::pairs(query)? }),
+        [""] => Ok(Get::SystemSearch { pairs: parameters(query)? }),
         ["_history"] => Ok(Get::Histories { resource_type: None, pairs: request::only(query, history::PARAMETERS)? }),
         [resource_type, "_history"] => {
             known_type(resource_type)?;
@@ -222,7 +223,7 @@ fn get(segments: &[&str], query: Option<&str>, request: &Json) -> Result<Get, Er
         }
         [resource_type] => {
             known_type(resource_type)?;
-            Ok(Get::Search { resource_type: resource_type.to_owned(), pairs: request::pairs(query)? })
+            Ok(Get::Search { resource_type: resource_type.to_owned(), pairs: parameters(query)? })
         }
         [resource_type, id] => Ok(Get::Read(read(resource_type, id, query, request)?)),
         [resource_type, id, "_history"] => {
@@ -234,7 +235,7 @@ fn get(segments: &[&str], query: Option<&str>, request: &Json) -> Result<Get, Er
         }
         [compartment, id, member] if member == "*" || !member.starts_with(['$', '_']) => {
             let (compartment, id) = instance(compartment, id)?;
-            Ok(Get::CompartmentSearch { compartment, id, member: member.to_owned(), pairs: request::pairs(query)? })
+            Ok(Get::CompartmentSearch { compartment, id, member: member.to_owned(), pairs: parameters(query)? })
         }
         _ => {
             Err(Error::not_found(Issue::error(IssueCode::NotSupported, format!("{} is not known", segments.join("/")))))

@@ -90,9 +90,8 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
         let step = step(app, context, entry, asked.largest).map_err(within)?;
         match &step.action {
             Action::Get { get: Get::Search { resource_type, pairs }, .. } => {
-                let pairs = search::stated(pairs);
                 let parsed =
-                    search::prepare(app, &context.caller, resource_type, &pairs, false).await.map_err(within)?;
+                    search::prepare(app, &context.caller, resource_type, pairs, false).await.map_err(within)?;
                 if parsed.query.explain {
                     return Err(within(Error::bad_request("__explain has no place in a transaction; use a batch")));
                 }

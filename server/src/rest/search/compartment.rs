@@ -9,7 +9,7 @@ use fhir::outcome::{Issue, IssueCode};
 use search::compartment::{filter, is_compartment, members};
 
 use super::system::{Several, execute_types, types};
-use super::{form_pairs, stated};
+use super::{form_pairs, parameters};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -19,7 +19,7 @@ use crate::rest::response::{Answer, Presentation};
 
 /// `GET`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
-    let pairs = request::pairs(request.query_string())?;
+    let pairs = parameters(request.query_string())?;
     respond(&request, &app, &caller, pairs).await
 }
 
@@ -35,7 +35,7 @@ pub async fn form_handler(
 }
 
 async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::with(request, &stated(&pairs))?;
+    let presentation = Presentation::with(request, &pairs)?;
     let (compartment, id) = (request::resource_type(request)?, request::id(request)?);
     let within = Within { compartment, id, member: request::segment(request, "member") };
     execute(app, caller, within, &pairs, request::prefer(request).lenient).await?.respond(presentation)
@@ -61,7 +61,6 @@ pub async fn execute(
     lenient: bool,
 ) -> Result<Answer, Error> {
     let Within { compartment, id, member } = within;
-    let pairs = &stated(pairs);
     let unknown = |text: String| Err(Error::not_found(Issue::error(IssueCode::NotSupported, text)));
     if member != "*" {
         request::known_type(member)?;

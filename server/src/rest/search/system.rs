@@ -10,7 +10,7 @@ use search::parse::{ParsedTypes, parse_types};
 use search::query::{Filter, Query};
 use search::view::TypeRule;
 
-use super::{explain, form_pairs, options, page, stated, terminology};
+use super::{explain, form_pairs, options, page, parameters, terminology};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -21,7 +21,7 @@ use crate::rest::response::{Answer, Presentation};
 
 /// `GET`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
-    let pairs = request::pairs(request.query_string())?;
+    let pairs = parameters(request.query_string())?;
     respond(&request, &app, &caller, pairs).await
 }
 
@@ -37,13 +37,12 @@ pub async fn form_handler(
 }
 
 async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs) -> Result<HttpResponse, Error> {
-    let presentation = Presentation::with(request, &stated(&pairs))?;
+    let presentation = Presentation::with(request, &pairs)?;
     execute(app, caller, &pairs, request::prefer(request).lenient).await?.respond(presentation)
 }
 
 /// Searches one page of all types.
 pub async fn execute(app: &App, caller: &Caller, pairs: &[(String, String)], lenient: bool) -> Result<Answer, Error> {
-    let pairs = &stated(pairs);
     if let [(_, named)] = named_types(pairs).as_slice()
         && let Some(projected) = projected::of(named)
     {
