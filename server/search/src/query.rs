@@ -12,6 +12,9 @@ pub const ORDERED_LETTERS: usize = 200;
 pub struct Query {
     /// Type that is searched.
     pub resource_type: String,
+    /// The path below the base URL at which several types or a compartment are searched, `Patient/1/*`; empty for a search of
+    /// the type itself. Cursors of one are none of another.
+    pub path: String,
     /// All must hold.
     pub filters: Vec<Filter>,
     /// Order of the answer; empty means newest first: descending chronology, then descending row id.
@@ -39,6 +42,7 @@ impl Query {
     pub fn of(resource_type: &str, count: usize) -> Self {
         Query {
             resource_type: resource_type.to_owned(),
+            path: String::new(),
             filters: Vec::new(),
             sort: Vec::new(),
             includes: Vec::new(),

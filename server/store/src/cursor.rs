@@ -82,7 +82,7 @@ fn fingerprint(view: &View, queries: &[Query]) -> [u8; 32] {
     const FREE: [&str; 4] = ["_count", "_total", "_format", "_pretty"];
     let mut digest = Sha256::new();
     for query in queries {
-        digest.update(format!("{}\n{:?}\n", query.resource_type, query.sort));
+        digest.update(format!("{:?}\n{}\n{:?}\n", query.path, query.resource_type, query.sort));
     }
     digest.update(format!("{view:?}"));
     let applied = queries.iter().take(1).flat_map(|query| &query.applied);

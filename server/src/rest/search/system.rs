@@ -82,6 +82,7 @@ pub(super) async fn execute_types(
         access::decide_search(caller, query)?;
         terminology::resolve(app, caller, query).await?;
         query.filters.extend((several.within)(&query.resource_type));
+        several.path.clone_into(&mut query.path);
     }
     let Some(first) = queries.first() else {
         return Err(Error::forbidden("the access token allows to search none of these types"));
