@@ -31,6 +31,14 @@ struct Snapshot<'a> {
     content_reference: Option<&'a str>,
     xml_attribute: bool,
     summary: bool,
+    binding: Binding<'a>,
+}
+
+/// What the codes of an element are of.
+#[derive(Default)]
+struct Binding<'a> {
+    strength: &'a str,
+    value_set: &'a str,
 }
 
 /// One type of an element in a snapshot.
@@ -92,6 +100,11 @@ fn read_element<'a>(reader: &mut Reader<'a>) -> Snapshot<'a> {
         "type" => reader.array(|reader| element.types.push(read_type(reader))),
         "contentReference" => element.content_reference = reader.string().strip_prefix('#'),
         "isSummary" => element.summary = reader.scalar() == "true",
+        "binding" => reader.object(|name, reader| match name {
+            "strength" => element.binding.strength = reader.string(),
+            "valueSet" => element.binding.value_set = reader.string(),
+            _ => reader.skip(),
+        }),
         "representation" => reader.array(|reader| element.xml_attribute |= reader.string() == "xmlAttr"),
         _ => reader.skip(),
     });
@@ -197,6 +210,8 @@ fn element(
         content: content.map(str::to_owned),
         xml_attribute: snapshot.xml_attribute,
         summary: snapshot.summary,
+        required: Some(lender.binding.value_set.split('|').next().unwrap_or_default().into())
+            .filter(|it: &Box<str>| lender.binding.strength == "required" && !it.is_empty()),
     }
 }
 
