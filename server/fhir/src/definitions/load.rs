@@ -41,6 +41,14 @@ struct Binding<'a> {
     value_set: &'a str,
 }
 
+impl<'a> Binding<'a> {
+    /// The value set, without its version, if its codes are the only ones.
+    fn required(&self) -> Option<&'a str> {
+        let value_set = self.value_set.split('|').next().unwrap_or_default();
+        Some(value_set).filter(|it| self.strength == "required" && !it.is_empty())
+    }
+}
+
 /// One type of an element in a snapshot.
 #[derive(Default)]
 struct SnapshotType<'a> {
@@ -210,8 +218,7 @@ fn element(
         content: content.map(str::to_owned),
         xml_attribute: snapshot.xml_attribute,
         summary: snapshot.summary,
-        required: Some(lender.binding.value_set.split('|').next().unwrap_or_default().into())
-            .filter(|it: &Box<str>| lender.binding.strength == "required" && !it.is_empty()),
+        required: lender.binding.required().map(Into::into),
     }
 }
 
