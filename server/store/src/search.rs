@@ -103,7 +103,7 @@ async fn search<S: Session>(
     }
     let nothing = SearchPage { total: query.total.then_some(0), ..SearchPage::default() };
     let queries = std::slice::from_ref(query);
-    let position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
+    let mut position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
     let plan = Plan::new(session, view, &query.resource_type, &query.filters, &query.sort).await?;
     let Some(plan) = plan else { return Ok(nothing) };
     if query.count == 0 {
@@ -111,6 +111,10 @@ async fn search<S: Session>(
         return Ok(SearchPage { total, ..SearchPage::default() });
     }
     let mut rows = session.rows(&plan.page(position.as_ref(), query.count + 1)?).await?;
+    if rows.is_empty() && position.take_if(|position| position.backwards).is_some() {
+        // All that stood before is gone: what is left begins with the first page.
+        rows = session.rows(&plan.page(None, query.count + 1)?).await?;
+    }
     plan.arrange(&mut rows, position.as_ref());
     let turned = turn(&mut rows, query.count, position.as_ref(), plan::keys_of);
     let seal = |position: Position| cursor.seal(&position, view, queries);

@@ -40,19 +40,20 @@ pub(super) async fn search<S: Session>(
     queries: &[Query],
 ) -> Result<SearchPage, StoreError> {
     let Some(first) = queries.first() else { return Ok(SearchPage::default()) };
-    let position = first.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
+    let mut position = first.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
     let keys = order::keys(&first.sort);
     if queries.iter().any(|query| query.sort != first.sort) {
         return Err(StoreError::TooCostly("several types can be sorted by _lastUpdated and _id only".into()));
     }
     let plans = plans(session, view, queries).await?;
-    let mut found = Vec::new();
-    if first.count > 0 {
-        // On PostgreSQL a statement of its own for each type would be a message and an answer.
-        let at_once = if session.backend() == DbBackend::Postgres { TYPES } else { 1 };
-        for plans in plans.chunks(at_once) {
-            found.extend(few(session, plans, position.as_ref(), first.count + 1).await?);
-        }
+    let mut found = if first.count > 0 {
+        few_of_all(session, &plans, position.as_ref(), first.count + 1).await?
+    } else {
+        Vec::new()
+    };
+    if first.count > 0 && found.is_empty() && position.take_if(|position| position.backwards).is_some() {
+        // All that stood before is gone: what is left begins with the first page.
+        found = few_of_all(session, &plans, None, first.count + 1).await?;
     }
     let backwards = position.as_ref().is_some_and(|position| position.backwards);
     found.sort_by(|left, right| order::compare(&keys, &left.keys, &right.keys, backwards));
@@ -104,6 +105,22 @@ pub(super) async fn types_present<S: Session>(session: &mut S, view: &View) -> R
 }
 
 /// The first of each type.
+async fn few_of_all<S: Session>(
+    session: &mut S,
+    plans: &[Plan],
+    position: Option<&Position>,
+    limit: usize,
+) -> Result<Vec<Found>, StoreError> {
+    // On PostgreSQL a statement of its own for each type would be a message and an answer.
+    let at_once = if session.backend() == DbBackend::Postgres { TYPES } else { 1 };
+    let mut found = Vec::new();
+    for plans in plans.chunks(at_once) {
+        found.extend(few(session, plans, position, limit).await?);
+    }
+    Ok(found)
+}
+
+/// The first of each of these, by one statement.
 async fn few<S: Session>(
     session: &mut S,
     plans: &[Plan],
