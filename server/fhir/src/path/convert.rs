@@ -164,10 +164,8 @@ fn quantity(value: Value<'_>) -> Option<Value<'_>> {
     }
 }
 
-/// The quantity if it is in the unit that the argument names, if there is one.
+/// The quantity in the unit that the argument names, if there is one.
 fn in_unit<'a>(call: &Invocation<'a, '_, '_>, value: Option<Value<'a>>) -> Result<Option<Value<'a>>, EvaluationError> {
     let (Some(unit), Some(Value::Quantity(quantity))) = (call.text_argument(0)?, &value) else { return Ok(value) };
-    let target = value::Quantity { number: Number::from(1), unit, calendar: false };
-    let converted = quantity.aligned(&target).and_then(|(number, one)| number.divide(one));
-    Ok(converted.map(|number| Value::Quantity(Box::new(target.with(number)))))
+    Ok(quantity.converted(&unit).map(|quantity| Value::Quantity(Box::new(quantity))))
 }

@@ -65,9 +65,15 @@ impl<'a> Quantity<'a> {
         Some(Quantity { number, unit: result.code.into(), calendar: false })
     }
 
+    /// The quantity in another unit, as `toQuantity(unit)` gives it.
+    pub(super) fn converted(&self, unit: &str) -> Option<Quantity<'a>> {
+        let number = self.in_unit(ucum_code(unit)?)?;
+        Some(Quantity { number, unit: Cow::Owned(unit.to_owned()), calendar: false })
+    }
+
     fn in_unit(&self, code: &str) -> Option<Number> {
         let converted = ucum::convert(&self.number.to_decimal(), ucum_code(&self.unit)?, code).ok()?;
-        Number::parse(converted.as_str())
+        Number::nearest(&converted)
     }
 
     /// How many months the unit has, if it is one of the calendar: those have no fixed length in days.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod quantities;
 mod suite;
 
 fn patient() -> Json {
