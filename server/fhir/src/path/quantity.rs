@@ -27,6 +27,15 @@ impl<'a> Quantity<'a> {
         Some((self.number, other.in_unit(ucum_code(&self.unit)?)?))
     }
 
+    /// `~`: as `=`, but a year of the calendar is also `a`, and a month `mo`.
+    pub(super) fn is_equivalent(&self, other: &Quantity<'_>) -> bool {
+        let aligned = self.aligned(other).or_else(|| {
+            let mixed = self.calendar != other.calendar;
+            mixed.then(|| self.definite().aligned(&other.definite())).flatten()
+        });
+        aligned.is_some_and(|(left, right)| left.compare(right).is_eq())
+    }
+
     /// Whether the units convert into each other.
     pub(super) fn is_comparable(&self, other: &Quantity<'_>) -> bool {
         self.aligned(other).is_some()
@@ -65,15 +74,31 @@ impl<'a> Quantity<'a> {
         Some(Quantity { number, unit: result.code.into(), calendar: false })
     }
 
-    /// The quantity in another unit, as `toQuantity(unit)` gives it.
+    /// The quantity in another unit, as `toQuantity(unit)` gives it: a code, or a word of the calendar, which may be a
+    /// plural. Here alone a year has 365 days and a month 30, unless both units are years or months.
     pub(super) fn converted(&self, unit: &str) -> Option<Quantity<'a>> {
-        let number = self.in_unit(ucum_code(unit)?)?;
-        Some(Quantity { number, unit: Cow::Owned(unit.to_owned()), calendar: false })
+        let word = calendar_unit(unit);
+        let unit = word.unwrap_or(unit);
+        let (from, to) = match (definite_months(&self.unit), definite_months(unit)) {
+            (Some(from), Some(to)) => (from, to),
+            _ => (code_in_days(&self.unit)?, code_in_days(unit)?),
+        };
+        let number = convert(self.number, from, to)?;
+        Some(Quantity {
+            number,
+            unit: word.map_or_else(|| Cow::Owned(unit.to_owned()), Cow::Borrowed),
+            calendar: word.is_some(),
+        })
+    }
+
+    /// With years and months of UCUM for those of the calendar.
+    fn definite(&self) -> Quantity<'_> {
+        let unit = definite_months(&self.unit).unwrap_or(&self.unit);
+        Quantity { number: self.number, unit: unit.into(), calendar: false }
     }
 
     fn in_unit(&self, code: &str) -> Option<Number> {
-        let converted = ucum::convert(&self.number.to_decimal(), ucum_code(&self.unit)?, code).ok()?;
-        Number::nearest(&converted)
+        convert(self.number, ucum_code(&self.unit)?, code)
     }
 
     /// How many months the unit has, if it is one of the calendar: those have no fixed length in days.
@@ -104,6 +129,28 @@ pub(super) fn calendar_unit(word: &str) -> Option<&'static str> {
 }
 
 type Combine = fn((&Decimal, &str), (&Decimal, &str)) -> Result<Canonical, UcumError>;
+
+fn convert(number: Number, from: &str, to: &str) -> Option<Number> {
+    Number::nearest(&ucum::convert(&number.to_decimal(), from, to).ok()?)
+}
+
+/// The code of a year or a month, whose mean length it is, be it of the calendar or not.
+fn definite_months(unit: &str) -> Option<&'static str> {
+    match unit {
+        "year" | "a" => Some("a"),
+        "month" | "mo" => Some("mo"),
+        _ => None,
+    }
+}
+
+/// The code of a unit, with the days that conversions take a year and a month of the calendar for.
+fn code_in_days(unit: &str) -> Option<&str> {
+    match unit {
+        "year" => Some("365.d"),
+        "month" => Some("30.d"),
+        unit => ucum_code(unit),
+    }
+}
 
 /// The code of a unit; calendar units of fixed length have one, months and years do not.
 fn ucum_code(unit: &str) -> Option<&str> {

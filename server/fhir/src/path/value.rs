@@ -123,6 +123,7 @@ impl<'a> Value<'a> {
     pub(super) fn is_equivalent(&self, other: &Value<'_>) -> bool {
         match (self, other) {
             (Value::String(left), Value::String(right)) => normalised(left).eq(normalised(right)),
+            (Value::Quantity(left), Value::Quantity(right)) => left.is_equivalent(right),
             _ => match (self.as_number(), other.as_number()) {
                 (Some(left), Some(right)) => {
                     let scale = left.trimmed().scale.min(right.trimmed().scale);

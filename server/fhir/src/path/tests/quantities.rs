@@ -24,3 +24,25 @@ fn to_quantity_converts_by_ucum_on_every_scale() {
         ("(1 'kg').convertsToQuantity('g') and (1 'kg').convertsToQuantity('m').not()", "System.Boolean true"),
     ]);
 }
+
+#[test]
+fn durations_of_the_calendar_are_equivalent_to_definite_ones_and_convert_when_asked() {
+    all(&[
+        ("1 year ~ 1 'a' and 12 'mo' ~ 1 year and 1 month ~ 1 'mo' and 1 second ~ 1 's'", "System.Boolean true"),
+        ("1 year = 1 'a' or 1 month = 1 'mo' or 1 year = 365 days", ""),
+        ("1 year ~ 365 days or 1 year ~ 365.25 days or 1 year ~ 1 'mo'", "System.Boolean false"),
+        ("(1 year).toQuantity('day').toString()", r#"System.String "365 day""#),
+        ("(1 month).toQuantity('days').toString()", r#"System.String "30 day""#),
+        ("(1 year).toQuantity('months').toString()", r#"System.String "12 month""#),
+        ("(18 months).toQuantity('year').toString()", r#"System.String "1.5 year""#),
+        ("(60 days).toQuantity('month').toString()", r#"System.String "2 month""#),
+        ("(1 year).toQuantity('mo').toString()", r#"System.String "12 'mo'""#),
+        ("(2 'a').toQuantity('year').toString()", r#"System.String "2 year""#),
+        ("(1 day).toQuantity('hours').toString()", r#"System.String "24 hour""#),
+        (
+            "(1 day).toQuantity('hour')",
+            r#"System.Quantity {"value":24,"unit":"hour","system":"http://hl7.org/fhirpath/CodeSystem/calendar-units","code":"hour"}"#,
+        ),
+        ("(1 year).toQuantity('kg')", ""),
+    ]);
+}
