@@ -267,6 +267,9 @@ fn quantities<'a>(
 ) -> Result<Option<Value<'a>>, EvaluationError> {
     let both = left.to_quantity().zip(right.to_quantity());
     let (left, right) = both.ok_or_else(|| EvaluationError::invalid("no arithmetic between a quantity and this"))?;
+    if !left.has_known_unit() || !right.has_known_unit() {
+        return Ok(None);
+    }
     let boxed =
         |number: Option<Number>, unit: Quantity<'a>| number.map(|number| Value::Quantity(Box::new(unit.with(number))));
     let quantity = |quantity: Option<Quantity<'a>>| quantity.map(|quantity| Value::Quantity(Box::new(quantity)));

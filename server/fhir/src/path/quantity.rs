@@ -18,13 +18,18 @@ impl<'a> Quantity<'a> {
     /// Both numbers in one unit; nothing where the units do not convert into each other.
     pub(super) fn aligned(&self, other: &Quantity<'_>) -> Option<(Number, Number)> {
         if self.unit == other.unit {
-            return Some((self.number, other.number));
+            return self.has_known_unit().then_some((self.number, other.number));
         }
         if let (Some(left), Some(right)) = (self.months(), other.months()) {
             return Some((self.number.multiply(left)?, other.number.multiply(right)?));
         }
         // Equal quantities come out equal: the number of the left one is a decimal, so the right one converts exactly.
         Some((self.number, other.in_unit(ucum_code(&self.unit)?)?))
+    }
+
+    /// Whether the unit is one of UCUM or of the calendar; nothing can be said of others, not even that they are equal.
+    pub(super) fn has_known_unit(&self) -> bool {
+        ucum_code(&self.unit).is_none_or(|code| ucum::validate(code).is_ok())
     }
 
     /// `~`: as `=`, but a year of the calendar is also `a`, and a month `mo`.

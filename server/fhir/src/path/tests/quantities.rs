@@ -46,3 +46,15 @@ fn durations_of_the_calendar_are_equivalent_to_definite_ones_and_convert_when_as
         ("(1 year).toQuantity('kg')", ""),
     ]);
 }
+
+#[test]
+fn nothing_is_computed_with_units_that_do_not_exist() {
+    all(&[
+        ("1 'foo' = 1 'foo' or 1 'foo' <= 1 'foo' or 1 ' mg' = 1 ' mg'", ""),
+        ("1 'foo' ~ 1 'foo'", "System.Boolean false"),
+        ("1 'foo' + 1 'foo' | 2 * 1 'foo' | 1 'foo' / 2 | 1 'foo' / 1 'foo'", ""),
+        ("(1 'foo').toQuantity('foo')", ""),
+        ("(1 'foo').comparable(1 'foo')", "System.Boolean false"),
+        ("1 year = 1 year and 1 'month' = 1 'month' and 2 * 1 day = 2 days", "System.Boolean true"),
+    ]);
+}
