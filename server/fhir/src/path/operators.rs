@@ -57,7 +57,9 @@ pub(super) fn single_value<'a>(items: &[Item<'a>]) -> Result<Option<Value<'a>>, 
         [] => Ok(None),
         [item] => {
             let value = item.value();
-            let unreadable = value.is_none() && !matches!(&item.0, Repr::Element(element) if element.sibling.is_some());
+            // Of an element without a value, and of a quantity without a unit of UCUM, nothing comes.
+            let is_absent = matches!(&item.0, Repr::Element(it) if it.sibling.is_some() || it.is_quantity());
+            let unreadable = value.is_none() && !is_absent;
             if unreadable {
                 return Err(EvaluationError::invalid(format!("{} is no value to compute with", item.type_name())));
             }

@@ -58,3 +58,39 @@ fn nothing_is_computed_with_units_that_do_not_exist() {
         ("1 year = 1 year and 1 'month' = 1 'month' and 2 * 1 day = 2 days", "System.Boolean true"),
     ]);
 }
+
+#[test]
+fn quantities_of_fhir_become_those_of_fhirpath_by_their_ucum_code() {
+    let observation = Json::parse(
+        br#"{"resourceType":"Observation","id":"q","status":"final","code":{"text":"x"},"effectiveDateTime":"2020-01-01",
+        "valueQuantity":{"value":1.00,"unit":"year","system":"http://unitsofmeasure.org","code":"a"},
+        "extension":[
+        {"url":"mg","valueQuantity":{"value":5,"unit":"mg","system":"http://unitsofmeasure.org","code":"mg"}},
+        {"url":"less","valueQuantity":{"value":5,"comparator":"<","unit":"mg","system":"http://unitsofmeasure.org","code":"mg"}},
+        {"url":"age","valueAge":{"value":2,"unit":"years","system":"http://unitsofmeasure.org","code":"a"}},
+        {"url":"foreign","valueQuantity":{"value":5,"unit":"mg","system":"http://example.org/tab","code":"tbl"}},
+        {"url":"words","valueQuantity":{"value":5,"unit":"mg"}},
+        {"url":"invalid","valueQuantity":{"value":5,"system":"http://unitsofmeasure.org","code":"lbs"}},
+        {"url":"same","valueQuantity":{"code":"lbs","system":"http://unitsofmeasure.org","value":5}},
+        {"url":"number","valueQuantity":{"value":5}}]}"#,
+    )
+    .expect("valid");
+    for (expression, expected) in [
+        ("effective + value", r#"System.DateTime "2021-01-01""#),
+        ("@2020-01-01 + extension('age').value", r#"System.Date "2022-01-01""#),
+        ("value = 1 year and value ~ 1 year and value > 11 months and value ~ 1 'a'", "System.Boolean true"),
+        ("value = 1 'a'", ""),
+        ("value.unit & value.code", r#"System.String "yeara""#),
+        ("extension('mg').value = extension('foreign').value", "System.Boolean false"),
+        ("extension('mg').value = extension('less').value", "System.Boolean false"),
+        ("extension('mg').value = extension('words').value", "System.Boolean false"),
+        ("extension('mg').value = 0.005 'g' and extension('number').value = 5", "System.Boolean true"),
+        ("extension('foreign').value = 5 'mg' or extension('words').value = 5 'mg'", "System.Boolean false"),
+        ("extension('foreign').value > 1 'mg' | extension('words').value + 1 'mg'", ""),
+        ("extension('invalid').value = extension('same').value", "System.Boolean true"),
+        ("extension('invalid').value > 1 '[lb_av]'", ""),
+        ("extension.value.distinct().count()", "System.Integer 7"),
+    ] {
+        assert_eq!(result(expression, &observation), expected, "{expression}");
+    }
+}
