@@ -121,6 +121,9 @@ fn of_type_named<'a>(name: &str) -> Option<Item<'a>> {
 
 /// Answers for the definitions of the specification: whoever is of the type conforms. Profiles need validation.
 fn conforms_to<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
+    if call.input.len() > 1 {
+        return Err(call.invalid("wants a single item"));
+    }
     let ([item], Some(url)) = (call.input, call.text_argument(0)?) else { return Ok(Vec::new()) };
     let name = url.strip_prefix("http://hl7.org/fhir/StructureDefinition/");
     let Some(wanted) = name.and_then(|name| definitions::r4().get(name)) else { return Err(call.unsupported()) };

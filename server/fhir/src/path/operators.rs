@@ -292,6 +292,11 @@ fn quantities<'a>(
 
 /// A date or time moved by an amount of time.
 fn moved<'a>(operator: Operator, value: &Value<'a>, amount: &Quantity<'_>) -> Result<Value<'a>, EvaluationError> {
+    if matches!(value, Value::Time(..)) && temporal::is_whole_days(&amount.unit) {
+        let message =
+            format!("a time of day moves by hours, minutes, seconds or milliseconds, not by {}", amount.text());
+        return Err(EvaluationError::invalid(message));
+    }
     let number = if operator == Operator::Subtract { amount.number.negated() } else { amount.number };
     let result = match value {
         Value::Date(date) => temporal::add(date, number, &amount.unit).map(Value::Date),

@@ -62,21 +62,41 @@ impl<'a> Quantity<'a> {
         Quantity { number: self.number.negated(), ..self }
     }
 
-    /// The product, in base units.
+    /// The product, in base units unless both units are powers of one.
     pub(super) fn times(&self, other: &Quantity<'_>) -> Option<Quantity<'a>> {
-        self.combined(other, ucum::multiply)
+        let base = self.in_base_units(other, ucum::multiply)?;
+        let number = || self.number.multiply(other.number);
+        self.in_power(other, |left, right| left + right, number).or_else(|| from_base(&base))
     }
 
-    /// The quotient, in base units.
+    /// The quotient, in base units unless both units are powers of one.
     pub(super) fn over(&self, other: &Quantity<'_>) -> Option<Quantity<'a>> {
-        self.combined(other, ucum::divide)
+        let base = self.in_base_units(other, ucum::divide)?;
+        let number = || self.number.divide(other.number);
+        self.in_power(other, |left, right| left - right, number).or_else(|| from_base(&base))
     }
 
-    fn combined(&self, other: &Quantity<'_>, combine: Combine) -> Option<Quantity<'a>> {
+    fn in_base_units(&self, other: &Quantity<'_>, combine: Combine) -> Option<Canonical> {
         let (left, right) = (self.number.to_decimal(), other.number.to_decimal());
-        let result = combine((&left, ucum_code(&self.unit)?), (&right, ucum_code(&other.unit)?)).ok()?;
-        let number = Number::parse(result.value.as_str())?;
-        Some(Quantity { number, unit: result.code.into(), calendar: false })
+        combine((&left, ucum_code(&self.unit)?), (&right, ucum_code(&other.unit)?)).ok()
+    }
+
+    /// `number` in `cm3` where the units are `cm` and `cm2` and their exponents are added.
+    fn in_power(
+        &self,
+        other: &Quantity<'_>,
+        combine: fn(i32, i32) -> i32,
+        number: impl Fn() -> Option<Number>,
+    ) -> Option<Quantity<'a>> {
+        let (symbol, left) = power(ucum_code(&self.unit)?)?;
+        let (_, right) = power(ucum_code(&other.unit)?).filter(|(other, _)| *other == symbol)?;
+        let unit = match combine(left, right) {
+            0 => "1".to_owned(),
+            1 => symbol.to_owned(),
+            exponent => format!("{symbol}{exponent}"),
+        };
+        ucum::validate(&unit).ok()?;
+        Some(Quantity { number: number()?, unit: unit.into(), calendar: false })
     }
 
     /// The quantity in another unit, as `toQuantity(unit)` gives it: a code, or a word of the calendar, which may be a
@@ -131,6 +151,21 @@ pub(super) fn calendar_unit(word: &str) -> Option<&'static str> {
     const WORDS: [&str; 8] = ["year", "month", "week", "day", "hour", "minute", "second", "millisecond"];
     let singular = word.strip_suffix('s').unwrap_or(word);
     WORDS.into_iter().find(|unit| *unit == singular)
+}
+
+fn from_base(base: &Canonical) -> Option<Quantity<'static>> {
+    let number = Number::parse(base.value.as_str())?;
+    Some(Quantity { number, unit: base.code.clone().into(), calendar: false })
+}
+
+/// A unit and its exponent; nothing for products, quotients and numbers.
+fn power(code: &str) -> Option<(&str, i32)> {
+    let symbol = code.trim_end_matches(|last: char| last.is_ascii_digit()).trim_end_matches(['+', '-']);
+    if symbol.is_empty() || symbol.contains(['.', '/', '(', '{']) {
+        return None;
+    }
+    let exponent = &code[symbol.len()..];
+    Some((symbol, if exponent.is_empty() { 1 } else { exponent.parse().ok()? }))
 }
 
 type Combine = fn((&Decimal, &str), (&Decimal, &str)) -> Result<Canonical, UcumError>;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod quantities;
+mod specification;
 mod suite;
 
 fn patient() -> Json {

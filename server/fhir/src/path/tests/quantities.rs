@@ -94,3 +94,33 @@ fn quantities_of_fhir_become_those_of_fhirpath_by_their_ucum_code() {
         assert_eq!(result(expression, &observation), expected, "{expression}");
     }
 }
+
+#[test]
+fn products_of_powers_of_one_unit_keep_it() {
+    all(&[
+        ("(12 'cm' * 3 'cm').toString()", r#"System.String "36 'cm2'""#),
+        ("(3 'cm' * 12 'cm2').toString()", r#"System.String "36 'cm3'""#),
+        ("(12 'cm2' / 3 'cm').toString()", r#"System.String "4 'cm'""#),
+        (
+            "(6 'cm-1' * 2 'cm3').toString() & ', ' & (6 'm' / 2 'm+3').toString()",
+            r#"System.String "12 'cm2', 3 'm-2'""#,
+        ),
+        ("(6 'cm' * 2 'cm-1').toString() & ', ' & (6 'cm' / 2 'cm').toString()", r#"System.String "12 '1', 3 '1'""#),
+        ("(2 days * 3 'd').toString()", r#"System.String "6 'd2'""#),
+        (
+            "(2 'cm' * 3 'mm').toString() & ', ' & (6 'mg/dL' * 2 'dL').toString()",
+            r#"System.String "0.00006 'm2', 0.012 'g'""#,
+        ),
+        ("12 'cm' * 3 'cm' = 0.0036 'm2'", "System.Boolean true"),
+        ("12 'cm' / 0 'cm2' | 2 'Cel' * 2 'Cel'", ""),
+    ]);
+}
+
+#[test]
+fn a_time_of_day_moves_by_hours_and_less() {
+    all(&[
+        ("@T12:00:00 + 36 hours", r#"System.Time "00:00:00""#),
+        ("@T12:00:00 + 1 day", "error: a time of day moves by hours, minutes, seconds or milliseconds, not by 1 day"),
+        ("@T10:00 - 1 week", "error: a time of day moves by hours, minutes, seconds or milliseconds, not by 1 week"),
+    ]);
+}
