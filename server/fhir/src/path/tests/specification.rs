@@ -19,3 +19,23 @@ fn conforms_to_wants_a_single_item() {
         assert_eq!(result(expression, &observation), expected, "{expression}");
     }
 }
+
+#[test]
+fn html_checks_judges_narratives_and_nothing_else() {
+    let of = |div: &str| {
+        let text = format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{div}</div>");
+        crate::object! {
+            "resourceType": "Patient", "gender": "male",
+            "text": crate::object! { "status": "generated", "div": &*text },
+        }
+    };
+    let (harmless, active) = (of("<p>x</p>"), of("<script>alert(1)</script>"));
+    for (expression, resource, expected) in [
+        ("text.div.htmlChecks()", &harmless, "System.Boolean true"),
+        ("text.div.htmlChecks()", &active, "System.Boolean false"),
+        ("text.htmlChecks() | gender.htmlChecks() | 'x'.htmlChecks() | language.htmlChecks()", &active, ""),
+        ("(text.div | text.status).htmlChecks()", &harmless, "error: htmlChecks() wants a single item"),
+    ] {
+        assert_eq!(result(expression, resource), expected, "{expression}");
+    }
+}
