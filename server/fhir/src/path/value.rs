@@ -122,7 +122,7 @@ impl<'a> Value<'a> {
     /// `~`
     pub(super) fn is_equivalent(&self, other: &Value<'_>) -> bool {
         match (self, other) {
-            (Value::String(left), Value::String(right)) => normalised(left).eq(normalised(right)),
+            (Value::String(left), Value::String(right)) => normalised(left) == normalised(right),
             (Value::Quantity(left), Value::Quantity(right)) => left.is_equivalent(right),
             _ => match (self.as_number(), other.as_number()) {
                 (Some(left), Some(right)) => {
@@ -185,7 +185,7 @@ pub(super) fn parse_time(text: &str) -> Option<Value<'static>> {
     Time::parse_partial(text).map(|(time, precision)| Value::Time(time, precision))
 }
 
-/// Lower case, runs of white space as one space.
-fn normalised(text: &str) -> impl Iterator<Item = String> {
-    text.split_whitespace().map(str::to_lowercase)
+/// Lower case, with spaces for tabs and ends of lines: those count alike, but none is left out.
+fn normalised(text: &str) -> String {
+    text.to_lowercase().replace(['\t', '\r', '\n'], " ")
 }

@@ -1,6 +1,6 @@
 //! What the letter of N1 and of R4's page on FHIRPath says where engines differ. <http://hl7.org/fhirpath/N1>
 
-use super::{observation, result};
+use super::{observation, patient, result};
 
 #[test]
 fn conforms_to_wants_a_single_item() {
@@ -38,4 +38,20 @@ fn html_checks_judges_narratives_and_nothing_else() {
     ] {
         assert_eq!(result(expression, resource), expected, "{expression}");
     }
+}
+
+/// What expressions without a resource give.
+fn all(cases: &[(&str, &str)]) {
+    let resource = patient();
+    for (expression, expected) in cases {
+        assert_eq!(result(expression, &resource), *expected, "{expression}");
+    }
+}
+
+#[test]
+fn equivalent_strings_have_as_many_blanks() {
+    all(&[
+        (r"'A\tb' ~ 'a b' and 'a\nb' ~ 'a\rb' and 'ΟΔΟΣ' ~ 'οδος'", "System.Boolean true"),
+        ("'a b' ~ 'a  b' or 'ab ' ~ 'ab' or ' a' ~ 'a' or 'a b' ~ 'ab'", "System.Boolean false"),
+    ]);
 }
