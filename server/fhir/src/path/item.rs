@@ -229,7 +229,7 @@ impl<'a> Element<'a> {
             (Json::Bool(value), _) => Some(Value::Boolean(*value)),
             (Json::Number(text), Some(Primitive::Decimal)) => Number::parse(text).map(Value::Decimal),
             (Json::Number(text), _) => {
-                text.parse().map(Value::Integer).ok().or_else(|| Number::parse(text).map(Value::Decimal))
+                text.parse().ok().and_then(Value::integer).or_else(|| Number::parse(text).map(Value::Decimal))
             }
             (Json::String(text), Some(Primitive::Date)) => DateTime::parse(text).map(Value::Date),
             (Json::String(text), Some(Primitive::DateTime | Primitive::Instant)) => {

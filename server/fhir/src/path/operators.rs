@@ -93,7 +93,7 @@ pub(super) fn singleton_boolean(items: &[Item<'_>]) -> Result<Option<bool>, Eval
 pub(super) fn negate<'a>(items: &[Item<'a>]) -> Evaluation<'a> {
     let negated = match single_value(items)? {
         None => None,
-        Some(Value::Integer(value)) => value.checked_neg().map(Value::Integer),
+        Some(Value::Integer(value)) => value.checked_neg().and_then(Value::integer),
         Some(Value::Decimal(value)) => Some(Value::Decimal(value.negated())),
         Some(Value::Quantity(quantity)) => {
             let number = quantity.number.negated();
@@ -219,7 +219,7 @@ fn arithmetic<'a>(
             Ok(Some(Value::text(bounded(format!("{left}{right}"))?)))
         }
         (_, Value::Integer(left), Value::Integer(right)) if operator != Operator::Divide => {
-            Ok(integers(operator, *left, *right).map(Value::Integer))
+            Ok(integers(operator, *left, *right).and_then(Value::integer))
         }
         (
             Operator::Add | Operator::Subtract,
@@ -254,7 +254,7 @@ fn numbers<'a>(operator: Operator, left: Number, right: Number) -> Option<Value<
         Operator::Multiply => left.multiply(right),
         Operator::Divide => left.divide(right),
         Operator::Div => {
-            return left.quotient(right).and_then(|value| i64::try_from(value.mantissa).ok()).map(Value::Integer);
+            return left.quotient(right).and_then(|value| i64::try_from(value.mantissa).ok()).and_then(Value::integer);
         }
         Operator::Mod => left.remainder(right),
         _ => None,

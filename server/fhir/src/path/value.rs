@@ -36,6 +36,11 @@ impl<'a> Value<'a> {
         Value::Quantity(Box::new(Quantity { number, unit: unit.into(), calendar }))
     }
 
+    /// An integer; nothing beyond the 32 bits that it has, as overflow is to be empty.
+    pub(super) fn integer(value: i64) -> Option<Value<'a>> {
+        i32::try_from(value).is_ok().then_some(Value::Integer(value))
+    }
+
     pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Value<'a> {
         Value::String(text.into())
     }

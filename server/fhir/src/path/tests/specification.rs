@@ -1,6 +1,6 @@
 //! What the letter of N1 and of R4's page on FHIRPath says where engines differ. <http://hl7.org/fhirpath/N1>
 
-use super::{observation, patient, result};
+use super::{Expression, observation, patient, result};
 
 #[test]
 fn conforms_to_wants_a_single_item() {
@@ -54,4 +54,19 @@ fn equivalent_strings_have_as_many_blanks() {
         (r"'A\tb' ~ 'a b' and 'a\nb' ~ 'a\rb' and 'ΟΔΟΣ' ~ 'οδος'", "System.Boolean true"),
         ("'a b' ~ 'a  b' or 'ab ' ~ 'ab' or ' a' ~ 'a' or 'a b' ~ 'ab'", "System.Boolean false"),
     ]);
+}
+
+#[test]
+fn integers_have_32_bits_and_overflow_is_empty() {
+    all(&[
+        ("2147483647 + 1 | -2147483648 - 1 | 65536 * 65536 | 2.power(31) | -(-2147483648) | (-2147483648).abs()", ""),
+        ("2147483648.0.truncate() | 2147483647.5.ceiling() | 4294967296.0 div 2 | '2147483648'.toInteger()", ""),
+        ("'2147483648'.convertsToInteger() or '-2147483649'.convertsToInteger()", "System.Boolean false"),
+        ("2147483646 + 1 | '-2147483648'.toInteger()", "System.Integer 2147483647, System.Integer -2147483648"),
+        ("-2147483648 + 2147483647", "System.Integer -1"),
+        ("2147483648.0 + 1", "System.Decimal 2147483649.0"),
+    ]);
+    for (text, offset) in [("1 + 2147483648", 4), ("-2147483649", 1)] {
+        assert_eq!(Expression::compile(text).expect_err(text).offset, offset, "{text}");
+    }
 }
