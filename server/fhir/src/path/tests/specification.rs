@@ -70,3 +70,14 @@ fn integers_have_32_bits_and_overflow_is_empty() {
         assert_eq!(Expression::compile(text).expect_err(text).offset, offset, "{text}");
     }
 }
+
+#[test]
+fn the_number_of_a_group_ends_where_the_digits_do() {
+    all(&[
+        ("'abc'.replaceMatches('(a)', '$1x')", r#"System.String "axbc""#),
+        ("'A1'.replaceMatches('([A-Z])([0-9])', '$2_$1')", r#"System.String "1_A""#),
+        ("'abc'.replaceMatches('(a)(b)', '$2$10$0')", r#"System.String "ba0abc""#),
+        ("'abc'.replaceMatches('(a)', '[$$1$9$]${1}é$1')", r#"System.String "[$1$]aéabc""#),
+        ("'abc'.replaceMatches('(?<first>a)', '${first}x')", r#"System.String "axbc""#),
+    ]);
+}
