@@ -81,3 +81,9 @@ fn the_number_of_a_group_ends_where_the_digits_do() {
         ("'abc'.replaceMatches('(?<first>a)', '${first}x')", r#"System.String "axbc""#),
     ]);
 }
+
+/// N1: "in all other cases this operator returns the empty collection"; its successor says `false`.
+#[test]
+fn the_type_of_nothing_is_not_told() {
+    all(&[("{} is Integer | photo is Attachment | photo.is(Attachment)", ""), ("1 is Integer", "System.Boolean true")]);
+}
