@@ -16,6 +16,7 @@ pub mod difference;
 mod hexadecimal;
 pub mod id;
 pub mod json;
+pub mod narrative;
 pub mod nearest;
 pub mod outcome;
 pub mod patch;

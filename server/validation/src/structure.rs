@@ -3,9 +3,10 @@
 //! Nothing is allocated while all is well, except for the stack of the path; texts are made for issues only.
 
 use crate::nearest::nearest;
-use crate::{MAX_ISSUES, narrative, primitive};
+use crate::{MAX_ISSUES, primitive};
 use fhir::definitions::{Element, Kind, Primitive, TypeDefinition, is_resource_type, r4, resource_types};
 use fhir::json::{Json, MAX_DEPTH, Object};
+use fhir::narrative;
 use fhir::outcome::{Issue, IssueCode};
 use std::fmt::Write as _;
 

@@ -108,6 +108,11 @@ pub(super) fn add_to_time(time: Time, precision: Precision, amount: Number, unit
     Some(Time { fraction_digits: time.fraction_digits, ..Time::from_micros_of_day(moved) })
 }
 
+/// Whether a unit is one of days, which a time of day has none of.
+pub(super) fn is_whole_days(unit: &str) -> bool {
+    matches!(unit, "week" | "weeks" | "wk" | "day" | "days" | "d")
+}
+
 fn months_in(unit: &str) -> Option<i64> {
     match unit {
         "year" | "years" => Some(12),

@@ -14,6 +14,8 @@ use super::value::Value;
 
 /// Most bytes of a compiled pattern. (IN-18)
 const MAX_PATTERN: usize = 1 << 20;
+/// Most digits of the number of a group: no pattern has so many groups.
+const MAX_GROUP_DIGITS: usize = 6;
 
 /// Compiles a pattern; `full`: it must match the whole text.
 pub(super) fn regex(pattern: &str, full: bool) -> Result<Regex, String> {
@@ -117,7 +119,38 @@ fn with_pattern<'a>(call: &Invocation<'a, '_, '_>, text: &str) -> Result<Option<
         return Ok(Some(Value::text(text.to_owned())));
     }
     check_growth(text, "", &replacement)?;
-    bounded(regex.replace_all(text, &*replacement).into_owned()).map(|text| Some(Value::text(text)))
+    bounded(regex.replace_all(text, &*with_groups(&replacement, regex)).into_owned())
+        .map(|text| Some(Value::text(text)))
+}
+
+/// The replacement with `${1}` for `$1`: a number ends at the first character that is no digit, or that makes it more
+/// than there are groups, as in other dialects; the name of a group would go on through letters.
+fn with_groups<'r>(replacement: &'r str, regex: &Regex) -> Cow<'r, str> {
+    if !replacement.contains('$') {
+        return Cow::Borrowed(replacement);
+    }
+    let mut out = String::with_capacity(replacement.len() + 16);
+    let mut rest = replacement;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        out.push('$');
+        rest = after;
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let known = |end: &usize| rest[..*end].parse().is_ok_and(|group: usize| group < regex.captures_len());
+        if let Some(end) = (1..=digits.min(MAX_GROUP_DIGITS)).rev().find(known).or((digits > 0).then_some(digits)) {
+            out.push('{');
+            out.push_str(&rest[..end]);
+            out.push('}');
+            rest = &rest[end..];
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 /// Refuses replacements that could make the text too long, before making it.

@@ -36,6 +36,11 @@ impl<'a> Value<'a> {
         Value::Quantity(Box::new(Quantity { number, unit: unit.into(), calendar }))
     }
 
+    /// An integer; nothing beyond the 32 bits that it has, as overflow is to be empty.
+    pub(super) fn integer(value: i64) -> Option<Value<'a>> {
+        i32::try_from(value).is_ok().then_some(Value::Integer(value))
+    }
+
     pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Value<'a> {
         Value::String(text.into())
     }
@@ -122,7 +127,8 @@ impl<'a> Value<'a> {
     /// `~`
     pub(super) fn is_equivalent(&self, other: &Value<'_>) -> bool {
         match (self, other) {
-            (Value::String(left), Value::String(right)) => normalised(left).eq(normalised(right)),
+            (Value::String(left), Value::String(right)) => normalised(left) == normalised(right),
+            (Value::Quantity(left), Value::Quantity(right)) => left.is_equivalent(right),
             _ => match (self.as_number(), other.as_number()) {
                 (Some(left), Some(right)) => {
                     let scale = left.trimmed().scale.min(right.trimmed().scale);
@@ -184,7 +190,7 @@ pub(super) fn parse_time(text: &str) -> Option<Value<'static>> {
     Time::parse_partial(text).map(|(time, precision)| Value::Time(time, precision))
 }
 
-/// Lower case, runs of white space as one space.
-fn normalised(text: &str) -> impl Iterator<Item = String> {
-    text.split_whitespace().map(str::to_lowercase)
+/// Lower case, with spaces for tabs and ends of lines: those count alike, but none is left out.
+fn normalised(text: &str) -> String {
+    text.to_lowercase().replace(['\t', '\r', '\n'], " ")
 }
