@@ -85,7 +85,7 @@ pub async fn run(app: &App, context: &Context, create: Create) -> Result<Written
 /// The only way a resource gets an id from the server.
 pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<Written, Error> {
     if let Some(criteria) = &create.if_none_exist {
-        tx.claim(criteria.claim()).await?;
+        tx.lock_key(criteria.lock_key()).await?;
         if let Some(found) = criteria.find(tx, context).await? {
             return Ok(existing(found));
         }

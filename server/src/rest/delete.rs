@@ -138,7 +138,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, delete: &Delete) -> Result<
     match target {
         Target::Id(id) => one(tx, context, (resource_type, id), preconditions).await,
         Target::Criteria(criteria, mode) => {
-            tx.claim(criteria.claim()).await?;
+            tx.lock_key(criteria.lock_key()).await?;
             let matches = chosen(criteria.all_current(tx, context).await?, *mode)?;
             let ids: Vec<String> = matches.into_iter().map(|stored| stored.id).collect();
             all(tx, context, (resource_type, &ids), preconditions).await

@@ -226,7 +226,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, patching: &Patching) -> Res
             living(current, resource_type, Aim::Id(id))?
         }
         Target::Criteria(criteria) => {
-            tx.claim(criteria.claim()).await?;
+            tx.lock_key(criteria.lock_key()).await?;
             living(criteria.find_current(tx, context).await?, resource_type, Aim::Criteria(""))?
         }
     };

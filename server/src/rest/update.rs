@@ -172,7 +172,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<
     let Some(criteria) = &update.criteria else {
         return execute_prepared(tx, context, &update.prepared, &update.preconditions, Origin::Known).await;
     };
-    tx.claim(criteria.claim()).await?;
+    tx.lock_key(criteria.lock_key()).await?;
     let found = criteria.find_current(tx, context).await?.map(|found| found.id);
     let resource_type = &update.prepared.resource_type;
     let (id, origin) = aimed(resource_type, found.as_deref(), update.stated_id.as_deref(), &update.fresh_id)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! before   read entries, decide access, ask criteria, patch, settle ids, replace links, validate, index
-//! inside   claim criteria, ask them again, look at what is patched; DELETE, POST, PUT and PATCH, GET
+//! inside   lock criteria, ask them again, look at what is patched; DELETE, POST, PUT and PATCH, GET
 //! ```
 //!
 //! What is asked again inside nearly always says the same, so the writer does not wait for validation; where it does
@@ -147,7 +147,7 @@ async fn patched_before(
 
 /// The one match of the entry's criteria.
 fn matched(step: &Step, found: &Found) -> Result<Option<Stored>, Error> {
-    single(found.get(step.claim()).cloned().unwrap_or_default())
+    single(found.get(step.lock_key()).cloned().unwrap_or_default())
 }
 
 fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Patched, Error> {
@@ -301,7 +301,7 @@ async fn check_unchanged(
         }
         for (resource_type, id) in step.written(settled) {
             let current = tx.current(&context.caller.view, resource_type, id).await?;
-            let mut matches = found.get(step.claim()).into_iter().flatten();
+            let mut matches = found.get(step.lock_key()).into_iter().flatten();
             let stands = |current: Stored| matches.any(|it| (&it.id, it.version) == (&current.id, current.version));
             if !current.is_some_and(stands) {
                 let text = "what the criteria match was changed at the same time; try again";
@@ -422,8 +422,7 @@ impl Work<'_> {
                 delete::all(self.tx, context, (resource_type, ids), preconditions).await
             }
             (Action::Create { .. }, Settled::Existing(id), _) => {
-                let claim = step.criteria.as_ref().map_or("", Criteria::claim);
-                let stored = self.found.get(claim).into_iter().flatten().find(|stored| stored.id == *id);
+                let stored = self.found.get(step.lock_key()).into_iter().flatten().find(|stored| stored.id == *id);
                 let stored = stored.cloned().ok_or_else(|| Error::internal("criteria lost their match"))?;
                 Ok(self.written('C', &create::existing(stored)))
             }
