@@ -148,8 +148,7 @@ pub fn of_entry(resource: &Json) -> Result<Patch, Error> {
 }
 
 fn of_json(bytes: &[u8]) -> Result<Patch, Error> {
-    let document = Json::parse(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
-        .map_err(|error| Error::bad_request(Issue::error(IssueCode::Structure, format!("JSON: {error}"))))?;
+    let document = request::parsed(Format::Json, bytes)?;
     Patch::from_json_patch(&document).map_err(|error| refused(&error))
 }
 
