@@ -154,7 +154,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
 }
 
 async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<String, Error> {
-    let prefer = Prefer { returned: asked.returned, lenient: asked.lenient };
+    let prefer = Prefer { returned: asked.returned, lenient: asked.lenient, ..Prefer::default() };
     let Interaction { method, url, resource, preconditions, .. } = asked;
     if method == "POST" && url.split('?').next().is_none_or(str::is_empty) {
         let bundle = resource.ok_or_else(|| Error::internal("the job has no Bundle"))?;

@@ -39,6 +39,8 @@ pub struct Prefer {
     pub returned: Option<Return>,
     /// `handling=lenient`.
     pub lenient: bool,
+    /// `respond-async`.
+    pub respond_async: bool,
 }
 
 /// What the body of an answer to a write is.
@@ -194,6 +196,7 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
             ("return", "representation") => prefer.returned = Some(Return::Representation),
             ("return", "OperationOutcome") => prefer.returned = Some(Return::OperationOutcome),
             ("handling", "lenient") => prefer.lenient = true,
+            ("respond-async", "") => prefer.respond_async = true,
             _ => {}
         }
         seen.push(name);
@@ -315,11 +318,19 @@ mod tests {
             let request = values.iter().fold(TestRequest::default(), |it, value| it.append_header(("Prefer", *value)));
             prefer(&request.to_http_request())
         };
-        let both = Prefer { returned: Some(Return::Minimal), lenient: true };
+        let both = Prefer { returned: Some(Return::Minimal), lenient: true, respond_async: false };
         assert_eq!(of(&["return=minimal; foo=bar, handling=lenient"]), both);
         assert_eq!(of(&["Return = \"minimal\"", "Handling=lenient"]), both);
         assert_eq!(of(&["handling=strict, handling=lenient"]), Prefer::default(), "the first counts");
-        assert_eq!(of(&["handling=odd, return=some, wait=5, respond-async"]), Prefer::default());
+        assert_eq!(of(&["handling=odd, return=some, wait=5"]), Prefer::default());
+        let later = Prefer { respond_async: true, ..Prefer::default() };
+        for asked in ["respond-async", "wait=5, Respond-Async; wait=10", "return=odd, respond-async"] {
+            assert_eq!(of(&[asked]), later, "{asked}");
+        }
+        assert_eq!(of(&["handling=lenient", "respond-async"]), Prefer { lenient: true, ..later });
+        let parameter = Prefer { returned: Some(Return::Minimal), ..Prefer::default() };
+        assert_eq!(of(&["return=minimal; respond-async"]), parameter, "a parameter of another preference");
+        assert_eq!(of(&["respond-asynchronously"]), Prefer::default());
     }
 
     #[test]

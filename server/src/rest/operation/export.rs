@@ -68,7 +68,7 @@ pub async fn handler(
         let error = Error::method_not_allowed("an export is begun with GET or POST; HEAD begins nothing");
         return Err(error.with_header("Allow", "GET, POST, OPTIONS"));
     }
-    if !asynchronous::is_asked(&request) {
+    if !request::prefer(&request).respond_async {
         let text = "an export takes long: send the header Prefer: respond-async, and ask later where Content-Location \
                     says";
         return Err(invalid(IssueCode::Required, text));
