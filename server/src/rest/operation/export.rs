@@ -170,6 +170,12 @@ pub fn view(caller: &Caller, asked: &Asked) -> View {
     View::listed(caller.view.compartment().clone(), rules)
 }
 
+/// What is said to an entry of a Bundle that asks for one.
+pub(super) fn no_entry() -> Error {
+    let text = "$export is answered later: a request of its own with Prefer: respond-async, no entry of a Bundle";
+    invalid(IssueCode::NotSupported, text)
+}
+
 /// Who alone may see an export. Not the same as of other asynchronous requests: neither is found at the other's address.
 fn owner(caller: &Caller) -> String {
     format!("bulk\n{}", asynchronous::owner(caller))
