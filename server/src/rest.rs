@@ -24,6 +24,7 @@ pub mod patch;
 mod prepared;
 pub mod projected;
 pub mod read;
+pub mod references;
 pub mod request;
 pub mod response;
 pub mod search;

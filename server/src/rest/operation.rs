@@ -32,7 +32,7 @@ mod convert;
 pub mod definition;
 mod device_connections;
 mod diff;
-pub mod everything;
+mod everything;
 pub mod export;
 mod input;
 mod lastn;

@@ -29,9 +29,11 @@ use crate::rest::elements::subset;
 use crate::rest::request::{self, Prefer, Return};
 
 mod format;
+mod links;
 mod text;
 
 pub use format::{Format, JSON, Presentation, XML, is_ours, wants_fhir};
+pub use links::{link, write_link};
 pub use text::Text;
 
 /// What an answer depends on beside the URL.
