@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use store::Tx;
 use store::audit::Event;
+use store::{Tx, Work};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -56,6 +56,26 @@ impl Context {
         use search::view::{Compartment, TypeRule};
         let view = &self.caller.view;
         *view.compartment() == Compartment::Everyone && *view.rule(resource_type) == TypeRule::Whole
+    }
+
+    /// Carries prepared work out in a transaction of its own.
+    pub async fn in_transaction<W, A>(
+        &self,
+        app: &App,
+        work: W,
+        execute: for<'a> fn(&'a mut Tx, &'a Context, &'a W) -> Work<'a, A, Error>,
+    ) -> Result<A, Error>
+    where
+        W: Send + Sync + 'static,
+        A: Send + 'static,
+    {
+        let (context, work) = (self.clone(), Arc::new(work));
+        app.store
+            .write(move |tx| {
+                let (context, work) = (context.clone(), work.clone());
+                Box::pin(async move { execute(tx, &context, &work).await })
+            })
+            .await
     }
 
     /// The instant of a new version: now, but always after the version before, also if the clock is set back. (RE-41)

@@ -123,13 +123,7 @@ pub fn chosen(matches: Vec<Stored>, mode: ConditionalDelete) -> Result<Vec<Store
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, delete: Delete) -> Result<Answer, Error> {
-    let (context, delete) = (context.clone(), Arc::new(delete));
-    app.store
-        .write(move |tx| {
-            let (context, delete) = (context.clone(), delete.clone());
-            Box::pin(async move { execute(tx, &context, &delete).await })
-        })
-        .await
+    context.in_transaction(app, delete, |tx, context, delete| Box::pin(execute(tx, context, delete))).await
 }
 
 /// Deletes one resource, or what criteria match.

@@ -204,14 +204,8 @@ pub async fn prepare(
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, patching: Patching) -> Result<Written, Error> {
-    let (shared, patching) = (context.clone(), Arc::new(patching));
-    let written = app
-        .store
-        .write(move |tx| {
-            let (context, patching) = (shared.clone(), patching.clone());
-            Box::pin(async move { execute(tx, &context, &patching).await })
-        })
-        .await?;
+    let written =
+        context.in_transaction(app, patching, |tx, context, patching| Box::pin(execute(tx, context, patching))).await?;
     written.tell(context);
     Ok(written)
 }

@@ -8,8 +8,6 @@
 //! | 403 | the token does not allow it, or may not choose ids: equal for free and taken ids (LK-27) |
 //! | 412 | `If-Match` does not hold, or the criteria match more than one resource |
 
-use std::sync::Arc;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
@@ -155,14 +153,8 @@ pub fn aimed<'a>(
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, update: Update) -> Result<Written, Error> {
-    let (shared, update) = (context.clone(), Arc::new(update));
-    let written = app
-        .store
-        .write(move |tx| {
-            let (context, update) = (shared.clone(), update.clone());
-            Box::pin(async move { execute(tx, &context, &update).await })
-        })
-        .await?;
+    let written =
+        context.in_transaction(app, update, |tx, context, update| Box::pin(execute(tx, context, update))).await?;
     written.tell(context);
     Ok(written)
 }

@@ -9,7 +9,6 @@
 //! not, what depends on it is done again there.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use ::search::parse::Parsed;
 use fhir::json::Json;
@@ -56,20 +55,17 @@ pub(super) async fn run(
     returned: Return,
     also: Option<Also>,
 ) -> Result<Vec<Answer>, Error> {
-    let plan = Arc::new(plan(app, context, asked, Before::All).await?);
-    let context = context.clone();
-    app.store
-        .write(move |tx| {
-            let (context, plan, also) = (context.clone(), plan.clone(), also.clone());
-            Box::pin(async move {
-                let answers = execute(tx, &context, &plan, returned).await?;
-                if let Some(also) = also {
-                    also(tx).await?;
-                }
-                Ok(answers)
-            })
+    let plan = plan(app, context, asked, Before::All).await?;
+    let carried_out = context.in_transaction(app, (plan, returned, also), |tx, context, (plan, returned, also)| {
+        Box::pin(async move {
+            let answers = execute(tx, context, plan, *returned).await?;
+            if let Some(also) = also {
+                also(tx).await?;
+            }
+            Ok(answers)
         })
-        .await
+    });
+    carried_out.await
 }
 
 /// What is asked before the transaction; what is not, is taken to find nothing.
