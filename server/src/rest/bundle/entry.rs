@@ -105,6 +105,11 @@ impl Aim {
             Aim::Criteria(text) => crate::rest::update::Aim::Criteria(text),
         }
     }
+
+    /// The criteria, if that is what it is.
+    pub(super) fn criteria(&self) -> Option<&str> {
+        if let Aim::Criteria(text) = self { Some(text) } else { None }
+    }
 }
 
 impl Entry {

@@ -159,31 +159,25 @@ fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Pat
 fn step(app: &App, context: &Context, entry: Json, largest: usize) -> Result<Step, Error> {
     let Entry { full_url, action } = Entry::read(entry, &context.base, largest)?;
     let decide = |interaction, resource_type: &str| access::decide(&context.caller, interaction, resource_type);
+    let criteria = |resource_type: &str, text: Option<&str>| {
+        text.map(|text| Criteria::prepare(context, resource_type, text)).transpose()
+    };
     let criteria = match &action {
         Action::Create { resource_type, if_none_exist, .. } => {
             decide(Interaction::Create, resource_type)?;
-            if_none_exist.as_deref().map(|text| Criteria::prepare(context, resource_type, text)).transpose()?
+            criteria(resource_type, if_none_exist.as_deref())?
         }
         Action::Update { resource_type, aim, .. } => {
             decide(Interaction::Update, resource_type)?;
-            match aim {
-                Aim::Id(_) => None,
-                Aim::Criteria(text) => Some(Criteria::prepare(context, resource_type, text)?),
-            }
+            criteria(resource_type, aim.criteria())?
         }
         Action::Patch { resource_type, aim, .. } => {
             decide(Interaction::Patch, resource_type)?;
-            match aim {
-                Aim::Id(_) => None,
-                Aim::Criteria(text) => Some(Criteria::prepare(context, resource_type, text)?),
-            }
+            criteria(resource_type, aim.criteria())?
         }
         Action::Delete { resource_type, aim, .. } => {
             decide(Interaction::Delete, resource_type)?;
-            match aim {
-                Aim::Id(_) => None,
-                Aim::Criteria(text) => Some(delete::criteria(app, context, resource_type, text)?),
-            }
+            aim.criteria().map(|text| delete::criteria(app, context, resource_type, text)).transpose()?
         }
         Action::Get { get, .. } => decide_get(context, get).map(|()| None)?,
     };
