@@ -32,7 +32,7 @@ use crate::config::ConditionalDelete;
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, Preconditions, single};
 use crate::rest::response::{Answer, Presentation};
-use crate::rest::update::{self, Aim};
+use crate::rest::update::{self, Aim, Aimed};
 use crate::rest::{Context, request};
 
 /// Most resources that one conditional delete deletes.
@@ -78,7 +78,7 @@ async fn respond(request: &HttpRequest, app: &App, caller: &Caller, aim: Aim<'_>
     let presentation = Presentation::of(request)?;
     let resource_type = request::resource_type(request)?;
     let context = Context::new(app, caller);
-    let delete = prepare(app, &context, (resource_type, aim), Preconditions::of(request)?)?;
+    let delete = prepare(app, &context, Aimed { resource_type, aim }, Preconditions::of(request)?)?;
     let answer = run(app, &context, delete).await?;
     answer.telling(request::prefer(request), "deleted, or not there").respond(presentation)
 }
@@ -87,7 +87,7 @@ async fn respond(request: &HttpRequest, app: &App, caller: &Caller, aim: Aim<'_>
 pub fn prepare(
     app: &App,
     context: &Context,
-    (resource_type, aim): (&str, Aim<'_>),
+    Aimed { resource_type, aim }: Aimed<'_>,
     preconditions: Preconditions,
 ) -> Result<Delete, Error> {
     access::decide(&context.caller, Interaction::Delete, resource_type)?;

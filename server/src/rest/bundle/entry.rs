@@ -16,6 +16,7 @@ use crate::rest::conditional::Preconditions;
 use crate::rest::read::Read;
 use crate::rest::request::{self, Pairs, known_type, valid_id};
 use crate::rest::search::parameters;
+use crate::rest::update::{self, Aimed};
 use crate::rest::{history, operation, patch};
 
 /// An entry that is understood.
@@ -98,12 +99,18 @@ impl Instance {
 }
 
 impl Aim {
-    /// The same as a single request has it.
-    pub(super) fn borrowed(&self) -> crate::rest::update::Aim<'_> {
-        match self {
-            Aim::Id(id) => crate::rest::update::Aim::Id(id),
-            Aim::Criteria(text) => crate::rest::update::Aim::Criteria(text),
-        }
+    /// The same of a type as a single request has it.
+    pub(super) fn of<'a>(&'a self, resource_type: &'a str) -> Aimed<'a> {
+        let aim = match self {
+            Aim::Id(id) => update::Aim::Id(id),
+            Aim::Criteria(text) => update::Aim::Criteria(text),
+        };
+        Aimed { resource_type, aim }
+    }
+
+    /// The logical id, if that is what it is.
+    pub(super) fn id(&self) -> Option<&str> {
+        if let Aim::Id(id) = self { Some(id) } else { None }
     }
 
     /// The criteria, if that is what it is.

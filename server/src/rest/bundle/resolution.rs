@@ -16,7 +16,7 @@ use super::overlaps;
 use crate::config::ConditionalDelete;
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
-use crate::rest::update::{Origin, aimed};
+use crate::rest::update::{Origin, aimed_id};
 use crate::rest::{delete, patch};
 
 /// An entry with all that is known before criteria are asked.
@@ -189,8 +189,8 @@ fn settle(step: &Step, found: &Found, gone: &HashSet<(String, String)>) -> Resul
         Action::Get { .. } => Ok(Some(Settled::Nothing)),
         Action::Delete { .. } => Err(Error::internal("deletions are settled first")),
         Action::Patch { aim: Aim::Id(id), .. } => Ok(Some(Settled::Patch(id.clone()))),
-        Action::Patch { aim, resource_type, .. } => {
-            patch::living(matched()?, resource_type, aim.borrowed()).map(|stored| Some(Settled::Patch(stored.id)))
+        Action::Patch { aim: Aim::Criteria(_), resource_type, .. } => {
+            patch::living(matched()?, resource_type, None).map(|stored| Some(Settled::Patch(stored.id)))
         }
         Action::Create { .. } if step.criteria.is_none() => Ok(Some(Settled::New)),
         Action::Create { resource_type, .. } => {
@@ -201,7 +201,7 @@ fn settle(step: &Step, found: &Found, gone: &HashSet<(String, String)>) -> Resul
         Action::Update { aim: Aim::Id(id), .. } => Ok(Some(Settled::Update(id.clone(), Origin::Known))),
         Action::Update { aim: Aim::Criteria(_), resource_type, resource, .. } => {
             let existing = matched()?.map(|stored| stored.id);
-            let (id, origin) = aimed(resource_type, existing.as_deref(), resource.str("id"), &step.fresh_id)?;
+            let (id, origin) = aimed_id(resource_type, existing.as_deref(), resource.str("id"), &step.fresh_id)?;
             Ok(Some(Settled::Update(id.to_owned(), origin)))
         }
     }

@@ -54,7 +54,7 @@ async fn execute(tx: &mut Tx, context: &Context, plans: &[Plan], then: &Then) ->
         let answers = if plan.steps.is_empty() {
             Vec::new()
         } else {
-            transaction::carry_out(tx, context, plan, (&found, now), Return::Minimal).await?
+            transaction::carry_out(tx, context, plan, &found, now, Return::Minimal).await?
         };
         locations.push(answers.into_iter().filter_map(|answer| answer.location).collect());
         tx.end_event();

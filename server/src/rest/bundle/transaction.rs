@@ -150,7 +150,7 @@ fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Pat
     let Action::Patch { resource_type, aim, patch, preconditions } = &step.action else {
         return Err(Error::internal("the entry is no PATCH"));
     };
-    let stored = patch::living(stored, resource_type, aim.borrowed())?;
+    let stored = patch::living(stored, resource_type, aim.id())?;
     let resource = patch::applied(context, &stored, patch, preconditions)?;
     Ok(Patched { id: stored.id, version: stored.version, before: stored.body, resource })
 }
@@ -227,7 +227,7 @@ async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) 
     let found = asking::ask(tx, context, &[plan]).await?;
     let now = settled_now(context, plan, &found)?;
     tx.lock(&changed_resources(plan, now.as_ref())).await?;
-    carry_out(tx, context, plan, (&found, now), returned).await
+    carry_out(tx, context, plan, &found, now, returned).await
 }
 
 /// How things stand inside the transaction; nothing where they cannot have changed.
@@ -238,12 +238,14 @@ pub(super) fn settled_now(context: &Context, plan: &Plan, found: &Found) -> Resu
     resolve(&plan.steps, &plan.references, found, &context.base).map(Some)
 }
 
-/// Carries out the entries once their criteria are asked and what they change is locked.
+/// Carries out the entries once their criteria are asked and what they change is locked; `now` is how things stand, where
+/// that may have changed since they were planned.
 pub(super) async fn carry_out(
     tx: &mut Tx,
     context: &Context,
     plan: &Plan,
-    (found, now): (&Found, Option<Resolution>),
+    found: &Found,
+    now: Option<Resolution>,
     returned: Return,
 ) -> Result<Vec<Answer>, Error> {
     tx.record(Event { subtype: "transaction".into(), action: 'E', status: 200, ..context.event() });
@@ -431,7 +433,7 @@ impl Work<'_> {
             }
             (Action::Patch { resource_type, aim, .. }, Settled::Patch(id), Some(prepared)) => {
                 let current = self.tx.current(&context.caller.view, resource_type, id).await?;
-                let stored = patch::living(current, resource_type, aim.borrowed())?;
+                let stored = patch::living(current, resource_type, aim.id())?;
                 let written = patch::write(self.tx, context, prepared, stored).await?;
                 Ok(self.written('U', &written))
             }
