@@ -158,7 +158,7 @@ async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<Str
     let Interaction { method, url, resource, preconditions, .. } = asked;
     if method == "POST" && url.split('?').next().is_none_or(str::is_empty) {
         let bundle = resource.ok_or_else(|| Error::internal("the job has no Bundle"))?;
-        return Ok(response(&Answer::resource(bundle::run(app, caller, bundle, prefer).await?)));
+        return Ok(response(&Answer::resource(bundle::answer_client(app, caller, bundle, prefer).await?)));
     }
     let mut request = Object::new();
     request.insert("method", method);
@@ -175,7 +175,7 @@ async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<Str
     batch.insert("resourceType", "Bundle");
     batch.insert("type", "batch");
     batch.insert("entry", vec![Json::Object(entry)]);
-    bundle::run(app, caller, Json::Object(batch), prefer).await
+    bundle::answer_client(app, caller, Json::Object(batch), prefer).await
 }
 
 #[cfg(test)]

@@ -126,6 +126,12 @@ impl Answer {
         Answer { status: StatusCode::OK, body: Some(body.into()), is_outcome: true, ..self }
     }
 
+    /// The same without its body, as `HEAD` is answered.
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        Answer { body: None, ..self }
+    }
+
     /// The same with some of the elements of its resource; what is no answer to a read stays as it is.
     pub fn cut(self, elements: &Elements) -> Result<Self, Error> {
         let Some(body) = self.body.as_ref().filter(|_| *elements != Elements::All && !self.is_outcome) else {

@@ -24,7 +24,7 @@ pub(super) fn make_room(steps: &mut [Step]) -> Room {
         let most = match &step.action {
             Action::Delete { .. } => step.criteria.as_ref().map_or(1, |criteria| criteria.query().count),
             Action::Update { .. } | Action::Patch { .. } => 1,
-            Action::Create { .. } | Action::Get { .. } => continue,
+            Action::Create { .. } | Action::Get { .. } | Action::Operation { .. } => continue,
         };
         *room.entry(step.action.resource_type().to_owned()).or_default() += most;
     }

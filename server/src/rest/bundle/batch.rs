@@ -62,7 +62,11 @@ async fn one(
         }
         Action::Get { get, head } => {
             let answer = got(app, context, get, lenient).await?;
-            Ok(if head { Answer { body: None, ..answer } } else { answer })
+            Ok(if head { answer.without_body() } else { answer })
+        }
+        Action::Operation { call, head } => {
+            let answer = call.execute(app, &context.caller).await?;
+            Ok(if head { answer.without_body() } else { answer })
         }
     }
 }
@@ -87,7 +91,6 @@ async fn got(app: &App, context: &Context, get: Get, lenient: bool) -> Result<An
             let within = search::compartment::Within { compartment, id, member };
             search::compartment::execute(app, caller, within, pairs, lenient).await
         }
-        Get::Operation(call) => call.execute(app, caller).await,
         Get::Capabilities(mode) => Ok(capabilities::execute(app, *mode)),
     }?;
     debug_assert!(answer.status == StatusCode::OK || answer.status == StatusCode::NOT_MODIFIED);

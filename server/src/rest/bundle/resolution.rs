@@ -29,7 +29,7 @@ pub(super) struct Step {
     /// `ifNoneExist`, or the criteria of a conditional update, patch or delete.
     pub(super) criteria: Option<Criteria>,
     /// Whether the criteria of a delete may match several resources.
-    pub(super) several: ConditionalDelete,
+    pub(super) conditional_delete: ConditionalDelete,
     /// What a patch makes of its target.
     pub(super) patched: Option<Patched>,
     /// The id that the resource gets where nothing else gives it one.
@@ -55,7 +55,7 @@ pub(super) type Found = HashMap<String, Vec<Stored>>;
 /// Which resource an entry is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// GET.
+    /// Writes nothing.
     Nothing,
     /// Is created under the fresh id.
     New,
@@ -128,7 +128,7 @@ fn deleted(step: &Step, found: &Found) -> Result<Option<Vec<String>>, Error> {
         Action::Delete { aim: Aim::Id(id), .. } => Ok(Some(vec![id.clone()])),
         Action::Delete { aim: Aim::Criteria(_), .. } => {
             let all = found.get(step.lock_key()).cloned().unwrap_or_default();
-            let chosen = delete::chosen(all, step.several)?;
+            let chosen = delete::chosen(all, step.conditional_delete)?;
             Ok(Some(chosen.into_iter().map(|stored| stored.id).collect()))
         }
         _ => Ok(None),
@@ -186,7 +186,7 @@ impl Step {
 fn settle(step: &Step, found: &Found, gone: &HashSet<(String, String)>) -> Result<Option<Settled>, Error> {
     let matched = || found.get(step.lock_key()).cloned().map_or(Ok(None), single);
     match &step.action {
-        Action::Get { .. } => Ok(Some(Settled::Nothing)),
+        Action::Get { .. } | Action::Operation { .. } => Ok(Some(Settled::Nothing)),
         Action::Delete { .. } => Err(Error::internal("deletions are settled first")),
         Action::Patch { aim: Aim::Id(id), .. } => Ok(Some(Settled::Patch(id.clone()))),
         Action::Patch { aim: Aim::Criteria(_), resource_type, .. } => {
@@ -330,8 +330,8 @@ mod tests {
 
     fn step(full_url: Option<&str>, action: Action, fresh_id: &str) -> Step {
         let full_url = full_url.map(str::to_owned);
-        let several = ConditionalDelete::Single;
-        Step { full_url, action, criteria: None, several, patched: None, fresh_id: fresh_id.into() }
+        let conditional_delete = ConditionalDelete::Single;
+        Step { full_url, action, criteria: None, conditional_delete, patched: None, fresh_id: fresh_id.into() }
     }
 
     fn create(full_url: &str, fresh_id: &str) -> Step {

@@ -41,7 +41,7 @@ pub(super) struct Plan {
     /// Searches of GET entries.
     searches: HashMap<usize, Parsed>,
     /// Answers to GET entries that no store is asked for.
-    told: HashMap<usize, Answer>,
+    own_answers: HashMap<usize, Answer>,
     /// How things stood before the transaction.
     resolution: Resolution,
     prepared: Vec<Option<Prepared>>,
@@ -80,7 +80,7 @@ pub(super) enum Before {
 /// Reads the entries and does all that costs time.
 pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Before) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(asked.entries.len());
-    let (mut searches, mut told) = (HashMap::new(), HashMap::new());
+    let (mut searches, mut own_answers) = (HashMap::new(), HashMap::new());
     for (index, entry) in asked.entries.into_iter().enumerate() {
         let within = |error: Error| error.within(&place(index));
         let step = step(app, context, entry, asked.largest).map_err(within)?;
@@ -93,7 +93,9 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
                 }
                 searches.insert(index, parsed);
             }
-            Action::Get { get, .. } => told.extend(said(app, get).map_err(within)?.map(|answer| (index, answer))),
+            Action::Get { get, .. } => {
+                own_answers.extend(own_answer(app, get).map_err(within)?.map(|answer| (index, answer)));
+            }
             _ => {}
         }
         steps.push(step);
@@ -111,11 +113,11 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
     asking::ask_before(&app.store, context, (&[], &references), &mut found).await?;
     let resolution = resolve(&steps, &references, &found, &context.base)?;
     let prepared = prepared(context, &steps, &resolution)?;
-    Ok(Plan { steps, references, found, searches, told, resolution, prepared })
+    Ok(Plan { steps, references, found, searches, own_answers, resolution, prepared })
 }
 
 /// The answer to a GET entry about what the server itself is; nothing for other entries.
-fn said(app: &App, get: &Get) -> Result<Option<Answer>, Error> {
+fn own_answer(app: &App, get: &Get) -> Result<Option<Answer>, Error> {
     match get {
         Get::Capabilities(mode) => Ok(Some(capabilities::execute(app, *mode))),
         Get::Read(it) => {
@@ -180,12 +182,13 @@ fn step(app: &App, context: &Context, entry: Json, largest: usize) -> Result<Ste
             aim.criteria().map(|text| delete::criteria(app, context, resource_type, text)).transpose()?
         }
         Action::Get { get, .. } => decide_get(context, get).map(|()| None)?,
+        Action::Operation { .. } => return Err(not_here()),
     };
     if let Action::Update { aim: Aim::Id(id), resource, resource_type, .. } = &action {
         update::check_stated(resource_type, id, resource)?;
     }
-    let several = app.config.conditional_delete;
-    Ok(Step { full_url, action, criteria, several, patched: None, fresh_id: context.fresh_id() })
+    let (conditional_delete, fresh_id) = (app.config.conditional_delete, context.fresh_id());
+    Ok(Step { full_url, action, criteria, conditional_delete, patched: None, fresh_id })
 }
 
 fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
@@ -195,17 +198,18 @@ fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
         Get::Vread(instance, _) => (Interaction::Vread, &instance.resource_type),
         Get::Search { resource_type, .. } => (Interaction::Search, resource_type),
         Get::Capabilities(_) => return Ok(()),
-        Get::History { .. }
-        | Get::Histories { .. }
-        | Get::SystemSearch { .. }
-        | Get::CompartmentSearch { .. }
-        | Get::Operation(_) => {
-            let text = "a transaction reads and searches single types; use a batch for histories, operations and other searches";
-            return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
+        Get::History { .. } | Get::Histories { .. } | Get::SystemSearch { .. } | Get::CompartmentSearch { .. } => {
+            return Err(not_here());
         }
     };
     access::decide(&context.caller, interaction, resource_type)?;
     projected::refuse_among_others(resource_type)
+}
+
+fn not_here() -> Error {
+    let text =
+        "a transaction reads and searches single types; use a batch for histories, operations and other searches";
+    Error::bad_request(Issue::error(IssueCode::NotSupported, text))
 }
 
 /// Replaces links, validates and indexes what is written.
@@ -270,7 +274,7 @@ pub(super) async fn carry_out(
     let mut work = Work { tx, context, plan, found, returned, answers: vec![None; steps.len()] };
     for index in order {
         let prepared = prepared[index].as_ref();
-        let answer = work.carry_out(index, &steps[index], &resolution.settled[index], prepared).await;
+        let answer = work.one(index, &steps[index], &resolution.settled[index], prepared).await;
         work.answers[index] = Some(answer.map_err(|error| error.within(&place(index)))?);
     }
     work.answers.into_iter().map(|answer| answer.ok_or_else(|| Error::internal("an entry has no phase"))).collect()
@@ -386,7 +390,7 @@ impl Phase {
             Action::Delete { .. } => Phase::Delete,
             Action::Create { .. } => Phase::Create,
             Action::Update { .. } | Action::Patch { .. } => Phase::Update,
-            Action::Get { .. } => Phase::Get,
+            Action::Get { .. } | Action::Operation { .. } => Phase::Get,
         }
     }
 }
@@ -401,7 +405,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn carry_out(
+    async fn one(
         &mut self,
         index: usize,
         step: &Step,
@@ -440,7 +444,7 @@ impl Work<'_> {
             (Action::Get { get, head }, _, _) => {
                 let answer = self.got(index, get).await?;
                 self.tell(get, &answer);
-                Ok(if *head { Answer { body: None, ..answer } } else { answer })
+                Ok(if *head { answer.without_body() } else { answer })
             }
             _ => Err(Error::internal("an entry is not settled")),
         }
@@ -475,7 +479,7 @@ impl Work<'_> {
 
     async fn got(&mut self, index: usize, get: &Get) -> Result<Answer, Error> {
         let view = &self.context.caller.view;
-        if let Some(answer) = self.plan.told.get(&index) {
+        if let Some(answer) = self.plan.own_answers.get(&index) {
             return Ok(answer.clone());
         }
         match (get, self.plan.searches.get(&index)) {

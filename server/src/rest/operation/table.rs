@@ -89,8 +89,8 @@ const CURSOR: Parameter = one("_cursor", "string", "where a page begins; links h
 const META: Parameter = required("meta", "Meta", "profiles, tags and security labels");
 const VENDOR: Parameter = one("vendor", "code", "vendor of the device, validic if not said");
 const IMEI: Parameter = required("device", "string", "IMEI of the device, 15 digits");
-const RESOURCE: &[&str] = &[];
-const CHANGED: Parameter = one("_since", "instant", "only what changed after this instant");
+const EVERY_TYPE: &[&str] = &[];
+const SINCE_EXCLUSIVE: Parameter = one("_since", "instant", "only what changed after this instant");
 const UNTIL: Parameter = one("_until", "instant", "the state at this instant instead of the present one");
 const NDJSON: Parameter =
     one("_outputFormat", "string", "application/fhir+ndjson, application/ndjson or ndjson: all the same");
@@ -252,7 +252,7 @@ pub const TABLE: &[Operation] = &[
     Operation {
         code: "validate",
         levels: &[Level::Type, Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
         of_projected: true,
@@ -268,7 +268,7 @@ pub const TABLE: &[Operation] = &[
     Operation {
         code: "meta",
         levels: &[Level::System, Level::Type, Level::Instance, Level::Version],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
         of_projected: false,
@@ -280,7 +280,7 @@ pub const TABLE: &[Operation] = &[
     Operation {
         code: "meta-add",
         levels: &[Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: true,
         searches: false,
         of_projected: false,
@@ -292,7 +292,7 @@ pub const TABLE: &[Operation] = &[
     Operation {
         code: "meta-delete",
         levels: &[Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: true,
         searches: false,
         of_projected: false,
@@ -338,7 +338,7 @@ pub const TABLE: &[Operation] = &[
     Operation {
         code: "diff",
         levels: &[Level::Type, Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
         of_projected: false,
@@ -357,7 +357,7 @@ pub const TABLE: &[Operation] = &[
     Operation {
         code: "convert",
         levels: &[Level::System],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
         of_projected: false,
@@ -369,11 +369,11 @@ pub const TABLE: &[Operation] = &[
     Operation {
         code: "export",
         levels: &[Level::System],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
         of_projected: false,
-        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS],
+        parameters: &[NDJSON, SINCE_EXCLUSIVE, UNTIL, TYPES, FILTERS, ELEMENTS],
         definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export"),
         what: "everything, as files",
         run: |_, _, _| Box::pin(ready(Err(export::no_entry()))),
@@ -385,7 +385,7 @@ pub const TABLE: &[Operation] = &[
         changes: false,
         searches: false,
         of_projected: false,
-        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
+        parameters: &[NDJSON, SINCE_EXCLUSIVE, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
         definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export"),
         what: "what lies in the compartments of all patients, and what it refers to outside, as files",
         run: |_, _, _| Box::pin(ready(Err(export::no_entry()))),
@@ -397,7 +397,7 @@ pub const TABLE: &[Operation] = &[
         changes: false,
         searches: false,
         of_projected: false,
-        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
+        parameters: &[NDJSON, SINCE_EXCLUSIVE, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
         definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export"),
         what: "the same of the members of a Group",
         run: |_, _, _| Box::pin(ready(Err(export::no_entry()))),
