@@ -52,8 +52,8 @@ pub async fn handler(
 ) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
     request::only(request.query_string(), &[])?;
-    let bundle = request::resource(&request, payload, app.config.max_body).await?;
-    let response = answer_client(&app, &caller, bundle, request::prefer(&request)).await?;
+    let (bundle, size) = request::sized_resource(&request, payload, app.config.max_body).await?;
+    let response = answer_client(&app, &caller, bundle, size, request::prefer(&request)).await?;
     Answer::resource(response).respond(presentation)
 }
 
@@ -90,10 +90,18 @@ pub async fn execute_with(app: &App, caller: &Caller, bundle: Json, also: Also) 
 }
 
 /// The same as a client asks for it and prefers it: answers to writes, and what searches of a batch do with parameters that
-/// are not known; the response Bundle as text.
-pub async fn answer_client(app: &App, caller: &Caller, bundle: Json, prefer: Prefer) -> Result<String, Error> {
+/// are not known; the response Bundle as text. `size` is how many bytes the Bundle came in.
+pub async fn answer_client(
+    app: &App,
+    caller: &Caller,
+    bundle: Json,
+    size: usize,
+    prefer: Prefer,
+) -> Result<String, Error> {
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     let largest = MAX_RESOURCE.min(app.config.max_body);
+    // To measure an entry is to write it once more, and none is larger than the whole Bundle.
+    let largest = if size <= largest { usize::MAX } else { largest };
     response_to(app, caller, (kind, Asked { entries, largest }), prefer, None).await
 }
 

@@ -206,8 +206,18 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
 
 /// The body as a resource, JSON or XML.
 pub async fn resource(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Json, Error> {
+    sized_resource(request, payload, limit).await.map(|(resource, _)| resource)
+}
+
+/// The same, and how many bytes it had.
+pub async fn sized_resource(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<(Json, usize), Error> {
     let format = body_format(request)?;
-    parsed(format, &body(request, payload, limit).await?)
+    let body = body(request, payload, limit).await?;
+    Ok((parsed(format, &body)?, body.len()))
 }
 
 /// A resource in this format.
