@@ -49,6 +49,7 @@ mod token;
 mod uri;
 mod words;
 
+pub use control::shapes_answer;
 pub use escape::literal;
 pub use scope::filters_from_pairs;
 pub use shape::elements_of;

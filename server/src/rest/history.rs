@@ -39,8 +39,7 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::elements::subset;
 use crate::rest::request;
-use crate::rest::response::{Answer, Presentation};
-use crate::rest::search::{link, write_link};
+use crate::rest::response::{Answer, Presentation, link, write_link};
 
 mod listed;
 

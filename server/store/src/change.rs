@@ -110,9 +110,9 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes this transaction the only one that works on `criteria` until it ends, see [`Tx::claim_all`].
-    pub async fn claim(&mut self, criteria: &str) -> Result<(), StoreError> {
-        self.claim_all(&[criteria]).await
+    /// Makes this transaction the only one that has `key` until it ends, see [`Tx::lock_keys`].
+    pub async fn lock_key(&mut self, key: &str) -> Result<(), StoreError> {
+        self.lock_keys(&[key]).await
     }
 
     /// The instant of the versions that this transaction makes, microseconds since 1970. It is never earlier than what

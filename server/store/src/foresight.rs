@@ -21,9 +21,9 @@ use crate::together;
 use crate::tx::Tx;
 use crate::view::ResolvedView;
 
-/// Different claims: as many rows as their table gets. Two criteria that share one wait for each other, which costs time
-/// and nothing else.
-const CLAIMS: i64 = 1 << 18;
+/// Different locks: as many rows as their table (`claim`) gets. Two keys that share one wait for each other, which costs
+/// time and nothing else.
+const LOCKS: i64 = 1 << 18;
 
 /// Values that are asked for in one statement.
 const AT_ONCE: usize = 500;
@@ -54,17 +54,18 @@ pub(crate) struct Born {
 }
 
 impl Tx {
-    /// Makes this transaction the only one that works on any of these criteria until it ends: of several conditional
-    /// creates with the same criteria each sees what the one before it made.
-    pub async fn claim_all(&mut self, criteria: &[&str]) -> Result<(), StoreError> {
+    /// Makes this transaction the only one that has any of these keys until it ends. A key stands for what is not there
+    /// yet and cannot be locked by itself: of several conditional creates with the same criteria each sees what the one
+    /// before it made.
+    pub async fn lock_keys(&mut self, keys: &[&str]) -> Result<(), StoreError> {
         if self.backend() == DbBackend::Sqlite {
             return Ok(()); // there is one writer
         }
         // One order for all transactions, so that two never wait for each other crosswise.
-        let claims: BTreeSet<i64> = criteria.iter().map(|text| keys::hash(text) % CLAIMS).collect();
-        let claims: Vec<i64> = claims.into_iter().collect();
-        for claims in claims.chunks(AT_ONCE) {
-            let rows = claims.iter().map(|claim| vec![Value::from(*claim), Value::from(1_i64)]).collect();
+        let locks: BTreeSet<i64> = keys.iter().map(|key| keys::hash(key) % LOCKS).collect();
+        let locks: Vec<i64> = locks.into_iter().collect();
+        for locks in locks.chunks(AT_ONCE) {
+            let rows = locks.iter().map(|lock| vec![Value::from(*lock), Value::from(1_i64)]).collect();
             let raised = Expr::col(("claim", "claims")).add(1);
             let raise = OnConflict::column("hash").value("claims", raised).to_owned();
             self.execute(&together::insert_lists("claim", &["hash", "claims"], rows, raise)).await?;

@@ -31,11 +31,8 @@ pub async fn execute_together(app: &App, caller: &Caller, bundles: Vec<Json>, th
         }
         plans.push(transaction::plan(app, &context, Asked::by_the_server(entries), Before::References).await?);
     }
-    let plans = Arc::new(plans);
-    let write = app.store.write(move |tx| {
-        let (context, plans, then) = (context.clone(), plans.clone(), then.clone());
-        Box::pin(async move { execute(tx, &context, &plans, &then).await })
-    });
+    let write = context
+        .in_transaction(app, (plans, then), |tx, context, (plans, then)| Box::pin(execute(tx, context, plans, then)));
     write.await
 }
 
@@ -57,7 +54,7 @@ async fn execute(tx: &mut Tx, context: &Context, plans: &[Plan], then: &Then) ->
         let answers = if plan.steps.is_empty() {
             Vec::new()
         } else {
-            transaction::carry_out(tx, context, plan, (&found, now), Return::Minimal).await?
+            transaction::carry_out(tx, context, plan, &found, now, Return::Minimal).await?
         };
         locations.push(answers.into_iter().filter_map(|answer| answer.location).collect());
         tx.end_event();
