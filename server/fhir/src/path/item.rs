@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::types::{FhirType, SystemType, TypeSpecifier, is_subtype};
-use super::value::{self, UCUM, Value};
+use super::value::{self, Value};
 use crate::date::{DateTime, Precision};
 use crate::decimal::Decimal;
 use crate::definitions::{self, Kind, Primitive};
 use crate::json::{Json, Object};
+use crate::ucum;
 
 use super::number::Number;
 
@@ -251,7 +252,7 @@ impl<'a> Element<'a> {
 fn quantity(object: &Object) -> Option<Value<'_>> {
     let number = Number::parse(object.get("value")?.as_number()?)?;
     let text = |name: &str| object.get(name).and_then(Json::as_str);
-    let coded = text("code").filter(|_| text("system") == Some(UCUM));
+    let coded = text("code").filter(|_| text("system") == Some(ucum::SYSTEM));
     Some(Value::quantity(number, coded.or_else(|| text("unit")).unwrap_or("1"), false))
 }
 
