@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::fixed::Fixed;
 use crate::foresight::Born;
 use crate::index::Indexed;
-use crate::keys::ResourceKey;
+use crate::keys::{NOBODY, ResourceKey};
 use crate::replace::Stale;
 use crate::resources::{Method, Stored};
 use crate::row::Cell;
@@ -156,7 +156,7 @@ impl Tx {
         let born = if change.version == 1 { self.born.remove(&(type_id, change.id.clone())) } else { None };
         let body = match born {
             Some(born) => born.body,
-            None => self.store_body(targets.first().copied().unwrap_or(0), &text).await?,
+            None => self.store_body(targets.first().copied().unwrap_or(NOBODY), &text).await?,
         };
         let (rid, tables) = match (standing, born) {
             (Some(head), _) => (head.rid, head.tables),
@@ -517,7 +517,7 @@ fn patient_rows(
     let numbers = patients.split(',').filter_map(|number| number.parse::<i64>().ok());
     let nobody = patients.is_empty() && search::compartment::is_shared(resource_type);
     let row = |patient: i64| [patient, type_id, last_updated, rid, version].map(Cell::Integer).to_vec();
-    numbers.chain(nobody.then_some(0)).map(row).collect()
+    numbers.chain(nobody.then_some(NOBODY)).map(row).collect()
 }
 
 pub(crate) fn tables_of(extracted: &Extracted) -> i64 {

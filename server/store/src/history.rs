@@ -17,6 +17,7 @@ use crate::Store;
 use crate::body::text_of;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
+use crate::keys::NOBODY;
 use crate::resources::{Stored, stored};
 use crate::row::{Cell, Row};
 use crate::search::order;
@@ -256,7 +257,7 @@ impl Scope {
                 }
                 (HistoryOf::Types(_), None) => scope.ranges.push(Range::Type(type_id)),
                 (HistoryOf::Types(_), Some(patients)) => {
-                    let nobody = view.shows_unassigned().then_some(0);
+                    let nobody = view.shows_unassigned().then_some(NOBODY);
                     let patients = patients.iter().copied().chain(nobody);
                     scope.ranges.extend(patients.map(|patient| Range::Patient { patient, type_id }));
                 }

@@ -131,8 +131,8 @@ async fn read_again<S: Session>(
     (resource_type, id): (&str, &str),
 ) -> Result<Option<Stored>, StoreError> {
     let compartment = match view.patients() {
-        None => Some(0),
-        Some([patient]) => Some(*patient),
+        None => Some(None),
+        Some([patient]) => Some(Some(*patient)),
         Some(_) => None,
     };
     let (Some(snapshot), Some(compartment)) = (snapshot, compartment) else {

@@ -7,6 +7,7 @@ use search::query::Filter;
 use search::view::{Compartment, TypeRule, View};
 
 use crate::error::StoreError;
+use crate::keys::NOBODY;
 use crate::resources::Stored;
 use crate::search::any::is_one_of;
 use crate::search::condition::{Condition, Place};
@@ -81,7 +82,7 @@ impl ResolvedView {
     pub(crate) fn patient_values(&self) -> Option<Vec<i64>> {
         let mut values = self.patients.clone()?;
         if self.unassigned {
-            values.push(0);
+            values.push(NOBODY);
         }
         Some(values)
     }

@@ -17,6 +17,7 @@ use super::question::finds_a_row;
 use super::{SearchPage, count, include, turn};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
+use crate::keys::NOBODY;
 use crate::row::Cell;
 use crate::session::Session;
 use crate::view::target;
@@ -92,7 +93,7 @@ pub(super) async fn types_present<S: Session>(session: &mut S, view: &View) -> R
     listed.expr(Expr::val(1)).from_as("listing", "l");
     listed.and_where(Expr::col(("l", "type_id")).equals(("y", "type_id")));
     if let Compartment::Patients(ids) = view.compartment() {
-        let mut patients = vec![0];
+        let mut patients = vec![NOBODY];
         for id in ids {
             patients.extend(target(session, "Patient", id).await?);
         }
