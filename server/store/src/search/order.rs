@@ -67,7 +67,7 @@ pub(crate) fn keys(sort: &[Sort]) -> Vec<Key> {
             SortBy::Param(param) => {
                 let value = of_param(param, descending);
                 keys.push(Key { expr: flag(value.clone().is_null()), descending: false });
-                let missing = if is_number(param.kind) { Expr::val(0_i64) } else { Expr::val("") };
+                let missing = if sorts_as_integer(param.kind) { Expr::val(0_i64) } else { Expr::val("") };
                 keys.push(Key { expr: Func::coalesce([value, missing]).into(), descending });
             }
         }
@@ -153,7 +153,7 @@ fn of_param(param: &Param, descending: bool) -> Expr {
         // What only a part of a text begins with has no place of its own.
         select.and_where(Expr::col(("o", "exact")).ne(""));
     }
-    if is_number(param.kind) { scalar(select) } else { beginning(scalar(select)) }
+    if sorts_as_integer(param.kind) { scalar(select) } else { beginning(scalar(select)) }
 }
 
 /// What of a text counts in the order. (IN-17)
@@ -161,7 +161,8 @@ fn beginning(text: Expr) -> Expr {
     Func::cust("SUBSTR").args([text, Expr::cust("1"), Expr::cust(ORDERED_LETTERS.to_string())]).into()
 }
 
-fn is_number(kind: ParamKind) -> bool {
+/// Whether the sort key is an integer; all other keys are texts, numbers by their sort key.
+fn sorts_as_integer(kind: ParamKind) -> bool {
     kind == ParamKind::Date
 }
 
