@@ -102,7 +102,8 @@ impl SearchView {
         }
         // A rule on a parameter whose index is not complete is decided on everything that the compartment holds.
         let looks = found.view.filters.iter().flatten().any(looks_at_resources);
-        let narrowed = if looks { Some(Plan::of_view(session, found.clone(), resource_type)) } else { None };
+        let type_id = session.known().types.id(resource_type);
+        let narrowed = looks.then(|| Plan::of_view(found.clone(), type_id));
         let scope = Scope { view: None, resource_type, narrowed: narrowed.as_ref() };
         for alternative in found.view.filters.clone() {
             let mut conditions = Vec::new();

@@ -70,15 +70,10 @@ impl Plan {
     ) -> Result<Option<Self>, StoreError> {
         let Some(search_view) = SearchView::new(session, view, resource_type).await? else { return Ok(None) };
         let mut plan = Plan {
-            type_id: session.known().types.id(resource_type),
-            conditions: Vec::new(),
-            driver: Driver::Listing,
-            estimates: Vec::new(),
-            patients: search_view.patient_values(),
-            view: search_view,
             keys: order::keys(sort),
             natural: order::is_natural(sort),
             by_update: matches!(sort, [Sort { by: SortBy::LastUpdated, .. }]),
+            ..Plan::of_view(search_view, session.known().types.id(resource_type))
         };
         let scope = Scope { view: Some(view), resource_type, narrowed: None };
         let (looking, indexed): (Vec<&Filter>, Vec<&Filter>) = filters.iter().partition(|it| looks_at_resources(it));
@@ -105,17 +100,17 @@ impl Plan {
         type_id: i64,
         conditions: Vec<Condition>,
     ) -> Result<Option<Self>, StoreError> {
-        let mut plan = Plan { type_id, ..Plan::of_view(session, view, "") };
+        let mut plan = Plan::of_view(view, type_id);
         for condition in conditions {
             plan.add(condition);
         }
         Ok(plan.prepare(session).await?.then_some(plan))
     }
 
-    /// Everything of a type that a view holds.
-    pub(crate) fn of_view<S: Session>(session: &S, view: SearchView, resource_type: &str) -> Self {
+    /// Everything that a view holds of what is listed under a number of a type.
+    pub(crate) fn of_view(view: SearchView, type_id: i64) -> Self {
         Plan {
-            type_id: session.known().types.id(resource_type),
+            type_id,
             conditions: Vec::new(),
             driver: Driver::Listing,
             estimates: Vec::new(),
