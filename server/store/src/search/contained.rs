@@ -21,7 +21,7 @@ use super::order::{self, Position};
 use super::plan::Plan;
 use super::question::finds_a_row;
 use super::resolve::{Scope, resolve_all};
-use super::{SearchPage, include, turn};
+use super::{SearchPage, count, include, turn};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::index::contained_type;
@@ -226,13 +226,6 @@ async fn plan<S: Session>(
     let type_id = contained_type(session.known().types.id(&query.resource_type));
     let anybodys = SearchView::of_any(session, view).await?;
     Plan::of_conditions(session, anybodys, type_id, conditions).await
-}
-
-async fn count<S: Session>(session: &mut S, found: SelectStatement) -> Result<u64, StoreError> {
-    let mut select = Sql::select();
-    select.expr(Expr::col("rid").count()).from_subquery(found, "all");
-    let count = session.rows(&select).await?.first().map_or(Ok(0), |row| row.i64(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// `rid, keys…` of the page at a position, in order.

@@ -134,7 +134,7 @@ async fn few<S: Session>(
 async fn count_all<S: Session>(session: &mut S, plans: &[Plan]) -> Result<u64, StoreError> {
     let mut total = 0;
     for plan in plans {
-        total += count(session, plan).await?;
+        total += count(session, plan.candidates()).await?;
     }
     Ok(total)
 }

@@ -1,12 +1,13 @@
 //! Which condition drives: the one that leaves the fewest rows, found by counting a little.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
+use sea_orm::sea_query::{Query as Sql, SelectStatement, UnionType};
 
 use super::{Driver, Plan};
 use crate::error::StoreError;
 use crate::index::Table;
 use crate::search::any::Any;
 use crate::search::condition::Condition;
+use crate::search::count;
 use crate::session::Session;
 
 /// Candidates are counted up to here to choose among them: beyond it, all are equally bad.
@@ -115,12 +116,4 @@ impl Source {
     fn is_ordered(&self) -> bool {
         matches!(self, Source::Index { is_ordered: true, .. })
     }
-}
-
-/// How many rows there are, at most so many as the statement is limited to.
-async fn count<S: Session>(session: &mut S, rows: SelectStatement) -> Result<u64, StoreError> {
-    let mut select = Sql::select();
-    select.expr(Expr::col("rid").count()).from_subquery(rows, "probe");
-    let found = session.rows(&select).await?;
-    found.first().map_or(Ok(0), |row| row.i64(0)).map(|count| u64::try_from(count).unwrap_or(0))
 }
