@@ -12,6 +12,7 @@ use search::view::View;
 
 use super::any::{Alternative, is_one_of, is_set};
 use super::condition::Place;
+use super::links::is_named;
 use crate::error::StoreError;
 use crate::keys;
 use crate::session::Session;
@@ -96,19 +97,18 @@ async fn step<S: Session>(
     let mut select = Sql::select();
     select.distinct();
     // The lower one of two is the resource `r`, known to references as `t`, whose reference `p` names the upper one.
-    let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
     let of_it = || Expr::col(("p", "rid")).equals(("r", "rid"));
     match direction {
         Direction::Above => {
             select.column(("p", "target")).from_as("target", "t");
-            select.join_as(JoinType::InnerJoin, "resource", "r", same("type_id").and(same("id")));
+            select.join_as(JoinType::InnerJoin, "resource", "r", is_named("r", "t"));
             select.join_as(JoinType::InnerJoin, "index_reference", "p", of_it());
             select.and_where(is_one_of(Expr::col(("t", "target")), generation));
         }
         Direction::Below => {
             select.column(("t", "target")).from_as("index_reference", "p");
             select.join_as(JoinType::InnerJoin, "resource", "r", of_it());
-            select.join_as(JoinType::InnerJoin, "target", "t", same("type_id").and(same("id")));
+            select.join_as(JoinType::InnerJoin, "target", "t", is_named("r", "t"));
             select.and_where(is_one_of(Expr::col(("p", "target")), generation));
         }
     }

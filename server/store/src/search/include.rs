@@ -9,6 +9,7 @@ use search::view::View;
 
 use super::any::{is_listed, is_one_of, is_set};
 use super::condition::Place;
+use super::links::is_named;
 use crate::error::StoreError;
 use crate::resources::{Stored, stored_of_numbers, stored_of_types};
 use crate::session::Session;
@@ -151,7 +152,7 @@ fn ends_of<S: Session>(session: &S, includes: &[&Include], generation: &[i64]) -
     let mut all: Option<SelectStatement> = None;
     for reverse in [false, true] {
         let asked = || includes.iter().filter(|include| include.reverse == reverse && !include.params.is_empty());
-        // Of what is pointed at, the row ids find the references: see `pointed_at`.
+        // Of what is pointed at, the row ids find the references: see `ends_of_references`.
         let param = || if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
         let conditions = asked().map(|include| condition_of(session, include, param()));
         let Some(any) = conditions.reduce(Cond::add) else { continue };
@@ -159,7 +160,7 @@ fn ends_of<S: Session>(session: &S, includes: &[&Include], generation: &[i64]) -
         let ends = if reverse {
             pointing_at(session, any, generation)
         } else {
-            pointed_at(session, (any, &params), generation)
+            ends_of_references(session, (any, &params), generation)
         };
         match &mut all {
             None => all = Some(ends),
@@ -183,7 +184,11 @@ fn condition_of<S: Session>(session: &S, include: &Include, param: Expr) -> Cond
 }
 
 /// Row ids that the references of a generation point at. Most of them point at the same few.
-fn pointed_at<S: Session>(session: &S, (asked, params): (Cond, &[i64]), generation: &[i64]) -> SelectStatement {
+fn ends_of_references<S: Session>(
+    session: &S,
+    (asked, params): (Cond, &[i64]),
+    generation: &[i64],
+) -> SelectStatement {
     let mut names = Sql::select();
     names.distinct().columns([("x", "param"), ("x", "target")]).from_as("index_reference", "x");
     names.and_where(is_listed(session.backend(), Expr::col(("x", "rid")), generation));
@@ -192,23 +197,18 @@ fn pointed_at<S: Session>(session: &S, (asked, params): (Cond, &[i64]), generati
     let mut select = Sql::select();
     select.distinct().column(("r", "rid")).from_subquery(names, "i");
     select.join_as(JoinType::InnerJoin, "target", "t", Expr::col(("t", "target")).equals(("i", "target")));
-    select.join_as(JoinType::InnerJoin, "resource", "r", is_end()).cond_where(asked).take()
+    select.join_as(JoinType::InnerJoin, "resource", "r", is_named("r", "t")).cond_where(asked).take()
 }
 
 /// Row ids whose references point at a generation.
 fn pointing_at<S: Session>(session: &S, asked: Cond, generation: &[i64]) -> SelectStatement {
     let mut select = Sql::select();
     select.distinct().column(("i", "rid")).from_as("resource", "r");
-    select.join_as(JoinType::InnerJoin, "target", "t", is_end());
+    select.join_as(JoinType::InnerJoin, "target", "t", is_named("r", "t"));
     let same = Expr::col(("t", "target")).equals(("i", "target"));
     select.join_as(JoinType::InnerJoin, "index_reference", "i", same);
     select.and_where(is_listed(session.backend(), Expr::col(("r", "rid")), generation));
     select.cond_where(asked).limit(2 * MOST as u64).take()
-}
-
-/// That the resource `r` is the one of which the target `t` is the name.
-fn is_end() -> Expr {
-    Expr::col(("r", "type_id")).equals(("t", "type_id")).and(Expr::col(("r", "id")).equals(("t", "id")))
 }
 
 /// Row ids that a generation points at, or that point at it as far as the view shows them.
@@ -222,7 +222,7 @@ async fn linked<S: Session>(
         return Ok(Vec::new());
     }
     // Where a reference ends: `t` is its target, `r` the resource of that name.
-    let ends = is_end();
+    let ends = is_named("r", "t");
     let same = Expr::col(("t", "target")).equals(("i", "target"));
     let mut select = Sql::select();
     select.distinct().column((if include.reverse { "i" } else { "r" }, "rid"));

@@ -74,8 +74,7 @@ impl Linked {
     fn of_patient(&self, place: &Place, key: &Any) -> Expr {
         let mut patient = Sql::select();
         patient.column(("t1", "target")).from_as("resource", "r1");
-        let same = |column: &'static str| Expr::col(("r1", column)).equals(("t1", column));
-        patient.join_as(JoinType::InnerJoin, "target", "t1", same("type_id").and(same("id")));
+        patient.join_as(JoinType::InnerJoin, "target", "t1", is_named("r1", "t1"));
         patient.and_where(Expr::col(("r1", "rid")).eq(place.rid.clone()));
         let mut refers = Sql::select();
         refers.expr(Expr::val(1)).from_as("index_reference", "x").and_where(Expr::col(("x", "param")).eq(self.param));
@@ -122,10 +121,16 @@ impl Linked {
     }
 }
 
+/// That a resource is what a target names.
+pub(super) fn is_named(resource: impl IntoIden, target: impl IntoIden) -> Expr {
+    let (resource, target) = (resource.into_iden(), target.into_iden());
+    let same = |column: &'static str| Expr::col((resource.clone(), column)).equals((target.clone(), column));
+    same("type_id").and(same("id"))
+}
+
 /// Resources `r`, the names `t` that references use for them, the references `x`.
 fn join_ends(select: &mut SelectStatement, x: &DynIden, t: &DynIden, r: &DynIden) {
-    let same = |column: &'static str| Expr::col((r.clone(), column)).equals((t.clone(), column));
-    select.join_as(JoinType::InnerJoin, "target", t.clone(), same("type_id").and(same("id")));
+    select.join_as(JoinType::InnerJoin, "target", t.clone(), is_named(r.clone(), t.clone()));
     let target = Expr::col((x.clone(), "target")).equals((t.clone(), "target"));
     select.join_as(JoinType::InnerJoin, "index_reference", x.clone(), target);
 }
@@ -179,7 +184,7 @@ fn linked(plan: Plan, link: &Link<'_>, is_reverse: bool, is_of_patient: bool) ->
 }
 
 /// Current resources, perhaps of one type only, that some resources point at by one of the parameters.
-pub(super) async fn pointed_at<S: Session>(
+async fn pointed_at<S: Session>(
     session: &mut S,
     params: &[i64],
     sources: &[i64],
@@ -188,12 +193,11 @@ pub(super) async fn pointed_at<S: Session>(
     if sources.is_empty() || params.is_empty() {
         return Ok(Vec::new());
     }
-    let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
     let mut select = Sql::select();
     select.distinct().column(("r", "rid")).from_as("index_reference", "x");
     let target = Expr::col(("t", "target")).equals(("x", "target"));
     select.join_as(JoinType::InnerJoin, "target", "t", target);
-    select.join_as(JoinType::InnerJoin, "resource", "r", same("type_id").and(same("id")));
+    select.join_as(JoinType::InnerJoin, "resource", "r", is_named("r", "t"));
     select
         .and_where(is_listed(session.backend(), Expr::col(("x", "rid")), sources))
         .and_where(is_one_of(Expr::col(("x", "param")), params));

@@ -9,6 +9,7 @@ use search::view::View;
 
 use super::any::{Any, is_one_of, is_set};
 use super::condition::{Condition, MERGED, Place};
+use super::links::is_named;
 use super::order::{self, Key, Position};
 use super::resolve::{Scope, looks_at_resources, resolve};
 use crate::error::StoreError;
@@ -170,11 +171,10 @@ impl Plan {
     ) -> Result<Option<Vec<i64>>, StoreError> {
         let mut few = Sql::select();
         few.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
-        let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
         let mut select = Sql::select();
         select.column(("t", "target")).from_subquery(few, "f");
         select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("f", "rid")));
-        select.join_as(JoinType::LeftJoin, "target", "t", same("type_id").and(same("id")));
+        select.join_as(JoinType::LeftJoin, "target", "t", is_named("r", "t"));
         let rows = session.rows(&select).await?;
         if rows.len() > most {
             return Ok(None);
