@@ -161,7 +161,7 @@ impl SearchView {
 }
 
 /// Targets that are the patients whose data is visible; none: everyone's.
-async fn patients_of<S: Session>(session: &mut S, view: &View) -> Result<Option<Vec<i64>>, StoreError> {
+pub(crate) async fn patients_of<S: Session>(session: &mut S, view: &View) -> Result<Option<Vec<i64>>, StoreError> {
     let Compartment::Patients(ids) = view.compartment() else { return Ok(None) };
     let mut targets = Vec::new();
     for id in ids {

@@ -138,7 +138,7 @@ pub(super) fn inward<'a, S: Session>(
         let anybodys = SearchView::of_any(session, view).await?;
         let Some(plan) = Plan::of_conditions(session, anybodys, type_id, conditions).await? else { return Ok(None) };
         let param = link.param.id.into_contained();
-        let Some(rids) = plan.few(session, NAMED).await? else {
+        let Some(rids) = plan.rids_up_to(session, NAMED).await? else {
             return Ok(Some(Condition::Inward(Box::new(Inward {
                 param: param.0,
                 type_id,

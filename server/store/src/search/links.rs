@@ -145,7 +145,7 @@ pub(super) fn chain<'a, S: Session>(
         let Some(plan) = Plan::new(session, view, link.other_type, link.filters, &[]).await? else {
             return Ok(Condition::Nothing);
         };
-        let targets = plan.few_targets(session, NAMED).await?;
+        let targets = plan.targets_up_to(session, NAMED).await?;
         let Some(targets) = targets else { return Ok(linked(plan, &link, false, false)) };
         if targets.is_empty() {
             return Ok(Condition::Nothing);
@@ -170,7 +170,7 @@ pub(super) fn has<'a, S: Session>(
             return Ok(Condition::Nothing);
         };
         let is_of_patient = link.param.compartment && own_type == session.known().types.id("Patient");
-        let sources = plan.few(session, NAMED).await?;
+        let sources = plan.rids_up_to(session, NAMED).await?;
         let Some(sources) = sources else { return Ok(linked(plan, &link, true, is_of_patient)) };
         let rids = pointed_at(session, &[link.param.id.0], &sources, Some(own_type)).await?;
         Ok(Condition::Rids { rids, how: "found through the resources that refer to them" })

@@ -155,24 +155,24 @@ impl Plan {
     }
 
     /// Row ids of all matches, if they are no more than `most`.
-    pub(super) async fn few<S: Session>(&self, session: &mut S, most: usize) -> Result<Option<Vec<i64>>, StoreError> {
-        let mut select = Sql::select();
-        select.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
-        let found = session.numbers(&select).await?;
+    pub(super) async fn rids_up_to<S: Session>(
+        &self,
+        session: &mut S,
+        most: usize,
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        let found = session.numbers(&self.first_rids(most)).await?;
         Ok(Some(found).filter(|found| found.len() <= most))
     }
 
     /// The names that references use for all matches, as far as anybody refers to them, if the matches are no more than
     /// `most`.
-    pub(super) async fn few_targets<S: Session>(
+    pub(super) async fn targets_up_to<S: Session>(
         &self,
         session: &mut S,
         most: usize,
     ) -> Result<Option<Vec<i64>>, StoreError> {
-        let mut few = Sql::select();
-        few.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
         let mut select = Sql::select();
-        select.column(("t", "target")).from_subquery(few, "f");
+        select.column(("t", "target")).from_subquery(self.first_rids(most), "f");
         select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("f", "rid")));
         select.join_as(JoinType::LeftJoin, "target", "t", is_named("r", "t"));
         let rows = session.rows(&select).await?;
@@ -180,6 +180,12 @@ impl Plan {
             return Ok(None);
         }
         rows.iter().filter_map(|row| row.opt_i64(0).transpose()).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Row ids of up to `most` matches and of one more, which tells that there are more.
+    fn first_rids(&self, most: usize) -> SelectStatement {
+        let mut select = Sql::select();
+        select.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1).take()
     }
 
     /// Row id and chronology of every match.

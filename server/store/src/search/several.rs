@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
 use search::query::{Include, Query};
-use search::view::{Compartment, View};
+use search::view::View;
 
 use super::any::is_one_of;
 use super::order::{self, Position};
@@ -20,7 +20,7 @@ use crate::error::StoreError;
 use crate::keys::NOBODY;
 use crate::row::Cell;
 use crate::session::Session;
-use crate::view::target;
+use crate::view::patients_of;
 
 /// Types whose first matches one statement finds.
 const TYPES: usize = 16;
@@ -52,7 +52,7 @@ pub(super) async fn search<S: Session>(
         // On PostgreSQL a statement of its own for each type would be a message and an answer.
         let at_once = if session.backend() == DbBackend::Postgres { TYPES } else { 1 };
         for plans in plans.chunks(at_once) {
-            found.extend(few(session, plans, position.as_ref(), first.count + 1).await?);
+            found.extend(first_matches(session, plans, position.as_ref(), first.count + 1).await?);
         }
     }
     let backwards = position.as_ref().is_some_and(|position| position.backwards);
@@ -92,12 +92,9 @@ pub(super) async fn types_present<S: Session>(session: &mut S, view: &View) -> R
     let mut listed = Sql::select();
     listed.expr(Expr::val(1)).from_as("listing", "l");
     listed.and_where(Expr::col(("l", "type_id")).equals(("y", "type_id")));
-    if let Compartment::Patients(ids) = view.compartment() {
-        let mut patients = vec![NOBODY];
-        for id in ids {
-            patients.extend(target(session, "Patient", id).await?);
-        }
-        listed.and_where(is_one_of(Expr::col(("l", "patient")), &patients));
+    if let Some(patients) = patients_of(session, view).await? {
+        let listed_under: Vec<i64> = std::iter::once(NOBODY).chain(patients).collect();
+        listed.and_where(is_one_of(Expr::col(("l", "patient")), &listed_under));
     }
     let mut select = Sql::select();
     select.column(("y", "type_id")).from_as("resource_type", "y").and_where(finds_a_row(listed));
@@ -105,7 +102,7 @@ pub(super) async fn types_present<S: Session>(session: &mut S, view: &View) -> R
 }
 
 /// The first of each type.
-async fn few<S: Session>(
+async fn first_matches<S: Session>(
     session: &mut S,
     plans: &[Plan],
     position: Option<&Position>,
