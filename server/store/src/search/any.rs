@@ -26,7 +26,7 @@ pub(crate) struct Any {
     /// The patients asked for, if the parameter is one by which a patient holds the resource.
     pub(crate) patients: Option<Vec<i64>>,
     /// Then: the other parameters by which a patient holds one; none: it may be held by no parameter.
-    pub(crate) besides: Option<Vec<i64>>,
+    pub(crate) other_compartment_params: Option<Vec<i64>>,
 }
 
 /// One value of a parameter.
@@ -57,9 +57,9 @@ pub(crate) enum Alternative {
 
 impl Any {
     pub(crate) fn of(param: &Param, alternatives: Vec<Alternative>, negated: bool) -> Self {
-        let besides = param.besides.as_ref().map(|others| others.iter().map(|id| id.0).collect());
+        let other_compartment_params = param.other_compartment_params.as_ref().map(|others| others.iter().map(|id| id.0).collect());
         let (code, table, param) = (param.code.clone(), table_of(param.kind), param.id.0);
-        Any { code, table, param, negated, alternatives, patients: None, besides }
+        Any { code, table, param, negated, alternatives, patients: None, other_compartment_params }
     }
 
     /// That a row of the table, known as `alias`, has one of the values.

@@ -35,7 +35,8 @@ pub(crate) struct Plan {
     pub(super) patients: Option<Vec<i64>>,
     pub(super) view: SearchView,
     pub(super) keys: Vec<Key>,
-    pub(super) natural: bool,
+    /// Whether the order is the one in which index rows stand.
+    pub(super) in_natural_order: bool,
     /// Whether it is asked for by `_lastUpdated` alone.
     pub(super) by_update: bool,
 }
@@ -72,7 +73,7 @@ impl Plan {
         let Some(search_view) = SearchView::new(session, view, resource_type).await? else { return Ok(None) };
         let mut plan = Plan {
             keys: order::keys(sort),
-            natural: order::is_natural(sort),
+            in_natural_order: order::is_natural(sort),
             by_update: matches!(sort, [Sort { by: SortBy::LastUpdated, .. }]),
             ..Plan::of_view(search_view, session.known().types.id(resource_type))
         };
@@ -81,17 +82,14 @@ impl Plan {
         for filter in indexed {
             plan.add(resolve(session, scope, filter).await?);
         }
-        if !plan.prepare(session).await? {
-            return Ok(None);
-        }
+        let mut chosen = plan.choose_driver(session).await?;
         for filter in looking {
+            let Some(mut plan) = chosen else { return Ok(None) };
             let found = resolve(session, Scope { narrowed: Some(&plan), ..scope }, filter).await?;
             plan.add(found);
-            if !plan.prepare(session).await? {
-                return Ok(None);
-            }
+            chosen = plan.choose_driver(session).await?;
         }
-        Ok(Some(plan))
+        Ok(chosen)
     }
 
     /// What satisfies conditions among resources that are listed under a number; nothing if there is nothing to find.
@@ -105,7 +103,7 @@ impl Plan {
         for condition in conditions {
             plan.add(condition);
         }
-        Ok(plan.prepare(session).await?.then_some(plan))
+        plan.choose_driver(session).await
     }
 
     /// Everything that a view holds of what is listed under a number of a type.
@@ -118,7 +116,7 @@ impl Plan {
             patients: view.patient_values(),
             view,
             keys: order::keys(&[]),
-            natural: true,
+            in_natural_order: true,
             by_update: false,
         }
     }
@@ -138,8 +136,8 @@ impl Plan {
         }
     }
 
-    /// Finds out whose rows can match, and which condition drives. False if nothing can be found.
-    async fn prepare<S: Session>(&mut self, session: &mut S) -> Result<bool, StoreError> {
+    /// Finds out whose rows can match, and which condition drives. None if nothing can be found.
+    async fn choose_driver<S: Session>(mut self, session: &mut S) -> Result<Option<Self>, StoreError> {
         self.patients = patients(&self.view, &self.conditions);
         let impossible = |condition: &Condition| match condition {
             Condition::Nothing => true,
@@ -148,10 +146,11 @@ impl Plan {
             _ => false,
         };
         if self.patients.as_ref().is_some_and(Vec::is_empty) || self.conditions.iter().any(impossible) {
-            return Ok(false);
+            return Ok(None);
         }
-        self.choose(session).await?;
-        Ok(true)
+        self.estimates.clear();
+        self.driver = self.best_driver(session).await?;
+        Ok(Some(self))
     }
 
     /// Row ids of all matches, if they are no more than `most`.
@@ -223,7 +222,7 @@ impl Plan {
         if position.is_some_and(|position| position.keys.len() != self.keys.len()) {
             return Err(StoreError::Cursor);
         }
-        Ok(if self.natural {
+        Ok(if self.in_natural_order {
             self.natural_cut(position, limit)
         } else if self.by_update && self.driver == Driver::Listing {
             self.updated_cut(position, limit)
@@ -372,7 +371,7 @@ impl Plan {
                 continue;
             }
             let asked = match self.only_patient() {
-                Some(patient) => condition.predicate_of_one(&place, patient),
+                Some(patient) => condition.predicate_for(&place, patient),
                 None => Some(condition.predicate(&place)),
             };
             select.cond_where(Cond::all().add_option(asked));

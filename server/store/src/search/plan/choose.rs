@@ -16,18 +16,12 @@ const PROBE: u64 = 256;
 const SORTED: u64 = 10_000;
 
 impl Plan {
-    pub(super) async fn choose<S: Session>(&mut self, session: &mut S) -> Result<(), StoreError> {
-        self.estimates.clear();
-        self.driver = self.best(session).await?;
-        Ok(())
-    }
-
-    async fn best<S: Session>(&mut self, session: &mut S) -> Result<Driver, StoreError> {
+    pub(super) async fn best_driver<S: Session>(&mut self, session: &mut S) -> Result<Driver, StoreError> {
         if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id { .. })) {
             return Ok(Driver::Rows(index));
         }
         // What holds of all that is this patient's narrows nothing: the listing has that, in order.
-        let holds_of_all = |it: &Condition| self.only_patient().is_some_and(|patient| it.holds_of_all(patient));
+        let holds_of_all = |it: &Condition| self.only_patient().is_some_and(|patient| it.has_no_exceptions(patient));
         let mut candidates: Vec<(usize, Source)> = (self.conditions.iter().enumerate())
             .filter(|(_, it)| !holds_of_all(it))
             .filter_map(|(index, it)| Some((index, self.source(it)?)))
@@ -65,7 +59,7 @@ impl Plan {
         // Many values and no order: for a page in natural order the listing is no worse, and stops early.
         let is_known =
             matches!(best.1, Driver::Rows(index) if matches!(self.conditions[index], Condition::Rids { .. }));
-        Ok(if best.0 > PROBE && self.natural && !is_known { Driver::Listing } else { best.1 })
+        Ok(if best.0 > PROBE && self.in_natural_order && !is_known { Driver::Listing } else { best.1 })
     }
 
     /// How a condition could drive.
