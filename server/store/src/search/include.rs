@@ -11,7 +11,7 @@ use super::any::{is_listed, is_one_of, is_set};
 use super::condition::Place;
 use super::links::is_named;
 use crate::error::StoreError;
-use crate::resources::{Stored, stored_of_numbers, stored_of_types};
+use crate::resources::{AFTER_STORED, Stored, stored_columns, stored_of_numbers, stored_of_types};
 use crate::session::Session;
 use crate::view::SearchView;
 
@@ -128,7 +128,7 @@ async fn load_all<S: Session>(
 /// Resources that are there, of whichever type.
 fn of_any_type() -> SelectStatement {
     let mut select = Sql::select();
-    select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::val(2_i64));
+    stored_columns(&mut select, "r");
     select.columns([("r", "rid"), ("r", "type_id")]).from_as("resource", "r");
     select.and_where(is_set(Expr::col(("r", "live")))).take()
 }
@@ -140,8 +140,8 @@ async fn read_all<S: Session>(
     found: &mut BTreeMap<i64, Stored>,
 ) -> Result<usize, StoreError> {
     let rows = session.rows(&select).await?;
-    let rids = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
-    let types = rows.iter().map(|row| session.known().types.name(row.i64(6)?)).collect::<Result<Vec<_>, _>>()?;
+    let rids = rows.iter().map(|row| row.i64(AFTER_STORED)).collect::<Result<Vec<_>, _>>()?;
+    let types = rows.iter().map(|row| session.known().types.name(row.i64(AFTER_STORED + 1)?)).collect::<Result<Vec<_>, _>>()?;
     let count = rows.len();
     found.extend(rids.into_iter().zip(stored_of_types(session, rows, &types).await?));
     Ok(count)
@@ -274,17 +274,14 @@ async fn load_some<S: Session>(
         let resource_type = session.known().types.name(type_id)?;
         let Some(view) = SearchView::new(session, view, resource_type).await? else { continue };
         let mut select = Sql::select();
-        select
-            .columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")])
-            .expr(Expr::val(2_i64))
-            .column(("r", "rid"));
-        select.from_as("resource", "r").and_where(is_listed(session.backend(), Expr::col(("r", "rid")), rids));
+        stored_columns(&mut select, "r");
+        select.column(("r", "rid")).from_as("resource", "r").and_where(is_listed(session.backend(), Expr::col(("r", "rid")), rids));
         // Added to nothing, so that no index on the type is taken: the row ids find the rows.
         let of_type = Expr::col(("r", "type_id")).add(0).eq(type_id);
         select.and_where(of_type).and_where(is_set(Expr::col(("r", "live"))));
         select.cond_where(view.condition(&Place::of(Expr::col(("r", "rid")))));
         let rows = session.rows(&select).await?;
-        let rids = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
+        let rids = rows.iter().map(|row| row.i64(AFTER_STORED)).collect::<Result<Vec<_>, _>>()?;
         found.extend(rids.into_iter().zip(stored_of_numbers(session, rows, resource_type).await?));
     }
     Ok(())

@@ -14,6 +14,7 @@ use super::order::{self, Key, Position};
 use super::resolve::{Scope, looks_at_resources, resolve};
 use crate::error::StoreError;
 use crate::index::Table;
+use crate::resources::{AFTER_STORED, stored_columns};
 use crate::row::{Cell, Row};
 use crate::session::Session;
 use crate::view::SearchView;
@@ -21,7 +22,7 @@ use crate::view::SearchView;
 mod choose;
 
 /// Position of the row id in the rows of [`Plan::page`]; the sort keys follow.
-pub(crate) const RID_COLUMN: usize = 5;
+pub(crate) const RID_COLUMN: usize = AFTER_STORED;
 
 /// A search, ready to be run.
 #[derive(Clone, Debug)]
@@ -200,9 +201,8 @@ impl Plan {
     /// The page at `position`: `id, version, last_updated, number of the text, method, rid, keys…`, to be [arranged](Self::arrange).
     pub(super) fn page(&self, position: Option<&Position>, limit: usize) -> Result<SelectStatement, StoreError> {
         let mut select = Sql::select();
-        select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]);
-        select.expr(Expr::val(2_i64)).column(("s", "rid"));
-        select.from_subquery(self.cut(position, limit)?, "s");
+        stored_columns(&mut select, "r");
+        select.column(("s", "rid")).from_subquery(self.cut(position, limit)?, "s");
         select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("s", "rid")));
         for index in 0..self.keys.len() {
             select.column(("s", order::alias(index)));
