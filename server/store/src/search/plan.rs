@@ -396,7 +396,7 @@ impl Plan {
     }
 
     fn scanned(&self, any: &Any) -> Cond {
-        Cond::all().add(Expr::col(("d", "param")).eq(any.param)).add(any.values("d")).add(self.patient_column())
+        Cond::all().add(Expr::col(("d", "param")).eq(any.param)).add(any.scanned_values()).add(self.patient_column())
     }
 
     /// The view's compartment, as a condition on the scanned row. Without one, each resource is seen once.
