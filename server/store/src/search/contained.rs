@@ -220,7 +220,7 @@ async fn plan<S: Session>(
     let scope = Scope { view: Some(view), resource_type: &query.resource_type, narrowed: None };
     let filters = query.filters.iter().map(|it| filter(&query.resource_type, it)).collect::<Option<Vec<_>>>();
     let Some(filters) = filters else {
-        return Err(StoreError::TooCostly("a condition cannot be asked of contained resources".into()));
+        return Err(StoreError::Unsupported("a condition cannot be asked of contained resources".into()));
     };
     conditions.extend(resolve_all(session, scope, &filters).await?);
     let type_id = contained_type(session.known().types.id(&query.resource_type));

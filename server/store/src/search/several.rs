@@ -44,7 +44,7 @@ pub(super) async fn search<S: Session>(
     let position = first.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
     let keys = order::keys(&first.sort);
     if queries.iter().any(|query| query.sort != first.sort) {
-        return Err(StoreError::TooCostly("several types can be sorted by _lastUpdated and _id only".into()));
+        return Err(StoreError::Unsupported("several types can be sorted by _lastUpdated and _id only".into()));
     }
     let plans = plans(session, view, queries).await?;
     let mut found = Vec::new();
