@@ -1,4 +1,7 @@
 //! The view as a predicate inside the query, at one place. (Invariant 2; LK-01)
+//!
+//! It and the search know each other: rules about types are search filters, so they become conditions as those of a search
+//! do, and every plan carries the view that stands in its statement.
 
 use std::sync::Arc;
 
