@@ -240,7 +240,7 @@ pub struct Param {
     /// Of those: the other parameters by which a resource of the type lies in a compartment. What lies in a patient's
     /// compartment by none of them points at the patient by this one. None: it may lie there by no parameter at all, as
     /// a Patient in its own.
-    pub besides: Option<Vec<ParamId>>,
+    pub other_compartment_params: Option<Vec<ParamId>>,
     /// Identities of the parameters whose rows are its rows too; empty if it has rows of its own.
     /// See [`crate::registry::Parameter::members`].
     pub members: Vec<ParamId>,

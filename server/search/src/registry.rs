@@ -210,7 +210,7 @@ fn mark_compartment(resource_type: &str, parameters: &mut BTreeMap<String, Param
         if parameter.compartment && resource_type != "Patient" {
             let selects_more = |of_member: &[String]| of_member.iter().any(|element| !elements.contains(element));
             let others = members.iter().filter(|(_, of_member)| selects_more(of_member));
-            parameter.besides = Some(others.map(|(id, _)| *id).collect());
+            parameter.other_compartment_params = Some(others.map(|(id, _)| *id).collect());
         }
     }
 }

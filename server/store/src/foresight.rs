@@ -14,7 +14,7 @@ use crate::Store;
 use crate::change::tables_of;
 use crate::error::StoreError;
 use crate::keys::{self, ResourceKey};
-use crate::resources::{Stored, stored_of_numbers};
+use crate::resources::{AFTER_STORED, Stored, stored_columns, stored_of_numbers};
 use crate::search::any::is_one_of;
 use crate::session::Session;
 use crate::together;
@@ -237,7 +237,7 @@ async fn standing_alone<S: Session>(
         if rows.len() == STANDING_ROWS {
             continue; // there may be more
         }
-        let held = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
+        let held = rows.iter().map(|row| row.i64(AFTER_STORED)).collect::<Result<Vec<_>, _>>()?;
         let mut found: BTreeMap<i64, Vec<Stored>> = BTreeMap::new();
         for (token, stored) in held.into_iter().zip(stored_of_numbers(session, rows, &query.resource_type).await?) {
             found.entry(token).or_default().push(stored);
@@ -254,7 +254,7 @@ async fn standing_alone<S: Session>(
 /// Resources that have one of these tokens, each with the token.
 fn with_tokens(param: i64, tokens: &[i64]) -> SelectStatement {
     let mut select = Query::select();
-    select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::cust("2"));
+    stored_columns(&mut select, "r");
     select.column(("i", "token")).from_as("index_token", "i");
     select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("i", "rid")));
     select.and_where(Expr::col(("i", "param")).eq(param)).and_where(is_one_of(Expr::col(("i", "token")), tokens));

@@ -9,7 +9,7 @@ use search::contained;
 use search::entry::{Extent, Extracted, IndexEntry, IndexValue, Target};
 
 use crate::error::StoreError;
-use crate::keys::{self, ResourceKey};
+use crate::keys::{self, NOBODY, ResourceKey};
 use crate::replace::{self, Stale};
 use crate::row::Cell;
 use crate::session::Session;
@@ -158,7 +158,7 @@ struct Spread<'a> {
 
 impl<'a> Spread<'a> {
     fn new(rid: i64, chronology: i64, patients: &'a [i64]) -> Self {
-        let patients: &[i64] = if patients.is_empty() { &[0] } else { patients };
+        let patients: &[i64] = if patients.is_empty() { &[NOBODY] } else { patients };
         Spread { tables: ByTable::default(), seen: HashSet::new(), rid, chronology, patients }
     }
 

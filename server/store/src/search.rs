@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql};
+use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql, SelectStatement};
 use search::query::Query;
 use search::view::View;
 
@@ -107,7 +107,7 @@ async fn search<S: Session>(
     let plan = Plan::new(session, view, &query.resource_type, &query.filters, &query.sort).await?;
     let Some(plan) = plan else { return Ok(nothing) };
     if query.count == 0 {
-        let total = if query.total { Some(count(session, &plan).await?) } else { None };
+        let total = if query.total { Some(count(session, plan.candidates()).await?) } else { None };
         return Ok(SearchPage { total, ..SearchPage::default() });
     }
     let mut rows = session.rows(&plan.page(position.as_ref(), query.count + 1)?).await?;
@@ -121,7 +121,7 @@ async fn search<S: Session>(
     let (next, previous) = (turned.next.map(seal), turned.previous.map(seal));
     let total = match (query.total, position.is_none() && next.is_none()) {
         (true, true) => Some(rows.len() as u64), // this page is all
-        (true, false) => Some(count(session, &plan).await?),
+        (true, false) => Some(count(session, plan.candidates()).await?),
         (false, _) => None,
     };
     let rids = rows.iter().map(|row| row.i64(plan::RID_COLUMN)).collect::<Result<Vec<_>, _>>()?;
@@ -153,9 +153,10 @@ fn turn<R>(rows: &mut Vec<R>, count: usize, position: Option<&Position>, keys: i
     }
 }
 
-async fn count<S: Session>(session: &mut S, plan: &Plan) -> Result<u64, StoreError> {
+/// How many rows with a row id there are.
+async fn count<S: Session>(session: &mut S, found: SelectStatement) -> Result<u64, StoreError> {
     let mut select = Sql::select();
-    select.expr(Expr::col("rid").count()).from_subquery(plan.candidates(), "all");
+    select.expr(Expr::col("rid").count()).from_subquery(found, "all");
     let rows = session.rows(&select).await?;
     let count = rows.first().map_or(Ok(0), |row| row.i64(0))?;
     Ok(u64::try_from(count).unwrap_or(0))

@@ -6,7 +6,7 @@ use sea_orm::sea_query::{OnConflict, Order, Query};
 use tokio::sync::oneshot;
 
 use crate::sqlite::writer::{Job, Writer};
-use crate::{EngineKind, Store, StoreError, Tx, Work};
+use crate::{Executor, Store, StoreError, Tx, Work};
 
 /// How often PostgreSQL may ask to repeat a transaction before its error is passed on.
 const ATTEMPTS: usize = 8;
@@ -23,9 +23,9 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E> + Send + Sync + 'static,
     {
-        match self.engine() {
-            EngineKind::Sqlite { writer, .. } => on_writer(writer, work).await,
-            EngineKind::Postgres { .. } => {
+        match self.executor() {
+            Executor::Sqlite { writer, .. } => on_writer(writer, work).await,
+            Executor::Postgres { .. } => {
                 let store = self.clone();
                 let task = tokio::spawn(async move { store.in_transaction(&work).await });
                 task.await.unwrap_or_else(|_panicked| Err(StoreError::Stopped.into()))
@@ -38,7 +38,7 @@ impl Store {
         E: From<StoreError>,
         F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E>,
     {
-        let EngineKind::Postgres { lines, .. } = self.engine() else { return Err(StoreError::Stopped.into()) };
+        let Executor::Postgres { lines, .. } = self.executor() else { return Err(StoreError::Stopped.into()) };
         let mut attempt = 1;
         loop {
             let mut tx = Tx::postgres(lines.begin().await?, self.known().clone());

@@ -70,7 +70,7 @@ fn param(id: i64, kind: ParamKind) -> Param {
         kind,
         aspect: Aspect::Value,
         compartment: id == 5,
-        besides: None,
+        other_compartment_params: None,
         members: Vec::new(),
     }
 }

@@ -11,7 +11,6 @@
 use fhir::json::Json;
 use fhir::outcome::Issue;
 
-mod nearest;
 mod primitive;
 mod structure;
 

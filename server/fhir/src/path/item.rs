@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::types::{FhirType, SystemType, TypeSpecifier, is_subtype};
-use super::value::{self, UCUM, Value};
+use super::value::{self, Value};
 use crate::date::{DateTime, Precision};
 use crate::decimal::Decimal;
 use crate::definitions::{self, Kind, Primitive};
@@ -255,7 +255,7 @@ fn quantity(object: &Object) -> Option<Value<'_>> {
     let number = Number::parse(object.get("value")?.as_number()?)?;
     let text = |name: &str| object.get(name).and_then(Json::as_str);
     match (text("system"), text("code"), text("unit")) {
-        (Some(UCUM), Some(code), _) => match duration_word(code) {
+        (Some(ucum::SYSTEM), Some(code), _) => match duration_word(code) {
             Some(word) => Some(Value::quantity(number, word, true)),
             None => ucum::validate(code).is_ok().then(|| Value::quantity(number, code, false)),
         },

@@ -9,6 +9,7 @@ use super::temporal;
 use super::types::SystemType;
 use crate::date::{DateTime, Precision, Time};
 use crate::json::Json;
+use crate::ucum;
 
 /// A value of a system type.
 #[derive(Clone, Debug)]
@@ -96,7 +97,8 @@ impl<'a> Value<'a> {
             Value::Integer(value) => Json::from(*value),
             Value::Decimal(value) => Json::Number(value.to_decimal().as_str().into()),
             Value::Quantity(quantity) => {
-                let system = if quantity.calendar { "http://hl7.org/fhirpath/CodeSystem/calendar-units" } else { UCUM };
+                let system =
+                    if quantity.calendar { "http://hl7.org/fhirpath/CodeSystem/calendar-units" } else { ucum::SYSTEM };
                 crate::object! {
                     "value": Json::Number(quantity.number.to_decimal().as_str().into()),
                     "unit": &*quantity.unit,
@@ -172,9 +174,6 @@ impl<'a> Value<'a> {
         }
     }
 }
-
-/// The code system of UCUM.
-pub(super) const UCUM: &str = "http://unitsofmeasure.org";
 
 /// A literal after `@`: with `T` it is a date and time, else a date.
 pub(super) fn parse_date_literal(text: &str) -> Option<Value<'static>> {

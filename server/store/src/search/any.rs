@@ -26,7 +26,7 @@ pub(crate) struct Any {
     /// The patients asked for, if the parameter is one by which a patient holds the resource.
     pub(crate) patients: Option<Vec<i64>>,
     /// Then: the other parameters by which a patient holds one; none: it may be held by no parameter.
-    pub(crate) besides: Option<Vec<i64>>,
+    pub(crate) other_compartment_params: Option<Vec<i64>>,
 }
 
 /// One value of a parameter.
@@ -57,14 +57,20 @@ pub(crate) enum Alternative {
 
 impl Any {
     pub(crate) fn of(param: &Param, alternatives: Vec<Alternative>, negated: bool) -> Self {
-        let besides = param.besides.as_ref().map(|others| others.iter().map(|id| id.0).collect());
+        let other_compartment_params = param.other_compartment_params.as_ref().map(|others| others.iter().map(|id| id.0).collect());
         let (code, table, param) = (param.code.clone(), table_of(param.kind), param.id.0);
-        Any { code, table, param, negated, alternatives, patients: None, besides }
+        Any { code, table, param, negated, alternatives, patients: None, other_compartment_params }
     }
 
-    /// That a row of the table, known as `alias`, has one of the values.
+    /// That a row of the table, known as `alias`, has one of the values. The row is found by something else, or the values
+    /// are keys.
     pub(crate) fn values(&self, alias: &'static str) -> Cond {
-        one_of(&self.alternatives, &Columns { alias, component: None })
+        one_of(&self.alternatives, &Columns { alias, component: None, is_scanned: false })
+    }
+
+    /// The same of the scanned row `d`, which is found by the values.
+    pub(crate) fn scanned_values(&self) -> Cond {
+        one_of(&self.alternatives, &Columns { alias: "d", component: None, is_scanned: true })
     }
 
     /// The condition on the resource of a place.
@@ -128,16 +134,13 @@ struct Columns {
     alias: &'static str,
     /// Of a composite's row: which component.
     component: Option<usize>,
+    /// Whether rows are found by the value, be it a key or not, and not by the resource.
+    is_scanned: bool,
 }
 
 impl Columns {
     fn col(&self, name: &'static str) -> Expr {
         Expr::col((self.alias, name))
-    }
-
-    /// Whether rows are found by the value, not by the resource.
-    fn is_scanned(&self) -> bool {
-        self.alias == "d"
     }
 
     /// The integer that stands for the value; `ordinary` is its name in the table of the kind.
@@ -276,7 +279,7 @@ impl Alternative {
             }
             Alternative::Composite(components) => {
                 components.iter().enumerate().fold(Cond::all(), |all, (position, values)| {
-                    all.add(one_of(values, &Columns { alias: columns.alias, component: Some(position) }))
+                    all.add(one_of(values, &Columns { component: Some(position), ..*columns }))
                 })
             }
         }
@@ -343,7 +346,7 @@ fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
         let end = format!("{prefix}\u{10ffff}");
         let whole = folded.chars().count() <= STRING_PREFIX;
         let exactly = || col("folded").like(like(format!("{}%", escaped(folded))));
-        if !columns.is_scanned() {
+        if !columns.is_scanned {
             // A range would tempt the engine to scan all that begin so, for each of its rows.
             return Cond::all().add(exactly());
         }

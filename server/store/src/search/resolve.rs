@@ -95,7 +95,7 @@ pub(crate) async fn resolve<S: Session>(
         }
         Filter::Exact(_) | Filter::Near { .. } | Filter::Words { .. } => {
             let Some(plan) = scope.narrowed else {
-                return Err(StoreError::TooCostly("no index helps with this condition here".into()));
+                return Err(StoreError::Unsupported("no index helps with this condition here".into()));
             };
             exact::resolve(session, plan, scope.resource_type, filter).await?
         }
@@ -158,7 +158,7 @@ pub(super) fn resolve_all<'a, S: Session>(
 fn passed_through(scope: Scope<'_>) -> Result<&View, StoreError> {
     scope
         .view
-        .ok_or_else(|| StoreError::TooCostly("a rule about what is visible cannot lead to other resources".into()))
+        .ok_or_else(|| StoreError::Unsupported("a rule about what is visible cannot lead to other resources".into()))
 }
 
 async fn any<S: Session>(
@@ -191,7 +191,7 @@ async fn composite<S: Session>(
         let mut values = Vec::new();
         for (position, component) in components.iter().enumerate() {
             if !is_held(position, component) {
-                return Err(StoreError::TooCostly(format!(
+                return Err(StoreError::Unsupported(format!(
                     "the index of \"{}\" does not hold component {} in this form",
                     param.code,
                     position + 1
@@ -282,13 +282,13 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
             hierarchy::expand(session, view, target, parent, *direction).await?
         }
         Match::Other(_) => {
-            return Err(StoreError::TooCostly("the negation of a negation is the thing itself: ask for it".into()));
+            return Err(StoreError::Unsupported("the negation of a negation is the thing itself: ask for it".into()));
         }
         Match::MediaType(_) => {
-            return Err(StoreError::TooCostly("no index has media types without their parameters".into()));
+            return Err(StoreError::Unsupported("no index has media types without their parameters".into()));
         }
         Match::Terminology(_) => {
-            return Err(StoreError::TooCostly(
+            return Err(StoreError::Unsupported(
                 "this value set or code system was not turned into a list of codes".into(),
             ));
         }
