@@ -217,7 +217,7 @@ pub async fn run(app: &App, context: &Context, patching: Patching) -> Result<Wri
     Ok(written)
 }
 
-/// The only way a resource is patched, but for those of a transaction Bundle, which end in [`write()`] too.
+/// Patches the resource that the id or the criteria name.
 pub async fn execute(tx: &mut Tx, context: &Context, patching: &Patching) -> Result<Written, Error> {
     let Patching { resource_type, target, patch, preconditions, probably } = patching;
     let stored = match target {
@@ -237,7 +237,8 @@ pub async fn execute(tx: &mut Tx, context: &Context, patching: &Patching) -> Res
     write(tx, context, &now.prepared, stored).await
 }
 
-/// Writes the outcome of a patch on `stored`, which is the current version.
+/// Writes the outcome of a patch on `stored`, which is the current version: every patch ends here, also those of a
+/// transaction Bundle.
 pub async fn write(tx: &mut Tx, context: &Context, prepared: &Prepared, stored: Stored) -> Result<Written, Error> {
     if prepared.says_the_same(&stored.body) {
         return Ok(create::existing(stored));

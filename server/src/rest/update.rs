@@ -167,7 +167,7 @@ pub async fn run(app: &App, context: &Context, update: Update) -> Result<Written
     Ok(written)
 }
 
-/// The only way a resource changes, or comes to be under an id that the client chose.
+/// Updates the resource that the id or the criteria name.
 pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<Written, Error> {
     let Some(criteria) = &update.criteria else {
         return execute_prepared(tx, context, &update.prepared, &update.preconditions, Origin::Known).await;
@@ -184,7 +184,8 @@ pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<
     execute_prepared(tx, context, &renamed, &update.preconditions, origin).await
 }
 
-/// The same when the id is settled; a transaction Bundle settles those of all its entries at once.
+/// Writes the resource under its id, which is settled: every update ends here. A transaction Bundle settles the ids of all
+/// its entries at once.
 pub async fn execute_prepared(
     tx: &mut Tx,
     context: &Context,
