@@ -1,8 +1,9 @@
 //! Storage of resources, their search index and everything around them, on SQLite and on PostgreSQL.
 //!
 //! One SQL, two executors: statements are built once with sea-query; PostgreSQL runs them on connections of its own,
-//! SQLite runs them through rusqlite, reads on a connection of their own (searches off the event loop) and writes on
-//! one thread that commits many together. Schema: package `migrations`.
+//! SQLite runs them through rusqlite. There each read has a connection to itself and runs on the event loop, but for
+//! searches that take longer than two milliseconds, which are begun again off it; all writes run on one thread, which
+//! commits many together. Schema: package `migrations`.
 //!
 //! To add a query: write a function on [`Store`] (reads) or [`Tx`] (writes) in the file of its table; build the
 //! statement with sea-query; address columns by their position in the select list; return `Option` for look-ups.
