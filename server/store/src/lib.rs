@@ -1,7 +1,7 @@
 //! Storage of resources, their search index and everything around them, on SQLite and on PostgreSQL.
 //!
-//! One SQL, two executors: statements are built once with sea-query; PostgreSQL runs them on connections of its own,
-//! SQLite runs them through rusqlite. There each read has a connection to itself and runs on the event loop, but for
+//! One SQL, two executors: sea-query builds statements once for both, but for a few on the hottest paths, which are
+//! written by hand for one of them. PostgreSQL runs them on connections of its own, SQLite through rusqlite. There each read has a connection to itself and runs on the event loop, but for
 //! searches that take longer than two milliseconds, which are begun again off it; all writes run on one thread, which
 //! commits many together. Schema: package `migrations`.
 //!
