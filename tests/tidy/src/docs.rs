@@ -70,6 +70,19 @@ fn each_page_is_in_the_table_of_contents() {
 }
 
 #[test]
+fn each_part_of_the_application_is_in_the_code_tour() {
+    let pages = sources("md");
+    let tour = pages.iter().find(|page| page.path == "server/README.md").expect("the application has a code tour");
+    let named: BTreeSet<&str> = tour.text.lines().filter(|line| line.starts_with('|')).flat_map(quoted).collect();
+    let files: Vec<String> = sources("rs").into_iter().map(|file| file.path).collect();
+    let inside = files.iter().filter_map(|path| path.strip_prefix("server/src/"));
+    let parts: BTreeSet<&str> = inside.map(|path| path.split_inclusive('/').next().unwrap_or(path)).collect();
+    // What declares all others says so itself.
+    let forgotten = parts.into_iter().filter(|part| *part != "lib.rs" && !named.contains(part)).map(str::to_owned);
+    assert_none("server/README.md has a row for each file and folder of server/src:", &forgotten.collect::<Vec<_>>());
+}
+
+#[test]
 fn each_invariant_names_a_test_that_exists() {
     let pages = sources("md");
     let page = pages.iter().find(|page| page.path == "docs/src/architecture.md").expect("the page exists");
