@@ -4,7 +4,7 @@
 //! | condition | where | not met |
 //! |---|---|---|
 //! | `If-Match` | update, patch, delete | 412 |
-//! | `If-None-Match: *` | update | 412 |
+//! | `If-None-Match: *` | update, patch, delete | 412 |
 //! | `If-None-Match`, `If-Modified-Since` | read | 304 |
 //! | `If-None-Exist: criteria` | create | one match: 200 and no new resource; more: 412 |
 //! | `PUT Type?criteria` | update | more than one match: 412 |

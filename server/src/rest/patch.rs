@@ -7,7 +7,7 @@
 //! | 403 | the token does not allow it, before or after the change (LK-28) |
 //! | 404 | unknown or hidden; the criteria match nothing |
 //! | 410 | deleted |
-//! | 412 | `If-Match` does not hold, or the criteria match more than one resource |
+//! | 412 | `If-Match` or `If-None-Match` does not hold, or the criteria match more than one resource |
 //! | 415 | another format than JSON Patch and FHIRPath Patch; XML Patch is not supported |
 //! | 422 | does not apply, a `test` does not hold, or the outcome is not a valid resource or another one |
 //!
@@ -51,7 +51,7 @@ pub struct Patching {
     pub target: Target,
     /// What is changed.
     pub patch: Arc<Patch>,
-    /// `If-Match`.
+    /// `If-Match`, `If-None-Match`.
     pub preconditions: Preconditions,
     /// What it makes of the version that probably is the current one.
     probably: Patched,

@@ -6,7 +6,7 @@
 //! | 201 | created under this id, or brought back after a deletion |
 //! | 400 | not FHIR, not this type, or another id than in the URL |
 //! | 403 | the token does not allow it, or may not choose ids: equal for free and taken ids (LK-27) |
-//! | 412 | `If-Match` does not hold, or the criteria match more than one resource |
+//! | 412 | `If-Match` or `If-None-Match` does not hold, or the criteria match more than one resource |
 
 use std::sync::Arc;
 
