@@ -58,8 +58,7 @@ pub struct Context {
     pub clock: Clock,
     /// Where logical ids come from.
     pub random: Random,
-    /// Whether what is written is all that a request does, which the event of the write tells then, or an entry of a
-    /// batch.
+    /// Whether this is one entry of a batch. If not, the event of the write is the event of the whole request.
     pub is_part: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Search parameters as they come in a URL or form, read into a [`Query`]. <https://hl7.org/fhir/R4/search.html>
 //!
-//! Every pair takes effect or is refused by name (design invariant 3): with 400 and the nearest valid names, or, on
-//! `Prefer: handling=lenient`, with a warning. Leniency leaves out what is unknown or not supported; a value that
+//! Every pair takes effect or is refused by name (invariant 3 of docs/src/architecture.md): with 400 and the nearest valid
+//! names, or, on `Prefer: handling=lenient`, with a warning. Leniency leaves out what is unknown or not supported; a value that
 //! cannot be read and a request beyond the limits are refused in any case.
 //!
 //! ```text

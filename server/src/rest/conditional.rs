@@ -188,7 +188,7 @@ impl Criteria {
         Err(Error::conflict("what the criteria match is changed again and again; try again"))
     }
 
-    /// All visible matches up to the second, in a transaction.
+    /// The visible matches as this transaction sees them: two at most, unless [`up_to`](Self::up_to) says otherwise.
     pub async fn matches(&self, tx: &mut Tx, context: &Context) -> Result<Vec<Stored>, Error> {
         Ok(tx.search(&context.caller.view, &self.query).await?.matches)
     }

@@ -253,7 +253,8 @@ pub fn check_standing(context: &Context, body: &str) -> Result<(), Error> {
     access::check_write(&context.caller, &before, &extracted)
 }
 
-/// Whether nothing is hidden, and no scope speaks of some resources only: who reads all need not write all.
+/// Whether the caller may write every resource: its view hides nothing and none of its scopes has a condition. The view
+/// alone does not tell, for a scope may restrict writing and not reading.
 fn may_write_all(context: &Context) -> bool {
     let caller = &context.caller;
     caller.view.is_unrestricted() && caller.scopes.resources().all(|scope| scope.constraint.is_empty())

@@ -1,7 +1,7 @@
 //! Transactions that share one commit: what would be many small ones at once, each with an event of its own.
 //!
-//! All of them are there, or none: whoever needs one that stands in spite of the others carries it out by itself. No two
-//! of them may be about the same resource.
+//! They succeed or fail together: who needs one of them even if another fails carries it out by itself. No two of them may
+//! write the same resource.
 
 use std::sync::Arc;
 

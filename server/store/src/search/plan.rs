@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(super) view: SearchView,
     pub(super) keys: Vec<Key>,
     pub(super) natural: bool,
-    /// Whether it is asked for by `_lastUpdated` alone.
+    /// Whether `_lastUpdated` is the only sort key.
     pub(super) by_update: bool,
 }
 
