@@ -84,7 +84,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What the server itself looks for: at most so many at once, strictly.
+    /// For searches of the server's own: pages of at most `count`, nothing lenient.
     pub fn at_most(count: usize, base: String, now: i64) -> Self {
         Options { base, default_count: count, max_count: count, lenient: false, now }
     }

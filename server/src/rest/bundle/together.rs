@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::rest::Context;
 use crate::rest::request::Return;
 
-/// What else is written with the transactions, by where the entries of each are now.
+/// What else is written in the commit; it is told where the entries of each Bundle are now.
 pub type Then = Arc<dyn for<'t> Fn(&'t mut Tx, Vec<Vec<String>>) -> Work<'t, (), Error> + Send + Sync>;
 
 /// Carries out Bundles of type transaction in one commit; one without entries changes nothing. What they write is taken
