@@ -1,12 +1,14 @@
 //! FHIR REST: one file an interaction. <https://hl7.org/fhir/R4/http.html>
 //!
 //! A file reads top-down: its `handler` (HTTP in, `execute`, HTTP out); `prepare`, which decides access and does all
-//! that costs time before a transaction is open; `execute`, the only way this interaction is carried out: batch,
-//! transaction, devices and import come through it too; helpers; tests of pure parts.
+//! that costs time before a transaction is open; `execute`, which carries the interaction out; helpers; tests of pure
+//! parts. A transaction Bundle has a preparation of its own and ends in the same last functions, such as
+//! [`create::execute_prepared`].
 //!
 //! ```text
-//! handler ─▶ prepare ─▶ store.write(execute) ─▶ Answer ─▶ response
-//! bundle  ─▶ prepare ─▶ store.write(execute) ─▶ Answer ─▶ entry
+//! handler     ─▶ prepare ─▶ store.write(execute) ─▶ Answer ─▶ response
+//! batch       ─▶ prepare ─▶ store.write(execute) ─▶ Answer ─▶ entry
+//! transaction ─▶ plan ─▶ store.write(create::execute_prepared, …) ─▶ Answer ─▶ entry
 //! ```
 
 pub mod asynchronous;

@@ -336,7 +336,8 @@ pub enum Match {
     },
     /// Exactly this URI.
     Uri(String),
-    /// `:above`, `:below` of a URI: it, and those which are (whose path is) the beginning of it, or it of them.
+    /// `:above`, `:below` of a URI: the URI itself, and those whose path is a beginning of its path (above) or begins with
+    /// it (below).
     UriHierarchy {
         /// As written.
         uri: String,

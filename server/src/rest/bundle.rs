@@ -7,8 +7,9 @@
 //! | 413 | more entries than the setting `max-bundle-entries`, or a larger body than `max-body`; transaction: a resource that is too large by itself |
 //! | other | transaction: what the first failed entry answers as a single request; nothing was changed |
 //!
-//! Entries go through the same `prepare` and `execute` as single requests. A transaction is one `store.write`. Entries
-//! of writes carry their resource only on `Prefer: return=representation`.
+//! Entries of a batch go through `prepare` and `execute` as single requests do. Those of a transaction are prepared
+//! together and end in the same last functions, in one `store.write`. In the answer, entries of writes carry their
+//! resource only on `Prefer: return=representation`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

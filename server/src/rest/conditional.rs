@@ -4,7 +4,7 @@
 //! | condition | where | not met |
 //! |---|---|---|
 //! | `If-Match` | update, patch, delete | 412 |
-//! | `If-None-Match: *` | update | 412 |
+//! | `If-None-Match: *` | update, patch, delete | 412 |
 //! | `If-None-Match`, `If-Modified-Since` | read | 304 |
 //! | `If-None-Exist: criteria` | create | one match: 200 and no new resource; more: 412 |
 //! | `PUT Type?criteria` | update | more than one match: 412 |
@@ -188,7 +188,7 @@ impl Criteria {
         Err(Error::conflict("what the criteria match is changed again and again; try again"))
     }
 
-    /// All visible matches up to the second, in a transaction.
+    /// The visible matches as this transaction sees them: two at most, unless [`up_to`](Self::up_to) says otherwise.
     pub async fn matches(&self, tx: &mut Tx, context: &Context) -> Result<Vec<Stored>, Error> {
         Ok(tx.search(&context.caller.view, &self.query).await?.matches)
     }

@@ -74,7 +74,7 @@ pub async fn run(app: &App, context: &Context, create: Create) -> Result<Written
     Ok(written)
 }
 
-/// The only way a resource gets an id from the server.
+/// Creates the resource, unless `If-None-Exist` finds one.
 pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<Written, Error> {
     if let Some(criteria) = &create.if_none_exist {
         tx.lock_key(criteria.lock_key()).await?;
@@ -85,7 +85,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<
     execute_prepared(tx, context, &create.prepared).await
 }
 
-/// The same without criteria; a transaction Bundle has asked those of all its entries at once.
+/// Creates the resource: every create ends here. A transaction Bundle has asked the criteria of all its entries at once.
 pub async fn execute_prepared(tx: &mut Tx, context: &Context, prepared: &Prepared) -> Result<Written, Error> {
     let last_updated = context.instant_after(tx, 0).await?;
     prepared.put(tx, context, (1, last_updated), Method::Post).await

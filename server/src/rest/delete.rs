@@ -10,7 +10,7 @@
 //! | 400 | criteria that say nothing, or that match more than [`MOST`] resources |
 //! | 403 | the token does not allow it: for each resource by itself |
 //! | 404 | unknown or hidden (LK-31) |
-//! | 412 | `If-Match` does not hold; the criteria match several resources and `conditional-delete` is `single` |
+//! | 412 | `If-Match` or `If-None-Match` does not hold; the criteria match several resources and `conditional-delete` is `single` |
 //!
 //! Where criteria match nothing, R4 says: "**No matches** or **One Match**: The server performs an ordinary `delete` on
 //! the matching resource", and of an ordinary one: "Upon successful deletion, or if the resource does not exist at all,
@@ -45,7 +45,7 @@ pub struct Delete {
     pub resource_type: String,
     /// Which resources.
     pub target: Target,
-    /// `If-Match`.
+    /// `If-Match`, `If-None-Match`.
     pub preconditions: Preconditions,
 }
 

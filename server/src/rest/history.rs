@@ -21,6 +21,7 @@
 //! |---|---|
 //! | 200 | a page of versions, perhaps empty |
 //! | 400 | a parameter that is unknown, given twice, cannot be read, or can have no effect |
+//! | 403 | the token does not allow it |
 //! | 404 | of an instance: unknown, or no version is visible |
 
 use std::fmt::Write as _;

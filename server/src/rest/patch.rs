@@ -7,7 +7,7 @@
 //! | 403 | the token does not allow it, before or after the change (LK-28) |
 //! | 404 | unknown or hidden; the criteria match nothing |
 //! | 410 | deleted |
-//! | 412 | `If-Match` does not hold, or the criteria match more than one resource |
+//! | 412 | `If-Match` or `If-None-Match` does not hold, or the criteria match more than one resource |
 //! | 415 | another format than JSON Patch and FHIRPath Patch; XML Patch is not supported |
 //! | 422 | does not apply, a `test` does not hold, or the outcome is not a valid resource or another one |
 //!
@@ -51,7 +51,7 @@ pub struct Patching {
     pub target: Target,
     /// What is changed.
     pub patch: Arc<Patch>,
-    /// `If-Match`.
+    /// `If-Match`, `If-None-Match`.
     pub preconditions: Preconditions,
     /// What it makes of the version that probably is the current one.
     probably: Patched,
@@ -210,7 +210,7 @@ pub async fn run(app: &App, context: &Context, patching: Patching) -> Result<Wri
     Ok(written)
 }
 
-/// The only way a resource is patched, but for those of a transaction Bundle, which end in [`write()`] too.
+/// Patches the resource that the id or the criteria name.
 pub async fn execute(tx: &mut Tx, context: &Context, patching: &Patching) -> Result<Written, Error> {
     let Patching { resource_type, target, patch, preconditions, probably } = patching;
     let stored = match target {
@@ -230,7 +230,8 @@ pub async fn execute(tx: &mut Tx, context: &Context, patching: &Patching) -> Res
     write(tx, context, &now.prepared, stored).await
 }
 
-/// Writes the outcome of a patch on `stored`, which is the current version.
+/// Writes the outcome of a patch on `stored`, which is the current version: every patch ends here, also those of a
+/// transaction Bundle.
 pub async fn write(tx: &mut Tx, context: &Context, prepared: &Prepared, stored: Stored) -> Result<Written, Error> {
     if prepared.says_the_same(&stored.body) {
         return Ok(create::existing(stored));

@@ -97,7 +97,7 @@ pub fn valid_id(id: &str) -> Result<(), Error> {
     Err(Error::bad_request(Issue::error(IssueCode::Value, text)))
 }
 
-/// The version in the path; one that cannot be is as unknown as one that is not.
+/// The version id as a number. None where it cannot be one: that is answered like a version that does not exist.
 pub fn version(text: &str) -> Option<i64> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| canonical)

@@ -116,7 +116,8 @@ impl Answer {
         }
     }
 
-    /// The same, which has no body, with an OperationOutcome that says this where the client prefers one: 200 then.
+    /// An answer without a body, with an OperationOutcome that says this in its place where the client prefers one: 200
+    /// then.
     #[must_use]
     pub fn telling(self, prefer: Prefer, text: &str) -> Self {
         if prefer.returned != Some(Return::OperationOutcome) {

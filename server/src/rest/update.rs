@@ -6,7 +6,7 @@
 //! | 201 | created under this id, or brought back after a deletion |
 //! | 400 | not FHIR, not this type, or another id than in the URL |
 //! | 403 | the token does not allow it, or may not choose ids: equal for free and taken ids (LK-27) |
-//! | 412 | `If-Match` does not hold, or the criteria match more than one resource |
+//! | 412 | `If-Match` or `If-None-Match` does not hold, or the criteria match more than one resource |
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
@@ -174,7 +174,7 @@ pub async fn run(app: &App, context: &Context, update: Update) -> Result<Written
     Ok(written)
 }
 
-/// The only way a resource changes, or comes to be under an id that the client chose.
+/// Updates the resource that the id or the criteria name.
 pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<Written, Error> {
     let Some(criteria) = &update.criteria else {
         return execute_prepared(tx, context, &update.prepared, &update.preconditions, Origin::Known).await;
@@ -191,7 +191,8 @@ pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<
     execute_prepared(tx, context, &renamed, &update.preconditions, origin).await
 }
 
-/// The same when the id is settled; a transaction Bundle settles those of all its entries at once.
+/// Writes the resource under its id, which is settled: every update ends here. A transaction Bundle settles the ids of all
+/// its entries at once.
 pub async fn execute_prepared(
     tx: &mut Tx,
     context: &Context,
@@ -259,7 +260,8 @@ pub fn check_standing(context: &Context, body: &str) -> Result<(), Error> {
     access::check_write(&context.caller, &before, &extracted)
 }
 
-/// Whether nothing is hidden, and no scope speaks of some resources only: who reads all need not write all.
+/// Whether the caller may write every resource: its view hides nothing and none of its scopes has a condition. The view
+/// alone does not tell, for a scope may restrict writing and not reading.
 fn may_write_all(context: &Context) -> bool {
     let caller = &context.caller;
     caller.view.is_unrestricted() && caller.scopes.resources().all(|scope| scope.constraint.is_empty())

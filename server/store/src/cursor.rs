@@ -1,8 +1,8 @@
 //! Page cursors: encrypted, authenticated, bound to the search and to the view. (IN-19, LK-19, LK-57)
 //!
-//! A cursor holds the sort keys of the row beside a page, and on which side of it the page lies. It is encrypted because row ids count what others have
-//! stored, and bound to search and view so that it cannot be carried elsewhere. The nonce is derived from the
-//! content: the same page has the same cursor, and no randomness is needed.
+//! A cursor holds the sort keys of the row beside a page, and on which side of it the page lies. It is encrypted because
+//! row ids count what others have stored, and bound to search and view so that it cannot be carried elsewhere. The nonce
+//! is derived from the content: the same page has the same cursor, and no randomness is needed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

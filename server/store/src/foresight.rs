@@ -138,8 +138,8 @@ impl Tx {
         }
     }
 
-    /// Numbers for what is referred to: what is brought into being has none yet, of the rest those are looked for that
-    /// are not remembered. Who comes too late is found by [`Tx::mention`].
+    /// Numbers what is referred to: what is brought into being, which has no number yet, and of the rest what is neither
+    /// remembered nor found. What another transaction numbers meanwhile is found by [`Tx::mention`].
     async fn number_targets(&mut self, births: &[Birth<'_>]) -> Result<(), StoreError> {
         let all: BTreeSet<ResourceKey> = births.iter().flat_map(|birth| self.mentioned(birth.extracted)).collect();
         let mut unknown: BTreeSet<ResourceKey> =

@@ -33,7 +33,7 @@ const REMEMBERED_BYTES: u64 = 64 << 20;
 /// Fewest and most bytes of texts that are remembered: in between, one byte of sixteen that this process may use.
 const REMEMBERED_TEXTS: RangeInclusive<u64> = 64 << 20..=4 << 30;
 
-/// Bytes of a text as most are: for how many there is to be room.
+/// Typical size of a text in bytes: says for about how many texts the cache makes room.
 const ORDINARY_TEXT: u64 = 1_024;
 
 /// Stands in a column `patient` for no patient: under it are the rows of data that is nobody's.

@@ -1,8 +1,9 @@
 //! Storage of resources, their search index and everything around them, on SQLite and on PostgreSQL.
 //!
-//! One SQL, two executors: statements are built once with sea-query; PostgreSQL runs them on connections of its own,
-//! SQLite runs them through rusqlite, reads on a connection of their own (searches off the event loop) and writes on
-//! one thread that commits many together. Schema: package `migrations`.
+//! One SQL, two executors: sea-query builds statements once for both, but for a few on the hottest paths, which are
+//! written by hand for one of them. PostgreSQL runs them on connections of its own, SQLite through rusqlite. On SQLite
+//! each read has a connection to itself and runs on the event loop; a search that takes longer than two milliseconds is
+//! begun again off it. All writes run on one thread, which commits many together. Schema: package `migrations`.
 //!
 //! To add a query: write a function on [`Store`] (reads) or [`Tx`] (writes) in the file of its table; build the
 //! statement with sea-query; address columns by their position in the select list; return `Option` for look-ups.
@@ -150,7 +151,6 @@ pub use history::{HistoryOf, HistoryPage, HistoryQuery, Listed, Version};
 pub use index_facts::{Difference, ParameterRows};
 pub use reindex::Standing;
 pub use resources::{Method, Stored};
-pub use row::Row;
 pub use search::{ExplainedStep, SearchPage};
 pub use tx::{Tx, Work};
 
@@ -162,6 +162,7 @@ use keys::Known;
 use postgres::asks::Asks;
 use postgres::lines::Lines;
 use remembered::AsOf;
+use row::Row;
 use session::Session;
 use sqlite::Readers;
 use sqlite::commits::Commits;
@@ -304,7 +305,7 @@ impl Store {
     }
 
     /// Rows of a statement that reads.
-    pub async fn rows(&self, statement: &impl sea_orm::StatementBuilder) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn rows(&self, statement: &impl sea_orm::StatementBuilder) -> Result<Vec<Row>, StoreError> {
         with_session!(self, session => session.rows(statement).await)
     }
 

@@ -118,8 +118,8 @@ impl SearchView {
         Ok(Some(found))
     }
 
-    /// What may hold of the rows of any type, whatever the rules about it: for what is visible as far as something
-    /// else is.
+    /// The compartment of the view without its rules about types: for contained resources, which are visible as far as
+    /// their container is.
     pub(crate) async fn of_any<S: Session>(session: &mut S, view: &View) -> Result<Self, StoreError> {
         let patients = patients_of(session, view).await?;
         let view = ResolvedView { patients, unassigned: true, filters: Vec::new(), base: session.known().base.clone() };

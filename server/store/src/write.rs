@@ -15,8 +15,8 @@ impl Store {
     /// Runs `work` in a transaction and answers when its commit is on disk; an error undoes this work alone.
     ///
     /// `work` may run more than once: PostgreSQL asks for it when two transactions cross, SQLite when another work that
-    /// shared its commit was undone. It goes on when the caller
-    /// goes away, so a connection that breaks leaves no half-done write. (IN-32)
+    /// shared its commit was undone. It runs to its end even when the caller goes away, so a broken connection leaves no
+    /// half-done write. (IN-32)
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,

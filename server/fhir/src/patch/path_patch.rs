@@ -37,7 +37,7 @@ struct Owner {
 }
 
 impl Operation {
-    /// Carries it out; finding its elements takes at most `steps`. Whether it said what becomes of the narrative.
+    /// Carries it out; finding its elements takes at most `steps`. Returns whether it said what becomes of the narrative.
     pub(super) fn apply(&self, root: &mut Json, steps: u64, budget: &mut Budget) -> Result<bool, Refusal> {
         match &self.action {
             Action::Add { name, value } => self.add(root, (name, value), steps, budget),

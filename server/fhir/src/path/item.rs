@@ -115,7 +115,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Appends the children named `name`. Whether the type has such an element is answered, true where unknown.
+    /// Appends the children named `name`. Returns whether the type has such an element, true where that is not known.
     pub(super) fn push_children(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
         match &self.0 {
             Repr::Element(element) => element.push_children(name, out),
@@ -123,8 +123,8 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Appends the children of a choice that `name` names with their type: `valueDateTime`. Whether there is such a
-    /// choice is answered.
+    /// Appends the children of a choice that `name` names with their type: `valueDateTime`. Returns whether there is such
+    /// a choice.
     pub(super) fn push_choice(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
         let Repr::Element(element) = &self.0 else { return false };
         let found = element.fhir_type.and_then(|fhir_type| fhir_type.member(name)).filter(|(found, _)| found.choice);

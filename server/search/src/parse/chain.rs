@@ -84,7 +84,7 @@ pub(super) fn has_parameter(resource_type: &str, rest: &str) -> bool {
     condition::SPECIAL.contains(&code) || registry.find(resource_type, code).is_some()
 }
 
-/// The parameter as one that resources are found by.
+/// The parameter, which must be a reference to lead to other resources.
 pub(super) fn reference(parameter: &Parameter) -> Result<Param, Refusal> {
     let (code, resource_type) = (&parameter.code, &parameter.resource_type);
     let Some(param) = parameter.param().filter(|it| it.kind == ParamKind::Reference) else {

@@ -182,7 +182,7 @@ impl Step {
     }
 }
 
-/// An entry that deletes nothing; none for a create that another entry may make needless.
+/// Settles an entry that deletes nothing. None: a create that another entry may make needless.
 fn settle(step: &Step, found: &Found, gone: &HashSet<(String, String)>) -> Result<Option<Settled>, Error> {
     let matched = || found.get(step.lock_key()).cloned().map_or(Ok(None), single);
     match &step.action {

@@ -1,7 +1,7 @@
 //! Transactions that share one commit: what would be many small ones at once, each with an event of its own.
 //!
-//! All of them are there, or none: whoever needs one that stands in spite of the others carries it out by itself. No two
-//! of them may be about the same resource.
+//! They succeed or fail together: who needs one of them even if another fails carries it out by itself. No two of them may
+//! write the same resource.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::rest::Context;
 use crate::rest::request::Return;
 
-/// What else is written with the transactions, by where the entries of each are now.
+/// What else is written in the commit; it is told where the entries of each Bundle are now.
 pub type Then = Arc<dyn for<'t> Fn(&'t mut Tx, Vec<Vec<String>>) -> Work<'t, (), Error> + Send + Sync>;
 
 /// Carries out Bundles of type transaction in one commit; one without entries changes nothing. What they write is taken

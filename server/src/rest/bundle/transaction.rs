@@ -280,8 +280,8 @@ pub(super) async fn carry_out(
     work.answers.into_iter().map(|answer| answer.ok_or_else(|| Error::internal("an entry has no phase"))).collect()
 }
 
-/// What criteria of an update, patch or delete found must be what is locked now: another transaction may have changed it between
-/// the search and the lock, so that it does not match any more.
+/// What criteria of an update, patch or delete found must be what is locked now: another transaction may have changed it
+/// between the search and the lock, so that it does not match any more.
 async fn check_unchanged(
     tx: &mut Tx,
     context: &Context,

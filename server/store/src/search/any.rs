@@ -23,9 +23,11 @@ pub(crate) struct Any {
     pub(crate) param: i64,
     pub(crate) negated: bool,
     pub(crate) alternatives: Vec<Alternative>,
-    /// The patients asked for, if the parameter is one by which a patient holds the resource.
+    /// The patients asked for, if every patient that the parameter points at holds the resource in its compartment; else
+    /// None.
     pub(crate) patients: Option<Vec<i64>>,
-    /// Then: the other parameters by which a patient holds one; none: it may be held by no parameter.
+    /// The other parameters by which a resource of the type can lie in a compartment; empty: there is no other; None: it
+    /// may lie there by no parameter at all, as a Patient in its own.
     pub(crate) other_compartment_params: Option<Vec<i64>>,
 }
 

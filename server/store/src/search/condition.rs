@@ -115,8 +115,8 @@ impl Condition {
         }
     }
 
-    /// Patients of whom at least one holds each resource that satisfies it, so that among their index rows none is
-    /// missed; none: anybody may hold them, or nobody. Others may hold the same resource too.
+    /// Patients of whom each match has at least one, so that a scan of their index rows alone misses nothing. None: the
+    /// condition says nothing of patients. A match may have other patients too.
     pub(crate) fn patients(&self) -> Option<Vec<i64>> {
         match self {
             Condition::Nothing => Some(Vec::new()),
@@ -132,8 +132,8 @@ impl Condition {
         }
     }
 
-    /// The condition on the resource at a place, which is held by this patient. To be asked of each row only if one of
-    /// the patient's is held by another parameter than those asked for; none: it holds of all.
+    /// The condition on a resource that this patient holds. None: all that the patient holds satisfies it. Where there can
+    /// be exceptions, rows are asked one by one only if the patient has a resource by one of those other parameters.
     pub(crate) fn predicate_for(&self, place: &Place, patient: i64) -> Option<Expr> {
         let Some(others) = self.exceptions(patient) else { return Some(self.predicate(place)) };
         if others.is_empty() {

@@ -52,7 +52,8 @@ pub(crate) struct Inward {
 impl Inside {
     /// The containers of these types, as far as the view shows them.
     async fn new<S: Session>(session: &mut S, view: &View, types: &[String]) -> Result<Self, StoreError> {
-        // Types without rules of their own differ by who sees what is nobody's.
+        // Types that are visible as a whole share one condition, but for this: resources of nobody are visible only where
+        // the type is shared.
         let mut whole: [Vec<&str>; 2] = Default::default();
         let mut alternatives = Vec::new();
         for name in types {

@@ -69,8 +69,8 @@ impl Linked {
         keys.into_iter().find(|any| any.is_ordered() && any.names_values())
     }
 
-    /// The patient's rows of those values are looked at, not all that refers to the patient: who has few of one and many
-    /// of the other would take as long as all others together.
+    /// Looks at the patient's rows with these values, not at all that refers to the patient: one patient with few such
+    /// values and very many references would take as long as all others together.
     fn of_patient(&self, place: &Place, key: &Any) -> Expr {
         let mut patient = Sql::select();
         patient.column(("t1", "target")).from_as("resource", "r1");

@@ -150,7 +150,7 @@ fn of_param(param: &Param, descending: bool) -> Expr {
     select.and_where(Expr::col(("o", "rid")).equals(("d", "rid")));
     select.and_where(is_of("o", table_of(param.kind), &params));
     if param.kind == ParamKind::String {
-        // What only a part of a text begins with has no place of its own.
+        // A part of a name is found by its beginning, and never sorted by.
         select.and_where(Expr::col(("o", "exact")).ne(""));
     }
     if sorts_as_integer(param.kind) { scalar(select) } else { beginning(scalar(select)) }

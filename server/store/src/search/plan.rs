@@ -38,7 +38,7 @@ pub(crate) struct Plan {
     pub(super) keys: Vec<Key>,
     /// Whether the order is the one in which index rows stand.
     pub(super) in_natural_order: bool,
-    /// Whether it is asked for by `_lastUpdated` alone.
+    /// Whether `_lastUpdated` is the only sort key.
     pub(super) by_update: bool,
 }
 
