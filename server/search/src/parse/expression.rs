@@ -1,6 +1,6 @@
 //! `_filter`: conditions with `and`, `or` and `not`. <https://hl7.org/fhir/R4/search_filter.html>
 //!
-//! `not` binds closest, then `and`, then `or`. What the specification gives no meaning for on a type of parameter is
+//! "Logical expressions are evaluated left to right, with no precedence between "and" and "or"". What the specification gives no meaning for on a type of parameter is
 //! refused with the byte at which it stands. The operators, by type of parameter:
 //!
 //! | operator | on |

@@ -8,7 +8,18 @@ fn expressions() {
     for (resource_type, text, expected) in [
         ("Patient", "gender eq male", "gender=1"),
         ("Patient", r#"given eq "peter" and birthdate ge 2014-10-10"#, "all(given=1 & birthdate=1)"),
-        ("Patient", "gender eq male or gender eq female and active eq true", "or(gender=1 | all(gender=1 & active=1))"),
+        ("Patient", "gender eq male or gender eq female and active eq true", "all(or(gender=1 | gender=1) & active=1)"),
+        ("Patient", "gender eq male and active eq true or name eq x", "or(all(gender=1 & active=1) | name=1)"),
+        (
+            "Patient",
+            "gender eq male or (gender eq female and active eq true)",
+            "or(gender=1 | all(gender=1 & active=1))",
+        ),
+        (
+            "Patient",
+            "active eq true and name eq x and name eq y or gender eq male or gender eq female and not (name eq z)",
+            "all(or(all(active=1 & name=1 & name=1) | gender=1 | gender=1) & not(name=1))",
+        ),
         (
             "Patient",
             "(gender eq male or gender eq female) and active eq true",
@@ -90,6 +101,9 @@ fn what_is_wrong_is_named_with_its_byte() {
     }
     let deep = format!("{}gender eq male{}", "(".repeat(60), ")".repeat(60));
     assert_eq!(refused("Patient", "_filter", &deep).0, IssueCode::TooCostly);
+    let turning = |turns: usize| format!("gender eq male{}", " and active eq true or gender eq male".repeat(turns));
+    assert!(parse("Patient", &pairs(&[("_filter", &turning(50))]), &options()).is_ok());
+    assert_eq!(refused("Patient", "_filter", &turning(51)).0, IssueCode::TooCostly);
     let lenient = Options { lenient: true, ..options() };
     assert!(parse("Patient", &pairs(&[("_filter", "foo eq x")]), &lenient).is_err(), "no part is left out");
 }
