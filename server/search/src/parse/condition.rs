@@ -66,7 +66,7 @@ fn own(place: Place<'_>, code: &str, modifier: Option<&str>, value: &str) -> Res
 }
 
 /// A condition that every resource satisfies, or none.
-fn everything(all: bool) -> Filter {
+pub(super) fn everything(all: bool) -> Filter {
     if all { Filter::All(Vec::new()) } else { Filter::Or(Vec::new()) }
 }
 

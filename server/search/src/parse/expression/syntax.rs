@@ -21,7 +21,7 @@ const OPERATORS: &[&str] =
     &["eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le", "ap", "sa", "eb", "pr", "po", "ss", "sb", "in", "ni", "re"];
 
 /// What is read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Expression {
     And(Vec<Expression>),
     Or(Vec<Expression>),
@@ -30,7 +30,7 @@ pub(super) enum Expression {
 }
 
 /// One comparison.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Test {
     /// Byte at which it begins.
     pub(super) at: usize,
@@ -42,7 +42,7 @@ pub(super) struct Test {
 }
 
 /// One name of a path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) at: usize,
     pub(super) name: String,

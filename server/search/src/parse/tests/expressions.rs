@@ -45,7 +45,23 @@ fn expressions() {
         ("Patient", "_id eq a and _lastUpdated gt 2020", "all(id a & updated Gt)"),
         ("Patient", "_id ne a", "not(id a)"),
         ("Encounter", "date po 2020", "date=1"),
-        ("ValueSet", "url eq http://x/y|1", "url=1"),
+        ("ValueSet", "url eq http://x/y", "url=1"),
+        ("ValueSet", "url eq http://x/y|1", "or(all(url=1 & version=1))"),
+        ("ValueSet", "url ne http://x/y|1", "all(url missing false & not(or(all(url=1 & version=1))))"),
+        ("ValueSet", "reference eq http://x/y|1", "reference=1"),
+        ("Patient", "_lastUpdated pr true and _id pr FALSE", "all(all() & or())"),
+        ("Patient", "_has:Observation:patient:code eq x", "Observation.patient<(code=1)"),
+        (
+            "Patient",
+            "_has:Observation:patient:_has:AuditEvent:entity:agent re Practitioner/1 and active eq true",
+            "all(Observation.patient<(AuditEvent.entity<(agent=1)) & active=1)",
+        ),
+        (
+            "Organization",
+            "_has:Patient:organization:general-practitioner:Practitioner[active eq true].name eq x",
+            "Patient.organization<(general-practitioner>Practitioner(active=1 & name=1))",
+        ),
+        ("Observation", "patient._has:Condition:patient:code eq x", "patient>Patient(Condition.patient<(code=1))"),
     ] {
         assert_eq!(read(resource_type, "_filter", text), expected, "{text}");
     }
@@ -60,6 +76,17 @@ fn values() {
     assert_eq!(of("Patient", "family ne x"), Match::Other(Box::new(string(StringMode::Equals, "x"))));
     assert_eq!(of("Patient", "gender ne male"), Match::Other(Box::new(token(None, Some("male")))));
     assert_eq!(of("Observation", r#"code eq "http://x|a,b$c""#), token(Some("http://x"), Some("a,b$c")));
+    assert_eq!(of("Observation", "code eq loinc|8480-6"), of("Observation", "code eq http://loinc.org|8480-6"));
+    assert_eq!(of("Observation", "code eq SNOMED|8480-6"), of("Observation", "code eq http://snomed.info/sct|8480-6"));
+    assert_eq!(
+        of("Observation", "code ss rxnorm|1"),
+        of("Observation", "code ss http://www.nlm.nih.gov/research/umls/rxnorm|1")
+    );
+    assert_eq!(
+        of("Observation", "value-quantity eq 5|ucum|mg"),
+        of("Observation", "value-quantity eq 5|http://unitsofmeasure.org|mg")
+    );
+    assert_eq!(of("Observation", "code eq loinc"), token(None, Some("loinc")), "a code, not a namespace");
     let date = |text: &str| match of("Encounter", text) {
         Match::Date(date) => date,
         other => panic!("{other:?}"),
@@ -95,6 +122,10 @@ fn what_is_wrong_is_named_with_its_byte() {
         ("name:exact eq x", 0),
         ("gender pr maybe", 10),
         ("_id gt x", 4),
+        ("_lastUpdated co 2020", 13),
+        ("_has:Observation:patient eq x", 0),
+        ("_has:Observation:code:code eq x", 0),
+        ("_has:Observation:patient:code", 29),
     ] {
         let (_, diagnostics) = refused("Patient", "_filter", text);
         assert!(diagnostics.starts_with(&format!("_filter, byte {byte}:")), "{text}: {diagnostics}");
