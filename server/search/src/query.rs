@@ -309,8 +309,17 @@ pub enum Match {
     },
     /// Date with prefix.
     Date(DateMatch),
+    /// `_filter … co`: an interval of microseconds that all of this one lies in.
+    Period {
+        /// First microsecond.
+        low: i64,
+        /// Last microsecond.
+        high: i64,
+    },
     /// Number with prefix.
     Number(NumberMatch),
+    /// `_filter … co`: a number whose written precision may denote this one; only inside [`Filter::Exact`].
+    Imprecise(Decimal),
     /// Quantity with prefix and unit.
     Quantity {
         /// The number.
@@ -386,6 +395,21 @@ pub enum StringMode {
     Equals,
     /// `_filter … ew`: folded value ends with the text.
     EndsWith,
+    /// `_filter … gt`, `ge`, `lt`, `le`: where the first letter of the folded value stands beside that of the text.
+    Initial(Order),
+}
+
+/// How letters stand beside each other, by their numbers in Unicode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Behind it.
+    After,
+    /// Behind it, or the same.
+    From,
+    /// Before it.
+    Before,
+    /// Before it, or the same.
+    UpTo,
 }
 
 /// Comparison prefixes. <https://hl7.org/fhir/R4/search.html#prefix>

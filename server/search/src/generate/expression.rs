@@ -46,9 +46,10 @@ fn test(types: &Types<'_>, (searched, witness): (&Searched, Witness), random: &m
         return format!("{code} pr {}", random.one_in(2));
     }
     let operators: &[&str] = match kind {
-        ParamKind::String => &["eq", "ne", "co", "sw", "ew"],
-        ParamKind::Date => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "po"],
-        ParamKind::Number | ParamKind::Quantity => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"],
+        ParamKind::String => &["eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"],
+        ParamKind::Date => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "po", "co"],
+        ParamKind::Number => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "co"],
+        ParamKind::Quantity => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"],
         _ => &["eq", "ne"],
     };
     let operator = random.pick(operators).copied().unwrap_or("eq");

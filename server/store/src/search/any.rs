@@ -4,7 +4,7 @@
 use fhir::decimal::Decimal;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, Value};
-use search::query::{DateMatch, NumberMatch, Param, ParamKind, Prefix, StringMode, UnitMatch};
+use search::query::{DateMatch, NumberMatch, Order, Param, ParamKind, Prefix, StringMode, UnitMatch};
 
 use super::condition::Place;
 use super::question::{finds_a_row, one_holds};
@@ -41,6 +41,11 @@ pub(crate) enum Alternative {
         text: String,
     },
     Date(DateMatch),
+    /// Intervals in which all of this one lies.
+    Period {
+        low: i64,
+        high: i64,
+    },
     Number(NumberMatch),
     Quantity {
         number: NumberMatch,
@@ -244,6 +249,7 @@ impl Alternative {
             Alternative::Target(target) => all(columns.key("target").eq(*target)),
             Alternative::Text { mode, text } => text_matches(columns, *mode, text),
             Alternative::Date(date) => date_matches(columns.col("low"), columns.col("high"), *date),
+            Alternative::Period { low, high } => all(columns.col("low").lte(*low)).add(columns.col("high").gte(*high)),
             Alternative::Number(number) => number_matches(&columns.number(), number),
             Alternative::Quantity { number, unit: Some(UnitMatch::Canonical(code)) } => {
                 let (value, unit) = columns.canonical();
@@ -358,6 +364,25 @@ fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
         StringMode::Exact => {
             starts(&search::fold::fold(text)).add(columns.key("value").eq(keys::hash(text))).add(col("exact").eq(text))
         }
+        StringMode::Initial(order) => initials(columns, order, text).add(is_whole(columns)),
+    }
+}
+
+/// Both engines compare the bytes of texts, and so the numbers of their letters.
+fn initials(columns: &Columns, order: Order, text: &str) -> Cond {
+    // As for what begins with a text: a range of the column that the tree of values begins with is for scans alone.
+    let has = || columns.col(if columns.is_scanned() { "prefix" } else { "folded" });
+    let letter = text.chars().next().unwrap_or_default();
+    let (this, next) = (letter.to_string(), (letter..=char::MAX).nth(1).map(String::from));
+    // A text of nothing but signs that do not count has no first letter.
+    let filled = Cond::all().add(has().gt(""));
+    match (order, next) {
+        (Order::After, None) => Cond::any().add(Expr::val(1).eq(0)),
+        (Order::After, Some(next)) => filled.add(has().gte(next)),
+        (Order::From, _) => filled.add(has().gte(this)),
+        (Order::Before, _) => filled.add(has().lt(this)),
+        (Order::UpTo, Some(next)) => filled.add(has().lt(next)),
+        (Order::UpTo, None) => filled,
     }
 }
 

@@ -271,6 +271,7 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
         Match::Reference(Target::Url(text)) => vec![Alternative::Target(keys::url(text))],
         Match::String { mode, text } => vec![Alternative::Text { mode: *mode, text: text.clone() }],
         Match::Date(date) => vec![Alternative::Date(*date)],
+        Match::Period { low, high } => vec![Alternative::Period { low: *low, high: *high }],
         Match::Number(number) => vec![Alternative::Number(number.clone())],
         Match::Quantity { number, unit } => {
             vec![Alternative::Quantity { number: number.clone(), unit: unit.clone() }]
@@ -283,6 +284,9 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
         }
         Match::Other(_) => {
             return Err(StoreError::TooCostly("the negation of a negation is the thing itself: ask for it".into()));
+        }
+        Match::Imprecise(_) => {
+            return Err(StoreError::TooCostly("no index has the precision in which a number is written".into()));
         }
         Match::MediaType(_) => {
             return Err(StoreError::TooCostly("no index has media types without their parameters".into()));

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | `eq`, `ne` | all but composites; strings folded; `ne`: some value differs, as the specification has it |
 //! | `co`, `sw`, `ew` | string |
-//! | `gt`, `lt`, `ge`, `le`, `ap`, `sa`, `eb` | number, date, quantity |
+//! | `co` | number, date: what the resource states may denote the value, or has all of it in its period |
+//! | `gt`, `lt`, `ge`, `le` | number, date, quantity; string: the first letter, by its number in Unicode |
+//! | `ap`, `sa`, `eb` | number, date, quantity |
 //! | `po` | date: the periods overlap |
 //! | `pr` | all but composites: whether there is a value, `true` or `false` |
 //! | `ss`, `sb`, `in`, `ni` | token: subsumes, is subsumed by, in value set, not in value set |
@@ -18,7 +20,7 @@ use crate::parse::escape::escape;
 use crate::parse::place::Place;
 use crate::parse::refusal::Refusal;
 use crate::parse::{date, hierarchy, number, quantity, reference, string, token, uri};
-use crate::query::{Direction, Filter, Match, ParamKind, Prefix, StringMode};
+use crate::query::{DateMatch, Direction, Filter, Match, Order, ParamKind, Prefix, StringMode};
 use crate::registry::Parameter;
 
 /// Names that "can be used in place of their associated full namespace".
@@ -71,6 +73,10 @@ pub(super) fn compare(place: Place<'_>, code: &str, test: &Test) -> Result<Filte
         let matches = matches(place, &parameter, kind, operator, &value)?.ok_or_else(not_here)?;
         Filter::Any { param, matches, negated: operator == "ni" }
     };
+    if kind == ParamKind::Number && operator == "co" {
+        // The index orders numbers, and keeps nothing of how they were written.
+        return Ok(Filter::Exact(Box::new(filter)));
+    }
     Ok(exact_unless_indexed(&parameter, filter))
 }
 
@@ -105,9 +111,18 @@ fn matches(
         (ParamKind::String, "sw") => words(StringMode::StartsWith)?,
         (ParamKind::String, "co") => words(StringMode::Contains)?,
         (ParamKind::String, "ew") => words(StringMode::EndsWith)?,
+        (ParamKind::String, "gt") => words(StringMode::Initial(Order::After))?,
+        (ParamKind::String, "ge") => words(StringMode::Initial(Order::From))?,
+        (ParamKind::String, "lt") => words(StringMode::Initial(Order::Before))?,
+        (ParamKind::String, "le") => words(StringMode::Initial(Order::UpTo))?,
+        (ParamKind::Date, "co") => {
+            let DateMatch { low, high, .. } = date::one(code, &format!("eq{value}"), place.options.now)?;
+            vec![Match::Period { low, high }]
+        }
         (ParamKind::Date, _) => {
             return Ok(dated(place, code, operator, value)?.map(|date| vec![Match::Date(date)]));
         }
+        (ParamKind::Number, "co") => vec![Match::Imprecise(number::one(code, &format!("eq{value}"))?.value)],
         (ParamKind::Number, _) => {
             let Some(prefix) = prefix(operator) else { return Ok(None) };
             vec![Match::Number(number::one(code, &format!("{prefix}{value}"))?)]
@@ -131,13 +146,13 @@ fn dated(
     code: &str,
     operator: &str,
     value: &str,
-) -> Result<Option<crate::query::DateMatch>, Refusal> {
+) -> Result<Option<DateMatch>, Refusal> {
     let prefix = if operator == "po" { Some("eq") } else { prefix(operator) };
     let Some(prefix) = prefix else { return Ok(None) };
     let date = date::one(code, &format!("{prefix}{value}"), place.options.now)?;
     // `ap` is an overlap with the interval, which is not widened here.
     let prefix = if operator == "po" { Prefix::Ap } else { date.prefix };
-    Ok(Some(crate::query::DateMatch { prefix, ..date }))
+    Ok(Some(DateMatch { prefix, ..date }))
 }
 
 /// The prefix of a search value that means the same.

@@ -86,6 +86,14 @@ fn values() {
         of("Observation", "value-quantity eq 5|ucum|mg"),
         of("Observation", "value-quantity eq 5|http://unitsofmeasure.org|mg")
     );
+    for (operator, order) in [("gt", Order::After), ("ge", Order::From), ("lt", Order::Before), ("le", Order::UpTo)] {
+        assert_eq!(
+            of("Patient", &format!("family {operator} \" \u{c9}mile\"")),
+            string(StringMode::Initial(order), "emile")
+        );
+    }
+    assert_eq!(of("Encounter", "date co 1970-01-01T00:00:00Z"), Match::Period { low: 0, high: 999_999 });
+    assert_eq!(read("RiskAssessment", "_filter", "probability co 0.42"), "exact(probability=1)");
     assert_eq!(of("Observation", "code eq loinc"), token(None, Some("loinc")), "a code, not a namespace");
     let date = |text: &str| match of("Encounter", text) {
         Match::Date(date) => date,
@@ -114,7 +122,9 @@ fn what_is_wrong_is_named_with_its_byte() {
         (r#"given eq "\x""#, 9),
         ("gender eq male and foo eq x", 19),
         ("gender gt male", 7),
-        ("birthdate co 2020", 10),
+        ("gender co male", 7),
+        ("organization gt x", 13),
+        ("birthdate co gt2020", 0),
         ("birthdate eq yesterday", 0),
         ("organization sw x", 13),
         ("gender.name eq x", 0),
