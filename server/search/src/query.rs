@@ -300,6 +300,13 @@ pub enum Match {
         /// None: any code of that system.
         code: Option<String>,
     },
+    /// As [`Match::Token`], whatever the case of letters in system and code: tokens of `_filter`.
+    AnyCase {
+        /// None: any system. Some(""): stated without a system.
+        system: Option<String>,
+        /// As written.
+        code: String,
+    },
     /// Text, folded unless exact.
     String {
         /// How to compare.

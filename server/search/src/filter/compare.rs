@@ -13,6 +13,10 @@ pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
         (Match::Token { system, code }, Value::Token(has_system, has_code)) => {
             system.as_ref().is_none_or(|it| it == has_system) && code.as_ref().is_none_or(|it| it == has_code)
         }
+        (Match::AnyCase { system, code }, Value::Token(has_system, has_code)) => {
+            let is_same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
+            is_same(code, has_code) && system.as_ref().is_none_or(|it| is_same(it, has_system))
+        }
         (Match::String { mode, text }, Value::Text(has)) => match mode {
             StringMode::Exact => has == text,
             StringMode::StartsWith => fold(has).starts_with(text.as_str()),

@@ -3,7 +3,7 @@
 
 use fhir::decimal::Decimal;
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, Value};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, UnionType, Value};
 use search::query::{DateMatch, NumberMatch, Order, Param, ParamKind, Prefix, StringMode, UnitMatch};
 
 use super::condition::Place;
@@ -34,6 +34,7 @@ pub(crate) struct Any {
 pub(crate) enum Alternative {
     Token(i64),
     TokenOfCode(i64),
+    TokenInAnyCase(Cases),
     TokenOfSystem(i64),
     Target(i64),
     Text {
@@ -243,6 +244,7 @@ impl Alternative {
             Alternative::TokenOfCode(hash) => {
                 all(columns.key("token").in_subquery(tokens_where("code_hash", &[*hash])))
             }
+            Alternative::TokenInAnyCase(cases) => all(columns.key("token").in_subquery(cases.tokens(&["token"]))),
             Alternative::TokenOfSystem(hash) => {
                 all(columns.key("token").in_subquery(tokens_where("system_hash", &[*hash])))
             }
@@ -339,6 +341,28 @@ pub(super) fn tokens_where(column: &'static str, hashes: &[i64]) -> SelectStatem
     let mut select = Sql::select();
     select.column("token").from("token").and_where(is_one_of(Expr::col(column), hashes));
     select
+}
+
+/// A code whatever the case of its letters, as the dictionary of tokens knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cases {
+    /// Hashes of it as written, and in small letters.
+    hashes: [i64; 2],
+}
+
+impl Cases {
+    pub(crate) fn of(code: &str) -> Self {
+        Cases { hashes: [keys::hash(code), keys::hash(&code.to_lowercase())] }
+    }
+
+    /// Columns of its tokens: those that have no capital letters stand under their code alone.
+    pub(crate) fn tokens(&self, columns: &[&'static str]) -> SelectStatement {
+        let of = |hash: &'static str, hashes: &[i64]| {
+            let mut select = Sql::select();
+            select.columns(columns.iter().copied()).from("token").and_where(is_one_of(Expr::col(hash), hashes)).take()
+        };
+        of("code_hash", &self.hashes).union(UnionType::Distinct, of("folded_hash", &self.hashes[1..])).take()
+    }
 }
 
 fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {

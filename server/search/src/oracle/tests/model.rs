@@ -295,6 +295,10 @@ fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
         (IndexValue::Token { system, code }, Match::Token { system: one, code: two }) => {
             one.as_ref().unwrap_or(system) == system && two.as_ref().unwrap_or(code) == code
         }
+        (IndexValue::Token { system, code }, Match::AnyCase { system: one, code: two }) => {
+            let wanted = (one.as_ref().unwrap_or(system).to_lowercase(), two.to_lowercase());
+            (system.to_lowercase(), code.to_lowercase()) == wanted
+        }
         (IndexValue::String { folded, exact }, Match::String { mode, text }) => match mode {
             StringMode::StartsWith => folded.starts_with(text),
             StringMode::Contains => folded.contains(text),

@@ -4,7 +4,7 @@
 //!
 //! | operator | on |
 //! |---|---|
-//! | `eq`, `ne` | all but composites; strings folded; `ne`: some value differs, as the specification has it |
+//! | `eq`, `ne` | all but composites; strings folded, tokens without regard to case; `ne`: some value differs, as the specification has it |
 //! | `co`, `sw`, `ew` | string |
 //! | `co` | number, date: what the resource states may denote the value, or has all of it in its period |
 //! | `gt`, `lt`, `ge`, `le` | number, date, quantity; string: the first letter, by its number in Unicode |
@@ -102,7 +102,7 @@ fn matches(
     let code = parameter.code.as_str();
     let words = |mode| string::matches(code, &value.replace('|', "\\|"), mode);
     let matches = match (kind, operator) {
-        (ParamKind::Token, "eq" | "ne") => token::of(parameter, value)?,
+        (ParamKind::Token, "eq" | "ne") => token::of(parameter, value)?.into_iter().map(in_any_case).collect(),
         (ParamKind::Token, "in" | "ni") => token::value_sets(code, value, place.options)?,
         // The value subsumes a concept of the resource: that lies below it.
         (ParamKind::Token, "ss") => vec![hierarchy::subsumed(code, value, Direction::Below)?],
@@ -138,6 +138,15 @@ fn matches(
     match <[Match; 1]>::try_from(matches) {
         Ok([one]) => Ok(Some(vec![Match::Other(Box::new(one))])),
         Err(_) => Err(Refusal::invalid(format!("{code} ne {value:?}: write the type of what is pointed at: Type/id"))),
+    }
+}
+
+/// "Token is the same, including namespace if specified (case insensitive)".
+fn in_any_case(wanted: Match) -> Match {
+    match wanted {
+        Match::Token { system, code: Some(code) } => Match::AnyCase { system, code },
+        // What asks for a namespace alone asks for just that one.
+        other => other,
     }
 }
 

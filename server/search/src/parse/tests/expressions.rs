@@ -74,8 +74,14 @@ fn values() {
     assert_eq!(of("Patient", r#"family eq "O'Neil, \"Å\"""#), string(StringMode::Equals, "oneil a"));
     assert_eq!(of("Patient", "family ew son"), string(StringMode::EndsWith, "son"));
     assert_eq!(of("Patient", "family ne x"), Match::Other(Box::new(string(StringMode::Equals, "x"))));
-    assert_eq!(of("Patient", "gender ne male"), Match::Other(Box::new(token(None, Some("male")))));
-    assert_eq!(of("Observation", r#"code eq "http://x|a,b$c""#), token(Some("http://x"), Some("a,b$c")));
+    let any_case = |system: Option<&str>, code: &str| Match::AnyCase {
+        system: system.map(str::to_owned),
+        code: code.to_owned(),
+    };
+    assert_eq!(of("Patient", "gender ne male"), Match::Other(Box::new(any_case(None, "male"))));
+    assert_eq!(of("Observation", r#"code eq "http://x|a,b$c""#), any_case(Some("http://x"), "a,b$c"));
+    assert_eq!(of("Observation", "code eq |a"), any_case(Some(""), "a"));
+    assert_eq!(of("Observation", "code eq http://x|"), token(Some("http://x"), None));
     assert_eq!(of("Observation", "code eq loinc|8480-6"), of("Observation", "code eq http://loinc.org|8480-6"));
     assert_eq!(of("Observation", "code eq SNOMED|8480-6"), of("Observation", "code eq http://snomed.info/sct|8480-6"));
     assert_eq!(
@@ -94,7 +100,7 @@ fn values() {
     }
     assert_eq!(of("Encounter", "date co 1970-01-01T00:00:00Z"), Match::Period { low: 0, high: 999_999 });
     assert_eq!(read("RiskAssessment", "_filter", "probability co 0.42"), "exact(probability=1)");
-    assert_eq!(of("Observation", "code eq loinc"), token(None, Some("loinc")), "a code, not a namespace");
+    assert_eq!(of("Observation", "code eq loinc"), any_case(None, "loinc"), "a code, not a namespace");
     let date = |text: &str| match of("Encounter", text) {
         Match::Date(date) => date,
         other => panic!("{other:?}"),
