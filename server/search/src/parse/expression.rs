@@ -12,6 +12,7 @@ use crate::query::Filter;
 use compare::compare;
 use syntax::{Expression, Step, Test};
 
+mod additional;
 mod compare;
 mod syntax;
 
@@ -44,6 +45,9 @@ fn path(place: Place<'_>, steps: &[Step], test: &Test) -> Result<Filter, Refusal
             path(place, &[std::slice::from_ref(&step), rest].concat(), test)
         };
         return chain::pointed_at(place, written, &behind).map_err(here);
+    }
+    if let Some(additional) = additional::named(place.resource_type, step, rest) {
+        return additional.filter(place, step, rest, test).map_err(here);
     }
     let (code, only) = step.name.split_once(':').map_or((step.name.as_str(), None), |(code, only)| (code, Some(only)));
     let Some(next) = rest.first() else {

@@ -80,6 +80,23 @@ pub(super) fn compare(place: Place<'_>, code: &str, test: &Test) -> Result<Filte
     Ok(exact_unless_indexed(&parameter, filter))
 }
 
+/// The alternatives that `operator value` states of a parameter: of tokens and references.
+pub(super) fn alternatives(place: Place<'_>, code: &str, test: &Test) -> Result<Vec<Match>, Refusal> {
+    let parameter = find(place.resource_type, code)?;
+    let kind = kind(&parameter).filter(|it| matches!(it, ParamKind::Token | ParamKind::Reference));
+    let found = match kind {
+        Some(kind) => {
+            let value = escape(&with_namespace(kind, &test.value));
+            matches(place, &parameter, kind, &test.operator, &value)?
+        }
+        None => None,
+    };
+    found.ok_or_else(|| {
+        let text = format!("{} has no meaning on {} parameters such as {code}", test.operator, parameter.kind.as_str());
+        syntax::refusal(test.operator_at, &text)
+    })
+}
+
 /// The value with the full namespace where one of the names for it stands.
 fn with_namespace(kind: ParamKind, value: &str) -> String {
     let mut parts: Vec<&str> = value.split('|').collect();

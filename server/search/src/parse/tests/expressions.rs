@@ -45,6 +45,19 @@ fn expressions() {
         ("Patient", "_id eq a and _lastUpdated gt 2020", "all(id a & updated Gt)"),
         ("Patient", "_id ne a", "not(id a)"),
         ("Encounter", "date po 2020", "date=1"),
+        (
+            "DocumentReference",
+            "relatesTo[code eq replaces].target re DocumentReference/1 and status eq current",
+            "all(relationship/Value*1 & status=1)",
+        ),
+        (
+            "DocumentReference",
+            "relatesTo[code eq replaces or code eq appends].target ne DocumentReference/1",
+            "relationship/Value*2",
+        ),
+        ("DocumentReference", "relatesTo[target re 1].code ne replaces", "relationship/Value*1"),
+        ("Group", "characteristic[code eq a].value eq true", "characteristic-value/Value*1"),
+        ("Group", "characteristic eq a", "characteristic=1"),
         ("ValueSet", "url eq http://x/y", "url=1"),
         ("ValueSet", "url eq http://x/y|1", "or(all(url=1 & version=1))"),
         ("ValueSet", "url ne http://x/y|1", "all(url missing false & not(or(all(url=1 & version=1))))"),
@@ -92,6 +105,15 @@ fn values() {
         of("Observation", "value-quantity eq 5|ucum|mg"),
         of("Observation", "value-quantity eq 5|http://unitsofmeasure.org|mg")
     );
+    let Filter::Composite { alternatives, .. } = query(
+        "DocumentReference",
+        &[("_filter", "relatesTo[code eq http://x|Replaces].target re DocumentReference/1")],
+    )
+    .filters
+    .remove(0) else {
+        panic!("not a composite")
+    };
+    assert_eq!(alternatives, [[local("DocumentReference", "1"), any_case(Some(""), "Replaces")]]);
     for (operator, order) in [("gt", Order::After), ("ge", Order::From), ("lt", Order::Before), ("le", Order::UpTo)] {
         assert_eq!(
             of("Patient", &format!("family {operator} \" \u{c9}mile\"")),
@@ -144,6 +166,22 @@ fn what_is_wrong_is_named_with_its_byte() {
         ("_has:Observation:patient:code", 29),
     ] {
         let (_, diagnostics) = refused("Patient", "_filter", text);
+        assert!(diagnostics.starts_with(&format!("_filter, byte {byte}:")), "{text}: {diagnostics}");
+    }
+    for (text, byte) in [
+        ("relatesTo pr true", 0),
+        ("relatesTo.target re DocumentReference/1", 0),
+        ("relatesTo[code eq replaces] pr true", 0),
+        ("relatesTo[code eq replaces].target pr true", 35),
+        ("relatesTo[code eq replaces].target.status eq current", 0),
+        ("relatesTo[not (code eq replaces)].target re 1", 0),
+        ("relatesTo[code eq replaces and code eq appends].target re 1", 0),
+        ("relatesTo[kind eq replaces].target re 1", 10),
+        ("relatesTo[code in http://v].target re 1", 15),
+        ("relatesTo[code eq replaces].place re 1", 28),
+        ("relatesTo[code eq replaces].code eq appends", 10),
+    ] {
+        let (_, diagnostics) = refused("DocumentReference", "_filter", text);
         assert!(diagnostics.starts_with(&format!("_filter, byte {byte}:")), "{text}: {diagnostics}");
     }
     let deep = format!("{}gender eq male{}", "(".repeat(60), ")".repeat(60));
