@@ -29,8 +29,11 @@ const FOLDED: Column = optional_integer(
     "First 63 bits of SHA-256 over the code in small letters, if that is not the code itself.",
 );
 
-const BY_FOLDED: Index =
-    index("token_by_folded", &["folded_hash"], "search by code whatever its case; see code_hash for codes in small letters");
+const BY_FOLDED: Index = index(
+    "token_by_folded",
+    &["folded_hash"],
+    "search by code whatever its case; see code_hash for codes in small letters",
+);
 
 async fn fill(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let connection = manager.get_connection();

@@ -173,11 +173,7 @@ pub async fn add_index(manager: &SchemaManager<'_>, table: &'static str, index: 
 }
 
 /// As [`add_index`], of the rows alone that state something in its first column.
-pub async fn add_index_of_stated(
-    manager: &SchemaManager<'_>,
-    table: &'static str,
-    index: &Index,
-) -> Result<(), DbErr> {
+pub async fn add_index_of_stated(manager: &SchemaManager<'_>, table: &'static str, index: &Index) -> Result<(), DbErr> {
     let mut statement = index_statement(table, index);
     if let Some(column) = index.columns.first() {
         statement.and_where(Expr::col(*column).is_not_null());

@@ -42,7 +42,11 @@ fn asked(resource_type: &str, expression: &str) -> String {
 
 fn observation(id: &str, status: &str, codes: &[(&str, &str)]) -> Json {
     let coding = |(system, code): &(&str, &str)| {
-        if system.is_empty() { object! { "code": *code } } else { object! { "system": *system, "code": *code } }
+        if system.is_empty() {
+            object! { "code": *code }
+        } else {
+            object! { "system": *system, "code": *code }
+        }
     };
     object! {
         "resourceType": "Observation", "id": id, "status": status,

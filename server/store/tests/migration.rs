@@ -42,9 +42,8 @@ async fn numbers_of_before_are_single_numbers(connection: &DatabaseConnection) {
 /// Codes that were there are found in any case; more of them than are looked at together.
 async fn tokens_of_before_have_no_case(connection: &DatabaseConnection) {
     up_to(connection, "_000029_").await;
-    let token = |number: u32| {
-        format!("({number}, 's', 'Code-{number}', 0, 0), ({}, 's', 'c-{number}', 0, 0)", 5_000 + number)
-    };
+    let token =
+        |number: u32| format!("({number}, 's', 'Code-{number}', 0, 0), ({}, 's', 'c-{number}', 0, 0)", 5_000 + number);
     let tokens: Vec<String> = (0..1_100).map(token).collect();
     let columns = "token (token, system, code, code_hash, system_hash)";
     let insert = format!("INSERT INTO {columns} VALUES {}", tokens.join(", "));

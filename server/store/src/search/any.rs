@@ -401,7 +401,7 @@ fn initials(columns: &Columns, order: Order, text: &str) -> Cond {
     // A text of nothing but signs that do not count has no first letter.
     let filled = Cond::all().add(has().gt(""));
     match (order, next) {
-        (Order::After, None) => Cond::any().add(Expr::val(1).eq(0)),
+        (Order::After, None) => Cond::all().add(Expr::val(1).eq(0)),
         (Order::After, Some(next)) => filled.add(has().gte(next)),
         (Order::From, _) => filled.add(has().gte(this)),
         (Order::Before, _) => filled.add(has().lt(this)),

@@ -215,7 +215,11 @@ async fn composite<S: Session>(
 /// Whether a composite's row has a column for such a value of the component.
 fn is_held(position: usize, wanted: &Match) -> bool {
     match wanted {
-        Match::Token { .. } | Match::AnyCase { .. } | Match::Reference(_) | Match::Hierarchy { .. } | Match::Terminology(_) => position < 2,
+        Match::Token { .. }
+        | Match::AnyCase { .. }
+        | Match::Reference(_)
+        | Match::Hierarchy { .. }
+        | Match::Terminology(_) => position < 2,
         Match::Number(_) => position > 0,
         Match::Other(inner) => is_held(position, inner),
         _ => position == 1,

@@ -78,12 +78,7 @@ impl Additional {
     }
 
     /// The values of the child that an expression in brackets names.
-    fn within(
-        &self,
-        place: Place<'_>,
-        child: (&str, &str),
-        expression: &Expression,
-    ) -> Result<Vec<Match>, Refusal> {
+    fn within(&self, place: Place<'_>, child: (&str, &str), expression: &Expression) -> Result<Vec<Match>, Refusal> {
         match expression {
             Expression::Or(list) => {
                 let each = list.iter().map(|it| self.within(place, child, it)).collect::<Result<Vec<_>, _>>()?;

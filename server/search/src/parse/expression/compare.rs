@@ -4,7 +4,7 @@
 //!
 //! | operator | on |
 //! |---|---|
-//! | `eq`, `ne` | all but composites; strings folded, tokens without regard to case; `ne`: some value differs, as the specification has it |
+//! | `eq`, `ne` | all but composites; strings folded, tokens in any case; `ne`: some value differs, as R4 has it |
 //! | `co`, `sw`, `ew` | string |
 //! | `co` | number, date: what the resource states may denote the value, or has all of it in its period |
 //! | `gt`, `lt`, `ge`, `le` | number, date, quantity; string: the first letter, by its number in Unicode |
@@ -100,7 +100,7 @@ pub(super) fn alternatives(place: Place<'_>, code: &str, test: &Test) -> Result<
 /// The value with the full namespace where one of the names for it stands.
 fn with_namespace(kind: ParamKind, value: &str) -> String {
     let mut parts: Vec<&str> = value.split('|').collect();
-    let place = if kind == ParamKind::Quantity { 1 } else { 0 };
+    let place = usize::from(kind == ParamKind::Quantity);
     let is_there = matches!(kind, ParamKind::Token | ParamKind::Quantity) && parts.len() > place + 1;
     if let Some((_, url)) = NAMESPACES.iter().find(|(name, _)| is_there && name.eq_ignore_ascii_case(parts[place])) {
         parts[place] = url;
@@ -167,12 +167,7 @@ fn in_any_case(wanted: Match) -> Match {
     }
 }
 
-fn dated(
-    place: Place<'_>,
-    code: &str,
-    operator: &str,
-    value: &str,
-) -> Result<Option<DateMatch>, Refusal> {
+fn dated(place: Place<'_>, code: &str, operator: &str, value: &str) -> Result<Option<DateMatch>, Refusal> {
     let prefix = if operator == "po" { Some("eq") } else { prefix(operator) };
     let Some(prefix) = prefix else { return Ok(None) };
     let date = date::one(code, &format!("{prefix}{value}"), place.options.now)?;

@@ -87,10 +87,8 @@ fn values() {
     assert_eq!(of("Patient", r#"family eq "O'Neil, \"Å\"""#), string(StringMode::Equals, "oneil a"));
     assert_eq!(of("Patient", "family ew son"), string(StringMode::EndsWith, "son"));
     assert_eq!(of("Patient", "family ne x"), Match::Other(Box::new(string(StringMode::Equals, "x"))));
-    let any_case = |system: Option<&str>, code: &str| Match::AnyCase {
-        system: system.map(str::to_owned),
-        code: code.to_owned(),
-    };
+    let any_case =
+        |system: Option<&str>, code: &str| Match::AnyCase { system: system.map(str::to_owned), code: code.to_owned() };
     assert_eq!(of("Patient", "gender ne male"), Match::Other(Box::new(any_case(None, "male"))));
     assert_eq!(of("Observation", r#"code eq "http://x|a,b$c""#), any_case(Some("http://x"), "a,b$c"));
     assert_eq!(of("Observation", "code eq |a"), any_case(Some(""), "a"));
