@@ -304,6 +304,13 @@ pub enum Match {
         /// None: any code of that system.
         code: Option<String>,
     },
+    /// As [`Match::Token`], whatever the case of letters in system and code: tokens of `_filter`.
+    AnyCase {
+        /// None: any system. Some(""): stated without a system.
+        system: Option<String>,
+        /// As written.
+        code: String,
+    },
     /// Text, folded unless exact.
     String {
         /// How to compare.
@@ -313,8 +320,17 @@ pub enum Match {
     },
     /// Date with prefix.
     Date(DateMatch),
+    /// `_filter … co`: an interval of microseconds that all of this one lies in.
+    Period {
+        /// First microsecond.
+        low: i64,
+        /// Last microsecond.
+        high: i64,
+    },
     /// Number with prefix.
     Number(NumberMatch),
+    /// `_filter … co`: a number whose written precision may denote this one; only inside [`Filter::Exact`].
+    Imprecise(Decimal),
     /// Quantity with prefix and unit.
     Quantity {
         /// The number.
@@ -391,6 +407,21 @@ pub enum StringMode {
     Equals,
     /// `_filter … ew`: folded value ends with the text.
     EndsWith,
+    /// `_filter … gt`, `ge`, `lt`, `le`: where the first letter of the folded value stands beside that of the text.
+    Initial(Order),
+}
+
+/// How letters stand beside each other, by their numbers in Unicode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Behind it.
+    After,
+    /// Behind it, or the same.
+    From,
+    /// Before it.
+    Before,
+    /// Before it, or the same.
+    UpTo,
 }
 
 /// Comparison prefixes. <https://hl7.org/fhir/R4/search.html#prefix>

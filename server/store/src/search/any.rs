@@ -3,8 +3,8 @@
 
 use fhir::decimal::Decimal;
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, Value};
-use search::query::{DateMatch, NumberMatch, Param, ParamKind, Prefix, StringMode, UnitMatch};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, UnionType, Value};
+use search::query::{DateMatch, NumberMatch, Order, Param, ParamKind, Prefix, StringMode, UnitMatch};
 
 use super::condition::Place;
 use super::question::{finds_a_row, one_holds};
@@ -36,6 +36,7 @@ pub(crate) struct Any {
 pub(crate) enum Alternative {
     Token(i64),
     TokenOfCode(i64),
+    TokenInAnyCase(Cases),
     TokenOfSystem(i64),
     Target(i64),
     Text {
@@ -43,6 +44,11 @@ pub(crate) enum Alternative {
         text: String,
     },
     Date(DateMatch),
+    /// Intervals in which all of this one lies.
+    Period {
+        low: i64,
+        high: i64,
+    },
     Number(NumberMatch),
     Quantity {
         number: NumberMatch,
@@ -243,12 +249,14 @@ impl Alternative {
             Alternative::TokenOfCode(hash) => {
                 all(columns.key("token").in_subquery(tokens_where("code_hash", &[*hash])))
             }
+            Alternative::TokenInAnyCase(cases) => all(columns.key("token").in_subquery(cases.tokens(&["token"]))),
             Alternative::TokenOfSystem(hash) => {
                 all(columns.key("token").in_subquery(tokens_where("system_hash", &[*hash])))
             }
             Alternative::Target(target) => all(columns.key("target").eq(*target)),
             Alternative::Text { mode, text } => text_matches(columns, *mode, text),
             Alternative::Date(date) => date_matches(columns.col("low"), columns.col("high"), *date),
+            Alternative::Period { low, high } => all(columns.col("low").lte(*low)).add(columns.col("high").gte(*high)),
             Alternative::Number(number) => number_matches(&columns.number(), number),
             Alternative::Quantity { number, unit: Some(UnitMatch::Canonical(code)) } => {
                 let (value, unit) = columns.canonical();
@@ -340,6 +348,28 @@ pub(super) fn tokens_where(column: &'static str, hashes: &[i64]) -> SelectStatem
     select
 }
 
+/// A code whatever the case of its letters, as the dictionary of tokens knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cases {
+    /// Hashes of it as written, and in small letters.
+    hashes: [i64; 2],
+}
+
+impl Cases {
+    pub(crate) fn of(code: &str) -> Self {
+        Cases { hashes: [keys::hash(code), keys::hash(&code.to_lowercase())] }
+    }
+
+    /// Columns of its tokens: those that have no capital letters stand under their code alone.
+    pub(crate) fn tokens(&self, columns: &[&'static str]) -> SelectStatement {
+        let of = |hash: &'static str, hashes: &[i64]| {
+            let mut select = Sql::select();
+            select.columns(columns.iter().copied()).from("token").and_where(is_one_of(Expr::col(hash), hashes)).take()
+        };
+        of("code_hash", &self.hashes).union(UnionType::Distinct, of("folded_hash", &self.hashes[1..])).take()
+    }
+}
+
 fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
     let col = |name: &'static str| columns.col(name);
     let like = |pattern: String| LikeExpr::new(pattern).escape('\\');
@@ -363,6 +393,25 @@ fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
         StringMode::Exact => {
             starts(&search::fold::fold(text)).add(columns.key("value").eq(keys::hash(text))).add(col("exact").eq(text))
         }
+        StringMode::Initial(order) => initials(columns, order, text).add(is_whole(columns)),
+    }
+}
+
+/// Both engines compare the bytes of texts, and so the numbers of their letters.
+fn initials(columns: &Columns, order: Order, text: &str) -> Cond {
+    // As for what begins with a text: a range of the column that the tree of values begins with is for scans alone.
+    let has = || columns.col(if columns.is_scanned() { "prefix" } else { "folded" });
+    let letter = text.chars().next().unwrap_or_default();
+    let (this, next) = (letter.to_string(), (letter..=char::MAX).nth(1).map(String::from));
+    // A text of nothing but signs that do not count has no first letter.
+    let filled = Cond::all().add(has().gt(""));
+    match (order, next) {
+        (Order::After, None) => Cond::all().add(Expr::val(1).eq(0)),
+        (Order::After, Some(next)) => filled.add(has().gte(next)),
+        (Order::From, _) => filled.add(has().gte(this)),
+        (Order::Before, _) => filled.add(has().lt(this)),
+        (Order::UpTo, Some(next)) => filled.add(has().lt(next)),
+        (Order::UpTo, None) => filled,
     }
 }
 
