@@ -55,7 +55,7 @@ pub enum Target {
     /// Logical id.
     Id(String),
     /// Criteria, and whether they may match several.
-    Criteria(Criteria, ConditionalDelete),
+    Criteria(Box<Criteria>, ConditionalDelete),
 }
 
 /// `DELETE` on an instance.
@@ -94,7 +94,7 @@ pub fn prepare(
     let target = match aim {
         Aim::Id(id) => Target::Id(id.to_owned()),
         Aim::Criteria(text) => {
-            Target::Criteria(criteria(app, context, resource_type, text)?, app.config.conditional_delete)
+            Target::Criteria(Box::new(criteria(app, context, resource_type, text)?), app.config.conditional_delete)
         }
     };
     Ok(Delete { resource_type: resource_type.to_owned(), target, preconditions })

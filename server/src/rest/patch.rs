@@ -63,7 +63,7 @@ pub enum Target {
     /// Logical id.
     Id(String),
     /// Criteria that match one.
-    Criteria(Criteria),
+    Criteria(Box<Criteria>),
 }
 
 /// What a patch makes of one version.
@@ -194,7 +194,7 @@ pub async fn prepare(
         Aim::Criteria(text) => {
             let criteria = Criteria::prepare(context, resource_type, text)?;
             let found = single(criteria.matches_before(&app.store, context).await?)?;
-            (Target::Criteria(criteria), found)
+            (Target::Criteria(Box::new(criteria)), found)
         }
     };
     let stored = living(found, resource_type, aim.id())?;

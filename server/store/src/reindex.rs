@@ -155,7 +155,11 @@ impl Tx {
 fn each(rid: i64, limit: u64) -> SelectStatement {
     let mut select = Query::select();
     stored_columns_with_text(&mut select);
-    select.columns(["rid", "type_id"]).from("resource").and_where(Expr::col("rid").gt(rid)).and_where(Expr::col("live").eq(1));
+    select
+        .columns(["rid", "type_id"])
+        .from("resource")
+        .and_where(Expr::col("rid").gt(rid))
+        .and_where(Expr::col("live").eq(1));
     select.order_by("rid", Order::Asc).limit(limit);
     select
 }

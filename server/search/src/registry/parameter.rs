@@ -114,7 +114,15 @@ impl Parameter {
         let compartment = self.compartment && aspect == Aspect::Value;
         let members = self.member_ids.iter().map(|ids| ids[aspect as usize]).collect();
         let other_compartment_params = self.other_compartment_params.clone().filter(|_| compartment);
-        Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment, other_compartment_params, members })
+        Some(Param {
+            id: self.aspect_id(aspect),
+            code: self.code.clone(),
+            kind,
+            aspect,
+            compartment,
+            other_compartment_params,
+            members,
+        })
     }
 
     /// Whether it selects family names by themselves, and not names as a whole.

@@ -65,7 +65,8 @@ pub(crate) enum Alternative {
 
 impl Any {
     pub(crate) fn of(param: &Param, alternatives: Vec<Alternative>, negated: bool) -> Self {
-        let other_compartment_params = param.other_compartment_params.as_ref().map(|others| others.iter().map(|id| id.0).collect());
+        let other_compartment_params =
+            param.other_compartment_params.as_ref().map(|others| others.iter().map(|id| id.0).collect());
         let (code, table, param) = (param.code.clone(), table_of(param.kind), param.id.0);
         Any { code, table, param, negated, alternatives, patients: None, other_compartment_params }
     }
@@ -400,7 +401,7 @@ fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
 /// Both engines compare the bytes of texts, and so the numbers of their letters.
 fn initials(columns: &Columns, order: Order, text: &str) -> Cond {
     // As for what begins with a text: a range of the column that the tree of values begins with is for scans alone.
-    let has = || columns.col(if columns.is_scanned() { "prefix" } else { "folded" });
+    let has = || columns.col(if columns.is_scanned { "prefix" } else { "folded" });
     let letter = text.chars().next().unwrap_or_default();
     let (this, next) = (letter.to_string(), (letter..=char::MAX).nth(1).map(String::from));
     // A text of nothing but signs that do not count has no first letter.

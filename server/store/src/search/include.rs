@@ -141,7 +141,8 @@ async fn read_all<S: Session>(
 ) -> Result<usize, StoreError> {
     let rows = session.rows(&select).await?;
     let rids = rows.iter().map(|row| row.i64(AFTER_STORED)).collect::<Result<Vec<_>, _>>()?;
-    let types = rows.iter().map(|row| session.known().types.name(row.i64(AFTER_STORED + 1)?)).collect::<Result<Vec<_>, _>>()?;
+    let types =
+        rows.iter().map(|row| session.known().types.name(row.i64(AFTER_STORED + 1)?)).collect::<Result<Vec<_>, _>>()?;
     let count = rows.len();
     found.extend(rids.into_iter().zip(stored_of_types(session, rows, &types).await?));
     Ok(count)
@@ -184,11 +185,7 @@ fn condition_of<S: Session>(session: &S, include: &Include, param: Expr) -> Cond
 }
 
 /// Row ids that the references of the frontier point at. Most of them point at the same few.
-fn ends_of_references<S: Session>(
-    session: &S,
-    (asked, params): (Cond, &[i64]),
-    frontier: &[i64],
-) -> SelectStatement {
+fn ends_of_references<S: Session>(session: &S, (asked, params): (Cond, &[i64]), frontier: &[i64]) -> SelectStatement {
     let mut names = Sql::select();
     names.distinct().columns([("x", "param"), ("x", "target")]).from_as("index_reference", "x");
     names.and_where(is_listed(session.backend(), Expr::col(("x", "rid")), frontier));
@@ -275,7 +272,11 @@ async fn load_some<S: Session>(
         let Some(view) = SearchView::new(session, view, resource_type).await? else { continue };
         let mut select = Sql::select();
         stored_columns(&mut select, "r");
-        select.column(("r", "rid")).from_as("resource", "r").and_where(is_listed(session.backend(), Expr::col(("r", "rid")), rids));
+        select.column(("r", "rid")).from_as("resource", "r").and_where(is_listed(
+            session.backend(),
+            Expr::col(("r", "rid")),
+            rids,
+        ));
         // Added to nothing, so that no index on the type is taken: the row ids find the rows.
         let of_type = Expr::col(("r", "type_id")).add(0).eq(type_id);
         select.and_where(of_type).and_where(is_set(Expr::col(("r", "live"))));

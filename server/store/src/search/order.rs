@@ -105,7 +105,8 @@ pub(crate) fn beyond(keys: &[Key], position: &Position, name: impl Fn(usize) -> 
     let mut any = Cond::any();
     for (index, key) in keys.iter().enumerate() {
         let equal = (0..index).fold(Cond::all(), |all, before| all.add(name(before).eq(value(before))));
-        let beyond = if key.falls(position.backwards) { name(index).lt(value(index)) } else { name(index).gt(value(index)) };
+        let beyond =
+            if key.falls(position.backwards) { name(index).lt(value(index)) } else { name(index).gt(value(index)) };
         any = any.add(equal.add(beyond));
     }
     // Says the same of the first key alone, in a form that an index range can use.

@@ -3,7 +3,7 @@
 //!
 //! "Any time these names are used in a parameter, they must have a filter and a chained name under them":
 //! `relatesTo[code eq replaces].target re DocumentReference/1`. A composite parameter has the children of each element side
-//! by side, so that is what they ask. Of what R4 lists, Observation and ServiceRequest have not even the parameters.
+//! by side, so that is what they ask. Of what R4 lists, Observation and `ServiceRequest` have not even the parameters.
 
 use super::compare;
 use super::syntax::{self, Expression, Step, Test};

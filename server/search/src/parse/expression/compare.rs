@@ -92,8 +92,8 @@ pub(super) fn alternatives(place: Place<'_>, code: &str, test: &Test) -> Result<
         None => None,
     };
     found.ok_or_else(|| {
-        let text = format!("{} has no meaning on {} parameters such as {code}", test.operator, parameter.kind.as_str());
-        syntax::refusal(test.operator_at, &text)
+        let why = format!("{} has no meaning on {} parameters such as {code}", test.operator, parameter.kind.as_str());
+        syntax::refusal(test.operator_at, &why)
     })
 }
 

@@ -45,6 +45,19 @@ fn expressions() {
         ("Patient", "_id eq a and _lastUpdated gt 2020", "all(id a & updated Gt)"),
         ("Patient", "_id ne a", "not(id a)"),
         ("Encounter", "date po 2020", "date=1"),
+        ("ValueSet", "url eq http://x/y", "url=1"),
+        ("ValueSet", "url eq http://x/y|1", "or(all(url=1 & version=1))"),
+        ("ValueSet", "url ne http://x/y|1", "all(url missing false & not(or(all(url=1 & version=1))))"),
+        ("ValueSet", "reference eq http://x/y|1", "reference=1"),
+        ("Patient", "_lastUpdated pr true and _id pr FALSE", "all(all() & or())"),
+    ] {
+        assert_eq!(read(resource_type, "_filter", text), expected, "{text}");
+    }
+}
+
+#[test]
+fn additional_names() {
+    for (resource_type, text, expected) in [
         (
             "DocumentReference",
             "relatesTo[code eq replaces].target re DocumentReference/1 and status eq current",
@@ -58,11 +71,14 @@ fn expressions() {
         ("DocumentReference", "relatesTo[target re 1].code ne replaces", "relationship/Value*1"),
         ("Group", "characteristic[code eq a].value eq true", "characteristic-value/Value*1"),
         ("Group", "characteristic eq a", "characteristic=1"),
-        ("ValueSet", "url eq http://x/y", "url=1"),
-        ("ValueSet", "url eq http://x/y|1", "or(all(url=1 & version=1))"),
-        ("ValueSet", "url ne http://x/y|1", "all(url missing false & not(or(all(url=1 & version=1))))"),
-        ("ValueSet", "reference eq http://x/y|1", "reference=1"),
-        ("Patient", "_lastUpdated pr true and _id pr FALSE", "all(all() & or())"),
+    ] {
+        assert_eq!(read(resource_type, "_filter", text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_refers_to_it() {
+    for (resource_type, text, expected) in [
         ("Patient", "_has:Observation:patient:code eq x", "Observation.patient<(code=1)"),
         (
             "Patient",
