@@ -123,6 +123,7 @@ impl<'a> Evaluator<'a, '_> {
                     Some(_) => Err(EvaluationError::invalid("an index is an integer")),
                 }
             }
+            Step::Special(node) => self.node(node, scope),
             Step::Call(call) => calls::call(self, call, input, scope),
             Step::Type(operation, specifier) => self.type_operation(*operation, specifier, input.to_vec()),
         }

@@ -203,7 +203,11 @@ impl Parser {
                     _ => return Err(self.error("expected a name after %")),
                 }
             }
-            TokenKind::Special(_) => self.special()?,
+            TokenKind::Special(name) => {
+                let node = special(name);
+                self.advance();
+                node
+            }
             TokenKind::Word(_) => match self.boolean() {
                 Some(node) => node,
                 None => return Ok((None, vec![self.first_step()?])),
@@ -225,15 +229,6 @@ impl Parser {
         Some(Node::Literal(Value::Boolean(value)))
     }
 
-    fn special(&mut self) -> Result<Node, PathError> {
-        match self.advance() {
-            TokenKind::Special(name) if &*name == "this" => Ok(Node::This),
-            TokenKind::Special(name) if &*name == "index" => Ok(Node::Index),
-            TokenKind::Special(_) => Ok(Node::Total),
-            _ => Err(self.error("expected $this, $index or $total")),
-        }
-    }
-
     /// A first step: names of types begin with a capital letter, names of elements do not.
     fn first_step(&mut self) -> Result<Step, PathError> {
         let offset = self.tokens[self.at].offset;
@@ -251,9 +246,7 @@ impl Parser {
         let offset = self.tokens[self.at].offset;
         let name = match self.advance() {
             TokenKind::Word(name) | TokenKind::Quoted(name) => name,
-            TokenKind::Special(name) if &*name == "this" => {
-                return Err(PathError { offset, message: "$this stands at the beginning of a path only".to_owned() });
-            }
+            TokenKind::Special(name) => return Ok(Step::Special(special(&name))),
             _ => return Err(PathError { offset, message: "expected a name".to_owned() }),
         };
         if !self.accept("(") {
@@ -324,6 +317,7 @@ impl Parser {
 
     /// A number, or a quantity if a unit follows.
     fn number(&mut self, text: &str) -> Option<Value<'static>> {
+        let text = without_leading_zeros(text);
         let unit = match self.peek() {
             TokenKind::Text(unit) => Some((unit.to_string(), false)),
             TokenKind::Word(word) => value::calendar_unit(word).map(|unit| (unit.to_owned(), true)),
@@ -338,6 +332,22 @@ impl Parser {
         }
         text.parse().ok().map(Value::Integer)
     }
+}
+
+/// `$this`, `$index`, `$total` by their names.
+fn special(name: &str) -> Node {
+    match name {
+        "this" => Node::This,
+        "index" => Node::Index,
+        _ => Node::Total,
+    }
+}
+
+/// `1.5` of `01.5`, which FHIRPath permits and decimals of FHIR do not.
+fn without_leading_zeros(digits: &str) -> &str {
+    let whole = digits.find('.').unwrap_or(digits.len());
+    let zeros = digits[..whole].bytes().take_while(|digit| *digit == b'0').count();
+    &digits[zeros.min(whole - 1)..]
 }
 
 /// Compiles a pattern that is a literal once, here.

@@ -119,6 +119,7 @@ impl Checker {
                 self.node(index, this)?;
                 Ok(types)
             }
+            Step::Special(node) => self.node(node, this),
             Step::Call(call) => self.call(call, offset, types, this),
             Step::Type(operation, specifier) => Ok(of_type_operation(*operation, specifier, &types)),
         }

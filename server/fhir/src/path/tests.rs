@@ -164,6 +164,9 @@ fn language() {
             r#"System.Quantity {"value":4,"unit":"day","system":"http://hl7.org/fhirpath/CodeSystem/calendar-units","code":"day"}"#,
         ),
         ("(3 | 1 | 2).sort(-$this).first()", "System.Integer 3"),
+        ("01.5 + 00.5 + 007", "System.Decimal 9.0"),
+        ("0.5 + 00 + 0", "System.Decimal 0.5"),
+        ("(1 | 2).select($this.$this + 1.$index)", "System.Integer 1, System.Integer 3"),
         ("now()", "error: not supported here: now()"),
         ("'x'.memberOf('http://vs')", "error: not supported here: memberOf()"),
         ("%nothing", "error: there is no %nothing"),
@@ -186,7 +189,7 @@ fn syntax_errors_say_where() {
         ("a b", 2),
         ("a.matches('(')", 2),
         ("@2020-13-01", 0),
-        ("a.$this", 2),
+        ("a.$that", 7),
     ] {
         assert_eq!(Expression::compile(text).expect_err(text).offset, offset, "{text}");
     }

@@ -42,6 +42,8 @@ pub(super) enum Step {
     /// The name of a type at the beginning of a path: the focus itself if it is of that type.
     Root(TypeSpecifier),
     Item(Node),
+    /// `$this`, `$index` or `$total` after a point: what it is where the path stands, whatever comes before it.
+    Special(Node),
     Call(Call),
     Type(TypeOperation, TypeSpecifier),
 }
