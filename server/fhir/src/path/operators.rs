@@ -291,9 +291,8 @@ fn moved<'a>(operator: Operator, value: &Value<'a>, amount: &Quantity<'_>) -> Re
     let result = match value {
         Value::Date(date) => temporal::add(date, number, &amount.unit).map(Value::Date),
         Value::DateTime(date) => temporal::add(date, number, &amount.unit).map(Value::DateTime),
-        Value::Time(time, precision) => {
-            temporal::add_to_time(*time, *precision, number, &amount.unit).map(|time| Value::Time(time, *precision))
-        }
+        Value::Time(time, precision) => temporal::add_to_time(*time, *precision, number, &amount.unit)
+            .map(|(time, precision)| Value::Time(time, precision)),
         _ => None,
     };
     result.ok_or_else(|| EvaluationError::invalid(format!("cannot move a date by {}", amount.text())))
