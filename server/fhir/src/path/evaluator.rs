@@ -169,6 +169,9 @@ impl<'a> Evaluator<'a, '_> {
         if operation == TypeOperation::Is {
             return Ok(items.first().map(|item| Item::of(Value::Boolean(item.is(specifier)))).into_iter().collect());
         }
+        if operation == TypeOperation::As {
+            return Ok(items.into_iter().filter_map(|item| item.cast(specifier)).collect());
+        }
         items.retain(|item| item.is_exactly(specifier));
         Ok(items)
     }

@@ -134,9 +134,12 @@ impl<'a> Item<'a> {
         true
     }
 
-    /// Appends all children.
+    /// Appends all children; one of a primitive is its value. <https://hl7.org/fhir/R4/fhirpath.html#types>
     pub(super) fn push_all_children(&self, out: &mut Vec<Item<'a>>) {
         let Repr::Element(element) = &self.0 else { return };
+        if element.is_primitive() {
+            out.extend(element.value().map(Item::of));
+        }
         let Some(object) = element.members() else { return };
         for (name, json) in object.iter() {
             if let Some(bare) = name.strip_prefix('_') {
@@ -162,6 +165,17 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// The item as one of this type, if it is exactly of it, or a primitive whose value is of that type of FHIRPath.
+    pub(super) fn cast(self, specifier: &TypeSpecifier) -> Option<Item<'a>> {
+        if let (Repr::Element(element), TypeSpecifier { fhir: None, system: Some(system) }) = (&self.0, specifier)
+            && element.is_primitive()
+        {
+            let value = element.value().filter(|value| *system == SystemType::Any || value.system_type() == *system);
+            return value.map(Item::of);
+        }
+        self.is_exactly(specifier).then_some(self)
+    }
+
     /// As [`is`](Self::is), but a primitive type is not taken for the one that it specialises: a `code` is no `string`.
     pub(super) fn is_exactly(&self, specifier: &TypeSpecifier) -> bool {
         match &self.0 {
@@ -179,6 +193,10 @@ impl<'a> Element<'a> {
         self.json.as_object().or_else(|| self.sibling?.as_object())
     }
 
+    fn is_primitive(&self) -> bool {
+        self.fhir_type.is_some_and(|fhir_type| fhir_type.kind == Kind::Primitive)
+    }
+
     fn member_type(&self, member: &str) -> Option<FhirType> {
         definitions::r4().definition(self.fhir_type?.member(member)?.1)
     }
@@ -190,6 +208,10 @@ impl<'a> Element<'a> {
             }
             return true;
         };
+        if name == "value" && self.is_primitive() {
+            out.extend(self.value().map(Item::of));
+            return true;
+        }
         let Some(element) = fhir_type.element(name) else { return false };
         let Some(object) = self.members() else { return true };
         if element.choice {

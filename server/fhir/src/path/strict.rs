@@ -280,6 +280,9 @@ fn of_type_operation(operation: TypeOperation, specifier: &TypeSpecifier, types:
     if operation == TypeOperation::Is {
         return system(SystemType::Boolean);
     }
+    if operation == TypeOperation::As && specifier.fhir.is_none() {
+        return specified(specifier);
+    }
     narrowed(types, specifier).filter(|found| !found.is_empty()).or_else(|| specified(specifier))
 }
 

@@ -30,7 +30,12 @@ impl TypeSpecifier {
     /// Resolves a name; a name without namespace must be known, with one it may match nothing.
     pub(super) fn resolve(namespace: Option<&str>, name: &str) -> Option<TypeSpecifier> {
         let fhir = (namespace != Some("System")).then(|| definitions::r4().get(name)).flatten();
-        let system = if namespace == Some("FHIR") { None } else { SystemType::of(name) };
+        let system = match namespace {
+            Some("FHIR") => None,
+            // R4 writes `System.string`, too.
+            Some(_) => SystemType::of(&capitalised(name)),
+            None => SystemType::of(name),
+        };
         let known = fhir.is_some() || system.is_some() || namespace.is_some();
         known.then_some(TypeSpecifier { fhir, system })
     }
@@ -61,6 +66,14 @@ impl SystemType {
             .into_iter()
             .find(|system| system.name() == name)
     }
+}
+
+fn capitalised(name: &str) -> String {
+    let mut name = name.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    name
 }
 
 /// Whether `fhir_type` is `ancestor` or specialises it.
