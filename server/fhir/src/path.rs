@@ -28,6 +28,7 @@ mod quantity;
 mod strict;
 mod temporal;
 mod text;
+mod trace;
 mod tree;
 mod types;
 mod value;
@@ -36,6 +37,7 @@ mod value;
 mod tests;
 
 pub use item::Item;
+pub use trace::Trace;
 
 /// Most steps of one evaluation, unless an environment says otherwise.
 pub const DEFAULT_BUDGET: u64 = 1_000_000;
@@ -58,6 +60,7 @@ pub struct Environment<'a> {
     strict: bool,
     typed_names: bool,
     budget: u64,
+    trace: Option<&'a Trace<'a>>,
     variables: Vec<(&'a str, Vec<Item<'a>>)>,
 }
 
@@ -145,6 +148,7 @@ impl<'a> Environment<'a> {
             strict: false,
             typed_names: false,
             budget: DEFAULT_BUDGET,
+            trace: None,
             variables: Vec::new(),
         }
     }
@@ -188,6 +192,13 @@ impl<'a> Environment<'a> {
     #[must_use]
     pub fn budget(mut self, steps: u64) -> Self {
         self.budget = steps;
+        self
+    }
+
+    /// Tells of each `trace()`; else it does nothing but evaluate its projection.
+    #[must_use]
+    pub fn trace(mut self, trace: &'a Trace<'a>) -> Self {
+        self.trace = Some(trace);
         self
     }
 

@@ -71,7 +71,7 @@ pub(super) fn of_collection<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a>
         F::Sort => sorted(call),
         F::Aggregate => aggregate(call),
         F::Iif => iif(call),
-        F::Trace => Ok(input.to_vec()),
+        F::Trace => trace(call),
         F::Not => Ok(singleton_boolean(input)?.map(|value| Item::of(Value::Boolean(!value))).into_iter().collect()),
         _ => Err(call.unsupported()),
     }
@@ -141,6 +141,25 @@ fn select<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
         out.extend(items);
     }
     Ok(out)
+}
+
+/// The input as it is. It, or what the projection makes of it, is told to whoever traces the evaluation.
+fn trace<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
+    let name = call.text_argument(0)?.unwrap_or_default();
+    let mut traced = Vec::new();
+    match call.argument_node(1) {
+        None => traced.extend_from_slice(call.input),
+        Some(projection) => {
+            for (index, item) in call.input.iter().enumerate() {
+                traced.extend(call.for_item(projection, item, index)?);
+            }
+        }
+    }
+    call.evaluator.charge(traced.len())?;
+    if let Some(trace) = call.evaluator.environment.trace {
+        trace.tell(&name, &traced);
+    }
+    Ok(call.input.to_vec())
 }
 
 /// Projects until nothing new comes.

@@ -139,7 +139,8 @@ impl Checker {
         }
         let each = matches!(call.function, F::Where | F::Select | F::Exists | F::All | F::Aggregate | F::Sort | F::Iif);
         let mut arguments = Vec::with_capacity(call.arguments.len());
-        for argument in &call.arguments {
+        for (index, argument) in call.arguments.iter().enumerate() {
+            let each = each || (call.function == F::Trace && index == 1);
             arguments.push(self.node(argument, if each { &types } else { this })?);
         }
         if call.function == F::Iif && never_boolean(&call.arguments[0], &arguments[0]) {

@@ -230,6 +230,27 @@ fn strict_evaluation_refuses_what_types_do_not_have() {
 }
 
 #[test]
+fn traces_are_told_and_change_nothing() {
+    let patient = patient();
+    let told = std::cell::RefCell::new(Vec::new());
+    let listener = |name: &str, items: &[Item<'_>]| {
+        let texts: Vec<_> = items.iter().map(|item| item.json().to_string()).collect();
+        told.borrow_mut().push(format!("{name}: {}", texts.join(", ")));
+    };
+    let trace = Trace::new(&listener);
+    let compiled = Expression::compile("name.trace('names', use & $index.toString()).given.trace('given').count()");
+    let compiled = compiled.expect("valid");
+    compiled.check("Patient").expect("the projection is of the names");
+    let count = compiled.evaluate_in(&Environment::new(&patient).trace(&trace)).expect("evaluates");
+    assert_eq!(count[0].to_text().as_deref(), Some("4"));
+    let expected = [r#"names: "official0", "usual1""#, r#"given: "Peter", "James", "Jim", null"#];
+    assert_eq!(*told.borrow(), expected);
+    assert!(result("name.trace('x', 1 / 'a').count()", &patient).starts_with("error"));
+    let error = Expression::compile("name.trace('x', gvien)").expect("valid").check("Patient").expect_err("misspelt");
+    assert_eq!(error.offset, 16);
+}
+
+#[test]
 fn in_18_bounds() {
     let resource = patient();
     for text in [
