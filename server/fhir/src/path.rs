@@ -25,6 +25,7 @@ mod number;
 mod operators;
 mod parser;
 mod quantity;
+mod references;
 mod strict;
 mod temporal;
 mod text;

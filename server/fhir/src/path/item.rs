@@ -31,18 +31,33 @@ pub(super) struct Element<'a> {
     /// `_name` of a primitive.
     pub(super) sibling: Option<&'a Json>,
     pub(super) fhir_type: Option<FhirType>,
+    pub(super) home: Home<'a>,
+}
+
+/// Where an element stands, as far as references in it depend on that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Home<'a> {
+    /// The resource that it is in, or that it is; of one that is contained the container.
+    pub(super) resource: Option<&'a Json>,
+    /// The entry of a Bundle that this resource is in.
+    pub(super) entry: Option<&'a Json>,
 }
 
 impl<'a> Item<'a> {
     /// A resource, or an element of unknown type.
     pub fn resource(json: &'a Json) -> Item<'a> {
+        Item::resource_at(json, Home { resource: Some(json), entry: None })
+    }
+
+    pub(super) fn resource_at(json: &'a Json, home: Home<'a>) -> Item<'a> {
         let fhir_type = json.str("resourceType").and_then(|name| definitions::r4().get(name));
-        Item(Repr::Element(Element { json, sibling: None, fhir_type }))
+        Item(Repr::Element(Element { json, sibling: None, fhir_type, home }))
     }
 
     /// An element of the type `type_name`.
     pub fn element(json: &'a Json, type_name: &str) -> Item<'a> {
-        Item(Repr::Element(Element { json, sibling: None, fhir_type: definitions::r4().get(type_name) }))
+        let fhir_type = definitions::r4().get(type_name);
+        Item(Repr::Element(Element { json, sibling: None, fhir_type, home: Home::default() }))
     }
 
     /// A text of type `System.String`.
@@ -103,7 +118,7 @@ impl<'a> Item<'a> {
 
     /// A resource of which only the type is known.
     pub(super) fn of_type(fhir_type: FhirType) -> Item<'static> {
-        Item(Repr::Element(Element { json: &ABSENT, sibling: None, fhir_type: Some(fhir_type) }))
+        Item(Repr::Element(Element { json: &ABSENT, sibling: None, fhir_type: Some(fhir_type), home: Home::default() }))
     }
 
     /// The value as a system type; nothing for elements with children, quantities apart.
@@ -145,10 +160,10 @@ impl<'a> Item<'a> {
             if let Some(bare) = name.strip_prefix('_') {
                 if object.get(bare).is_none() {
                     let fhir_type = element.member_type(bare);
-                    push_values(&ABSENT, Some(json), fhir_type, out);
+                    element.push_values(&ABSENT, Some(json), fhir_type, out);
                 }
             } else if name != "resourceType" {
-                push_values(json, sibling_of(object, name), element.member_type(name), out);
+                element.push_values(json, sibling_of(object, name), element.member_type(name), out);
             }
         }
     }
@@ -204,7 +219,7 @@ impl<'a> Element<'a> {
     fn push_children(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
         let Some(fhir_type) = self.fhir_type else {
             if let Some(object) = self.members() {
-                push_untyped(object, name, out);
+                self.push_untyped(object, name, out);
             }
             return true;
         };
@@ -226,9 +241,9 @@ impl<'a> Element<'a> {
                 }
                 let value_type = definitions::r4().definition(element_type);
                 if sibling_only {
-                    push_values(&ABSENT, Some(json), value_type, out);
+                    self.push_values(&ABSENT, Some(json), value_type, out);
                 } else {
-                    push_values(json, sibling_of(object, bare), value_type, out);
+                    self.push_values(json, sibling_of(object, bare), value_type, out);
                 }
             }
             return true;
@@ -237,11 +252,61 @@ impl<'a> Element<'a> {
         let primitive = value_type.is_none_or(|value_type| value_type.kind == Kind::Primitive);
         let sibling = if primitive { sibling_of(object, name) } else { None };
         match object.get(name) {
-            Some(json) => push_values(json, sibling, value_type, out),
-            None if sibling.is_some() => push_values(&ABSENT, sibling, value_type, out),
+            Some(json) => self.push_values(json, sibling, value_type, out),
+            None if sibling.is_some() => self.push_values(&ABSENT, sibling, value_type, out),
             None => {}
         }
         true
+    }
+
+    /// Appends the values of one member, each with its own sibling.
+    fn push_values(
+        &self,
+        json: &'a Json,
+        sibling: Option<&'a Json>,
+        fhir_type: Option<FhirType>,
+        out: &mut Vec<Item<'a>>,
+    ) {
+        let siblings = sibling.map_or(&[][..], Json::items);
+        let values: &[Json] = if std::ptr::eq(json, &raw const ABSENT) { &[] } else { json.items() };
+        out.reserve(values.len().max(siblings.len()));
+        for index in 0..values.len().max(siblings.len()) {
+            let value = values.get(index).unwrap_or(&ABSENT);
+            let sibling = siblings.get(index).filter(|sibling| **sibling != Json::Null);
+            if *value == Json::Null && sibling.is_none() {
+                continue;
+            }
+            let (fhir_type, home) = (actual_type(value, fhir_type), self.home_of(value, fhir_type));
+            out.push(Item(Repr::Element(Element { json: value, sibling, fhir_type, home })));
+        }
+    }
+
+    /// Where a child stands: a resource in an entry or a parameter is one of its own, one in a resource is contained.
+    fn home_of(&self, child: &'a Json, child_type: Option<FhirType>) -> Home<'a> {
+        let is_resource = |fhir_type: Option<FhirType>| fhir_type.is_some_and(|it| it.kind == Kind::Resource);
+        if !is_resource(child_type) || is_resource(self.fhir_type) {
+            return self.home;
+        }
+        let entry = Some(self.json).filter(|_| self.fhir_type.is_some_and(|it| it.name == "Bundle.entry"));
+        Home { resource: Some(child), entry }
+    }
+
+    /// Children of an element without definition: members of this name, or of this name and that of a type.
+    fn push_untyped(&self, object: &'a Object, name: &str, out: &mut Vec<Item<'a>>) {
+        if let Some(json) = object.get(name) {
+            self.push_values(json, sibling_of(object, name), None, out);
+            return;
+        }
+        for (member, json) in object.iter() {
+            let rest =
+                member.strip_prefix(name).filter(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()));
+            let Some(rest) = rest else { continue };
+            let lower = format!("{}{}", rest[..1].to_ascii_lowercase(), &rest[1..]);
+            let value_type = definitions::r4().get(rest).or_else(|| definitions::r4().get(&lower));
+            if value_type.is_some() {
+                self.push_values(json, sibling_of(object, member), value_type, out);
+            }
+        }
     }
 
     fn value(&self) -> Option<Value<'a>> {
@@ -285,21 +350,6 @@ fn sibling_of<'a>(object: &'a Object, name: &str) -> Option<&'a Json> {
         .map(|(_, json)| json)
 }
 
-/// Appends the values of one member, each with its own sibling.
-fn push_values<'a>(json: &'a Json, sibling: Option<&'a Json>, fhir_type: Option<FhirType>, out: &mut Vec<Item<'a>>) {
-    let siblings = sibling.map_or(&[][..], Json::items);
-    let values: &[Json] = if std::ptr::eq(json, &raw const ABSENT) { &[] } else { json.items() };
-    out.reserve(values.len().max(siblings.len()));
-    for index in 0..values.len().max(siblings.len()) {
-        let value = values.get(index).unwrap_or(&ABSENT);
-        let sibling = siblings.get(index).filter(|sibling| **sibling != Json::Null);
-        if *value == Json::Null && sibling.is_none() {
-            continue;
-        }
-        out.push(Item(Repr::Element(Element { json: value, sibling, fhir_type: actual_type(value, fhir_type) })));
-    }
-}
-
 /// Where any resource may stand, the resource says which it is.
 fn actual_type(json: &Json, declared: Option<FhirType>) -> Option<FhirType> {
     match declared {
@@ -307,23 +357,6 @@ fn actual_type(json: &Json, declared: Option<FhirType>) -> Option<FhirType> {
             json.str("resourceType").and_then(|name| definitions::r4().get(name)).or(declared)
         }
         declared => declared,
-    }
-}
-
-/// Children of an element without definition: members of this name, or of this name and that of a type.
-fn push_untyped<'a>(object: &'a Object, name: &str, out: &mut Vec<Item<'a>>) {
-    if let Some(json) = object.get(name) {
-        push_values(json, sibling_of(object, name), None, out);
-        return;
-    }
-    for (member, json) in object.iter() {
-        let rest = member.strip_prefix(name).filter(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()));
-        let Some(rest) = rest else { continue };
-        let lower = format!("{}{}", rest[..1].to_ascii_lowercase(), &rest[1..]);
-        let value_type = definitions::r4().get(rest).or_else(|| definitions::r4().get(&lower));
-        if value_type.is_some() {
-            push_values(json, sibling_of(object, member), value_type, out);
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod references;
 mod suite;
 
 fn patient() -> Json {
