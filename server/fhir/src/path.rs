@@ -14,6 +14,7 @@ use crate::json::Json;
 mod calls;
 mod collections;
 mod convert;
+mod distinct;
 mod elements;
 mod encoding;
 mod evaluator;
@@ -21,6 +22,7 @@ mod functions;
 mod item;
 mod lexer;
 mod math;
+mod meter;
 mod number;
 mod operators;
 mod parser;
@@ -29,6 +31,7 @@ mod references;
 mod strict;
 mod temporal;
 mod text;
+mod text_value;
 mod trace;
 mod tree;
 mod types;
@@ -38,6 +41,7 @@ mod value;
 mod tests;
 
 pub use item::Item;
+pub use meter::Meter;
 pub use trace::Trace;
 
 /// Most steps of one evaluation, unless an environment says otherwise.
@@ -61,6 +65,7 @@ pub struct Environment<'a> {
     strict: bool,
     typed_names: bool,
     budget: u64,
+    shared: Option<&'a Meter>,
     trace: Option<&'a Trace<'a>>,
     variables: Vec<(&'a str, Vec<Item<'a>>)>,
 }
@@ -149,6 +154,7 @@ impl<'a> Environment<'a> {
             strict: false,
             typed_names: false,
             budget: DEFAULT_BUDGET,
+            shared: None,
             trace: None,
             variables: Vec::new(),
         }
@@ -193,6 +199,13 @@ impl<'a> Environment<'a> {
     #[must_use]
     pub fn budget(mut self, steps: u64) -> Self {
         self.budget = steps;
+        self
+    }
+
+    /// Takes the steps from those that several evaluations have together, besides the bound of each.
+    #[must_use]
+    pub fn sharing(mut self, steps: &'a Meter) -> Self {
+        self.shared = Some(steps);
         self
     }
 

@@ -284,3 +284,13 @@ fn slow_paths_run_out_of_steps() {
     let result = fhirpath(&patient, vec![operation("delete", slow, vec![])]);
     assert_eq!(fault(result), (Some(0), Fault::TooCostly));
 }
+
+#[test]
+fn operations_share_their_steps() {
+    let names = vec![r#"{"given":["b"]}"#; 300].join(",");
+    let patient = format!(r#"{{"resourceType":"Patient","name":[{names}]}}"#);
+    let path = "Patient.name.where(%resource.name.where(given = 'a').exists()).given";
+    let apply = |count| fhirpath(&patient, vec![operation("delete", path, vec![]); count]);
+    assert!(apply(3).is_ok());
+    assert_eq!(fault(apply(30)).1, Fault::TooCostly);
+}

@@ -20,7 +20,10 @@ pub(super) fn of_elements<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
         }),
         F::Children => children(call, call.input),
         F::Descendants => descendants(call),
-        F::Type => Ok(call.input.iter().map(type_of).collect()),
+        F::Type => {
+            call.evaluator.charge(call.input.len())?;
+            Ok(call.input.iter().map(type_of).collect())
+        }
         F::Resolve => references::resolve(call),
         F::HtmlChecks => boolean(true),
         F::ConformsTo => conforms_to(call),
@@ -45,7 +48,7 @@ fn extension<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
     for item in call.input {
         item.push_children("extension", &mut extensions);
     }
-    call.evaluator.charge(extensions.len())?;
+    call.evaluator.charge(call.input.len() + extensions.len())?;
     extensions.retain(|item| item.as_element().and_then(|json| json.str("url")) == Some(&*url));
     Ok(extensions)
 }

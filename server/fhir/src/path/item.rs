@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::EvaluationError;
+use super::meter::Meter;
 use super::types::{FhirType, SystemType, TypeSpecifier, is_subtype};
 use super::value::{self, UCUM, Value};
 use crate::date::{DateTime, Precision};
@@ -100,7 +102,7 @@ impl<'a> Item<'a> {
                 Json::Bool(value) => Some(if *value { "true" } else { "false" }.into()),
                 _ => None,
             },
-            Repr::Value(value) => Some(value.to_text()),
+            Repr::Value(value) => Some(value.to_text().into()),
         }
     }
 
@@ -364,9 +366,9 @@ fn actual_type(json: &Json, declared: Option<FhirType>) -> Option<FhirType> {
 fn push_parts<'a>(value: &Value<'a>, name: &str, out: &mut Vec<Item<'a>>) -> bool {
     let part = match (value, name) {
         (Value::Quantity(quantity), "value") => Value::Decimal(quantity.number),
-        (Value::Quantity(quantity), "unit" | "code") => Value::String(quantity.unit.clone()),
+        (Value::Quantity(quantity), "unit" | "code") => Value::text(quantity.unit.clone()),
         (Value::Type { namespace, .. }, "namespace") => Value::text(*namespace),
-        (Value::Type { name, .. }, "name") => Value::String(name.clone()),
+        (Value::Type { name, .. }, "name") => Value::text(name.clone()),
         _ => return false,
     };
     out.push(Item::of(part));
@@ -374,26 +376,33 @@ fn push_parts<'a>(value: &Value<'a>, name: &str, out: &mut Vec<Item<'a>>) -> boo
 }
 
 /// `=` of two items; nothing where it cannot be said.
-pub(super) fn equal(left: &Item<'_>, right: &Item<'_>) -> Option<bool> {
+pub(super) fn equal(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<Option<bool>, EvaluationError> {
     if is_same(left, right) {
-        return Some(true);
+        return Ok(Some(true));
     }
     match (left.value(), right.value()) {
-        (Some(left), Some(right)) => left.equals(&right),
-        (None, None) => Some(same_elements(left, right, json_equal)),
-        _ => Some(false),
+        (Some(one), Some(other)) => {
+            meter.charge(one.cost_with(&other))?;
+            Ok(one.equals(&other))
+        }
+        (None, None) => same_elements(left, right, meter).map(Some),
+        _ => Ok(Some(false)),
     }
 }
 
 /// `~` of two items.
-pub(super) fn equivalent(left: &Item<'_>, right: &Item<'_>) -> bool {
+pub(super) fn equivalent(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<bool, EvaluationError> {
     if is_same(left, right) {
-        return true;
+        return Ok(true);
     }
     match (left.value(), right.value()) {
-        (Some(left), Some(right)) => left.is_equivalent(&right),
-        (None, None) => same_elements(left, right, json_equal),
-        _ => false,
+        (Some(one), Some(other)) => {
+            // Texts are brought into another form first.
+            meter.charge(one.cost_with(&other) + (one.size() + other.size()) / 16)?;
+            Ok(one.is_equivalent(&other))
+        }
+        (None, None) => same_elements(left, right, meter),
+        _ => Ok(false),
     }
 }
 
@@ -407,25 +416,54 @@ fn is_same(left: &Item<'_>, right: &Item<'_>) -> bool {
     }
 }
 
-fn same_elements(left: &Item<'_>, right: &Item<'_>, same: fn(&Json, &Json) -> bool) -> bool {
-    let (Repr::Element(left), Repr::Element(right)) = (&left.0, &right.0) else { return false };
-    same(left.json, right.json) && left.sibling == right.sibling
+fn same_elements(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<bool, EvaluationError> {
+    let (Repr::Element(left), Repr::Element(right)) = (&left.0, &right.0) else { return Ok(false) };
+    if !json_equal(left.json, right.json, meter)? {
+        return Ok(false);
+    }
+    match (left.sibling, right.sibling) {
+        (Some(left), Some(right)) => json_equal(left, right, meter),
+        (left, right) => Ok(left.is_none() && right.is_none()),
+    }
 }
 
 /// Equal content: order of members does not matter, numbers are compared as numbers.
-fn json_equal(left: &Json, right: &Json) -> bool {
+fn json_equal(left: &Json, right: &Json, meter: &Meter) -> Result<bool, EvaluationError> {
+    meter.charge(1)?;
     match (left, right) {
         (Json::Object(left), Json::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| json_equal(value, other)))
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            // Each is looked for among all.
+            meter.charge(left.len() * right.len() / 64)?;
+            for (name, value) in left.iter() {
+                match right.get(name) {
+                    Some(other) if json_equal(value, other, meter)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
         }
         (Json::Array(left), Json::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| json_equal(left, right))
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            for (left, right) in left.iter().zip(right) {
+                if !json_equal(left, right, meter)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
         (Json::Number(left), Json::Number(right)) => {
-            left == right || Decimal::parse(left).is_some_and(|left| Some(left) == Decimal::parse(right))
+            Ok(left == right || Decimal::parse(left).is_some_and(|left| Some(left) == Decimal::parse(right)))
         }
-        (left, right) => left == right,
+        (Json::String(left), Json::String(right)) => {
+            meter.charge_text(left.len().min(right.len()))?;
+            Ok(left == right)
+        }
+        (left, right) => Ok(left == right),
     }
 }
 

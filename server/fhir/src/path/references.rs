@@ -23,6 +23,9 @@ pub(super) fn resolve<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
         let home = Home { resource: Some(own.unwrap_or(root)), ..home };
         let contained = home.resource.map_or(0, |resource| resource.list("contained").len());
         call.evaluator.charge(1 + contained + root.list("entry").len())?;
+        if let Repr::Value(value) = &item.0 {
+            call.evaluator.meter.charge_text(value.size())?;
+        }
         let Some(json) = item.as_element() else {
             out.extend(item.to_text().and_then(|text| resource_named(root, home, &text)));
             continue;

@@ -49,7 +49,9 @@ pub(super) fn of_text<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<
         F::Replace => match call.text_argument(1)? {
             Some(replacement) => {
                 check_growth(&text, &part, &replacement)?;
-                Some(Value::text(text.replace(&*part, &replacement)))
+                let replaced = bounded(text.replace(&*part, &replacement))?;
+                call.evaluator.meter.charge_text(replaced.len())?;
+                Some(Value::text(replaced))
             }
             None => None,
         },
@@ -66,7 +68,9 @@ pub(super) fn lists<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
             if index > 0 {
                 joined.push_str(&separator);
             }
-            joined.push_str(&single_text(std::slice::from_ref(item))?.unwrap_or_default());
+            let part = single_text(std::slice::from_ref(item))?.unwrap_or_default();
+            call.evaluator.charge(1 + (separator.len() + part.len()) / 64)?;
+            joined.push_str(&part);
             joined = bounded(joined)?;
         }
         let nothing = call.input.is_empty();
