@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An item borrows the element it stands for and knows its FHIR type from the definitions. Expressions are bounded in
-//! length, depth and operators when compiled, and in steps when evaluated; patterns run in linear time. (IN-18)
+//! length, depth, operators and patterns when compiled, and in steps when evaluated: see `meter` and `pattern`. (IN-18)
 
 use std::fmt;
 
@@ -26,6 +26,7 @@ mod meter;
 mod number;
 mod operators;
 mod parser;
+mod pattern;
 mod quantity;
 mod references;
 mod strict;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use item::Item;
 pub use meter::Meter;
+pub use pattern::Patterns;
 pub use trace::Trace;
 
 /// Most steps of one evaluation, unless an environment says otherwise.
@@ -94,7 +96,12 @@ pub enum EvaluationError {
 impl Expression {
     /// Compiles an expression.
     pub fn compile(text: &str) -> Result<Expression, PathError> {
-        Ok(Expression { text: text.into(), root: parser::parse(text)? })
+        Expression::compile_among(text, &mut Patterns::default())
+    }
+
+    /// Compiles one of several expressions, which have together what is left for their patterns.
+    pub fn compile_among(text: &str, patterns: &mut Patterns) -> Result<Expression, PathError> {
+        Ok(Expression { text: text.into(), root: parser::parse(text, patterns)? })
     }
 
     /// Whether the names and types in the expression fit a focus of the type `focus_type`: `Patient`, `HumanName`.

@@ -294,3 +294,15 @@ fn operations_share_their_steps() {
     assert!(apply(3).is_ok());
     assert_eq!(fault(apply(30)).1, Fault::TooCostly);
 }
+
+#[test]
+fn operations_share_what_is_left_for_patterns() {
+    let read = |count: usize| {
+        let path = r"Patient.name.where(family.matches('\\w+')).given";
+        let operations = vec![operation("delete", path, vec![]); count];
+        Patch::from_parameters(&object! { "resourceType": "Parameters", "parameter": operations })
+    };
+    assert!(read(5).is_ok());
+    let error = read(1_000).unwrap_err();
+    assert!(error.message.contains("too many patterns"), "{error}");
+}

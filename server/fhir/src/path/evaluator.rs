@@ -1,8 +1,11 @@
 //! Walks the tree of an expression over a document.
 
+use std::cell::RefCell;
+
 use super::distinct::{self, Distinct};
 use super::item::Item;
 use super::meter::Meter;
+use super::pattern::Pattern;
 use super::tree::{Node, Path, Step, TypeOperation};
 use super::types::TypeSpecifier;
 use super::value::{UCUM, Value};
@@ -15,6 +18,8 @@ pub(super) type Evaluation<'a> = Result<Items<'a>, EvaluationError>;
 pub(super) struct Evaluator<'a, 'e> {
     pub(super) environment: &'e Environment<'a>,
     pub(super) meter: Meter,
+    /// The last pattern that was made, since it seldom is another one for the next item.
+    pattern: RefCell<Option<(Box<str>, bool, Pattern)>>,
 }
 
 /// What `$this`, `$index` and `$total` are at a place.
@@ -47,7 +52,7 @@ fn run<'a>(
     evaluation: impl FnOnce(&Evaluator<'a, '_>, Scope<'a, '_>) -> Evaluation<'a>,
 ) -> Evaluation<'a> {
     let granted = environment.shared.map_or(environment.budget, |shared| shared.left().min(environment.budget));
-    let evaluator = Evaluator { environment, meter: Meter::new(granted) };
+    let evaluator = Evaluator { environment, meter: Meter::new(granted), pattern: RefCell::new(None) };
     let scope = Scope { this: std::slice::from_ref(&environment.focus), index: None, total: None };
     let result = evaluation(&evaluator, scope);
     if let Some(shared) = environment.shared {
@@ -90,6 +95,19 @@ impl<'a> Evaluator<'a, '_> {
     pub(super) fn copied(&self, items: &[Item<'a>]) -> Evaluation<'a> {
         self.charge(items.len())?;
         Ok(items.to_vec())
+    }
+
+    /// A pattern that is no literal.
+    pub(super) fn pattern(&self, text: &str, full: bool) -> Result<Pattern, EvaluationError> {
+        let mut last = self.pattern.borrow_mut();
+        match &*last {
+            Some((known, is_full, pattern)) if **known == *text && *is_full == full => Ok(pattern.clone()),
+            _ => {
+                let pattern = Pattern::of_evaluation(text, full, &self.meter)?;
+                *last = Some((text.into(), full, pattern.clone()));
+                Ok(pattern)
+            }
+        }
     }
 
     fn path(&self, path: &'a Path, scope: Scope<'a, '_>) -> Evaluation<'a> {

@@ -4,6 +4,7 @@ use super::PathError;
 use super::functions::Function;
 use super::lexer::{self, Token, TokenKind};
 use super::number::Number;
+use super::pattern::{Pattern, Patterns};
 use super::tree::{Call, Node, Operator, Path, Step, TypeOperation};
 use super::types::TypeSpecifier;
 use super::value::{self, Value};
@@ -22,12 +23,12 @@ enum Infix {
     Type(TypeOperation),
 }
 
-/// Compiles `text`.
-pub(super) fn parse(text: &str) -> Result<Node, PathError> {
+/// Compiles `text`, and its patterns out of what is left for them.
+pub(super) fn parse(text: &str, patterns: &mut Patterns) -> Result<Node, PathError> {
     if text.len() > MAX_LENGTH {
         return Err(PathError { offset: MAX_LENGTH, message: format!("longer than {MAX_LENGTH} bytes") });
     }
-    let mut parser = Parser { tokens: lexer::tokens(text)?, at: 0, depth: 0, operators: 0 };
+    let mut parser = Parser { tokens: lexer::tokens(text)?, at: 0, depth: 0, operators: 0, patterns };
     let node = parser.expression(0)?;
     match parser.peek() {
         TokenKind::End => Ok(node),
@@ -35,14 +36,15 @@ pub(super) fn parse(text: &str) -> Result<Node, PathError> {
     }
 }
 
-struct Parser {
+struct Parser<'p> {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
     operators: usize,
+    patterns: &'p mut Patterns,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn peek(&self) -> &TokenKind {
         &self.tokens[self.at].kind
     }
@@ -270,8 +272,9 @@ impl Parser {
             let message = format!("{name}() takes {min} to {max} arguments, not {}", arguments.len());
             return Err(PathError { offset, message });
         }
-        let regex = precompiled(function, &arguments).map_err(|message| PathError { offset, message })?;
-        Ok(Step::Call(Call { function, arguments, regex }))
+        let pattern = precompiled(function, &arguments, self.patterns);
+        let pattern = pattern.map_err(|message| PathError { offset, message })?;
+        Ok(Step::Call(Call { function, arguments, pattern }))
     }
 
     fn arguments(&mut self) -> Result<Vec<Node>, PathError> {
@@ -351,12 +354,19 @@ fn without_leading_zeros(digits: &str) -> &str {
 }
 
 /// Compiles a pattern that is a literal once, here.
-fn precompiled(function: Function, arguments: &[Node]) -> Result<Option<Box<regex::Regex>>, String> {
+fn precompiled(
+    function: Function,
+    arguments: &[Node],
+    patterns: &mut Patterns,
+) -> Result<Option<Box<Pattern>>, String> {
     match (function, arguments.first()) {
         (
             Function::Matches | Function::MatchesFull | Function::ReplaceMatches,
-            Some(Node::Literal(Value::String(pattern))),
-        ) => super::text::regex(pattern, function == Function::MatchesFull).map(|regex| Some(Box::new(regex))),
+            Some(Node::Literal(Value::String(text))),
+        ) => {
+            let pattern = Pattern::of_expression(text, function == Function::MatchesFull, patterns)?;
+            Ok(Some(Box::new(pattern)))
+        }
         _ => Ok(None),
     }
 }

@@ -1,9 +1,5 @@
 //! Functions on text. <http://hl7.org/fhirpath/N1/#string-manipulation>
 
-use std::borrow::Cow;
-
-use regex::{Regex, RegexBuilder};
-
 use super::EvaluationError;
 use super::calls::Invocation;
 use super::evaluator::Evaluation;
@@ -11,19 +7,6 @@ use super::functions::Function as F;
 use super::item::Item;
 use super::operators::{bounded, single_text};
 use super::value::Value;
-
-/// Most bytes of a compiled pattern. (IN-18)
-const MAX_PATTERN: usize = 1 << 20;
-
-/// Compiles a pattern; `full`: it must match the whole text.
-pub(super) fn regex(pattern: &str, full: bool) -> Result<Regex, String> {
-    let anchored = if full { Cow::Owned(format!("^(?:{pattern})$")) } else { Cow::Borrowed(pattern) };
-    RegexBuilder::new(&anchored)
-        .size_limit(MAX_PATTERN)
-        .dot_matches_new_line(true)
-        .build()
-        .map_err(|error| format!("not a pattern: {error}"))
-}
 
 /// Functions with one text or value as result.
 pub(super) fn of_text<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<'a>>, EvaluationError> {
@@ -104,24 +87,21 @@ fn substring<'a>(call: &Invocation<'a, '_, '_>, text: &str) -> Result<Option<Val
 }
 
 fn with_pattern<'a>(call: &Invocation<'a, '_, '_>, text: &str) -> Result<Option<Value<'a>>, EvaluationError> {
-    let compiled;
-    let regex = if let Some(regex) = &call.call.regex {
-        &**regex
+    let made;
+    let pattern = if let Some(pattern) = &call.call.pattern {
+        &**pattern
     } else {
-        let Some(pattern) = call.text_argument(0)? else { return Ok(None) };
-        call.evaluator.charge(100 + pattern.len())?;
-        compiled = regex(&pattern, call.call.function == F::MatchesFull).map_err(EvaluationError::Invalid)?;
-        &compiled
+        let Some(text) = call.text_argument(0)? else { return Ok(None) };
+        made = call.evaluator.pattern(&text, call.call.function == F::MatchesFull)?;
+        &made
     };
+    let meter = &call.evaluator.meter;
     if call.call.function != F::ReplaceMatches {
-        return Ok(Some(Value::Boolean(regex.is_match(text))));
+        return pattern.matches(text, meter).map(|matches| Some(Value::Boolean(matches)));
     }
     let Some(replacement) = call.text_argument(1)? else { return Ok(None) };
-    if regex.as_str().is_empty() {
-        return Ok(Some(Value::text(text.to_owned())));
-    }
     check_growth(text, "", &replacement)?;
-    bounded(regex.replace_all(text, &*replacement).into_owned()).map(|text| Some(Value::text(text)))
+    pattern.replaced(text, &replacement, meter).map(|text| Some(Value::text(text)))
 }
 
 /// Refuses replacements that could make the text too long, before making it.

@@ -1,6 +1,7 @@
 //! The compiled form of an expression.
 
 use super::functions::Function;
+use super::pattern::Pattern;
 use super::types::TypeSpecifier;
 use super::value::Value;
 
@@ -69,8 +70,8 @@ impl Step {
 pub(super) struct Call {
     pub(super) function: Function,
     pub(super) arguments: Vec<Node>,
-    /// The regular expression of a call whose pattern is a literal.
-    pub(super) regex: Option<Box<regex::Regex>>,
+    /// The pattern of a call, compiled where it is a literal.
+    pub(super) pattern: Option<Box<Pattern>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

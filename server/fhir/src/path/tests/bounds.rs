@@ -51,7 +51,9 @@ fn long_texts_cost_more_than_short_ones() {
     for operator in ["=", "~", "!=", "<=", "in", "&"] {
         refused(&compared.replace("OPERATOR", operator), &patient);
     }
-    for condition in ["($total | $total & 'a').exists()", "($total | $total).sort().exists()", "$total.toBoolean().empty()"] {
+    for condition in
+        ["($total | $total & 'a').exists()", "($total | $total).sort().exists()", "$total.toBoolean().empty()"]
+    {
         refused(&compared.replace("$total OPERATOR $total", condition), &patient);
     }
     let long = "x".repeat(4_000_000);
@@ -78,7 +80,9 @@ fn every_step_counts() {
 #[test]
 fn thousands_of_items_can_be_distinct() {
     let entries: Vec<String> = (0..2_000)
-        .map(|id| format!(r#"{{"fullUrl":"urn:{id}","resource":{{"resourceType":"Group","id":"i{id}","quantity":{id}}}}}"#))
+        .map(|id| {
+            format!(r#"{{"fullUrl":"urn:{id}","resource":{{"resourceType":"Group","id":"i{id}","quantity":{id}}}}}"#)
+        })
         .collect();
     let bundle = format!(r#"{{"resourceType":"Bundle","type":"collection","entry":[{}]}}"#, entries.join(","));
     let bundle = Json::parse(bundle.as_bytes()).expect("valid");
@@ -114,4 +118,55 @@ fn the_same_items_are_equal_among_few_and_among_many() {
     assert_eq!(result(&format!("({values}).count()"), &pairs), "System.Integer 11");
     assert_eq!(result(&format!("({} | {values}).count()", many.join("|")), &pairs), "System.Integer 31");
     assert_eq!(result(&format!("({values} | {}).count()", many.join("|")), &pairs), "System.Integer 31");
+}
+
+#[test]
+fn patterns_of_an_expression_are_bounded_together() {
+    let many = |pattern: &str, count| vec![format!("'a'.matches('{pattern}')"); count].join("|");
+    for (pattern, count) in [
+        ("^[A-Z][a-z0-9-]*$", 60),
+        (r"^\\d{4}(-\\d{2}(-\\d{2})?)?$", 12),
+        (r"\\w+@\\w+\\.\\w+", 3),
+        (r"(?i)smith", 100),
+        (r"(?i)^[a-z]+$", 7),
+        // The largest of R4's own, that of eld-19.
+        (
+            r#"[^\\s\\.,:;\\\'\"\\/|?!@#$%&*()\\[\\]{}]{1,64}(\\.[^\\s\\.,:;\\\'\"\\/|?!@#$%&*()\\[\\]{}]{1,64}(\\[x\\])?(\\:[^\\s\\.]+)?)*"#,
+            2,
+        ),
+    ] {
+        let compiled = Expression::compile(&many(pattern, count));
+        assert!(compiled.is_ok(), "{pattern}: {:?}", compiled.err());
+    }
+    let started = Instant::now();
+    for (pattern, count) in
+        [(r"\\w{20}", 1), (r"\\w{8}", 1_000), (r"(?i)[\\x{0}-\\x{10ffff}]", 1_000), (r"[^\\w\\W]", 2_500), ("x", 3_000)]
+    {
+        let error = Expression::compile(&many(pattern, count)).expect_err(pattern);
+        assert!(error.message.contains("pattern"), "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn patterns_that_are_made_cost_what_their_machines_cost() {
+    let given = vec!["\"abc\""; 1_000].join(",");
+    let patient = format!(r#"{{"resourceType":"Patient","name":[{{"given":[{given}]}}]}}"#);
+    let patient = Json::parse(patient.as_bytes()).expect("valid");
+    assert_eq!(result(r"name.given.where($this.matches('^\\w+' & '$')).count()", &patient), "System.Integer 1000");
+    assert_eq!(
+        result("name.given.where('a'.matches('[' & $index.toString() & ']')).count()", &patient),
+        "System.Integer 0"
+    );
+    refused(r"name.given.where('a'.matches('\\w{6}' & $index.toString())).count()", &patient);
+    refused(r"name.given.where('a'.matches('(?i)[\\x{0}-\\x{10ffff}]' & $index.toString())).count()", &patient);
+    // Texts that keep all states of a machine at work, and of which each match needs the rest.
+    let binary = "%resource.name.given.take(16).aggregate($total & $total, '01')";
+    refused(&format!("name.given.where({binary}.matches('[01]*1[01]{{100}}x')).exists()"), &patient);
+    let letters = "(1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16).aggregate($total & $total, 'A')";
+    refused(&format!("{letters}.replaceMatches('.*[^A-Z]|[A-Z]', 'y')"), &patient);
+    assert_eq!(
+        result("'<p>a</p>'.replaceMatches('<[^>]*>', '').replaceMatches('(a)', '$1$1')", &patient),
+        "System.String \"aa\""
+    );
 }
