@@ -33,33 +33,26 @@ pub(super) struct Element<'a> {
     /// `_name` of a primitive.
     pub(super) sibling: Option<&'a Json>,
     pub(super) fhir_type: Option<FhirType>,
-    pub(super) home: Home<'a>,
-}
-
-/// Where an element stands, as far as references in it depend on that.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Home<'a> {
-    /// The resource that it is in, or that it is; of one that is contained the container.
+    /// The resource that it is in, or that it is, for references from there; of one that is contained the container.
     pub(super) resource: Option<&'a Json>,
-    /// The entry of a Bundle that this resource is in.
-    pub(super) entry: Option<&'a Json>,
 }
 
 impl<'a> Item<'a> {
     /// A resource, or an element of unknown type.
     pub fn resource(json: &'a Json) -> Item<'a> {
-        Item::resource_at(json, Home { resource: Some(json), entry: None })
+        Item::contained(json, json)
     }
 
-    pub(super) fn resource_at(json: &'a Json, home: Home<'a>) -> Item<'a> {
+    /// A resource contained in another, or in itself.
+    pub(super) fn contained(json: &'a Json, container: &'a Json) -> Item<'a> {
         let fhir_type = json.str("resourceType").and_then(|name| definitions::r4().get(name));
-        Item(Repr::Element(Element { json, sibling: None, fhir_type, home }))
+        Item(Repr::Element(Element { json, sibling: None, fhir_type, resource: Some(container) }))
     }
 
     /// An element of the type `type_name`.
     pub fn element(json: &'a Json, type_name: &str) -> Item<'a> {
         let fhir_type = definitions::r4().get(type_name);
-        Item(Repr::Element(Element { json, sibling: None, fhir_type, home: Home::default() }))
+        Item(Repr::Element(Element { json, sibling: None, fhir_type, resource: None }))
     }
 
     /// A text of type `System.String`.
@@ -120,7 +113,7 @@ impl<'a> Item<'a> {
 
     /// A resource of which only the type is known.
     pub(super) fn of_type(fhir_type: FhirType) -> Item<'static> {
-        Item(Repr::Element(Element { json: &ABSENT, sibling: None, fhir_type: Some(fhir_type), home: Home::default() }))
+        Item(Repr::Element(Element { json: &ABSENT, sibling: None, fhir_type: Some(fhir_type), resource: None }))
     }
 
     /// The value as a system type; nothing for elements with children, quantities apart.
@@ -271,6 +264,8 @@ impl<'a> Element<'a> {
     ) {
         let siblings = sibling.map_or(&[][..], Json::items);
         let values: &[Json] = if std::ptr::eq(json, &raw const ABSENT) { &[] } else { json.items() };
+        // A resource in an entry or a parameter is one of its own, one in a resource is contained.
+        let is_own = is_resource(fhir_type) && !is_resource(self.fhir_type);
         out.reserve(values.len().max(siblings.len()));
         for index in 0..values.len().max(siblings.len()) {
             let value = values.get(index).unwrap_or(&ABSENT);
@@ -278,19 +273,10 @@ impl<'a> Element<'a> {
             if *value == Json::Null && sibling.is_none() {
                 continue;
             }
-            let (fhir_type, home) = (actual_type(value, fhir_type), self.home_of(value, fhir_type));
-            out.push(Item(Repr::Element(Element { json: value, sibling, fhir_type, home })));
+            let resource = if is_own { Some(value) } else { self.resource };
+            let fhir_type = actual_type(value, fhir_type);
+            out.push(Item(Repr::Element(Element { json: value, sibling, fhir_type, resource })));
         }
-    }
-
-    /// Where a child stands: a resource in an entry or a parameter is one of its own, one in a resource is contained.
-    fn home_of(&self, child: &'a Json, child_type: Option<FhirType>) -> Home<'a> {
-        let is_resource = |fhir_type: Option<FhirType>| fhir_type.is_some_and(|it| it.kind == Kind::Resource);
-        if !is_resource(child_type) || is_resource(self.fhir_type) {
-            return self.home;
-        }
-        let entry = Some(self.json).filter(|_| self.fhir_type.is_some_and(|it| it.name == "Bundle.entry"));
-        Home { resource: Some(child), entry }
     }
 
     /// Children of an element without definition: members of this name, or of this name and that of a type.
@@ -350,6 +336,10 @@ fn sibling_of<'a>(object: &'a Object, name: &str) -> Option<&'a Json> {
         .iter()
         .find(|(member, _)| member.len() == name.len() + 1 && member.strip_prefix('_') == Some(name))
         .map(|(_, json)| json)
+}
+
+fn is_resource(fhir_type: Option<FhirType>) -> bool {
+    fhir_type.is_some_and(|fhir_type| fhir_type.kind == Kind::Resource)
 }
 
 /// Where any resource may stand, the resource says which it is.

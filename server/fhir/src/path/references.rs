@@ -2,7 +2,7 @@
 
 use super::calls::Invocation;
 use super::evaluator::Evaluation;
-use super::item::{Home, Item, Repr};
+use super::item::{Item, Repr};
 use crate::definitions::{self, Kind};
 use crate::json::Json;
 use crate::reference;
@@ -14,18 +14,16 @@ pub(super) fn resolve<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
     let environment = call.evaluator.environment;
     let root = environment.root_resource;
     for item in call.input {
-        let home = match &item.0 {
-            Repr::Element(element) => element.home,
-            Repr::Value(_) => Home::default(),
-        };
         // A contained resource that is evaluated by itself is still contained in another.
-        let own = home.resource.filter(|resource| !std::ptr::eq(*resource, environment.resource));
-        let home = Home { resource: Some(own.unwrap_or(root)), ..home };
-        let contained = home.resource.map_or(0, |resource| resource.list("contained").len());
-        call.evaluator.charge(1 + contained + root.list("entry").len())?;
-        if let Repr::Value(value) = &item.0 {
-            call.evaluator.meter.charge_text(value.size())?;
-        }
+        let home = match &item.0 {
+            Repr::Element(element) => element.resource.filter(|home| !std::ptr::eq(*home, environment.resource)),
+            Repr::Value(value) => {
+                call.evaluator.meter.charge_text(value.size())?;
+                None
+            }
+        };
+        let home = home.unwrap_or(root);
+        call.evaluator.charge(1 + home.list("contained").len() + root.list("entry").len())?;
         let Some(json) = item.as_element() else {
             out.extend(item.to_text().and_then(|text| resource_named(root, home, &text)));
             continue;
@@ -37,15 +35,14 @@ pub(super) fn resolve<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
     Ok(out)
 }
 
-/// The resource that a reference means which stands at `home`, in a Bundle if `root` is one.
-fn resource_named<'a>(root: &'a Json, home: Home<'a>, text: &str) -> Option<Item<'a>> {
+/// The resource that a reference in the resource `home` means; `root` is that, or the Bundle around it.
+fn resource_named<'a>(root: &'a Json, home: &'a Json, text: &str) -> Option<Item<'a>> {
     if let Some(id) = text.strip_prefix('#') {
-        let container = home.resource?;
         if id.is_empty() {
-            return Some(Item::resource_at(container, home));
+            return Some(Item::resource(home));
         }
-        let found = container.list("contained").iter().find(|contained| contained.str("id") == Some(id));
-        return found.map(|contained| Item::resource_at(contained, home));
+        let found = home.list("contained").iter().find(|contained| contained.str("id") == Some(id));
+        return found.map(|contained| Item::contained(contained, home));
     }
     entry_named(root, home, text).or_else(|| reference::type_in(text).and_then(of_type_named))
 }
@@ -53,17 +50,18 @@ fn resource_named<'a>(root: &'a Json, home: Home<'a>, text: &str) -> Option<Item
 /// The resource of the entry that a reference means. One that is relative begins where the `fullUrl` of its own entry
 /// does; if that says nothing of a base, an entry with any base will do.
 /// <https://hl7.org/fhir/R4/bundle.html#references>
-fn entry_named<'a>(root: &'a Json, home: Home<'a>, text: &str) -> Option<Item<'a>> {
-    let base = home.entry.and_then(|entry| entry.str("fullUrl")).and_then(base_of);
+fn entry_named<'a>(root: &'a Json, home: &'a Json, text: &str) -> Option<Item<'a>> {
+    let entries = root.list("entry");
+    let own = entries.iter().find(|entry| entry.get("resource").is_some_and(|own| std::ptr::eq(own, home)));
+    let base = own.and_then(|entry| entry.str("fullUrl")).and_then(base_of);
     let is_meant = |url: &str| match (base, url.strip_suffix(text)) {
         (_, Some("")) => true,
         (Some(base), Some(before)) => base == before,
         (None, Some(before)) => before.ends_with('/') && !text.is_empty(),
         _ => false,
     };
-    let entry = root.list("entry").iter().find(|entry| entry.str("fullUrl").is_some_and(is_meant))?;
-    let resource = entry.get("resource")?;
-    Some(Item::resource_at(resource, Home { resource: Some(resource), entry: Some(entry) }))
+    let entry = entries.iter().find(|entry| entry.str("fullUrl").is_some_and(is_meant));
+    entry.and_then(|entry| entry.get("resource")).map(Item::resource)
 }
 
 /// `http://s/fhir/` of `http://s/fhir/Patient/1`; nothing of URNs and other URLs.
