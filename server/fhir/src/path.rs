@@ -223,6 +223,11 @@ impl<'a> Environment<'a> {
         self
     }
 
+    /// The steps of one evaluation.
+    fn granted(&self) -> u64 {
+        self.shared.map_or(self.budget, |shared| shared.left().min(self.budget))
+    }
+
     /// Sets `%name`.
     #[must_use]
     pub fn variable(mut self, name: &'a str, items: Vec<Item<'a>>) -> Self {

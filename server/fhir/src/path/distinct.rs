@@ -48,6 +48,11 @@ impl<'a, 'e> Distinct<'a, 'e> {
 
     /// Appends an item unless an equal one is there. Whether it was new.
     pub(super) fn push(&mut self, item: Item<'a>) -> Result<bool, EvaluationError> {
+        if self.items.is_empty() {
+            self.meter.charge(1)?;
+            self.items.push(item);
+            return Ok(true);
+        }
         let digest = self.digest(&item)?;
         if self.has(&item, digest)? {
             return Ok(false);

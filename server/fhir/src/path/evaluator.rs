@@ -32,7 +32,10 @@ pub(super) struct Scope<'a, 's> {
 
 /// Evaluates `root` on the focus of the environment.
 pub(super) fn evaluate<'a>(root: &'a Node, environment: &Environment<'a>) -> Evaluation<'a> {
-    run(environment, |evaluator, scope| evaluator.node(root, scope))
+    let evaluator = Evaluator::new(environment);
+    let result = evaluator.node(root, evaluator.scope());
+    evaluator.settle()?;
+    result
 }
 
 /// Evaluates all but the last step of `root` where that is a member, and gives its name.
@@ -42,26 +45,28 @@ pub(super) fn evaluate_owner<'a>(
 ) -> Result<Option<(Items<'a>, &'a str)>, EvaluationError> {
     let Node::Path(path) = root else { return Ok(None) };
     let Some((Step::Member(name), steps)) = path.steps.split_last() else { return Ok(None) };
-    let items = run(environment, |evaluator, scope| evaluator.steps(path.start.as_ref(), steps, scope))?;
-    Ok(Some((items, name)))
+    let evaluator = Evaluator::new(environment);
+    let items = evaluator.steps(path.start.as_ref(), steps, evaluator.scope());
+    evaluator.settle()?;
+    Ok(Some((items?, name)))
 }
 
-/// One evaluation on the focus. What it takes is missing to those that share its steps.
-fn run<'a>(
-    environment: &Environment<'a>,
-    evaluation: impl FnOnce(&Evaluator<'a, '_>, Scope<'a, '_>) -> Evaluation<'a>,
-) -> Evaluation<'a> {
-    let granted = environment.shared.map_or(environment.budget, |shared| shared.left().min(environment.budget));
-    let evaluator = Evaluator { environment, meter: Meter::new(granted), pattern: RefCell::new(None) };
-    let scope = Scope { this: std::slice::from_ref(&environment.focus), index: None, total: None };
-    let result = evaluation(&evaluator, scope);
-    if let Some(shared) = environment.shared {
-        shared.charge((granted - evaluator.meter.left()) as usize)?;
+impl<'a, 'e> Evaluator<'a, 'e> {
+    fn new(environment: &'e Environment<'a>) -> Self {
+        let granted = environment.granted();
+        Evaluator { environment, meter: Meter::new(granted), pattern: RefCell::new(None) }
     }
-    result
-}
 
-impl<'a> Evaluator<'a, '_> {
+    fn scope(&self) -> Scope<'a, 'e> {
+        Scope { this: std::slice::from_ref(&self.environment.focus), index: None, total: None }
+    }
+
+    /// Takes what was spent from what several evaluations share.
+    fn settle(&self) -> Result<(), EvaluationError> {
+        let Some(shared) = self.environment.shared else { return Ok(()) };
+        shared.charge((self.environment.granted() - self.meter.left()) as usize)
+    }
+
     /// Counts steps; each touches one item or a piece of text.
     pub(super) fn charge(&self, steps: usize) -> Result<(), EvaluationError> {
         self.meter.charge(steps)
@@ -168,8 +173,8 @@ impl<'a> Evaluator<'a, '_> {
     /// Children named `name` of all items.
     pub(super) fn member(&self, name: &str, input: &[Item<'a>]) -> Evaluation<'a> {
         let mut out = Vec::new();
+        self.charge(input.len())?;
         for item in input {
-            self.charge(1)?;
             let known = item.push_children(name, &mut out)
                 || (self.environment.typed_names && item.push_choice(name, &mut out));
             if !known && self.environment.strict {
@@ -204,8 +209,8 @@ impl<'a> Evaluator<'a, '_> {
         if operation == TypeOperation::Is {
             return Ok(items.first().map(|item| Item::of(Value::Boolean(item.is(specifier)))).into_iter().collect());
         }
-        if operation == TypeOperation::As {
-            return Ok(items.into_iter().filter_map(|item| item.cast(specifier)).collect());
+        if let (TypeOperation::As, TypeSpecifier { fhir: None, system: Some(system) }) = (operation, specifier) {
+            return Ok(items.into_iter().filter_map(|item| item.cast(*system)).collect());
         }
         items.retain(|item| item.is_exactly(specifier));
         Ok(items)

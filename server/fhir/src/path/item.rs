@@ -175,15 +175,14 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The item as one of this type, if it is exactly of it, or a primitive whose value is of that type of FHIRPath.
-    pub(super) fn cast(self, specifier: &TypeSpecifier) -> Option<Item<'a>> {
-        if let (Repr::Element(element), TypeSpecifier { fhir: None, system: Some(system) }) = (&self.0, specifier)
-            && element.is_primitive()
-        {
-            let value = element.value().filter(|value| *system == SystemType::Any || value.system_type() == *system);
-            return value.map(Item::of);
-        }
-        self.is_exactly(specifier).then_some(self)
+    /// The value, of a primitive too, if it is of this type of FHIRPath.
+    pub(super) fn cast(self, system: SystemType) -> Option<Item<'a>> {
+        let value = match self.0 {
+            Repr::Value(value) => Some(value),
+            Repr::Element(element) if element.is_primitive() => element.value(),
+            Repr::Element(_) => None,
+        };
+        value.filter(|value| system == SystemType::Any || value.system_type() == system).map(Item::of)
     }
 
     /// As [`is`](Self::is), but a primitive type is not taken for the one that it specialises: a `code` is no `string`.
@@ -218,7 +217,7 @@ impl<'a> Element<'a> {
             }
             return true;
         };
-        if name == "value" && self.is_primitive() {
+        if fhir_type.kind == Kind::Primitive && name == "value" {
             out.extend(self.value().map(Item::of));
             return true;
         }

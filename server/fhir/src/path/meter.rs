@@ -21,13 +21,25 @@ impl Meter {
         self.0.get()
     }
 
+    #[inline]
     pub(super) fn charge(&self, steps: usize) -> Result<(), EvaluationError> {
-        let left = self.0.get().checked_sub(steps as u64);
-        self.0.set(left.unwrap_or(0));
-        left.map(drop).ok_or(EvaluationError::TooCostly)
+        match self.0.get().checked_sub(steps as u64) {
+            Some(left) => {
+                self.0.set(left);
+                Ok(())
+            }
+            None => Err(self.spent()),
+        }
+    }
+
+    #[cold]
+    fn spent(&self) -> EvaluationError {
+        self.0.set(0);
+        EvaluationError::TooCostly
     }
 
     /// Counts work on a text of so many bytes.
+    #[inline]
     pub(super) fn charge_text(&self, bytes: usize) -> Result<(), EvaluationError> {
         self.charge(bytes / BYTES)
     }

@@ -81,6 +81,12 @@ pub(super) fn is_subtype(fhir_type: FhirType, ancestor: FhirType) -> bool {
     if std::ptr::eq(fhir_type, ancestor) {
         return true;
     }
-    let leaf = ancestor.kind == Kind::Resource && !ancestor.abstract_;
-    !leaf && definitions::r4().is_subtype(&fhir_type.name, &ancestor.name)
+    if (ancestor.kind == Kind::Resource) != (fhir_type.kind == Kind::Resource) {
+        return false;
+    }
+    // Most questions are answered without looking for the types between: is it a resource, and of which type.
+    if ancestor.kind == Kind::Resource && (ancestor.base.is_none() || !ancestor.abstract_) {
+        return ancestor.base.is_none();
+    }
+    definitions::r4().is_subtype(&fhir_type.name, &ancestor.name)
 }
