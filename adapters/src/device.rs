@@ -177,7 +177,7 @@ pub(crate) fn battery(charge: &str) -> Json {
     let quantity = fhir::object! {
         "value": Json::Number(charge.into()),
         "unit": "%",
-        "system": "http://unitsofmeasure.org",
+        "system": fhir::ucum::SYSTEM,
         "code": "%",
     };
     fhir::object! {

@@ -173,7 +173,7 @@ fn quantity_element(quantity: &Quantity) -> Json {
         element.insert("unit", quantity.unit.as_str());
     }
     if let Some(ucum) = &quantity.ucum {
-        element.insert("system", "http://unitsofmeasure.org");
+        element.insert("system", fhir::ucum::SYSTEM);
         element.insert("code", ucum.as_str());
     }
     element.into()

@@ -1,4 +1,4 @@
-//! `conformance bench`: loads generated data into the release binary, drives it, and prints what it costs next to
+//! `conformance bench`: loads generated data into the server's binary, drives it, and prints what it costs next to
 //! what the bare libraries cost in the same run. Digits differ between machines; the ratios are what is claimed.
 
 #![expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// Seconds that each row of the table is measured for.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// The executable under test; default: what `cargo build --release` makes.
+    /// The executable under test; default: built as this program was.
     #[arg(long)]
     binary: Option<PathBuf>,
     /// Folder for the temporary database; a durable write is only measured on a real disk.

@@ -10,7 +10,7 @@ mod bench;
 #[derive(Parser)]
 #[command(name = "conformance", version)]
 enum Command {
-    /// Measure the release binary against the ceilings of what it is built on, and print a table.
+    /// Measure the server's binary against the ceilings of what it is built on, and print a table.
     Bench(bench::Arguments),
     /// Send a vendor's readings several times each while the server is killed, and count what became of them.
     Ingest(bench::IngestArguments),

@@ -31,6 +31,7 @@ mod m20261123_000025_second_factor_given;
 mod m20261123_000026_turns_of_jobs;
 mod m20261123_000027_withdrawals;
 mod m20261123_000028_ranges_of_numbers;
+mod m20261123_000029_tokens_in_any_case;
 pub mod table;
 
 /// All migrations, oldest first.
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000026_turns_of_jobs::Migration),
             Box::new(m20261123_000027_withdrawals::Migration),
             Box::new(m20261123_000028_ranges_of_numbers::Migration),
+            Box::new(m20261123_000029_tokens_in_any_case::Migration),
         ]
     }
 }

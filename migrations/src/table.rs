@@ -172,6 +172,16 @@ pub async fn add_index(manager: &SchemaManager<'_>, table: &'static str, index: 
     told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
 }
 
+/// As [`add_index`], of the rows alone that state something in its first column.
+pub async fn add_index_of_stated(manager: &SchemaManager<'_>, table: &'static str, index: &Index) -> Result<(), DbErr> {
+    let mut statement = index_statement(table, index);
+    if let Some(column) = index.columns.first() {
+        statement.and_where(Expr::col(*column).is_not_null());
+    }
+    manager.create_index(statement).await?;
+    told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
+}
+
 /// Says what something is, where the engine can be told.
 async fn told(manager: &SchemaManager<'_>, what: &str, comment: &str) -> Result<(), DbErr> {
     if manager.get_database_backend() != DbBackend::Postgres {

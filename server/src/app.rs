@@ -20,6 +20,7 @@ use crate::oauth::keys::Signer;
 use crate::outbound::Outbound;
 use crate::random::Random;
 use crate::rates::Rates;
+use crate::rest::capabilities;
 use crate::rest::capabilities::instantiated::Instantiated;
 use crate::search_parameters;
 use crate::secret::{SecretKey, SecretKeyError};
@@ -70,6 +71,8 @@ pub struct App {
     pub connections_changed: Arc<Notify>,
     /// What capability statements the server is said to fulfil, as it was when it started.
     pub instantiated: Arc<Instantiated>,
+    /// What the server can do, as it is answered.
+    pub capabilities: Arc<capabilities::Cache>,
     /// Keeps the search parameters in force that the database defines, as long as the state is in use.
     pub parameters: Arc<OnceLock<Worker>>,
     /// Rung when jobs wait to be carried out.
@@ -148,6 +151,7 @@ impl App {
             door: Arc::default(),
             connections_changed: Arc::default(),
             instantiated: Arc::default(),
+            capabilities: Arc::default(),
             parameters: Arc::default(),
             jobs_changed: Arc::default(),
             claims_changed: Arc::default(),

@@ -43,7 +43,7 @@ pub async fn release_leases<F>(app: &App, what: &str, release: F)
 where
     F: for<'t> Fn(&'t mut Tx) -> Work<'t, u64, StoreError> + Send + Sync + 'static,
 {
-    if app.store.kind() != Engine::Sqlite {
+    if app.store.engine() != Engine::Sqlite {
         return;
     }
     if let Err(error) = app.store.write(release).await {

@@ -194,6 +194,7 @@ impl From<StoreError> for Error {
             StoreError::Cursor => {
                 Error::bad_request(Issue::error(IssueCode::Value, "_cursor does not belong to this search; start anew"))
             }
+            StoreError::Unsupported(text) => Error::bad_request(Issue::error(IssueCode::NotSupported, text)),
             StoreError::TooCostly(text) => Error::bad_request(Issue::error(IssueCode::TooCostly, text)),
             StoreError::Audit(cause) => {
                 tracing::error!(cause, "refused, because the audit trail cannot be written");

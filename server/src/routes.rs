@@ -192,7 +192,6 @@ routes! {
 
 /// Registers all routes.
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.app_data(web::Data::new(capabilities::Cache::default()));
     let scope = web::scope(FHIR)
         .wrap(from_fn(asynchronous::divert))
         .wrap(from_fn(usage::count))

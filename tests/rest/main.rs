@@ -37,6 +37,7 @@ mod search;
 mod search_cases;
 mod search_compartment;
 mod search_contained;
+mod search_filter;
 mod search_patients;
 mod search_queries;
 mod search_ranges;

@@ -3,7 +3,12 @@
 use fhir::{array, object};
 use tests::TestServer;
 
-tests::on_both_engines!(compartments, lk_17_of_anothers_compartment_nothing_is_seen, several_types);
+tests::on_both_engines!(
+    compartments,
+    lk_17_of_anothers_compartment_nothing_is_seen,
+    lk_19_a_cursor_is_of_one_compartment,
+    several_types,
+);
 
 async fn ward(server: &TestServer) {
     let system = server.system();
@@ -92,4 +97,23 @@ async fn several_types(server: TestServer) {
     let patient = server.with_scope("patient/Condition.rs", Some("a"));
     assert_eq!(patient.get("?_sort=_id").await.expect_status(200).matches(), ["c-a"]);
     patient.get("?_type=Observation").await.expect_status(403);
+}
+
+/// A cursor says where one search goes on: that of a compartment, not of another one nor of the whole type.
+async fn lk_19_a_cursor_is_of_one_compartment(server: TestServer) {
+    ward(&server).await;
+    let system = server.system();
+    let second = object! {
+        "resourceType": "Observation", "id": "second", "status": "final", "code": object! { "text": "x" },
+        "subject": object! { "reference": "Patient/a" },
+    };
+    system.store(&second).await;
+    let first = system.get("Patient/a/Observation?_count=1").await.expect_status(200);
+    let next = first.link("next").expect("there are two");
+    let cursor = next.split_once("_cursor=").expect("a page has a place").1.split('&').next().unwrap_or_default();
+    for (status, path) in
+        [(200, "Patient/a/Observation"), (400, "Patient/b/Observation"), (400, "Patient/a/*"), (400, "Observation")]
+    {
+        system.get(&format!("{path}?_count=1&_cursor={cursor}")).await.expect_status(status);
+    }
 }

@@ -1,4 +1,4 @@
-//! Numbers and quantities that are ranges: `Range`, and what a series measured.
+//! Numbers, quantities and dates that are ranges: `Range`, what a series measured, the second of a time.
 //! <https://hl7.org/fhir/R4/search.html#prefix>
 
 use fhir::json::Json;
@@ -10,6 +10,7 @@ tests::on_both_engines!(
     sampled_data_is_found_by_its_bounds,
     ranges_are_sorted_by_their_lower_end,
     a_range_is_replaced_whole,
+    a_leap_second_is_of_the_day_that_it_ends,
 );
 
 async fn store(server: &TestServer, resources: &[&str]) {
@@ -170,4 +171,20 @@ async fn a_range_is_replaced_whole(server: TestServer) {
     let none = r#"{"resourceType":"Condition","id":"c2","subject":{"display":"x"}}"#;
     server.system().put("Condition/c2").json(&Json::parse(none.as_bytes()).unwrap()).await.expect_status(200);
     check(&server, &[("Condition?onset-age=gt12", &["c3"]), ("Condition?onset-age=eb13", &["c1"])]).await;
+}
+
+async fn a_leap_second_is_of_the_day_that_it_ends(server: TestServer) {
+    let leap = r#"{"resourceType":"Observation","id":"o","status":"final","code":{"text":"x"},
+        "effectiveDateTime":"2016-12-31T23:59:60Z"}"#;
+    store(&server, &[leap]).await;
+    check(
+        &server,
+        &[
+            ("Observation?date=2016-12-31", &["o"]),
+            ("Observation?date=2017", &[]),
+            ("Observation?date=lt2017", &["o"]),
+            ("Observation?date=2016-12-31T23:59:60Z", &["o"]),
+        ],
+    )
+    .await;
 }

@@ -236,7 +236,12 @@ async fn codes_have_an_implied_system(server: TestServer) {
     store(&system, "Patient", "b", &[("gender", "male".into())]).await;
     let code = object! { "coding": array![object! { "code": "bare" }] };
     store(&system, "Observation", "o", &[("status", "final".into()), ("code", code)]).await;
+    let relates = array![object! { "code": "replaces", "target": reference("DocumentReference/first") }];
+    store(&system, "DocumentReference", "first", &document()).await;
+    let next = [document().as_slice(), &[("relatesTo", relates)]].concat();
+    store(&system, "DocumentReference", "next", &next).await;
     let gender = "http://hl7.org/fhir/administrative-gender";
+    let relationship = "DocumentReference?relationship=DocumentReference/first";
     found(
         &system,
         &[
@@ -248,9 +253,21 @@ async fn codes_have_an_implied_system(server: TestServer) {
             (&format!("Patient?_filter=gender%20ne%20{gender}%7Cfemale"), &["b"]),
             ("Observation?status=http://hl7.org/fhir/observation-status%7Cfinal", &["o"]),
             ("Observation?code=http://somewhere%7Cbare", &[]),
+            ("Patient?gender=http://loinc.org%7Cfemale", &[]),
+            ("Patient?gender:not=http://loinc.org%7Cfemale&_sort=_id", &["a", "b"]),
+            ("Observation?status=http://hl7.org/fhir/administrative-gender%7Cfinal", &[]),
+            ("DocumentReference?contenttype=urn:ietf:bcp:13%7Ctext/plain&_sort=_id", &["first", "next"]),
+            (&format!("{relationship}$replaces"), &["next"]),
+            (&format!("{relationship}$http://hl7.org/fhir/document-relationship-type%7Creplaces"), &["next"]),
+            (&format!("{relationship}$http://loinc.org%7Creplaces"), &[]),
         ],
     )
     .await;
+}
+
+fn document() -> [(&'static str, Json); 2] {
+    let attachment = object! { "attachment": object! { "contentType": "text/plain", "data": "eA==" } };
+    [("status", "current".into()), ("content", array![attachment])]
 }
 
 /// `_text=(bone OR liver) and metastases`: <https://hl7.org/fhir/R4/search.html#content>.

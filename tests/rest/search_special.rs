@@ -146,6 +146,20 @@ async fn pages_backwards(server: TestServer) {
     let second = system.get(&first.link("next").unwrap()).await.expect_status(200);
     let back = system.get(&second.link("previous").unwrap()).await.expect_status(200);
     assert_eq!((second.matches(), back.matches()), (vec!["b".to_owned()], vec!["a".to_owned()]));
+
+    // What stood before the page is gone: a link to there leads to what is left, not to a page without a way on.
+    for (of_patients, left) in [("Patient?_sort=_id", "b"), ("?_type=Patient,Group&_sort=_id", "c")] {
+        for id in ["b", "c", "d"] {
+            system.store(&object! { "resourceType": "Patient", "id": id }).await;
+        }
+        let first = system.get(&format!("{of_patients}&_count=1")).await.expect_status(200);
+        let gone = first.matches().remove(0);
+        let second = system.get(&first.link("next").unwrap()).await.expect_status(200);
+        system.delete(&format!("Patient/{gone}")).await.expect_status(204);
+        let back = system.get(&second.link("previous").unwrap()).await.expect_status(200);
+        assert_eq!((second.matches(), back.matches()), (vec![left.to_owned()], vec![left.to_owned()]));
+        assert!(back.link("next").is_some() && back.link("previous").is_none(), "{}", back.text());
+    }
 }
 
 async fn explanations(server: TestServer) {

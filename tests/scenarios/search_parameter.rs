@@ -18,6 +18,8 @@ tests::on_both_engines!(
     lk_28_only_the_whole_system_may_define,
     a_composite_of_the_database,
     another_definition_takes_the_place_of_the_first,
+    what_comes_back_keeps_its_index,
+    what_a_guide_publishes_again_changes_nothing,
 );
 
 fn definition(id: &str, code: &str, kind: &str, base: &str, expression: &str) -> Json {
@@ -133,6 +135,10 @@ async fn what_would_not_work_is_refused(server: TestServer) {
         (with(good(), "base", array!["Nobody"]), "Nobody"),
         (with(good(), "code", "date"), "ordered"),
         (with(good(), "type", "special"), "special"),
+        (with(with(good(), "type", "date"), "expression", "Patient.name"), "HumanName"),
+        (with(with(good(), "type", "token"), "expression", "Patient.name | Observation.code"), "HumanName"),
+        (with(good(), "expression", "Patient.nothere"), "nothere"),
+        (composite("nothere"), "component[0]"),
     ] {
         let answer = system.put("SearchParameter/x").json(&parameter).await;
         assert!((400..=422).contains(&answer.status), "{}", answer.describe());
@@ -147,6 +153,16 @@ async fn what_would_not_work_is_refused(server: TestServer) {
     system.get("Patient?x=a").await.expect_status(200);
     system.put("SearchParameter/x").json(&with(good(), "status", "retired")).await.expect_status(200);
     system.get("Patient?x=a").await.expect_status(400);
+}
+
+/// Of whom a patient's contact is, with the gender, if `expression` selects one.
+fn composite(expression: &str) -> Json {
+    let component = |code: &str, expression: &str| {
+        let url = format!("http://hl7.org/fhir/SearchParameter/individual-{code}");
+        object! { "definition": url, "expression": expression }
+    };
+    let components = array![component("gender", expression), component("family", "name.family")];
+    with(definition("x", "x", "composite", "Patient", "Patient.contact"), "component", components)
 }
 
 async fn lk_28_only_the_whole_system_may_define(server: TestServer) {
@@ -224,4 +240,69 @@ async fn another_definition_takes_the_place_of_the_first(server: TestServer) {
     assert_eq!(rows(&server, "Patient.x"), Some(3));
     assert!(server.command(&["reindex"]).contains("0 error"));
     assert_eq!(total(&system, "Patient?x=anne").await, 3, "after all was indexed anew");
+}
+
+/// The same parameter of a type: under other types beside it, in another order, and of another resource. What leaves must
+/// not take the rows away of what stands for the same.
+async fn what_comes_back_keeps_its_index(server: TestServer) {
+    let system = server.system();
+    let noted = |resource_type: &str, members: Json| {
+        let resource = with(members, "note", array![object! { "text": "Hello" }]);
+        with(with(resource, "id", resource_type.to_lowercase()), "resourceType", resource_type)
+    };
+    let code = || object! { "text": "x" };
+    let observation = noted("Observation", object! { "status": "final", "code": code() });
+    let condition = noted("Condition", object! { "subject": object! { "reference": "Patient/p1" } });
+    store(&system, [patient(1), observation, condition].into_iter()).await;
+    let on = |id: &str, bases: &[&str]| {
+        let bases: Vec<Json> = bases.iter().map(|it| Json::from(*it)).collect();
+        let parameter = definition(id, "note", "string", "Observation", "note.text");
+        with(with(parameter, "base", bases), "url", "http://example.org/SearchParameter/note")
+    };
+    let steps: [(&str, &[&str]); 5] = [
+        ("note", &["Observation"]),
+        ("note", &["Observation", "Condition"]),
+        ("note", &["Condition", "Observation"]),
+        ("note", &["Observation"]),
+        ("again", &["Observation"]),
+    ];
+    let mut before = "note";
+    for (id, bases) in steps {
+        if id != before {
+            system.delete(&format!("SearchParameter/{before}")).await.expect_status(204);
+            before = id;
+        }
+        system.store(&on(id, bases)).await;
+        is(&server, "indexed").await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        for base in bases {
+            assert_eq!(total(&system, &format!("{base}?note=hello")).await, 1, "{id} {bases:?} {base}");
+            assert_eq!(total(&system, &format!("{base}?note:missing=true")).await, 0, "{id} {bases:?} {base}");
+        }
+    }
+    assert_eq!(rows(&server, "Condition.note"), None, "the rows of a type that has it no more are gone");
+}
+
+/// As US Core publishes them: HL7's parameters, a type each, under URLs of its own.
+async fn what_a_guide_publishes_again_changes_nothing(server: TestServer) {
+    let system = server.system();
+    store(&system, (0..2).map(patient)).await;
+    for (code, kind, base, expression) in [
+        ("given", "string", "Patient", "Patient.name.given"),
+        ("_id", "token", "Encounter", "Encounter.id"),
+        ("date", "date", "Procedure", "Procedure.performed"),
+        ("onset-date", "date", "Condition", "Condition.onset.as(dateTime) | Condition.onset.as(Period)"),
+        ("patient", "reference", "Goal", "Goal.subject.where(resolve() is Patient)"),
+        ("_lastUpdated", "date", "Encounter", "Resource.meta.lastUpdated"),
+    ] {
+        let id = format!("guide-{}", code.replace('_', ""));
+        let parameter = with(definition(&id, code, kind, base, expression), "target", array!["Patient"]);
+        let parameter = if kind == "reference" { parameter } else { definition(&id, code, kind, base, expression) };
+        system.put(&format!("SearchParameter/{id}")).json(&parameter).await.expect_status(201);
+    }
+    is(&server, "no search parameters of its own").await;
+    assert_eq!(total(&system, "Patient?given=anne").await, 2);
+    let less = definition("less", "name", "string", "Location", "Location.name");
+    let refused = system.put("SearchParameter/less").json(&less).await.expect_status(422);
+    assert!(refused.text().contains("HL7"), "{}", refused.text());
 }

@@ -251,6 +251,7 @@ impl<'a> Requests<'a> {
             "Observation?encounter:not=Encounter/bo-e0&_sort=-performer",
             "Observation?_filter=performer re Practitioner/doc1 and not (subject re Patient/bo)",
             "Observation?_filter=patient.birthdate gt 1900-01-01",
+            "Practitioner?_filter=_has:Observation:performer:subject re Patient/bo",
             "Practitioner?_revinclude=Observation:performer&_revinclude:iterate=Encounter:participant",
             "Practitioner?_revinclude=Encounter:*&_include:iterate=Encounter:subject&_include:iterate=Patient:*",
             "Organization?_revinclude=Patient:organization&_revinclude:iterate=Observation:subject",

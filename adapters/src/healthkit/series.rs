@@ -73,7 +73,7 @@ pub(super) fn electrocardiogram(
         let power = if microvolts { 0 } else { 6 };
         let values: Option<Vec<String>> = told.iter().map(|it| shifted(&number(voltage(it))?, power)).collect();
         let values = values.ok_or_else(|| wrong("A voltage is not a number"))?.join(" ");
-        let origin = fhir::object! { "value": 0, "unit": "uV", "system": "http://unitsofmeasure.org", "code": "uV" };
+        let origin = fhir::object! { "value": 0, "unit": "uV", "system": fhir::ucum::SYSTEM, "code": "uV" };
         let data = fhir::object! {
             "origin": origin, "period": Json::Number(period.into()), "dimensions": 1, "data": values,
         };

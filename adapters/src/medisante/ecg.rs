@@ -143,7 +143,7 @@ fn sampled_data(samples: &Samples, values: &str, ucum: Option<&str>) -> Json {
     origin.insert("value", 0);
     origin.insert("unit", samples.unit.as_str());
     if let Some(ucum) = ucum {
-        origin.insert("system", "http://unitsofmeasure.org");
+        origin.insert("system", fhir::ucum::SYSTEM);
         origin.insert("code", ucum);
     }
     let mut data = Object::new();

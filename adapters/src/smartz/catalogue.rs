@@ -258,7 +258,7 @@ fn quantity(value: &str, ucum: &str) -> Json {
     fhir::object! {
         "value": Json::Number(value.into()),
         "unit": ucum,
-        "system": "http://unitsofmeasure.org",
+        "system": fhir::ucum::SYSTEM,
         "code": ucum,
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     /// Leave out what is measured: only count.
     #[arg(long)]
     count_only: bool,
-    /// The executable under test; default: what `cargo build --release` makes.
+    /// The executable under test; default: built as this program was.
     #[arg(long)]
     binary: Option<PathBuf>,
     /// Folder for the temporary database.

@@ -1,4 +1,4 @@
-//! The release binary on a loaded database.
+//! The binary on a loaded database.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -28,17 +28,18 @@ struct Program {
     database: String,
 }
 
-/// The release binary, built from the sources as they are.
+/// The binary, built from the sources as they are, as this program was: ceilings and server are compared.
 pub(crate) fn build() -> Result<PathBuf, Failure> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--release", "--package", "tributary"]).status()?;
-    if !status.success() {
-        return Err("the release binary does not build".into());
-    }
     let this = std::env::current_exe()?;
-    let release = this.ancestors().find(|folder| folder.ends_with("release") || folder.ends_with("debug"));
-    let target = release.and_then(Path::parent).ok_or("this executable lies in cargo's target folder")?;
-    Ok(target.join("release/tributary"))
+    let is_profile = |folder: &&Path| ["release", "dist"].iter().any(|profile| folder.ends_with(profile));
+    let folder = this.ancestors().find(is_profile).ok_or("run this as `cargo run --profile dist`, or `--release`")?;
+    let profile = folder.file_name().unwrap_or_default();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["build", "--package", "tributary", "--profile"]).arg(profile).status()?;
+    if !status.success() {
+        return Err("the binary does not build".into());
+    }
+    Ok(folder.join("tributary"))
 }
 
 /// A port that nobody listens on.

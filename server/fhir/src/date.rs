@@ -12,6 +12,9 @@ pub const HOUR: i64 = 60 * MINUTE;
 /// Microseconds in a day.
 pub const DAY: i64 = 24 * HOUR;
 
+/// The number of a leap second in its minute.
+const LEAP: u8 = 60;
+
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -116,6 +119,7 @@ impl DateTime {
             Precision::Day => DAY,
             Precision::Hour => HOUR,
             Precision::Minute => MINUTE,
+            _ if self.time.second == LEAP => 1,
             Precision::Second => SECOND,
             Precision::Fraction => 10_i64.pow(6_u32.saturating_sub(self.time.fraction_digits.into())),
         };
@@ -167,7 +171,7 @@ impl Time {
         time.minute = digits(minute, 2).filter(|minute| *minute < 60)?;
         let Some(seconds) = parts.next() else { return Some((time, Precision::Minute)) };
         let (second, fraction) = seconds.split_once('.').map_or((seconds, None), |(second, rest)| (second, Some(rest)));
-        time.second = digits(second, 2).filter(|second| *second <= 60)?;
+        time.second = digits(second, 2).filter(|second| *second <= LEAP)?;
         if parts.next().is_some() {
             return None;
         }
@@ -181,8 +185,12 @@ impl Time {
         Some((time, Precision::Fraction))
     }
 
-    /// Microseconds since midnight.
+    /// Microseconds since midnight. A leap second, for which there are none, is the last of them before it: it belongs to the
+    /// day that it ends.
     pub fn micros_of_day(&self) -> i64 {
+        if self.second == LEAP {
+            return Time { second: LEAP - 1, micros: (SECOND - 1) as u32, ..*self }.micros_of_day();
+        }
         i64::from(self.hour) * HOUR
             + i64::from(self.minute) * MINUTE
             + i64::from(self.second) * SECOND
@@ -307,7 +315,8 @@ mod tests {
             ("2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456Z", "2026-01-02T03:04:05.123456Z"),
             ("9999-12-31", "9999-12-31T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"),
             ("0001", "0001-01-01T00:00:00.000000Z", "0001-12-31T23:59:59.999999Z"),
-            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000000Z", "2017-01-01T00:00:00.999999Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z", "2016-12-31T23:59:59.999999Z"),
+            ("2016-12-31T23:59:60.5Z", "2016-12-31T23:59:59.999999Z", "2016-12-31T23:59:59.999999Z"),
         ] {
             assert_eq!(interval(text), (low.to_owned(), high.to_owned()), "{text}");
         }

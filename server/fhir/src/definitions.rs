@@ -69,6 +69,8 @@ pub struct Element {
     pub xml_attribute: bool,
     /// Whether it belongs to the summary of its type. <https://hl7.org/fhir/R4/elementdefinition-definitions.html#ElementDefinition.isSummary>
     pub summary: bool,
+    /// Canonical URL, without version, of the value set that all its codes are of: that of a required binding.
+    pub required: Option<Box<str>>,
 }
 
 /// One type that an element can have.

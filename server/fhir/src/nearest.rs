@@ -1,5 +1,8 @@
 //! Names that are spelled almost like another, for saying what was perhaps meant.
 
+/// Longer names are no typing errors.
+const MAX_LENGTH: usize = 64;
+
 /// The candidates at most two letters away from `name`, nearest first, three at most.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut near: Vec<_> = candidates
@@ -10,6 +13,20 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec
     near.sort_unstable();
     near.dedup();
     near.into_iter().take(3).map(|(_, candidate)| candidate).collect()
+}
+
+/// The one of `candidates` that is nearest to `name`, case ignored, if it is near enough to be meant: of longer names
+/// more letters may be wrong.
+pub fn nearest_one<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > MAX_LENGTH {
+        return None;
+    }
+    let limit = (name.len() / 3).clamp(1, 3);
+    candidates
+        .map(|candidate| (distance(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 /// How many letters must be inserted, removed, replaced or swapped with their neighbour to make one of the
@@ -50,5 +67,21 @@ mod tests {
         assert_eq!(nearest("gendre", names.into_iter()), ["gender"]);
         assert!(nearest("address", names.into_iter()).is_empty());
         assert!(nearest(&"x".repeat(60_000), names.into_iter()).is_empty());
+    }
+
+    #[test]
+    fn typing_errors_are_recognised() {
+        let names = ["name", "telecom", "birthDate", "deceasedBoolean", "gender"];
+        for (typed, meant) in [
+            ("nmae", Some("name")),
+            ("birthdate", Some("birthDate")),
+            ("genders", Some("gender")),
+            ("telcom", Some("telecom")),
+            ("deceasedBool", Some("deceasedBoolean")),
+            ("x", None),
+            ("favouriteColour", None),
+        ] {
+            assert_eq!(nearest_one(typed, names.into_iter()), meant, "{typed}");
+        }
     }
 }

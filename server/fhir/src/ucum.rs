@@ -28,6 +28,9 @@ mod tests;
 
 use prepared::Prepared;
 
+/// The code system of UCUM.
+pub const SYSTEM: &str = "http://unitsofmeasure.org";
+
 /// Most codes that are kept parsed.
 const MAX_CACHED: usize = 4_096;
 

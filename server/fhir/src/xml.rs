@@ -89,6 +89,12 @@ fn place(before: &str, path: &str) -> String {
     if path.is_empty() { String::new() } else { format!("{before}{path}") }
 }
 
+/// Whether there is U+FFFE or U+FFFF, which no XML document can hold: once stored, nothing that holds the resource could
+/// be read as XML. <https://www.w3.org/TR/xml/#charsets>
+pub fn has_noncharacter(text: &str) -> bool {
+    !text.is_ascii() && text.contains(['\u{fffe}', '\u{ffff}'])
+}
+
 /// Whether XML 1.0 can hold the character. <https://www.w3.org/TR/xml/#charsets>
 pub(crate) fn is_xml_character(character: char) -> bool {
     !matches!(character, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')

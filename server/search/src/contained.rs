@@ -83,7 +83,7 @@ pub fn filter(resource_type: &str, filter: &Filter) -> Option<Filter> {
 /// The parameter as contained resources have it. Whose patient's data they are is up to their container.
 fn inside(param: &Param) -> Param {
     let members = param.members.iter().map(|id| id.of_contained()).collect();
-    Param { id: param.id.of_contained(), compartment: false, besides: None, members, ..param.clone() }
+    Param { id: param.id.of_contained(), compartment: false, other_compartment_params: None, members, ..param.clone() }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ mod uri;
 /// Most entries of one resource: each is a row of the index, and all are written in one transaction. (IN-17)
 pub const MOST_ENTRIES: usize = 100_000;
 
-/// Are answered from the resource's own row.
+/// Parameters without entries: they are answered from the resource's own row.
 const NOT_INDEXED: [&str; 2] = ["_id", "_lastUpdated"];
 
 /// Why a resource cannot be indexed.
@@ -86,7 +86,7 @@ pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Ex
             if is_member {
                 patients.extend(values.filter_map(|entry| patient(&entry.value)));
             } else if parameter.code == "date" {
-                // What began nobody knows when, still has a date.
+                // A period whose beginning is open is a date all the same: the earliest there is.
                 let begin = values.filter_map(|entry| low(&entry.value)).min();
                 chronology = begin.map_or(NO_CHRONOLOGY, |begin| begin.max(NO_CHRONOLOGY + 1));
             }
@@ -194,7 +194,7 @@ impl Entries {
         }
     }
 
-    /// As [`keep`](Self::keep), for the values themselves: where there is none, that the element is there.
+    /// As [`keep`](Self::keep), for the values themselves. An element without any is noted as being there.
     fn keep_value(&mut self, param: ParamId) {
         if self.values.is_empty() {
             let value = IndexValue::Token { system: String::new(), code: "true".to_owned() };

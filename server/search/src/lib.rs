@@ -52,6 +52,7 @@ mod examples;
 pub mod extract;
 pub mod filter;
 pub mod fold;
+#[cfg(any(test, feature = "generate"))]
 pub mod generate;
 pub mod oracle;
 pub mod parse;

@@ -1,8 +1,8 @@
 //! What the answer to a search must be, computed from the resources themselves: no index, no database.
 //!
 //! Simple rather than fast, but for two things: rows are found by type and id, and what was read from a resource is
-//! kept. The store's answers are compared with it on both engines (design invariant 5), and views are tested against
-//! it (invariant 2).
+//! kept. The store's answers are compared with it on both engines (invariant 5 of docs/src/architecture.md), and
+//! views are tested against it (invariant 2).
 //!
 //! ```text
 //! rows ─▶ World ─ through(view) ─▶ Sight ─ answer(query) ─▶ Answer

@@ -1,7 +1,7 @@
 //! Search parameters as they come in a URL or form, read into a [`Query`]. <https://hl7.org/fhir/R4/search.html>
 //!
-//! Every pair takes effect or is refused by name (design invariant 3): with 400 and the nearest valid names, or, on
-//! `Prefer: handling=lenient`, with a warning. Leniency leaves out what is unknown or not supported; a value that
+//! Every pair takes effect or is refused by name (invariant 3 of docs/src/architecture.md): with 400 and the nearest valid
+//! names, or, on `Prefer: handling=lenient`, with a warning. Leniency leaves out what is unknown or not supported; a value that
 //! cannot be read and a request beyond the limits are refused in any case.
 //!
 //! ```text
@@ -49,6 +49,7 @@ mod token;
 mod uri;
 mod words;
 
+pub use control::shapes_answer;
 pub use escape::literal;
 pub use scope::filters_from_pairs;
 pub use shape::elements_of;
@@ -84,7 +85,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What the server itself looks for: at most so many at once, strictly.
+    /// For searches of the server's own: pages of at most `count`, nothing lenient.
     pub fn at_most(count: usize, base: String, now: i64) -> Self {
         Options { base, default_count: count, max_count: count, lenient: false, now }
     }

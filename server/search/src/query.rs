@@ -12,6 +12,9 @@ pub const ORDERED_LETTERS: usize = 200;
 pub struct Query {
     /// Type that is searched.
     pub resource_type: String,
+    /// The path below the base URL at which several types or a compartment are searched, `Patient/1/*`; empty for a search of
+    /// the type itself. Cursors of one are none of another.
+    pub path: String,
     /// All must hold.
     pub filters: Vec<Filter>,
     /// Order of the answer; empty means newest first: descending chronology, then descending row id.
@@ -39,6 +42,7 @@ impl Query {
     pub fn of(resource_type: &str, count: usize) -> Self {
         Query {
             resource_type: resource_type.to_owned(),
+            path: String::new(),
             filters: Vec::new(),
             sort: Vec::new(),
             includes: Vec::new(),
@@ -236,7 +240,7 @@ pub struct Param {
     /// Of those: the other parameters by which a resource of the type lies in a compartment. What lies in a patient's
     /// compartment by none of them points at the patient by this one. None: it may lie there by no parameter at all, as
     /// a Patient in its own.
-    pub besides: Option<Vec<ParamId>>,
+    pub other_compartment_params: Option<Vec<ParamId>>,
     /// Identities of the parameters whose rows are its rows too; empty if it has rows of its own.
     /// See [`crate::registry::Parameter::members`].
     pub members: Vec<ParamId>,
@@ -300,6 +304,13 @@ pub enum Match {
         /// None: any code of that system.
         code: Option<String>,
     },
+    /// As [`Match::Token`], whatever the case of letters in system and code: tokens of `_filter`.
+    AnyCase {
+        /// None: any system. Some(""): stated without a system.
+        system: Option<String>,
+        /// As written.
+        code: String,
+    },
     /// Text, folded unless exact.
     String {
         /// How to compare.
@@ -309,8 +320,17 @@ pub enum Match {
     },
     /// Date with prefix.
     Date(DateMatch),
+    /// `_filter … co`: an interval of microseconds that all of this one lies in.
+    Period {
+        /// First microsecond.
+        low: i64,
+        /// Last microsecond.
+        high: i64,
+    },
     /// Number with prefix.
     Number(NumberMatch),
+    /// `_filter … co`: a number whose written precision may denote this one; only inside [`Filter::Exact`].
+    Imprecise(Decimal),
     /// Quantity with prefix and unit.
     Quantity {
         /// The number.
@@ -332,7 +352,8 @@ pub enum Match {
     },
     /// Exactly this URI.
     Uri(String),
-    /// `:above`, `:below` of a URI: it, and those which are (whose path is) the beginning of it, or it of them.
+    /// `:above`, `:below` of a URI: the URI itself, and those whose path is a beginning of its path (above) or begins with
+    /// it (below).
     UriHierarchy {
         /// As written.
         uri: String,
@@ -386,6 +407,21 @@ pub enum StringMode {
     Equals,
     /// `_filter … ew`: folded value ends with the text.
     EndsWith,
+    /// `_filter … gt`, `ge`, `lt`, `le`: where the first letter of the folded value stands beside that of the text.
+    Initial(Order),
+}
+
+/// How letters stand beside each other, by their numbers in Unicode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Behind it.
+    After,
+    /// Behind it, or the same.
+    From,
+    /// Before it.
+    Before,
+    /// Before it, or the same.
+    UpTo,
 }
 
 /// Comparison prefixes. <https://hl7.org/fhir/R4/search.html#prefix>

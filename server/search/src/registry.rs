@@ -13,8 +13,10 @@ use crate::query::ParamKind;
 
 mod definition;
 pub(crate) mod elements;
+pub(crate) mod implied;
 mod members;
 mod parameter;
+mod readable;
 mod union;
 
 pub use definition::{ComponentDefinition, Definition};
@@ -114,10 +116,13 @@ impl Registry {
     }
 
     /// The parameters that resources of a type are indexed by: those of [`parameters`](Self::parameters) that have
-    /// rows of their own, and those that are leaving.
+    /// rows of their own, and those that are leaving. What leaves may come back under another id or with other bases, as
+    /// the same parameter of a type.
     pub fn written(&self, resource_type: &str) -> impl Iterator<Item = &Arc<Parameter>> {
         let own = self.parameters(resource_type).filter(|parameter| parameter.members.is_empty());
-        own.chain(self.leaving.get(resource_type).into_iter().flatten())
+        let leaving = self.leaving.get(resource_type).into_iter().flatten();
+        let is_gone = |it: &&Arc<Parameter>| self.find(resource_type, &it.code).is_none_or(|own| own.id != it.id);
+        own.chain(leaving.filter(is_gone))
     }
 
     /// The parameter `code` of a type.
@@ -205,7 +210,7 @@ fn mark_compartment(resource_type: &str, parameters: &mut BTreeMap<String, Param
         if parameter.compartment && resource_type != "Patient" {
             let selects_more = |of_member: &[String]| of_member.iter().any(|element| !elements.contains(element));
             let others = members.iter().filter(|(_, of_member)| selects_more(of_member));
-            parameter.besides = Some(others.map(|(id, _)| *id).collect());
+            parameter.other_compartment_params = Some(others.map(|(id, _)| *id).collect());
         }
     }
 }

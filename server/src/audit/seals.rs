@@ -22,7 +22,7 @@ pub fn start(app: App) -> Worker {
         for round in 0_u32.. {
             super::strangers::tell(&app, false).await;
             // SQLite seals what it writes; there, only what was written before there were seals can wait.
-            let waits = round == 0 || app.store.kind() == Engine::Postgres;
+            let waits = round == 0 || app.store.engine() == Engine::Postgres;
             match if waits { app.store.seal_events().await } else { Ok(0) } {
                 Ok(_) => is_failing = false,
                 Err(error) if is_failing => tracing::debug!(%error, "cannot seal the audit trail yet"),

@@ -144,7 +144,7 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
         caller.trail.identify(&caller);
         let asked = Interaction::from_json(&job.request)?;
         let (method, url) = (asked.method.clone(), asked.url.clone());
-        let answer = carry_out(app, &caller, asked).await;
+        let answer = carry_out(app, &caller, asked, job.request.len()).await;
         let status = answer.as_ref().map_or_else(|error| error.status().as_u16(), |_| 200);
         let event = caller.trail.of_job(&caller, app, (&method, &url, &job.id), status);
         app.store.audit(event).await?;
@@ -153,12 +153,12 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<String, Error>> {
     })
 }
 
-async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<String, Error> {
-    let prefer = Prefer { returned: asked.returned, lenient: asked.lenient };
+async fn carry_out(app: &App, caller: &Caller, asked: Interaction, size: usize) -> Result<String, Error> {
+    let prefer = Prefer { returned: asked.returned, lenient: asked.lenient, ..Prefer::default() };
     let Interaction { method, url, resource, preconditions, .. } = asked;
     if method == "POST" && url.split('?').next().is_none_or(str::is_empty) {
         let bundle = resource.ok_or_else(|| Error::internal("the job has no Bundle"))?;
-        return Ok(response(&Answer::resource(bundle::run(app, caller, bundle, prefer).await?)));
+        return Ok(response(&Answer::resource(bundle::answer_client(app, caller, bundle, size, prefer).await?)));
     }
     let mut request = Object::new();
     request.insert("method", method);
@@ -175,7 +175,7 @@ async fn carry_out(app: &App, caller: &Caller, asked: Interaction) -> Result<Str
     batch.insert("resourceType", "Bundle");
     batch.insert("type", "batch");
     batch.insert("entry", vec![Json::Object(entry)]);
-    bundle::run(app, caller, Json::Object(batch), prefer).await
+    bundle::answer_client(app, caller, Json::Object(batch), size, prefer).await
 }
 
 #[cfg(test)]

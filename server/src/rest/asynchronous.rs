@@ -47,7 +47,7 @@ pub async fn divert(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    if !is_asked(request.request()) || !can_wait(request.method(), &segments(request.path())) {
+    if !request::prefer(request.request()).respond_async || !can_wait(request.method(), &segments(request.path())) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let (request, mut payload) = request.into_parts();
@@ -137,7 +137,6 @@ pub fn accepted(place: &str, issues: &[Issue], presentation: Presentation) -> Re
 /// The request as the job keeps it.
 async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Interaction, Error> {
     let path = segments(request.path()).join("/");
-    let prefer = request::prefer(request);
     let (mut method, mut resource) = (request.method().as_str().to_owned(), None);
     let mut pairs = request::pairs(request.query_string())?;
     let mut path = path.as_str();
@@ -153,7 +152,7 @@ async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Res
     // What reads has no conditions, and a Bundle has those of its entries.
     let is_operation = method == "POST" && !path.is_empty();
     let preconditions = if is_operation { Preconditions::of(request)? } else { Preconditions::default() };
-    let Prefer { lenient, returned } = prefer;
+    let Prefer { lenient, returned, .. } = request::prefer(request);
     let url = url(path, &request::without_general(pairs));
     Ok(Interaction { method, url, resource, lenient, returned, preconditions })
 }
@@ -166,13 +165,6 @@ fn url(path: &str, pairs: &[(String, String)]) -> String {
         let _ = write!(url, "{separator}{}={}", encoded(name), encoded(value));
         url
     })
-}
-
-/// Whether the client prefers to be answered later.
-pub fn is_asked(request: &HttpRequest) -> bool {
-    let values = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
-    let mut wishes = values.flat_map(|value| value.split([',', ';']));
-    wishes.any(|wish| wish.trim().eq_ignore_ascii_case("respond-async"))
 }
 
 /// Whether a request may take long: searches, histories, operations, and Bundles to carry out.
@@ -212,16 +204,6 @@ fn unknown() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::test::TestRequest;
-
-    #[test]
-    fn the_preference_is_found_among_others() {
-        let of = |value: &str| is_asked(&TestRequest::default().insert_header(("Prefer", value)).to_http_request());
-        assert!(of("respond-async"));
-        assert!(of("handling=lenient, respond-async; wait=10"));
-        assert!(!of("return=minimal"));
-        assert!(!of("respond-asynchronously"));
-    }
 
     #[test]
     fn what_is_answered_at_once_does_not_wait() {

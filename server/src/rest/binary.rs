@@ -75,7 +75,7 @@ impl<'a> Wish<'a> {
 fn content(answer: Answer, binary: &Json) -> Result<HttpResponse, Error> {
     let data: String = binary.str("data").unwrap_or_default().split_ascii_whitespace().collect();
     let data = STANDARD.decode(data).map_err(Error::internal)?;
-    let mut response = Answer { body: None, ..answer }.respond(Presentation::STORED)?;
+    let mut response = answer.without_body().respond(Presentation::STORED)?;
     let headers = response.headers_mut();
     let stated = binary.str("contentType").unwrap_or_default();
     let (name, _) = media_type(stated);

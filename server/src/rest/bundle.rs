@@ -7,8 +7,9 @@
 //! | 413 | more entries than the setting `max-bundle-entries`, or a larger body than `max-body`; transaction: a resource that is too large by itself |
 //! | other | transaction: what the first failed entry answers as a single request; nothing was changed |
 //!
-//! Entries go through the same `prepare` and `execute` as single requests. A transaction is one `store.write`. Entries
-//! of writes carry their resource only on `Prefer: return=representation`.
+//! Entries of a batch go through `prepare` and `execute` as single requests do. Those of a transaction are prepared
+//! together and end in the same last functions, in one `store.write`. In the answer, entries of writes carry their
+//! resource only on `Prefer: return=representation`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -52,8 +53,8 @@ pub async fn handler(
 ) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
     request::only(request.query_string(), &[])?;
-    let bundle = request::resource(&request, payload, app.config.max_body).await?;
-    let response = run(&app, &caller, bundle, request::prefer(&request)).await?;
+    let (bundle, size) = request::sized_resource(&request, payload, app.config.max_body).await?;
+    let response = answer_client(&app, &caller, bundle, size, request::prefer(&request)).await?;
     Answer::resource(response).respond(presentation)
 }
 
@@ -76,7 +77,7 @@ impl Asked {
 pub async fn execute(app: &App, caller: &Caller, bundle: Json) -> Result<Json, Error> {
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     let asked = (kind, Asked::by_the_server(entries));
-    let response = carry_out(app, caller, asked, Prefer::default(), None).await?;
+    let response = response_to(app, caller, asked, Prefer::default(), None).await?;
     Json::parse_own(response.as_bytes()).map_err(Error::internal)
 }
 
@@ -85,19 +86,27 @@ pub async fn execute_with(app: &App, caller: &Caller, bundle: Json, also: Also) 
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     let asked = (kind, Asked::by_the_server(entries));
     let prefer = Prefer { returned: Some(Return::Representation), ..Prefer::default() };
-    let response = carry_out(app, caller, asked, prefer, Some(also)).await?;
+    let response = response_to(app, caller, asked, prefer, Some(also)).await?;
     Json::parse_own(response.as_bytes()).map_err(Error::internal)
 }
 
 /// The same as a client asks for it and prefers it: answers to writes, and what searches of a batch do with parameters that
-/// are not known; the response Bundle as text.
-pub async fn run(app: &App, caller: &Caller, bundle: Json, prefer: Prefer) -> Result<String, Error> {
+/// are not known; the response Bundle as text. `size` is how many bytes the Bundle came in.
+pub async fn answer_client(
+    app: &App,
+    caller: &Caller,
+    bundle: Json,
+    size: usize,
+    prefer: Prefer,
+) -> Result<String, Error> {
     let (kind, entries) = opened(bundle, app.config.max_bundle_entries)?;
     let largest = MAX_RESOURCE.min(app.config.max_body);
-    carry_out(app, caller, (kind, Asked { entries, largest }), prefer, None).await
+    // To measure an entry is to write it once more, and none is larger than the whole Bundle.
+    let largest = if size <= largest { usize::MAX } else { largest };
+    response_to(app, caller, (kind, Asked { entries, largest }), prefer, None).await
 }
 
-async fn carry_out(
+async fn response_to(
     app: &App,
     caller: &Caller,
     (kind, asked): (Kind, Asked),

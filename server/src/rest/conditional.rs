@@ -4,7 +4,7 @@
 //! | condition | where | not met |
 //! |---|---|---|
 //! | `If-Match` | update, patch, delete | 412 |
-//! | `If-None-Match: *` | update | 412 |
+//! | `If-None-Match: *` | update, patch, delete | 412 |
 //! | `If-None-Match`, `If-Modified-Since` | read | 304 |
 //! | `If-None-Exist: criteria` | create | one match: 200 and no new resource; more: 412 |
 //! | `PUT Type?criteria` | update | more than one match: 412 |
@@ -63,8 +63,8 @@ pub struct Preconditions {
 pub struct Criteria {
     /// What is searched; two matches are enough to know that there are several.
     query: Query,
-    /// The same criteria, however written, have the same name: only one transaction at a time works on it.
-    claim: String,
+    /// The same criteria, however written, have the same key: only one transaction at a time works on them.
+    lock_key: String,
 }
 
 impl Preconditions {
@@ -137,12 +137,12 @@ impl Criteria {
         query.count = 2;
         query.total = false;
         pairs.sort_unstable();
-        Ok(Criteria { query, claim: named(resource_type, &pairs) })
+        Ok(Criteria { query, lock_key: named(resource_type, &pairs) })
     }
 
-    /// Name under which transactions with the same criteria wait for each other.
-    pub fn claim(&self) -> &str {
-        &self.claim
+    /// The key on which transactions with the same criteria wait for each other.
+    pub fn lock_key(&self) -> &str {
+        &self.lock_key
     }
 
     /// The conditions, to ask a resource that is not in the store yet.
@@ -188,7 +188,7 @@ impl Criteria {
         Err(Error::conflict("what the criteria match is changed again and again; try again"))
     }
 
-    /// All visible matches up to the second, in a transaction.
+    /// The visible matches as this transaction sees them: two at most, unless [`up_to`](Self::up_to) says otherwise.
     pub async fn matches(&self, tx: &mut Tx, context: &Context) -> Result<Vec<Stored>, Error> {
         Ok(tx.search(&context.caller.view, &self.query).await?.matches)
     }
@@ -217,7 +217,7 @@ pub fn is_not_modified(if_none_match: Option<&str>, if_modified_since: Option<&s
 /// The same name for the same criteria, and another one for all others: values are quoted, so that a `&` or `=` in a
 /// value is not taken for the end of it.
 fn named(resource_type: &str, pairs: &[(String, String)]) -> String {
-    pairs.iter().fold(format!("{resource_type}?"), |claim, (name, value)| format!("{claim}{name:?}={value:?}&"))
+    pairs.iter().fold(format!("{resource_type}?"), |key, (name, value)| format!("{key}{name:?}={value:?}&"))
 }
 
 /// Whether codes must be looked up before the store can be asked; criteria are asked inside of transactions, too.

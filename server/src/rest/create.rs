@@ -8,8 +8,6 @@
 //! | 403 | the token does not allow it, or not for this patient (LK-29) |
 //! | 412 | `If-None-Exist` has more than one match |
 
-use std::sync::Arc;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
 use store::{Method, Stored, Tx};
@@ -70,22 +68,16 @@ pub fn prepare(
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, create: Create) -> Result<Written, Error> {
-    let (shared, create) = (context.clone(), Arc::new(create));
-    let written = app
-        .store
-        .write(move |tx| {
-            let (context, create) = (shared.clone(), create.clone());
-            Box::pin(async move { execute(tx, &context, &create).await })
-        })
-        .await?;
+    let written =
+        context.in_transaction(app, create, |tx, context, create| Box::pin(execute(tx, context, create))).await?;
     written.tell(context);
     Ok(written)
 }
 
-/// The only way a resource gets an id from the server.
+/// Creates the resource, unless `If-None-Exist` finds one.
 pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<Written, Error> {
     if let Some(criteria) = &create.if_none_exist {
-        tx.claim(criteria.claim()).await?;
+        tx.lock_key(criteria.lock_key()).await?;
         if let Some(found) = criteria.find(tx, context).await? {
             return Ok(existing(found));
         }
@@ -93,7 +85,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, create: &Create) -> Result<
     execute_prepared(tx, context, &create.prepared).await
 }
 
-/// The same without criteria; a transaction Bundle has asked those of all its entries at once.
+/// Creates the resource: every create ends here. A transaction Bundle has asked the criteria of all its entries at once.
 pub async fn execute_prepared(tx: &mut Tx, context: &Context, prepared: &Prepared) -> Result<Written, Error> {
     let last_updated = context.instant_after(tx, 0).await?;
     prepared.put(tx, context, (1, last_updated), Method::Post).await

@@ -10,7 +10,7 @@
 //! | 400 | criteria that say nothing, or that match more than [`MOST`] resources |
 //! | 403 | the token does not allow it: for each resource by itself |
 //! | 404 | unknown or hidden (LK-31) |
-//! | 412 | `If-Match` does not hold; the criteria match several resources and `conditional-delete` is `single` |
+//! | 412 | `If-Match` or `If-None-Match` does not hold; the criteria match several resources and `conditional-delete` is `single` |
 //!
 //! Where criteria match nothing, R4 says: "**No matches** or **One Match**: The server performs an ordinary `delete` on
 //! the matching resource", and of an ordinary one: "Upon successful deletion, or if the resource does not exist at all,
@@ -32,7 +32,7 @@ use crate::config::ConditionalDelete;
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, Preconditions, single};
 use crate::rest::response::{Answer, Presentation};
-use crate::rest::update::{self, Aim};
+use crate::rest::update::{self, Aim, Aimed};
 use crate::rest::{Context, request};
 
 /// Most resources that one conditional delete deletes.
@@ -45,7 +45,7 @@ pub struct Delete {
     pub resource_type: String,
     /// Which resources.
     pub target: Target,
-    /// `If-Match`.
+    /// `If-Match`, `If-None-Match`.
     pub preconditions: Preconditions,
 }
 
@@ -55,7 +55,7 @@ pub enum Target {
     /// Logical id.
     Id(String),
     /// Criteria, and whether they may match several.
-    Criteria(Criteria, ConditionalDelete),
+    Criteria(Box<Criteria>, ConditionalDelete),
 }
 
 /// `DELETE` on an instance.
@@ -78,7 +78,7 @@ async fn respond(request: &HttpRequest, app: &App, caller: &Caller, aim: Aim<'_>
     let presentation = Presentation::of(request)?;
     let resource_type = request::resource_type(request)?;
     let context = Context::new(app, caller);
-    let delete = prepare(app, &context, (resource_type, aim), Preconditions::of(request)?)?;
+    let delete = prepare(app, &context, Aimed { resource_type, aim }, Preconditions::of(request)?)?;
     let answer = run(app, &context, delete).await?;
     answer.telling(request::prefer(request), "deleted, or not there").respond(presentation)
 }
@@ -87,14 +87,14 @@ async fn respond(request: &HttpRequest, app: &App, caller: &Caller, aim: Aim<'_>
 pub fn prepare(
     app: &App,
     context: &Context,
-    (resource_type, aim): (&str, Aim<'_>),
+    Aimed { resource_type, aim }: Aimed<'_>,
     preconditions: Preconditions,
 ) -> Result<Delete, Error> {
     access::decide(&context.caller, Interaction::Delete, resource_type)?;
     let target = match aim {
         Aim::Id(id) => Target::Id(id.to_owned()),
         Aim::Criteria(text) => {
-            Target::Criteria(criteria(app, context, resource_type, text)?, app.config.conditional_delete)
+            Target::Criteria(Box::new(criteria(app, context, resource_type, text)?), app.config.conditional_delete)
         }
     };
     Ok(Delete { resource_type: resource_type.to_owned(), target, preconditions })
@@ -123,13 +123,7 @@ pub fn chosen(matches: Vec<Stored>, mode: ConditionalDelete) -> Result<Vec<Store
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, delete: Delete) -> Result<Answer, Error> {
-    let (context, delete) = (context.clone(), Arc::new(delete));
-    app.store
-        .write(move |tx| {
-            let (context, delete) = (context.clone(), delete.clone());
-            Box::pin(async move { execute(tx, &context, &delete).await })
-        })
-        .await
+    context.in_transaction(app, delete, |tx, context, delete| Box::pin(execute(tx, context, delete))).await
 }
 
 /// Deletes one resource, or what criteria match.
@@ -138,7 +132,7 @@ pub async fn execute(tx: &mut Tx, context: &Context, delete: &Delete) -> Result<
     match target {
         Target::Id(id) => one(tx, context, (resource_type, id), preconditions).await,
         Target::Criteria(criteria, mode) => {
-            tx.claim(criteria.claim()).await?;
+            tx.lock_key(criteria.lock_key()).await?;
             let matches = chosen(criteria.all_current(tx, context).await?, *mode)?;
             let ids: Vec<String> = matches.into_iter().map(|stored| stored.id).collect();
             all(tx, context, (resource_type, &ids), preconditions).await

@@ -21,6 +21,7 @@
 //! |---|---|
 //! | 200 | a page of versions, perhaps empty |
 //! | 400 | a parameter that is unknown, given twice, cannot be read, or can have no effect |
+//! | 403 | the token does not allow it |
 //! | 404 | of an instance: unknown, or no version is visible |
 
 use std::fmt::Write as _;
@@ -39,8 +40,7 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::elements::subset;
 use crate::rest::request;
-use crate::rest::response::{Answer, Presentation};
-use crate::rest::search::{link, write_link};
+use crate::rest::response::{Answer, Presentation, link, write_link};
 
 mod listed;
 

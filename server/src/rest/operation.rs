@@ -3,7 +3,7 @@
 //! [`TABLE`] is what the routes, the CapabilityStatement and the `OperationDefinition` of this server are made of.
 //!
 //! ```text
-//! request ─▶ Invocation (row of the table, checked input) ─▶ execute ─▶ Answer
+//! request ─▶ Invocation (row of the table, checked input) ─▶ run of the row ─▶ Answer
 //! ```
 //!
 //! | status | when |
@@ -18,21 +18,21 @@
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
-use fhir::outcome::{Issue, IssueCode, Severity};
+use fhir::outcome::{Issue, IssueCode};
 
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::insurance;
 use crate::rest::conditional::Preconditions;
 use crate::rest::projected;
 use crate::rest::request::{self, MAX_RESOURCE};
 use crate::rest::response::{Answer, Presentation};
 
+mod convert;
 pub mod definition;
 mod device_connections;
 mod diff;
-pub mod everything;
+mod everything;
 pub mod export;
 mod input;
 mod lastn;
@@ -43,7 +43,7 @@ mod validate;
 
 pub use definition::{add_own, definition_handler, of_system, of_type, refuse_own};
 pub use input::Input;
-pub use table::{Level, Operation, Parameter, TABLE};
+pub use table::{Level, Operation, Parameter, Run, TABLE};
 
 /// What an operation is asked of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,8 +106,14 @@ impl Call {
     pub async fn execute(&self, app: &App, caller: &Caller) -> Result<Answer, Error> {
         let Call { name, target, is_post, pairs, body, preconditions } = self.clone();
         let prepared = prepare(&name, target, is_post, request::without_general(pairs), body)?;
-        let invocation = Invocation { preconditions, ..prepared };
-        execute(app, caller, &invocation).await
+        Invocation { preconditions, ..prepared }.execute(app, caller).await
+    }
+}
+
+impl Invocation {
+    /// Carries it out.
+    async fn execute(&self, app: &App, caller: &Caller) -> Result<Answer, Error> {
+        (self.operation.run)(app, caller, self).await
     }
 }
 
@@ -165,8 +171,7 @@ pub async fn handler(
     let prepared = prepare(name, target, request.method() == Method::POST, pairs, body)?;
     let preconditions =
         if prepared.operation.changes { Preconditions::of(&request)? } else { Preconditions::default() };
-    let invocation = Invocation { preconditions, ..prepared };
-    execute(&app, &caller, &invocation).await?.respond(presentation)
+    Invocation { preconditions, ..prepared }.execute(&app, &caller).await?.respond(presentation)
 }
 
 /// Finds the operation and reads its parameters; `name` begins with `$`.
@@ -179,7 +184,7 @@ pub fn prepare(
 ) -> Result<Invocation, Error> {
     let target = target.checked()?;
     let operation = table::find(name, &target)?;
-    if operation.code != "validate" {
+    if !operation.of_projected {
         projected::refuse_among_others(&target.resource_type)?;
     }
     if operation.changes && !is_post {
@@ -188,54 +193,6 @@ pub fn prepare(
     }
     let input = Input::read(operation, &target, pairs, body)?;
     Ok(Invocation { operation, target, input, preconditions: Preconditions::default() })
-}
-
-/// The only way an operation is carried out.
-pub async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
-    match invocation.operation.code {
-        "everything" => everything::execute(app, caller, invocation).await,
-        "validate" => validate::execute(app, caller, invocation).await,
-        "meta" => meta::read(app, caller, invocation).await,
-        "meta-add" => meta::change(app, caller, invocation, meta::Change::Add).await,
-        "meta-delete" => meta::change(app, caller, invocation, meta::Change::Delete).await,
-        "lastn" => lastn::execute(app, caller, invocation).await,
-        "stats" => stats::execute(app, caller, invocation).await,
-        "diff" => diff::execute(app, caller, invocation).await,
-        "convert" => convert(invocation),
-        "export" => {
-            let text =
-                "$export is answered later: a request of its own with Prefer: respond-async, no entry of a Bundle";
-            Err(invalid(IssueCode::NotSupported, text))
-        }
-        "submit" => insurance::submit::execute(app, caller, invocation).await,
-        "worklist" => insurance::worklist::execute(app, caller, invocation).await,
-        "fetch-visit" => insurance::visit::fetch(app, caller, invocation).await,
-        "merge-visit" => insurance::visit::merge(app, caller, invocation).await,
-        "withdraw" => insurance::withdraw::execute(app, caller, invocation).await,
-        "send-diagnoses" => insurance::diagnoses::execute(app, caller, invocation).await,
-        "fetch-copay" => insurance::copay::execute(app, caller, invocation).await,
-        "close-visit" => insurance::visit::close(app, caller, invocation).await,
-        "provision-device-user"
-        | "connect-device"
-        | "disconnect-device"
-        | "disconnect-all-devices"
-        | "device-connections" => device_connections::execute(app, caller, invocation).await,
-        other => Err(Error::internal(format!("operation {other} is in the table only"))),
-    }
-}
-
-/// `$convert`: the answer is written in the format that the client accepts. It must be possible in both, and what is
-/// written must be what a reader takes: elements may be missing, but those that are there have their form.
-fn convert(invocation: &Invocation) -> Result<Answer, Error> {
-    let resource = invocation.input.resource("input")?;
-    let mut issues = validation::validate(resource);
-    issues.retain(|issue| matches!(issue.code, IssueCode::Structure | IssueCode::Value | IssueCode::TooCostly));
-    if issues.iter().any(|issue| issue.severity >= Severity::Error) {
-        return Err(Error::unprocessable(issues));
-    }
-    fhir::xml::from_json(resource)
-        .map_err(|error| Error::unprocessable(Issue::error(IssueCode::Structure, error.to_string())))?;
-    Ok(Answer::resource(resource.to_string()))
 }
 
 /// The body of a `POST`; nothing if it is empty.

@@ -7,7 +7,7 @@
 //! | 403 | the token does not allow it, before or after the change (LK-28) |
 //! | 404 | unknown or hidden; the criteria match nothing |
 //! | 410 | deleted |
-//! | 412 | `If-Match` does not hold, or the criteria match more than one resource |
+//! | 412 | `If-Match` or `If-None-Match` does not hold, or the criteria match more than one resource |
 //! | 415 | another format than JSON Patch and FHIRPath Patch; XML Patch is not supported |
 //! | 422 | does not apply, a `test` does not hold, or the outcome is not a valid resource or another one |
 //!
@@ -33,7 +33,7 @@ use crate::error::{Error, Kind};
 use crate::rest::conditional::{Criteria, Preconditions, refuse_conditional_references, single};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Format, Presentation, returned};
-use crate::rest::update::{self, Aim};
+use crate::rest::update::{self, Aim, Aimed};
 use crate::rest::{Context, Prepared, Written, create};
 
 /// Media type of JSON Patch.
@@ -51,7 +51,7 @@ pub struct Patching {
     pub target: Target,
     /// What is changed.
     pub patch: Arc<Patch>,
-    /// `If-Match`.
+    /// `If-Match`, `If-None-Match`.
     pub preconditions: Preconditions,
     /// What it makes of the version that probably is the current one.
     probably: Patched,
@@ -63,7 +63,7 @@ pub enum Target {
     /// Logical id.
     Id(String),
     /// Criteria that match one.
-    Criteria(Criteria),
+    Criteria(Box<Criteria>),
 }
 
 /// What a patch makes of one version.
@@ -109,7 +109,7 @@ async fn respond(
     let preconditions = Preconditions::of(request)?;
     let patch = Arc::new(of_request(request, payload, MAX_RESOURCE.min(app.config.max_body)).await?);
     let context = Context::new(app, caller);
-    let patching = prepare(app, &context, (resource_type, aim), patch, preconditions).await?;
+    let patching = prepare(app, &context, Aimed { resource_type, aim }, patch, preconditions).await?;
     let written = run(app, &context, patching).await?;
     let returned = returned(request::prefer(request), Return::Representation);
     Answer::written(&written, &context.base, returned).respond(presentation)
@@ -148,8 +148,7 @@ pub fn of_entry(resource: &Json) -> Result<Patch, Error> {
 }
 
 fn of_json(bytes: &[u8]) -> Result<Patch, Error> {
-    let document = Json::parse(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
-        .map_err(|error| Error::bad_request(Issue::error(IssueCode::Structure, format!("JSON: {error}"))))?;
+    let document = request::parsed(Format::Json, bytes)?;
     Patch::from_json_patch(&document).map_err(|error| refused(&error))
 }
 
@@ -185,7 +184,7 @@ fn unsupported(name: &str) -> Error {
 pub async fn prepare(
     app: &App,
     context: &Context,
-    (resource_type, aim): (&str, Aim<'_>),
+    Aimed { resource_type, aim }: Aimed<'_>,
     patch: Arc<Patch>,
     preconditions: Preconditions,
 ) -> Result<Patching, Error> {
@@ -195,39 +194,33 @@ pub async fn prepare(
         Aim::Criteria(text) => {
             let criteria = Criteria::prepare(context, resource_type, text)?;
             let found = single(criteria.matches_before(&app.store, context).await?)?;
-            (Target::Criteria(criteria), found)
+            (Target::Criteria(Box::new(criteria)), found)
         }
     };
-    let stored = living(found, resource_type, aim)?;
+    let stored = living(found, resource_type, aim.id())?;
     let probably = patched(context, &stored, &patch, &preconditions)?;
     Ok(Patching { resource_type: resource_type.to_owned(), target, patch, preconditions, probably })
 }
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, patching: Patching) -> Result<Written, Error> {
-    let (shared, patching) = (context.clone(), Arc::new(patching));
-    let written = app
-        .store
-        .write(move |tx| {
-            let (context, patching) = (shared.clone(), patching.clone());
-            Box::pin(async move { execute(tx, &context, &patching).await })
-        })
-        .await?;
+    let written =
+        context.in_transaction(app, patching, |tx, context, patching| Box::pin(execute(tx, context, patching))).await?;
     written.tell(context);
     Ok(written)
 }
 
-/// The only way a resource is patched, but for those of a transaction Bundle, which end in [`write()`] too.
+/// Patches the resource that the id or the criteria name.
 pub async fn execute(tx: &mut Tx, context: &Context, patching: &Patching) -> Result<Written, Error> {
     let Patching { resource_type, target, patch, preconditions, probably } = patching;
     let stored = match target {
         Target::Id(id) => {
             let current = tx.current(&context.caller.view, resource_type, id).await?;
-            living(current, resource_type, Aim::Id(id))?
+            living(current, resource_type, Some(id))?
         }
         Target::Criteria(criteria) => {
-            tx.claim(criteria.claim()).await?;
-            living(criteria.find_current(tx, context).await?, resource_type, Aim::Criteria(""))?
+            tx.lock_key(criteria.lock_key()).await?;
+            living(criteria.find_current(tx, context).await?, resource_type, None)?
         }
     };
     if (stored.id.as_str(), stored.version) == (&probably.id, probably.version) {
@@ -237,7 +230,8 @@ pub async fn execute(tx: &mut Tx, context: &Context, patching: &Patching) -> Res
     write(tx, context, &now.prepared, stored).await
 }
 
-/// Writes the outcome of a patch on `stored`, which is the current version.
+/// Writes the outcome of a patch on `stored`, which is the current version: every patch ends here, also those of a
+/// transaction Bundle.
 pub async fn write(tx: &mut Tx, context: &Context, prepared: &Prepared, stored: Stored) -> Result<Written, Error> {
     if prepared.says_the_same(&stored.body) {
         return Ok(create::existing(stored));
@@ -246,15 +240,15 @@ pub async fn write(tx: &mut Tx, context: &Context, prepared: &Prepared, stored: 
     prepared.put(tx, context, next, Method::Patch).await
 }
 
-/// There must be something to patch.
-pub fn living(found: Option<Stored>, resource_type: &str, aim: Aim<'_>) -> Result<Stored, Error> {
-    match (found, aim) {
+/// There must be something to patch, under the id if one was named, else under the criteria.
+pub fn living(found: Option<Stored>, resource_type: &str, id: Option<&str>) -> Result<Stored, Error> {
+    match (found, id) {
         (Some(stored), _) if stored.deleted => {
             Err(Error::gone(format!("{resource_type}/{} has been deleted", stored.id)))
         }
         (Some(stored), _) => Ok(stored),
-        (None, Aim::Id(id)) => Err(Error::unknown(resource_type, id)),
-        (None, Aim::Criteria(_)) => {
+        (None, Some(id)) => Err(Error::unknown(resource_type, id)),
+        (None, None) => {
             Err(Error::not_found(format!("the criteria match no {resource_type}; a patch creates nothing")))
         }
     }

@@ -5,6 +5,7 @@
 //! | 200 | here it is |
 //! | 304 | `If-None-Match`, or without it `If-Modified-Since`, says that the client has this version |
 //! | 400 | a parameter other than `_summary`, `_elements`, `_format`, `_pretty`, or a value that they cannot have |
+//! | 403 | the token does not allow it |
 //! | 404 | unknown or hidden (LK-10) |
 //! | 410 | deleted; the entity tag is that of the deletion |
 

@@ -39,6 +39,8 @@ pub struct Prefer {
     pub returned: Option<Return>,
     /// `handling=lenient`.
     pub lenient: bool,
+    /// `respond-async`.
+    pub respond_async: bool,
 }
 
 /// What the body of an answer to a write is.
@@ -95,7 +97,7 @@ pub fn valid_id(id: &str) -> Result<(), Error> {
     Err(Error::bad_request(Issue::error(IssueCode::Value, text)))
 }
 
-/// The version in the path; one that cannot be is as unknown as one that is not.
+/// The version id as a number. None where it cannot be one: that is answered like a version that does not exist.
 pub fn version(text: &str) -> Option<i64> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| canonical)
@@ -194,6 +196,7 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
             ("return", "representation") => prefer.returned = Some(Return::Representation),
             ("return", "OperationOutcome") => prefer.returned = Some(Return::OperationOutcome),
             ("handling", "lenient") => prefer.lenient = true,
+            ("respond-async", "") => prefer.respond_async = true,
             _ => {}
         }
         seen.push(name);
@@ -203,8 +206,18 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
 
 /// The body as a resource, JSON or XML.
 pub async fn resource(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Json, Error> {
+    sized_resource(request, payload, limit).await.map(|(resource, _)| resource)
+}
+
+/// The same, and how many bytes it had.
+pub async fn sized_resource(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+) -> Result<(Json, usize), Error> {
     let format = body_format(request)?;
-    parsed(format, &body(request, payload, limit).await?)
+    let body = body(request, payload, limit).await?;
+    Ok((parsed(format, &body)?, body.len()))
 }
 
 /// A resource in this format.
@@ -315,11 +328,19 @@ mod tests {
             let request = values.iter().fold(TestRequest::default(), |it, value| it.append_header(("Prefer", *value)));
             prefer(&request.to_http_request())
         };
-        let both = Prefer { returned: Some(Return::Minimal), lenient: true };
+        let both = Prefer { returned: Some(Return::Minimal), lenient: true, respond_async: false };
         assert_eq!(of(&["return=minimal; foo=bar, handling=lenient"]), both);
         assert_eq!(of(&["Return = \"minimal\"", "Handling=lenient"]), both);
         assert_eq!(of(&["handling=strict, handling=lenient"]), Prefer::default(), "the first counts");
-        assert_eq!(of(&["handling=odd, return=some, wait=5, respond-async"]), Prefer::default());
+        assert_eq!(of(&["handling=odd, return=some, wait=5"]), Prefer::default());
+        let later = Prefer { respond_async: true, ..Prefer::default() };
+        for asked in ["respond-async", "wait=5, Respond-Async; wait=10", "return=odd, respond-async"] {
+            assert_eq!(of(&[asked]), later, "{asked}");
+        }
+        assert_eq!(of(&["handling=lenient", "respond-async"]), Prefer { lenient: true, ..later });
+        let parameter = Prefer { returned: Some(Return::Minimal), ..Prefer::default() };
+        assert_eq!(of(&["return=minimal; respond-async"]), parameter, "a parameter of another preference");
+        assert_eq!(of(&["respond-asynchronously"]), Prefer::default());
     }
 
     #[test]

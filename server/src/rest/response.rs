@@ -29,9 +29,11 @@ use crate::rest::elements::subset;
 use crate::rest::request::{self, Prefer, Return};
 
 mod format;
+mod links;
 mod text;
 
 pub use format::{Format, JSON, Presentation, XML, is_ours, wants_fhir};
+pub use links::{link, write_link};
 pub use text::Text;
 
 /// What an answer depends on beside the URL.
@@ -114,7 +116,8 @@ impl Answer {
         }
     }
 
-    /// The same, which has no body, with an OperationOutcome that says this where the client prefers one: 200 then.
+    /// An answer without a body, with an OperationOutcome that says this in its place where the client prefers one: 200
+    /// then.
     #[must_use]
     pub fn telling(self, prefer: Prefer, text: &str) -> Self {
         if prefer.returned != Some(Return::OperationOutcome) {
@@ -122,6 +125,12 @@ impl Answer {
         }
         let body = outcome(&[Issue::information(IssueCode::Informational, text)]).to_string();
         Answer { status: StatusCode::OK, body: Some(body.into()), is_outcome: true, ..self }
+    }
+
+    /// The same without its body, as `HEAD` is answered.
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        Answer { body: None, ..self }
     }
 
     /// The same with some of the elements of its resource; what is no answer to a read stays as it is.

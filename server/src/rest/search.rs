@@ -33,7 +33,7 @@ mod page;
 pub mod system;
 mod terminology;
 
-pub use page::{Searched, link, write, write_link};
+pub use page::{Searched, write};
 
 /// `GET`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
@@ -75,6 +75,24 @@ async fn respond(request: &HttpRequest, app: &App, caller: &Caller, pairs: Pairs
     answer.respond(presentation)
 }
 
+/// What is asked, with the rights to ask it, and ready for the store.
+pub async fn prepare(
+    app: &App,
+    caller: &Caller,
+    resource_type: &str,
+    pairs: &[(String, String)],
+    lenient: bool,
+) -> Result<Parsed, Error> {
+    access::decide(caller, Interaction::Search, resource_type)?;
+    let mut parsed = parse(resource_type, pairs, &options(app, lenient)).map_err(Error::bad_request)?;
+    access::decide_search(caller, &parsed.query)?;
+    if let Some(contained) = &mut parsed.query.contained {
+        contained.containers = access::searchable(caller).map(str::to_owned).collect();
+    }
+    terminology::resolve(app, caller, &mut parsed.query).await?;
+    Ok(parsed)
+}
+
 /// Searches one page.
 pub async fn execute(
     app: &App,
@@ -105,24 +123,6 @@ fn stated(mut pairs: Pairs) -> Pairs {
     let is_name = |name: &str| name.bytes().all(|it| it.is_ascii_alphanumeric() || b"_-:.".contains(&it));
     pairs.retain(|(name, value)| !value.is_empty() || name == "_cursor" || !is_name(name));
     pairs
-}
-
-/// What is asked, with the rights to ask it, and ready for the store.
-pub async fn prepare(
-    app: &App,
-    caller: &Caller,
-    resource_type: &str,
-    pairs: &[(String, String)],
-    lenient: bool,
-) -> Result<Parsed, Error> {
-    access::decide(caller, Interaction::Search, resource_type)?;
-    let mut parsed = parse(resource_type, pairs, &options(app, lenient)).map_err(Error::bad_request)?;
-    access::decide_search(caller, &parsed.query)?;
-    if let Some(contained) = &mut parsed.query.contained {
-        contained.containers = access::searchable(caller).map(str::to_owned).collect();
-    }
-    terminology::resolve(app, caller, &mut parsed.query).await?;
-    Ok(parsed)
 }
 
 /// What the configuration says about searches.

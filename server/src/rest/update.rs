@@ -6,9 +6,7 @@
 //! | 201 | created under this id, or brought back after a deletion |
 //! | 400 | not FHIR, not this type, or another id than in the URL |
 //! | 403 | the token does not allow it, or may not choose ids: equal for free and taken ids (LK-27) |
-//! | 412 | `If-Match` does not hold, or the criteria match more than one resource |
-
-use std::sync::Arc;
+//! | 412 | `If-Match` or `If-None-Match` does not hold, or the criteria match more than one resource |
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir::json::Json;
@@ -39,13 +37,29 @@ pub struct Update {
     pub preconditions: Preconditions,
 }
 
-/// Which resource an update is about.
+/// Which resource an update, patch or delete is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Aimed<'a> {
+    /// Resource type.
+    pub resource_type: &'a str,
+    /// Which of that type.
+    pub aim: Aim<'a>,
+}
+
+/// Which resource of a type is meant.
 #[derive(Clone, Copy, Debug)]
 pub enum Aim<'a> {
     /// Logical id.
     Id(&'a str),
     /// Criteria: one match is updated, none is created.
     Criteria(&'a str),
+}
+
+impl<'a> Aim<'a> {
+    /// The logical id, if that is what it is.
+    pub fn id(self) -> Option<&'a str> {
+        if let Aim::Id(id) = self { Some(id) } else { None }
+    }
 }
 
 /// Where the id of an updated resource comes from.
@@ -92,11 +106,10 @@ async fn respond(
     let resource_type = request::resource_type(request)?;
     access::decide(caller, Interaction::Update, resource_type)?;
     let preconditions = Preconditions::of(request)?;
-    let id = if let Aim::Id(id) = aim { Some(id) } else { None };
     let limit = MAX_RESOURCE.min(app.config.max_body);
-    let resource = binary::resource(request, payload, (resource_type, id), limit).await?;
+    let resource = binary::resource(request, payload, (resource_type, aim.id()), limit).await?;
     let context = Context::new(app, caller);
-    let update = prepare(app, &context, (resource_type, aim), resource, preconditions).await?;
+    let update = prepare(app, &context, Aimed { resource_type, aim }, resource, preconditions).await?;
     let written = run(app, &context, update).await?;
     let returned = returned(request::prefer(request), Return::Representation);
     Answer::written(&written, &context.base, returned).respond(presentation)
@@ -107,7 +120,7 @@ async fn respond(
 pub async fn prepare(
     app: &App,
     context: &Context,
-    (resource_type, aim): (&str, Aim<'_>),
+    Aimed { resource_type, aim }: Aimed<'_>,
     resource: Json,
     preconditions: Preconditions,
 ) -> Result<Update, Error> {
@@ -122,7 +135,7 @@ pub async fn prepare(
         Aim::Criteria(text) => {
             let criteria = Criteria::prepare(context, resource_type, text)?;
             let found = criteria.guess(&app.store, context).await?;
-            let (id, _) = aimed(resource_type, found.as_deref(), stated_id.as_deref(), &fresh_id)?;
+            let (id, _) = aimed_id(resource_type, found.as_deref(), stated_id.as_deref(), &fresh_id)?;
             (id.to_owned(), Some(criteria))
         }
     };
@@ -138,7 +151,7 @@ pub fn check_stated(resource_type: &str, id: &str, resource: &Json) -> Result<()
 }
 
 /// Which id a conditional update is about, and why: what was found goes first, then what the resource states.
-pub fn aimed<'a>(
+pub fn aimed_id<'a>(
     resource_type: &str,
     found: Option<&'a str>,
     stated: Option<&'a str>,
@@ -155,27 +168,21 @@ pub fn aimed<'a>(
 
 /// Carries it out in a transaction of its own.
 pub async fn run(app: &App, context: &Context, update: Update) -> Result<Written, Error> {
-    let (shared, update) = (context.clone(), Arc::new(update));
-    let written = app
-        .store
-        .write(move |tx| {
-            let (context, update) = (shared.clone(), update.clone());
-            Box::pin(async move { execute(tx, &context, &update).await })
-        })
-        .await?;
+    let written =
+        context.in_transaction(app, update, |tx, context, update| Box::pin(execute(tx, context, update))).await?;
     written.tell(context);
     Ok(written)
 }
 
-/// The only way a resource changes, or comes to be under an id that the client chose.
+/// Updates the resource that the id or the criteria name.
 pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<Written, Error> {
     let Some(criteria) = &update.criteria else {
         return execute_prepared(tx, context, &update.prepared, &update.preconditions, Origin::Known).await;
     };
-    tx.claim(criteria.claim()).await?;
+    tx.lock_key(criteria.lock_key()).await?;
     let found = criteria.find_current(tx, context).await?.map(|found| found.id);
     let resource_type = &update.prepared.resource_type;
-    let (id, origin) = aimed(resource_type, found.as_deref(), update.stated_id.as_deref(), &update.fresh_id)?;
+    let (id, origin) = aimed_id(resource_type, found.as_deref(), update.stated_id.as_deref(), &update.fresh_id)?;
     if id == update.prepared.id {
         return execute_prepared(tx, context, &update.prepared, &update.preconditions, origin).await;
     }
@@ -184,7 +191,8 @@ pub async fn execute(tx: &mut Tx, context: &Context, update: &Update) -> Result<
     execute_prepared(tx, context, &renamed, &update.preconditions, origin).await
 }
 
-/// The same when the id is settled; a transaction Bundle settles those of all its entries at once.
+/// Writes the resource under its id, which is settled: every update ends here. A transaction Bundle settles the ids of all
+/// its entries at once.
 pub async fn execute_prepared(
     tx: &mut Tx,
     context: &Context,
@@ -252,7 +260,8 @@ pub fn check_standing(context: &Context, body: &str) -> Result<(), Error> {
     access::check_write(&context.caller, &before, &extracted)
 }
 
-/// Whether nothing is hidden, and no scope speaks of some resources only: who reads all need not write all.
+/// Whether the caller may write every resource: its view hides nothing and none of its scopes has a condition. The view
+/// alone does not tell, for a scope may restrict writing and not reading.
 fn may_write_all(context: &Context) -> bool {
     let caller = &context.caller;
     caller.view.is_unrestricted() && caller.scopes.resources().all(|scope| scope.constraint.is_empty())
@@ -272,7 +281,7 @@ mod tests {
 
     #[test]
     fn criteria_then_the_stated_id_then_a_fresh_one() {
-        let of = |found, stated| aimed("Patient", found, stated, "fresh").map_err(|error| error.status().as_u16());
+        let of = |found, stated| aimed_id("Patient", found, stated, "fresh").map_err(|error| error.status().as_u16());
         assert_eq!(of(Some("a"), None), Ok(("a", Origin::Known)));
         assert_eq!(of(Some("a"), Some("a")), Ok(("a", Origin::Known)));
         assert_eq!(of(Some("a"), Some("b")), Err(400));

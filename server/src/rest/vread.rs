@@ -5,6 +5,7 @@
 //! | 200 | here it is |
 //! | 304 | `If-None-Match`, or without it `If-Modified-Since`, says that the client has it |
 //! | 400 | a parameter that a read does not have |
+//! | 403 | the token does not allow it |
 //! | 404 | unknown, or hidden: each version is judged by itself (LK-11) |
 //! | 410 | this version is a deletion |
 

@@ -22,7 +22,7 @@ use crate::resources::Method;
 use crate::row::Row;
 use crate::together::Rows;
 use crate::tx::Tx;
-use crate::{EngineKind, Store};
+use crate::{Executor, Store};
 use seal::Leaf;
 
 pub(crate) mod carrier;
@@ -298,9 +298,9 @@ impl Store {
     /// Writes an event that no change comes with; answered when it outlives this process.
     pub async fn audit(&self, event: Event) -> Result<(), StoreError> {
         for part in event.parts() {
-            match self.engine() {
-                EngineKind::Sqlite { trail, .. } => trail.carrier.write(part)?,
-                EngineKind::Postgres { trail, .. } => trail.write(part).await?,
+            match self.executor() {
+                Executor::Sqlite { trail, .. } => trail.carrier.write(part)?,
+                Executor::Postgres { trail, .. } => trail.write(part).await?,
             }
         }
         Ok(())
@@ -310,9 +310,9 @@ impl Store {
 impl Store {
     /// Waits until all events are rows of the trail that so far are only safe.
     pub async fn settle_trail(&self) -> Result<(), StoreError> {
-        match self.engine() {
-            EngineKind::Sqlite { trail, .. } => trail.carrier.settle().await,
-            EngineKind::Postgres { .. } => Ok(()),
+        match self.executor() {
+            Executor::Sqlite { trail, .. } => trail.carrier.settle().await,
+            Executor::Postgres { .. } => Ok(()),
         }
     }
 }

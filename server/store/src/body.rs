@@ -92,7 +92,7 @@ pub(crate) async fn texts<S: Session>(
 }
 
 impl Tx {
-    /// Stores a text beside the others of the patient `home` (0: of nobody) and returns its number.
+    /// Stores a text beside the others of the patient `home`, or of [nobody](crate::keys::NOBODY), and returns its number.
     pub(crate) async fn store_body(&mut self, home: i64, text: &str) -> Result<i64, StoreError> {
         if let Some(connection) = self.sqlite_connection() {
             let first = (home % (1 << 30)) * PER_HOME;

@@ -10,14 +10,13 @@ use search::entry::{Extracted, IndexValue, Target};
 use search::view::View;
 
 use crate::audit::{self, Event};
-use crate::body::text_of;
 use crate::error::StoreError;
 use crate::fixed::Fixed;
 use crate::foresight::Born;
 use crate::index::Indexed;
-use crate::keys::ResourceKey;
+use crate::keys::{NOBODY, ResourceKey};
 use crate::replace::Stale;
-use crate::resources::{Method, Stored};
+use crate::resources::{AFTER_STORED, Method, Stored, stored, stored_columns_with_text};
 use crate::row::Cell;
 use crate::session::Session;
 use crate::tx::Tx;
@@ -110,9 +109,9 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes this transaction the only one that works on `criteria` until it ends, see [`Tx::claim_all`].
-    pub async fn claim(&mut self, criteria: &str) -> Result<(), StoreError> {
-        self.claim_all(&[criteria]).await
+    /// Makes this transaction the only one that has `key` until it ends, see [`Tx::lock_keys`].
+    pub async fn lock_key(&mut self, key: &str) -> Result<(), StoreError> {
+        self.lock_keys(&[key]).await
     }
 
     /// The instant of the versions that this transaction makes, microseconds since 1970. It is never earlier than what
@@ -156,7 +155,7 @@ impl Tx {
         let born = if change.version == 1 { self.born.remove(&(type_id, change.id.clone())) } else { None };
         let body = match born {
             Some(born) => born.body,
-            None => self.store_body(targets.first().copied().unwrap_or(0), &text).await?,
+            None => self.store_body(targets.first().copied().unwrap_or(NOBODY), &text).await?,
         };
         let (rid, tables) = match (standing, born) {
             (Some(head), _) => (head.rid, head.tables),
@@ -441,15 +440,15 @@ impl Tx {
         let head = if self.backend() == DbBackend::Postgres { &HEAD_AND_PATIENTS } else { &HEAD };
         let select = head.with(vec![key.0.into(), key.1.into()]);
         let Some(mut row) = self.rows(&select).await?.into_iter().next() else { return Ok(None) };
-        if row.opt_text(3)?.is_none() && row.opt_i64(7)?.is_some() {
+        if row.opt_text(3)?.is_none() && row.opt_i64(AFTER_STORED + 2)?.is_some() {
             // The text waits to be written with others of this transaction.
             self.flush().await?;
             let Some(again) = self.rows(&select).await?.into_iter().next() else { return Ok(None) };
             row = again;
         }
-        let (rid, tables) = (row.i64(5)?, row.i64(6)?);
-        let patients = if self.backend() == DbBackend::Postgres { row.opt_text(8)? } else { None };
-        Ok(Some(Head { rid, tables, patients, stored: crate::resources::stored(row, resource_type)? }))
+        let (rid, tables) = (row.i64(AFTER_STORED)?, row.i64(AFTER_STORED + 1)?);
+        let patients = if self.backend() == DbBackend::Postgres { row.opt_text(AFTER_STORED + 3)? } else { None };
+        Ok(Some(Head { rid, tables, patients, stored: stored(row, resource_type)? }))
     }
 
     async fn patients_of(&mut self, rid: i64, version: i64) -> Result<String, StoreError> {
@@ -473,7 +472,7 @@ static HEAD_AND_PATIENTS: Fixed =
 
 fn head_select() -> SelectStatement {
     let mut select = Query::select();
-    select.columns(["id", "version", "last_updated"]).expr(text_of("resource")).expr(Expr::cust("2"));
+    stored_columns_with_text(&mut select);
     select.columns(["rid", "tables", "body"]).from("resource");
     select.and_where(Expr::col("type_id").eq(0_i64)).and_where(Expr::col("id").eq(""));
     select
@@ -517,7 +516,7 @@ fn patient_rows(
     let numbers = patients.split(',').filter_map(|number| number.parse::<i64>().ok());
     let nobody = patients.is_empty() && search::compartment::is_shared(resource_type);
     let row = |patient: i64| [patient, type_id, last_updated, rid, version].map(Cell::Integer).to_vec();
-    numbers.chain(nobody.then_some(0)).map(row).collect()
+    numbers.chain(nobody.then_some(NOBODY)).map(row).collect()
 }
 
 pub(crate) fn tables_of(extracted: &Extracted) -> i64 {

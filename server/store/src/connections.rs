@@ -71,7 +71,7 @@ impl State {
 /// Keeps a connection, in the place of the one with its vendor and name; what was read of that stays read if it is at
 /// the same address. Says the id under which it stands.
 pub async fn put(tx: &mut Tx, wanted: &Connection, now: i64) -> Result<String, StoreError> {
-    tx.claim(&format!("connection|{}|{}", wanted.vendor, wanted.name)).await?;
+    tx.lock_key(&format!("connection|{}|{}", wanted.vendor, wanted.name)).await?;
     let standing = tx.rows(&named(&wanted.vendor, &wanted.name)).await?;
     if let Some(standing) = standing.first().map(read).transpose()? {
         let cursor = if standing.base_url == wanted.base_url { standing.cursor } else { String::new() };

@@ -1,8 +1,8 @@
 //! Page cursors: encrypted, authenticated, bound to the search and to the view. (IN-19, LK-19, LK-57)
 //!
-//! A cursor holds the sort keys of the row beside a page, and on which side of it the page lies. It is encrypted because row ids count what others have
-//! stored, and bound to search and view so that it cannot be carried elsewhere. The nonce is derived from the
-//! content: the same page has the same cursor, and no randomness is needed.
+//! A cursor holds the sort keys of the row beside a page, and on which side of it the page lies. It is encrypted because
+//! row ids count what others have stored, and bound to search and view so that it cannot be carried elsewhere. The nonce
+//! is derived from the content: the same page has the same cursor, and no randomness is needed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -82,7 +82,7 @@ fn fingerprint(view: &View, queries: &[Query]) -> [u8; 32] {
     const FREE: [&str; 4] = ["_count", "_total", "_format", "_pretty"];
     let mut digest = Sha256::new();
     for query in queries {
-        digest.update(format!("{}\n{:?}\n", query.resource_type, query.sort));
+        digest.update(format!("{:?}\n{}\n{:?}\n", query.path, query.resource_type, query.sort));
     }
     digest.update(format!("{view:?}"));
     let applied = queries.iter().take(1).flat_map(|query| &query.applied);

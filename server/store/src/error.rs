@@ -37,6 +37,9 @@ pub enum StoreError {
     /// The page cursor was not made by this server for this search and this caller.
     #[error("the page cursor does not belong to this search")]
     Cursor,
+    /// It cannot be asked like that, however little there is to look at.
+    #[error("{0}")]
+    Unsupported(String),
     /// More would have to be looked at than the bounds allow.
     #[error("{0}")]
     TooCostly(String),
@@ -106,6 +109,7 @@ impl StoreError {
             StoreError::Database(error) => StoreError::Database(error.clone()),
             StoreError::Column { column } => StoreError::Column { column: *column },
             StoreError::Schema(text) => StoreError::Schema(text.clone()),
+            StoreError::Unsupported(text) => StoreError::Unsupported(text.clone()),
             StoreError::TooCostly(text) => StoreError::TooCostly(text.clone()),
             _ => StoreError::Stopped,
         }

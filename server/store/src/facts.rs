@@ -15,7 +15,7 @@ impl Store {
     /// Name and value of each fact.
     pub async fn facts(&self) -> Result<Vec<(&'static str, String)>, StoreError> {
         let mut facts = Vec::new();
-        match self.kind() {
+        match self.engine() {
             Engine::Sqlite => {
                 let version = Query::select().expr(Func::cust("sqlite_version")).to_owned();
                 facts.push(("SQLite version", self.fact(&version).await?));

@@ -14,16 +14,16 @@ use crate::Store;
 use crate::change::tables_of;
 use crate::error::StoreError;
 use crate::keys::{self, ResourceKey};
-use crate::resources::{Stored, stored_of_numbers};
+use crate::resources::{AFTER_STORED, Stored, stored_columns, stored_of_numbers};
 use crate::search::any::is_one_of;
 use crate::session::Session;
 use crate::together;
 use crate::tx::Tx;
 use crate::view::ResolvedView;
 
-/// Different claims: as many rows as their table gets. Two criteria that share one wait for each other, which costs time
-/// and nothing else.
-const CLAIMS: i64 = 1 << 18;
+/// Different locks: as many rows as their table (`claim`) gets. Two keys that share one wait for each other, which costs
+/// time and nothing else.
+const LOCKS: i64 = 1 << 18;
 
 /// Values that are asked for in one statement.
 const AT_ONCE: usize = 500;
@@ -54,17 +54,18 @@ pub(crate) struct Born {
 }
 
 impl Tx {
-    /// Makes this transaction the only one that works on any of these criteria until it ends: of several conditional
-    /// creates with the same criteria each sees what the one before it made.
-    pub async fn claim_all(&mut self, criteria: &[&str]) -> Result<(), StoreError> {
+    /// Makes this transaction the only one that has any of these keys until it ends. A key stands for what is not there
+    /// yet and cannot be locked by itself: of several conditional creates with the same criteria each sees what the one
+    /// before it made.
+    pub async fn lock_keys(&mut self, keys: &[&str]) -> Result<(), StoreError> {
         if self.backend() == DbBackend::Sqlite {
             return Ok(()); // there is one writer
         }
         // One order for all transactions, so that two never wait for each other crosswise.
-        let claims: BTreeSet<i64> = criteria.iter().map(|text| keys::hash(text) % CLAIMS).collect();
-        let claims: Vec<i64> = claims.into_iter().collect();
-        for claims in claims.chunks(AT_ONCE) {
-            let rows = claims.iter().map(|claim| vec![Value::from(*claim), Value::from(1_i64)]).collect();
+        let locks: BTreeSet<i64> = keys.iter().map(|key| keys::hash(key) % LOCKS).collect();
+        let locks: Vec<i64> = locks.into_iter().collect();
+        for locks in locks.chunks(AT_ONCE) {
+            let rows = locks.iter().map(|lock| vec![Value::from(*lock), Value::from(1_i64)]).collect();
             let raised = Expr::col(("claim", "claims")).add(1);
             let raise = OnConflict::column("hash").value("claims", raised).to_owned();
             self.execute(&together::insert_lists("claim", &["hash", "claims"], rows, raise)).await?;
@@ -137,8 +138,8 @@ impl Tx {
         }
     }
 
-    /// Numbers for what is referred to: what is brought into being has none yet, of the rest those are looked for that
-    /// are not remembered. Who comes too late is found by [`Tx::mention`].
+    /// Numbers what is referred to: what is brought into being, which has no number yet, and of the rest what is neither
+    /// remembered nor found. What another transaction numbers meanwhile is found by [`Tx::mention`].
     async fn number_targets(&mut self, births: &[Birth<'_>]) -> Result<(), StoreError> {
         let all: BTreeSet<ResourceKey> = births.iter().flat_map(|birth| self.mentioned(birth.extracted)).collect();
         let mut unknown: BTreeSet<ResourceKey> =
@@ -236,7 +237,7 @@ async fn standing_alone<S: Session>(
         if rows.len() == STANDING_ROWS {
             continue; // there may be more
         }
-        let held = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
+        let held = rows.iter().map(|row| row.i64(AFTER_STORED)).collect::<Result<Vec<_>, _>>()?;
         let mut found: BTreeMap<i64, Vec<Stored>> = BTreeMap::new();
         for (token, stored) in held.into_iter().zip(stored_of_numbers(session, rows, &query.resource_type).await?) {
             found.entry(token).or_default().push(stored);
@@ -253,7 +254,7 @@ async fn standing_alone<S: Session>(
 /// Resources that have one of these tokens, each with the token.
 fn with_tokens(param: i64, tokens: &[i64]) -> SelectStatement {
     let mut select = Query::select();
-    select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::cust("2"));
+    stored_columns(&mut select, "r");
     select.column(("i", "token")).from_as("index_token", "i");
     select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("i", "rid")));
     select.and_where(Expr::col(("i", "param")).eq(param)).and_where(is_one_of(Expr::col(("i", "token")), tokens));

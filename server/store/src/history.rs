@@ -17,7 +17,8 @@ use crate::Store;
 use crate::body::text_of;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
-use crate::resources::{Stored, stored};
+use crate::keys::NOBODY;
+use crate::resources::{AFTER_STORED, Stored, stored};
 use crate::row::{Cell, Row};
 use crate::search::order;
 use crate::search::question::one_holds;
@@ -256,7 +257,7 @@ impl Scope {
                 }
                 (HistoryOf::Types(_), None) => scope.ranges.push(Range::Type(type_id)),
                 (HistoryOf::Types(_), Some(patients)) => {
-                    let nobody = view.shows_unassigned().then_some(0);
+                    let nobody = view.shows_unassigned().then_some(NOBODY);
                     let patients = patients.iter().copied().chain(nobody);
                     scope.ranges.extend(patients.map(|patient| Range::Patient { patient, type_id }));
                 }
@@ -458,8 +459,8 @@ async fn candidates<S: Session>(session: &mut S, positions: &[Position]) -> Resu
 }
 
 fn candidate<S: Session>(session: &S, row: Row) -> Result<Candidate, StoreError> {
-    let (rid, type_id) = (row.i64(5)?, row.i64(6)?);
-    let (patients, deleted_before) = (row.text(7)?, row.opt_text(8)?);
+    let (rid, type_id) = (row.i64(AFTER_STORED)?, row.i64(AFTER_STORED + 1)?);
+    let (patients, deleted_before) = (row.text(AFTER_STORED + 2)?, row.opt_text(AFTER_STORED + 3)?);
     let stored = stored(row, session.known().types.name(type_id)?)?;
     let position = Position { last_updated: stored.last_updated, rid, version: stored.version };
     Ok(Candidate { position, stored, type_id, patients, deleted_before })

@@ -9,7 +9,7 @@ use search::contained;
 use search::entry::{Extent, Extracted, IndexEntry, IndexValue, Target};
 
 use crate::error::StoreError;
-use crate::keys::{self, ResourceKey};
+use crate::keys::{self, NOBODY, ResourceKey};
 use crate::replace::{self, Stale};
 use crate::row::Cell;
 use crate::session::Session;
@@ -158,7 +158,7 @@ struct Spread<'a> {
 
 impl<'a> Spread<'a> {
     fn new(rid: i64, chronology: i64, patients: &'a [i64]) -> Self {
-        let patients: &[i64] = if patients.is_empty() { &[0] } else { patients };
+        let patients: &[i64] = if patients.is_empty() { &[NOBODY] } else { patients };
         Spread { tables: ByTable::default(), seen: HashSet::new(), rid, chronology, patients }
     }
 
@@ -419,7 +419,7 @@ impl Tx {
         let tokens = dictionary_rows(tokens);
         let mut tables: Vec<Filling> = vec![
             ("body", &["number", "text"][..], bodies),
-            ("token", &["token", "system", "code", "code_hash", "system_hash"], tokens),
+            ("token", &["token", "system", "code", "code_hash", "system_hash", "folded_hash"], tokens),
             ("version", crate::change::VERSION_COLUMNS, versions),
             ("version_patient", crate::change::VERSION_PATIENT_COLUMNS, version_patients),
         ];
@@ -503,7 +503,8 @@ fn is_dictionary(table: &str) -> bool {
 
 /// A cell as PostgreSQL takes it: nothing is nothing of a type.
 fn value((column, cell): (&&'static str, Cell)) -> Value {
-    if *column == "body" && cell == Cell::Null { Value::BigInt(None) } else { cell.into() }
+    let is_number = matches!(*column, "body" | "folded_hash");
+    if is_number && cell == Cell::Null { Value::BigInt(None) } else { cell.into() }
 }
 
 /// Sorted, so that two transactions never wait for each other crosswise.
@@ -512,8 +513,11 @@ fn dictionary_rows(mut tokens: Vec<(i64, String, String)>) -> Vec<Vec<Cell>> {
     tokens.dedup_by_key(|token| token.0);
     let row = |(token, system, code): (i64, String, String)| {
         let hashes = [keys::hash(&code), keys::hash(&system)].map(Cell::Integer);
+        let folded = Some(code.to_lowercase()).filter(|it| *it != code);
+        let folded = folded.map_or(Cell::Null, |it| Cell::Integer(keys::hash(&it)));
         let mut row = vec![Cell::Integer(token), Cell::Text(system), Cell::Text(code)];
         row.extend(hashes);
+        row.push(folded);
         row
     };
     tokens.into_iter().map(row).collect()

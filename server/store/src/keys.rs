@@ -33,8 +33,11 @@ const REMEMBERED_BYTES: u64 = 64 << 20;
 /// Fewest and most bytes of texts that are remembered: in between, one byte of sixteen that this process may use.
 const REMEMBERED_TEXTS: RangeInclusive<u64> = 64 << 20..=4 << 30;
 
-/// Bytes of a text as most are: for how many there is to be room.
+/// Typical size of a text in bytes: says for about how many texts the cache makes room.
 const ORDINARY_TEXT: u64 = 1_024;
+
+/// Stands in a column `patient` for no patient: under it are the rows of data that is nobody's.
+pub(crate) const NOBODY: i64 = 0;
 
 /// First 63 bits of SHA-256, as the schema's hash columns hold it.
 pub(crate) fn hash(text: &str) -> i64 {
@@ -104,8 +107,8 @@ pub(crate) struct Known {
     pub(crate) tokens: Cache<i64, ()>,
     /// Rows of access tokens.
     pub(crate) access: Remembered<token::Hash, Arc<Row>>,
-    /// Resources by type, id and patient in whose compartment they were looked for; 0: anybody's.
-    pub(crate) resources: Remembered<(i64, String, i64), Stored>,
+    /// Resources by type, id and patient in whose compartment they were looked for; none: anybody's.
+    pub(crate) resources: Remembered<(i64, String, Option<i64>), Stored>,
     /// Texts by their numbers. A text is never changed and its number never given again by the same database, so none
     /// is ever too old.
     pub(crate) texts: Arc<Texts>,

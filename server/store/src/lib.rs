@@ -1,8 +1,9 @@
 //! Storage of resources, their search index and everything around them, on SQLite and on PostgreSQL.
 //!
-//! One SQL, two executors: statements are built once with sea-query; PostgreSQL runs them on connections of its own,
-//! SQLite runs them through rusqlite, reads on a connection of their own (searches off the event loop) and writes on
-//! one thread that commits many together. Schema: package `migrations`.
+//! One SQL, two executors: sea-query builds statements once for both, but for a few on the hottest paths, which are
+//! written by hand for one of them. PostgreSQL runs them on connections of its own, SQLite through rusqlite. On SQLite
+//! each read has a connection to itself and runs on the event loop; a search that takes longer than two milliseconds is
+//! begun again off it. All writes run on one thread, which commits many together. Schema: package `migrations`.
 //!
 //! To add a query: write a function on [`Store`] (reads) or [`Tx`] (writes) in the file of its table; build the
 //! statement with sea-query; address columns by their position in the select list; return `Option` for look-ups.
@@ -18,12 +19,12 @@ use sea_orm_migration::MigratorTrait;
 /// Runs an expression on a session of the store: a SQLite reader, inline, or the connections to PostgreSQL.
 macro_rules! with_session {
     ($store:expr, $session:ident => $work:expr) => {
-        match $store.engine() {
-            $crate::EngineKind::Sqlite { readers, .. } => readers.with(|connection| {
+        match $store.executor() {
+            $crate::Executor::Sqlite { readers, .. } => readers.with(|connection| {
                 let $session = &mut $crate::session::SqliteSession::new(connection, $store.known());
                 futures::executor::block_on(async { $work })
             }),
-            $crate::EngineKind::Postgres { lines, asks, .. } => {
+            $crate::Executor::Postgres { lines, asks, .. } => {
                 let $session = &mut $crate::session::LineSession { lines, asks: (asks, lines), known: $store.known() };
                 // On the heap: what waits for an answer would be as large as all that asks.
                 Box::pin(async move { $work }).await
@@ -36,8 +37,8 @@ macro_rules! with_session {
 /// is, for less than it costs to change threads twice.
 macro_rules! with_long_session {
     ($store:expr, $session:ident => $work:expr) => {
-        match $store.engine() {
-            $crate::EngineKind::Sqlite { readers, .. } => {
+        match $store.executor() {
+            $crate::Executor::Sqlite { readers, .. } => {
                 let soon = readers.with(|connection| {
                     let $session = &mut $crate::session::SqliteSession::brief(connection, $store.known())?;
                     let done = futures::executor::block_on(async { $work });
@@ -50,7 +51,7 @@ macro_rules! with_long_session {
                     let store = $store.clone();
                     let _turn = readers.turn().await?;
                     let work = move || {
-                        let $crate::EngineKind::Sqlite { readers, .. } = store.engine() else {
+                        let $crate::Executor::Sqlite { readers, .. } = store.executor() else {
                             return Err($crate::StoreError::Stopped);
                         };
                         readers.with(|connection| {
@@ -61,7 +62,7 @@ macro_rules! with_long_session {
                     tokio::task::spawn_blocking(work).await.map_err(|_panicked| $crate::StoreError::Stopped)?
                 }
             }
-            $crate::EngineKind::Postgres { lines, long, asks, .. } => {
+            $crate::Executor::Postgres { lines, long, asks, .. } => {
                 let $session =
                     &mut $crate::session::LineSession { lines: long, asks: (asks, lines), known: $store.known() };
                 Box::pin(async move { $work }).await
@@ -150,7 +151,6 @@ pub use history::{HistoryOf, HistoryPage, HistoryQuery, Listed, Version};
 pub use index_facts::{Difference, ParameterRows};
 pub use reindex::Standing;
 pub use resources::{Method, Stored};
-pub use row::Row;
 pub use search::{ExplainedStep, SearchPage};
 pub use tx::{Tx, Work};
 
@@ -162,6 +162,7 @@ use keys::Known;
 use postgres::asks::Asks;
 use postgres::lines::Lines;
 use remembered::AsOf;
+use row::Row;
 use session::Session;
 use sqlite::Readers;
 use sqlite::commits::Commits;
@@ -178,14 +179,14 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    engine: EngineKind,
+    executor: Executor,
     known: Known,
     cursor: Cursor,
 }
 
-/// Where statements run.
+/// What runs the statements.
 #[derive(Debug)]
-enum EngineKind {
+enum Executor {
     Sqlite { path: String, readers: Readers, commits: Commits, writer: Writer, trail: Box<Trail> },
     Postgres { address: String, lines: Lines, long: Lines, asks: Arc<Asks>, trail: Log },
 }
@@ -232,7 +233,7 @@ impl Store {
         search_limit: Duration,
     ) -> Result<Self, StoreError> {
         let known = Known::new(base, search_limit, Sealer::of(audit::DATABASE, &key));
-        let engine = if let Some(path) = database.strip_prefix("sqlite:") {
+        let executor = if let Some(path) = database.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path).to_owned();
             let (connection, shared) = (sqlite::open(&path, false)?, known.clone());
             let writer = Writer::start(connection, move |connection| Tx::sqlite(connection, shared));
@@ -240,12 +241,12 @@ impl Store {
             let trail = Trail::beside(&path, Sealer::of(audit::BESIDE, &key));
             let trail = trail.map_err(|error| StoreError::Schema(format!("cannot start the audit: {error}")))?;
             let (readers, commits) = (Readers::new(&path), Commits::of(&path));
-            EngineKind::Sqlite { readers, commits, path, writer, trail: Box::new(trail) }
+            Executor::Sqlite { readers, commits, path, writer, trail: Box::new(trail) }
         } else if database.starts_with("postgres://") || database.starts_with("postgresql://") {
             let lines = postgres::lines(database, search_limit, &known)?;
             // Whoever starts the server is told at once that it does not answer.
             drop(lines.take().await?);
-            EngineKind::Postgres {
+            Executor::Postgres {
                 lines,
                 long: postgres::long_lines(database, search_limit, &known)?,
                 asks: Arc::new(Asks::new()),
@@ -255,14 +256,14 @@ impl Store {
         } else {
             return Err(StoreError::Address(database.into()));
         };
-        Ok(Store { inner: Arc::new(Inner { engine, known, cursor: Cursor::new(key) }) })
+        Ok(Store { inner: Arc::new(Inner { executor, known, cursor: Cursor::new(key) }) })
     }
 
     /// Which engine this is.
-    pub fn kind(&self) -> Engine {
-        match self.engine() {
-            EngineKind::Sqlite { .. } => Engine::Sqlite,
-            EngineKind::Postgres { .. } => Engine::Postgres,
+    pub fn engine(&self) -> Engine {
+        match self.executor() {
+            Executor::Sqlite { .. } => Engine::Sqlite,
+            Executor::Postgres { .. } => Engine::Postgres,
         }
     }
 
@@ -282,7 +283,7 @@ impl Store {
         let connection = self.schema_connection().await?;
         let pending = migrations::Migrator::get_pending_migrations(&connection).await?;
         let mut names: Vec<String> = pending.iter().map(|migration| migration.name().to_owned()).collect();
-        let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(names) };
+        let Executor::Sqlite { trail, .. } = self.executor() else { return Ok(names) };
         // looking makes no file
         let beside = if trail.path.exists() { self.trail_connection().await? } else { None };
         let beside = match beside {
@@ -297,34 +298,34 @@ impl Store {
 
     /// Has PostgreSQL count what a load has brought; by itself it would within minutes. SQLite does not plan by counts.
     pub async fn count_rows(&self) -> Result<(), StoreError> {
-        if self.kind() == Engine::Postgres {
+        if self.engine() == Engine::Postgres {
             self.schema_connection().await?.execute_unprepared("ANALYZE").await?;
         }
         Ok(())
     }
 
     /// Rows of a statement that reads.
-    pub async fn rows(&self, statement: &impl sea_orm::StatementBuilder) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn rows(&self, statement: &impl sea_orm::StatementBuilder) -> Result<Vec<Row>, StoreError> {
         with_session!(self, session => session.rows(statement).await)
     }
 
-    pub(crate) fn engine(&self) -> &EngineKind {
-        &self.inner.engine
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.inner.executor
     }
 
     /// What the data is like now, where that is cheap to know: on SQLite.
     pub(crate) fn snapshot(&self) -> Option<AsOf> {
-        match self.engine() {
-            EngineKind::Sqlite { commits, .. } => commits.snapshot().map(AsOf::Commit),
-            EngineKind::Postgres { .. } => None,
+        match self.executor() {
+            Executor::Sqlite { commits, .. } => commits.snapshot().map(AsOf::Commit),
+            Executor::Postgres { .. } => None,
         }
     }
 
     /// What all that access tokens stand on is like now, where that can be known.
     pub(crate) async fn access_as_of(&self) -> Result<Option<AsOf>, StoreError> {
-        match self.engine() {
-            EngineKind::Sqlite { .. } => Ok(self.snapshot()),
-            EngineKind::Postgres { lines, asks, .. } => asks.access.ask(lines, ()).await.map(Some),
+        match self.executor() {
+            Executor::Sqlite { .. } => Ok(self.snapshot()),
+            Executor::Postgres { lines, asks, .. } => asks.access.ask(lines, ()).await.map(Some),
         }
     }
 
@@ -338,18 +339,18 @@ impl Store {
 
     /// The file of the audit trail, on SQLite.
     async fn trail_connection(&self) -> Result<Option<DatabaseConnection>, StoreError> {
-        let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(None) };
+        let Executor::Sqlite { trail, .. } = self.executor() else { return Ok(None) };
         let address = format!("sqlite://{}?mode=rwc", trail.path.display());
         Ok(Some(Database::connect(postgres::lasting(&address)).await?))
     }
 
     /// Migrations speak sea-orm on both engines.
     async fn schema_connection(&self) -> Result<DatabaseConnection, StoreError> {
-        match self.engine() {
-            EngineKind::Sqlite { path, .. } => {
+        match self.executor() {
+            Executor::Sqlite { path, .. } => {
                 Ok(Database::connect(postgres::lasting(&format!("sqlite://{path}?mode=rwc"))).await?)
             }
-            EngineKind::Postgres { address, .. } => postgres::connect(address).await,
+            Executor::Postgres { address, .. } => postgres::connect(address).await,
         }
     }
 }

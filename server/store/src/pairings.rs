@@ -35,7 +35,7 @@ pub enum Paired {
 /// Pairs a device with a patient, unless the times overlap with another pairing of the device.
 pub async fn insert(tx: &mut Tx, pairing: &Pairing, by: &str, now: i64) -> Result<Paired, StoreError> {
     // Two that come at once meet here, so that the second sees the first.
-    tx.claim(&criteria(&pairing.vendor, &pairing.device)).await?;
+    tx.lock_key(&criteria(&pairing.vendor, &pairing.device)).await?;
     let until = pairing.until.unwrap_or(OPEN);
     let overlapping = of_device(&pairing.vendor, &pairing.device)
         .and_where(Expr::col("from_at").lt(until))
@@ -97,7 +97,7 @@ pub async fn of_devices_now(tx: &mut Tx, vendor: &str, devices: &[String]) -> Re
     let mut in_order: Vec<&String> = devices.iter().collect();
     in_order.sort();
     for device in in_order {
-        tx.claim(&criteria(vendor, device)).await?;
+        tx.lock_key(&criteria(vendor, device)).await?;
     }
     tx.rows(&of(vendor, devices)).await?.iter().map(read).collect()
 }

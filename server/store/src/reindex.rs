@@ -6,10 +6,9 @@ use sea_orm::DbBackend;
 use sea_orm::sea_query::{Cond, Expr, ExprTrait, LockType, Order, Query, SelectStatement};
 use search::entry::Extracted;
 
-use crate::body::text_of;
 use crate::error::StoreError;
 use crate::index::{CONTAINED, Indexed, TABLES, Table};
-use crate::resources::stored;
+use crate::resources::{AFTER_STORED, stored, stored_columns_with_text};
 use crate::session::Session;
 use crate::{Store, Stored, Tx};
 
@@ -31,7 +30,7 @@ impl Store {
     }
 
     fn standing(&self, row: crate::Row) -> Result<Standing, StoreError> {
-        let (rid, type_id) = (row.i64(5)?, row.i64(6)?);
+        let (rid, type_id) = (row.i64(AFTER_STORED)?, row.i64(AFTER_STORED + 1)?);
         Ok(Standing { rid, stored: stored(row, self.known().types.name(type_id)?)? })
     }
 
@@ -155,12 +154,12 @@ impl Tx {
 
 fn each(rid: i64, limit: u64) -> SelectStatement {
     let mut select = Query::select();
+    stored_columns_with_text(&mut select);
     select
-        .columns(["id", "version", "last_updated"])
-        .expr(text_of("resource"))
-        .expr(Expr::val(2_i64))
-        .columns(["rid", "type_id"]);
-    select.from("resource").and_where(Expr::col("rid").gt(rid)).and_where(Expr::col("live").eq(1));
+        .columns(["rid", "type_id"])
+        .from("resource")
+        .and_where(Expr::col("rid").gt(rid))
+        .and_where(Expr::col("live").eq(1));
     select.order_by("rid", Order::Asc).limit(limit);
     select
 }

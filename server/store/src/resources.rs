@@ -131,8 +131,8 @@ async fn read_again<S: Session>(
     (resource_type, id): (&str, &str),
 ) -> Result<Option<Stored>, StoreError> {
     let compartment = match view.patients() {
-        None => Some(0),
-        Some([patient]) => Some(*patient),
+        None => Some(None),
+        Some([patient]) => Some(Some(*patient)),
         Some(_) => None,
     };
     let (Some(snapshot), Some(compartment)) = (snapshot, compartment) else {
@@ -192,8 +192,8 @@ async fn held<S: Session>(
 /// The current version from the resource table alone: one look-up by the unique index.
 static CURRENT_OF: Fixed = Fixed::new(|| {
     let mut select = Query::select();
-    select.columns(["id", "version", "last_updated"]).expr(text_of("resource")).expr(Expr::cust("2")).from("resource");
-    select.and_where(Expr::col("type_id").eq(0_i64)).and_where(Expr::col("id").eq(""));
+    stored_columns_with_text(&mut select);
+    select.from("resource").and_where(Expr::col("type_id").eq(0_i64)).and_where(Expr::col("id").eq(""));
     select
 });
 
@@ -231,6 +231,22 @@ fn version_select(patients: Option<&[i64]>, unassigned: bool) -> SelectStatement
         select.cond_where(one_holds(held.map(|it| Cond::all().add(it)).collect()));
     }
     select
+}
+
+/// How many columns a [`Stored`] is read from: what else a statement tells of it stands after them.
+pub(crate) const AFTER_STORED: usize = 5;
+
+/// Selects what [`stored_of_numbers`] reads, of current resources known as `alias`. How their versions came is not asked
+/// here: only a history tells it, and it stands in another table.
+pub(crate) fn stored_columns(select: &mut SelectStatement, alias: &'static str) {
+    select.columns(["id", "version", "last_updated", "body"].map(|column| (alias, column)));
+    select.expr(Expr::val(Method::Put.number()));
+}
+
+/// The same with the texts, for [`stored`], from the table `resource`. No value is bound, see [`Fixed`].
+pub(crate) fn stored_columns_with_text(select: &mut SelectStatement) {
+    select.columns(["id", "version", "last_updated"]).expr(text_of("resource"));
+    select.expr(Expr::cust(Method::Put.number().to_string()));
 }
 
 /// Reads `id, version, last_updated, number of the text, method` in this order.

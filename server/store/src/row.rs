@@ -13,18 +13,18 @@ pub(crate) enum Cell {
 
 /// One row; columns are addressed by their position in the select list.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     pub(crate) cells: Vec<Cell>,
 }
 
 impl Row {
     /// An integer.
-    pub fn i64(&self, column: usize) -> Result<i64, StoreError> {
+    pub(crate) fn i64(&self, column: usize) -> Result<i64, StoreError> {
         self.opt_i64(column)?.ok_or(StoreError::Column { column })
     }
 
     /// An integer or nothing.
-    pub fn opt_i64(&self, column: usize) -> Result<Option<i64>, StoreError> {
+    pub(crate) fn opt_i64(&self, column: usize) -> Result<Option<i64>, StoreError> {
         match self.cells.get(column) {
             Some(Cell::Integer(value)) => Ok(Some(*value)),
             Some(Cell::Null) => Ok(None),
@@ -33,12 +33,12 @@ impl Row {
     }
 
     /// A text.
-    pub fn text(&self, column: usize) -> Result<String, StoreError> {
+    pub(crate) fn text(&self, column: usize) -> Result<String, StoreError> {
         self.opt_text(column)?.ok_or(StoreError::Column { column })
     }
 
     /// A text or nothing.
-    pub fn opt_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+    pub(crate) fn opt_text(&self, column: usize) -> Result<Option<String>, StoreError> {
         match self.cells.get(column) {
             Some(Cell::Text(value)) => Ok(Some(value.clone())),
             Some(Cell::Null) => Ok(None),
@@ -47,7 +47,7 @@ impl Row {
     }
 
     /// Bytes.
-    pub fn bytes(&self, column: usize) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn bytes(&self, column: usize) -> Result<Vec<u8>, StoreError> {
         match self.cells.get(column) {
             Some(Cell::Bytes(value)) => Ok(value.clone()),
             _ => Err(StoreError::Column { column }),
@@ -55,7 +55,7 @@ impl Row {
     }
 
     /// Bytes or nothing.
-    pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
         match self.cells.get(column) {
             Some(Cell::Bytes(value)) => Ok(Some(value.clone())),
             Some(Cell::Null) => Ok(None),

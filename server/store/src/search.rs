@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql};
+use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql, SelectStatement};
 use search::query::Query;
 use search::view::View;
 
@@ -103,21 +103,25 @@ async fn search<S: Session>(
     }
     let nothing = SearchPage { total: query.total.then_some(0), ..SearchPage::default() };
     let queries = std::slice::from_ref(query);
-    let position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
+    let mut position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
     let plan = Plan::new(session, view, &query.resource_type, &query.filters, &query.sort).await?;
     let Some(plan) = plan else { return Ok(nothing) };
     if query.count == 0 {
-        let total = if query.total { Some(count(session, &plan).await?) } else { None };
+        let total = if query.total { Some(count(session, plan.candidates()).await?) } else { None };
         return Ok(SearchPage { total, ..SearchPage::default() });
     }
     let mut rows = session.rows(&plan.page(position.as_ref(), query.count + 1)?).await?;
+    if rows.is_empty() && position.take_if(|position| position.backwards).is_some() {
+        // All that stood before is gone: what is left begins with the first page.
+        rows = session.rows(&plan.page(None, query.count + 1)?).await?;
+    }
     plan.arrange(&mut rows, position.as_ref());
     let turned = turn(&mut rows, query.count, position.as_ref(), plan::keys_of);
     let seal = |position: Position| cursor.seal(&position, view, queries);
     let (next, previous) = (turned.next.map(seal), turned.previous.map(seal));
     let total = match (query.total, position.is_none() && next.is_none()) {
         (true, true) => Some(rows.len() as u64), // this page is all
-        (true, false) => Some(count(session, &plan).await?),
+        (true, false) => Some(count(session, plan.candidates()).await?),
         (false, _) => None,
     };
     let rids = rows.iter().map(|row| row.i64(plan::RID_COLUMN)).collect::<Result<Vec<_>, _>>()?;
@@ -149,9 +153,10 @@ fn turn<R>(rows: &mut Vec<R>, count: usize, position: Option<&Position>, keys: i
     }
 }
 
-async fn count<S: Session>(session: &mut S, plan: &Plan) -> Result<u64, StoreError> {
+/// How many rows with a row id there are.
+async fn count<S: Session>(session: &mut S, found: SelectStatement) -> Result<u64, StoreError> {
     let mut select = Sql::select();
-    select.expr(Expr::col("rid").count()).from_subquery(plan.candidates(), "all");
+    select.expr(Expr::col("rid").count()).from_subquery(found, "all");
     let rows = session.rows(&select).await?;
     let count = rows.first().map_or(Ok(0), |row| row.i64(0))?;
     Ok(u64::try_from(count).unwrap_or(0))

@@ -104,7 +104,7 @@ impl Store {
     }
 
     async fn transaction(&self, bound: &'static str) -> Result<i64, StoreError> {
-        if self.kind() == Engine::Sqlite {
+        if self.engine() == Engine::Sqlite {
             return Ok(0);
         }
         let statement =

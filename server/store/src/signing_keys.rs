@@ -29,7 +29,7 @@ pub async fn all(store: &Store) -> Result<Vec<SigningKey>, StoreError> {
 
 /// All keys, oldest first, as they are for this transaction; others wait with theirs until it is over.
 pub async fn all_for_change(tx: &mut Tx) -> Result<Vec<SigningKey>, StoreError> {
-    tx.claim("signing keys").await?;
+    tx.lock_key("signing keys").await?;
     tx.rows(&select()).await?.iter().map(read).collect()
 }
 

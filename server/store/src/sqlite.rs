@@ -19,8 +19,8 @@ pub(crate) mod writer;
 
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes that are read through memory of a file that memory does not hold. No more, because there a fault on a page
-/// that is not cached reads megabytes around it, where a call reads the page alone.
+/// Bytes that are mapped of a file which is too large to be cached as a whole. No more, because a fault on a page that is
+/// not cached reads megabytes around it, where a call reads the page alone.
 const MAPPED: i64 = 256 << 20;
 /// Statements that a connection keeps compiled.
 const STATEMENT_CACHE: usize = 256;

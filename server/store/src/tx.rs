@@ -71,7 +71,7 @@ enum Engine {
 
 impl Tx {
     /// Rows of a statement, also of one that changes and returns.
-    pub async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn rows(&mut self, statement: &impl StatementBuilder) -> Result<Vec<Row>, StoreError> {
         let result = self.try_rows(statement).await;
         result.map_err(|error| self.note(error))
     }
@@ -84,7 +84,7 @@ impl Tx {
     }
 
     /// How many rows a statement changed.
-    pub async fn execute(&mut self, statement: &impl StatementBuilder) -> Result<u64, StoreError> {
+    pub(crate) async fn execute(&mut self, statement: &impl StatementBuilder) -> Result<u64, StoreError> {
         let result = self.try_execute(statement).await;
         result.map_err(|error| self.note(error))
     }

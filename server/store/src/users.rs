@@ -70,7 +70,7 @@ pub async fn all(store: &Store) -> Result<Vec<Account>, StoreError> {
 
 /// Adds an account; false if the username is taken.
 pub async fn insert(tx: &mut Tx, account: &Account, password_hash: &str, now: i64) -> Result<bool, StoreError> {
-    tx.claim(&format!("account {}", account.username)).await?;
+    tx.lock_key(&format!("account {}", account.username)).await?;
     let same_name = select().and_where(Expr::col("username").eq(account.username.as_str())).to_owned();
     if !tx.rows(&same_name).await?.is_empty() {
         return Ok(false);
@@ -116,8 +116,8 @@ pub async fn note_attempt(
     now: i64,
     since: i64,
 ) -> Result<Option<Vec<i64>>, StoreError> {
-    let claims: Vec<String> = subjects.iter().map(|(subject, _)| format!("sign-in {subject}")).collect();
-    tx.claim_all(&claims.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let keys: Vec<String> = subjects.iter().map(|(subject, _)| format!("sign-in {subject}")).collect();
+    tx.lock_keys(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     for (subject, most) in subjects {
         let statement = Query::select()
             .expr(Func::count(Expr::col("failure")))

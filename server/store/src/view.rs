@@ -1,4 +1,7 @@
 //! The view as a predicate inside the query, at one place. (Invariant 2; LK-01)
+//!
+//! It and the search know each other: rules about types are search filters, so they become conditions as those of a search
+//! do, and every plan carries the view that stands in its statement.
 
 use std::sync::Arc;
 
@@ -7,6 +10,7 @@ use search::query::Filter;
 use search::view::{Compartment, TypeRule, View};
 
 use crate::error::StoreError;
+use crate::keys::NOBODY;
 use crate::resources::Stored;
 use crate::search::any::is_one_of;
 use crate::search::condition::{Condition, Place};
@@ -81,7 +85,7 @@ impl ResolvedView {
     pub(crate) fn patient_values(&self) -> Option<Vec<i64>> {
         let mut values = self.patients.clone()?;
         if self.unassigned {
-            values.push(0);
+            values.push(NOBODY);
         }
         Some(values)
     }
@@ -101,7 +105,8 @@ impl SearchView {
         }
         // A rule on a parameter whose index is not complete is decided on everything that the compartment holds.
         let looks = found.view.filters.iter().flatten().any(looks_at_resources);
-        let narrowed = if looks { Some(Plan::of_view(session, found.clone(), resource_type)) } else { None };
+        let type_id = session.known().types.id(resource_type);
+        let narrowed = looks.then(|| Plan::of_view(found.clone(), type_id));
         let scope = Scope { view: None, resource_type, narrowed: narrowed.as_ref() };
         for alternative in found.view.filters.clone() {
             let mut conditions = Vec::new();
@@ -113,8 +118,8 @@ impl SearchView {
         Ok(Some(found))
     }
 
-    /// What may hold of the rows of any type, whatever the rules about it: for what is visible as far as something
-    /// else is.
+    /// The compartment of the view without its rules about types: for contained resources, which are visible as far as
+    /// their container is.
     pub(crate) async fn of_any<S: Session>(session: &mut S, view: &View) -> Result<Self, StoreError> {
         let patients = patients_of(session, view).await?;
         let view = ResolvedView { patients, unassigned: true, filters: Vec::new(), base: session.known().base.clone() };
@@ -159,7 +164,7 @@ impl SearchView {
 }
 
 /// Targets that are the patients whose data is visible; none: everyone's.
-async fn patients_of<S: Session>(session: &mut S, view: &View) -> Result<Option<Vec<i64>>, StoreError> {
+pub(crate) async fn patients_of<S: Session>(session: &mut S, view: &View) -> Result<Option<Vec<i64>>, StoreError> {
     let Compartment::Patients(ids) = view.compartment() else { return Ok(None) };
     let mut targets = Vec::new();
     for id in ids {

@@ -43,14 +43,14 @@ pub async fn is_one(store: &Store, account_id: &str, client_id: &str) -> Result<
 
 /// The same before a grant is made: nobody takes it back until this transaction has ended.
 pub async fn is_one_now(tx: &mut Tx, account_id: &str, client_id: &str) -> Result<bool, StoreError> {
-    tx.claim(&claim(client_id)).await?;
+    tx.lock_key(&lock_key(client_id)).await?;
     Ok(!tx.rows(&of(account_id, client_id)).await?.is_empty())
 }
 
 /// Remembers it of an app, if it is one of this account's own: no other gets a grant without its person. Grants are
 /// withdrawn after it, so that none is made in between.
 pub async fn insert(tx: &mut Tx, account_id: &str, client_id: &str, now: i64) -> Result<(), StoreError> {
-    tx.claim(&claim(client_id)).await?;
+    tx.lock_key(&lock_key(client_id)).await?;
     let own = own_apps(account_id).and_where(Expr::col(("app", "client_id")).eq(client_id)).to_owned();
     insert_found(tx, account_id, &own, now).await
 }
@@ -58,8 +58,8 @@ pub async fn insert(tx: &mut Tx, account_id: &str, client_id: &str, now: i64) ->
 /// Remembers it of all apps of an account that ever had a grant by themselves, before all grants are withdrawn.
 pub async fn insert_all(tx: &mut Tx, account_id: &str, now: i64) -> Result<(), StoreError> {
     let own = tx.rows(&own_apps(account_id)).await?;
-    let claims = own.iter().map(|row| Ok(claim(&row.text(0)?))).collect::<Result<Vec<_>, StoreError>>()?;
-    tx.claim_all(&claims.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let keys = own.iter().map(|row| Ok(lock_key(&row.text(0)?))).collect::<Result<Vec<_>, StoreError>>()?;
+    tx.lock_keys(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     let asked = Query::select()
         .column("client_id")
         .from("app_grant")
@@ -114,6 +114,6 @@ fn of(account_id: &str, client_id: &str) -> SelectStatement {
         .to_owned()
 }
 
-fn claim(client_id: &str) -> String {
+fn lock_key(client_id: &str) -> String {
     format!("withdrawal {client_id}")
 }

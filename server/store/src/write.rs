@@ -6,7 +6,7 @@ use sea_orm::sea_query::{OnConflict, Order, Query};
 use tokio::sync::oneshot;
 
 use crate::sqlite::writer::{Job, Writer};
-use crate::{EngineKind, Store, StoreError, Tx, Work};
+use crate::{Executor, Store, StoreError, Tx, Work};
 
 /// How often PostgreSQL may ask to repeat a transaction before its error is passed on.
 const ATTEMPTS: usize = 8;
@@ -15,17 +15,17 @@ impl Store {
     /// Runs `work` in a transaction and answers when its commit is on disk; an error undoes this work alone.
     ///
     /// `work` may run more than once: PostgreSQL asks for it when two transactions cross, SQLite when another work that
-    /// shared its commit was undone. It goes on when the caller
-    /// goes away, so a connection that breaks leaves no half-done write. (IN-32)
+    /// shared its commit was undone. It runs to its end even when the caller goes away, so a broken connection leaves no
+    /// half-done write. (IN-32)
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E> + Send + Sync + 'static,
     {
-        match self.engine() {
-            EngineKind::Sqlite { writer, .. } => on_writer(writer, work).await,
-            EngineKind::Postgres { .. } => {
+        match self.executor() {
+            Executor::Sqlite { writer, .. } => on_writer(writer, work).await,
+            Executor::Postgres { .. } => {
                 let store = self.clone();
                 let task = tokio::spawn(async move { store.in_transaction(&work).await });
                 task.await.unwrap_or_else(|_panicked| Err(StoreError::Stopped.into()))
@@ -38,7 +38,7 @@ impl Store {
         E: From<StoreError>,
         F: for<'t> Fn(&'t mut Tx) -> Work<'t, T, E>,
     {
-        let EngineKind::Postgres { lines, .. } = self.engine() else { return Err(StoreError::Stopped.into()) };
+        let Executor::Postgres { lines, .. } = self.executor() else { return Err(StoreError::Stopped.into()) };
         let mut attempt = 1;
         loop {
             let mut tx = Tx::postgres(lines.begin().await?, self.known().clone());

@@ -70,7 +70,7 @@ fn param(id: i64, kind: ParamKind) -> Param {
         kind,
         aspect: Aspect::Value,
         compartment: id == 5,
-        besides: None,
+        other_compartment_params: None,
         members: Vec::new(),
     }
 }
@@ -403,7 +403,7 @@ async fn one_of_many_conditional_creates_wins(store: &Store) {
         async move {
             let made = store.write(move |tx| -> store::Work<'_, bool, StoreError> {
                 Box::pin(async move {
-                    tx.claim("Observation?p7=unique").await?;
+                    tx.lock_key("Observation?p7=unique").await?;
                     let unique = any(param(7, ParamKind::Uri), vec![Match::Uri("unique".into())]);
                     if !tx.search(&View::system(), &query(vec![unique])).await?.matches.is_empty() {
                         return Ok(false);

@@ -91,7 +91,7 @@ fn named(id: i64, kind: ParamKind, matches: Vec<Match>) -> Filter {
         kind,
         aspect: Aspect::Value,
         compartment: false,
-        besides: None,
+        other_compartment_params: None,
         members: Vec::new(),
     };
     Filter::Any { param, matches, negated: false }

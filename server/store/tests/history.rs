@@ -137,7 +137,7 @@ async fn storm(store: Store) {
         let store = store.clone();
         writers.spawn(async move {
             for turn in 0..EACH {
-                let sleeps = store.kind() == store::Engine::Postgres;
+                let sleeps = store.engine() == store::Engine::Postgres;
                 store
                     .write(move |tx| {
                         Box::pin(async move {

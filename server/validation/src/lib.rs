@@ -11,8 +11,6 @@
 use fhir::json::Json;
 use fhir::outcome::Issue;
 
-mod narrative;
-mod nearest;
 mod primitive;
 mod structure;
 

@@ -4,6 +4,7 @@ use fhir::date::{DateTime, Precision, Time};
 use fhir::decimal::Decimal;
 use fhir::definitions::Primitive;
 use fhir::json::Json;
+use fhir::xml::has_noncharacter;
 
 /// Longest string, in bytes. <https://hl7.org/fhir/R4/datatypes.html#string>
 const MAX_STRING: usize = 1024 * 1024;
@@ -66,12 +67,6 @@ fn is_instant(date: &DateTime) -> bool {
 fn has_control(text: &str) -> bool {
     text.bytes().fold(false, |found, byte| found | matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127))
         || has_noncharacter(text)
-}
-
-/// Whether there is U+FFFE or U+FFFF, which no XML document can hold: once stored, nothing that holds the resource could
-/// be read as XML. <https://www.w3.org/TR/xml/#charsets>
-pub(crate) fn has_noncharacter(text: &str) -> bool {
-    !text.is_ascii() && text.contains(['\u{fffe}', '\u{ffff}'])
 }
 
 /// Whether there is white space or a control character.

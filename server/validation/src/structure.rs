@@ -2,10 +2,11 @@
 //!
 //! Nothing is allocated while all is well, except for the stack of the path; texts are made for issues only.
 
-use crate::nearest::nearest;
-use crate::{MAX_ISSUES, narrative, primitive};
+use crate::{MAX_ISSUES, primitive};
 use fhir::definitions::{Element, Kind, Primitive, TypeDefinition, is_resource_type, r4, resource_types};
 use fhir::json::{Json, MAX_DEPTH, Object};
+use fhir::narrative;
+use fhir::nearest::nearest_one;
 use fhir::outcome::{Issue, IssueCode};
 use std::fmt::Write as _;
 
@@ -296,7 +297,7 @@ fn unknown_member(written: &str, definition: &TypeDefinition) -> String {
 }
 
 fn suggestion<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
-    nearest(name, names).map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"))
+    nearest_one(name, names).map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"))
 }
 
 fn type_names(element: &Element) -> String {

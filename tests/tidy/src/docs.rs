@@ -70,6 +70,44 @@ fn each_page_is_in_the_table_of_contents() {
 }
 
 #[test]
+fn each_operation_is_on_the_page_of_operations() {
+    let pages = sources("md");
+    let page = pages.iter().find(|page| page.path == "docs/src/reference/operations.md").expect("the page exists");
+    let code = sources("rs");
+    let table = code.iter().find(|file| file.path == "server/src/rest/operation/table.rs").expect("the table exists");
+    let rows = table.text.split("\n        code: \"").skip(1);
+    let codes: BTreeSet<&str> = rows.filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.len() > 20, "the table has a `code` for each operation");
+    let named: BTreeSet<&str> = page.text.lines().filter(|line| line.starts_with('|')).flat_map(quoted).collect();
+    let forgotten: Vec<String> =
+        codes.iter().map(|code| format!("${code}")).filter(|name| !named.contains(name.as_str())).collect();
+    assert_none("operations that docs/src/reference/operations.md has no row for:", &forgotten);
+}
+
+#[test]
+fn each_decision_is_in_the_list_of_decisions() {
+    let pages = sources("md");
+    let index = pages.iter().find(|page| page.path == "docs/src/decisions/index.md").expect("there is a list");
+    let listed: BTreeSet<&str> = links(&index.text).collect();
+    let records = pages.iter().filter_map(|page| page.path.strip_prefix("docs/src/decisions/"));
+    let forgotten = records.filter(|page| *page != "index.md" && !listed.contains(page)).map(str::to_owned);
+    assert_none("docs/src/decisions/index.md has a row for each decision:", &forgotten.collect::<Vec<_>>());
+}
+
+#[test]
+fn each_part_of_the_application_is_in_the_code_tour() {
+    let pages = sources("md");
+    let tour = pages.iter().find(|page| page.path == "server/README.md").expect("the application has a code tour");
+    let named: BTreeSet<&str> = tour.text.lines().filter(|line| line.starts_with('|')).flat_map(quoted).collect();
+    let files: Vec<String> = sources("rs").into_iter().map(|file| file.path).collect();
+    let inside = files.iter().filter_map(|path| path.strip_prefix("server/src/"));
+    let parts: BTreeSet<&str> = inside.map(|path| path.split_inclusive('/').next().unwrap_or(path)).collect();
+    // What declares all others says so itself.
+    let forgotten = parts.into_iter().filter(|part| *part != "lib.rs" && !named.contains(part)).map(str::to_owned);
+    assert_none("server/README.md has a row for each file and folder of server/src:", &forgotten.collect::<Vec<_>>());
+}
+
+#[test]
 fn each_invariant_names_a_test_that_exists() {
     let pages = sources("md");
     let page = pages.iter().find(|page| page.path == "docs/src/architecture.md").expect("the page exists");

@@ -31,6 +31,22 @@ struct Snapshot<'a> {
     content_reference: Option<&'a str>,
     xml_attribute: bool,
     summary: bool,
+    binding: Binding<'a>,
+}
+
+/// What the codes of an element are of.
+#[derive(Default)]
+struct Binding<'a> {
+    strength: &'a str,
+    value_set: &'a str,
+}
+
+impl<'a> Binding<'a> {
+    /// The value set, without its version, if its codes are the only ones.
+    fn required(&self) -> Option<&'a str> {
+        let value_set = self.value_set.split('|').next().unwrap_or_default();
+        Some(value_set).filter(|it| self.strength == "required" && !it.is_empty())
+    }
 }
 
 /// One type of an element in a snapshot.
@@ -92,6 +108,11 @@ fn read_element<'a>(reader: &mut Reader<'a>) -> Snapshot<'a> {
         "type" => reader.array(|reader| element.types.push(read_type(reader))),
         "contentReference" => element.content_reference = reader.string().strip_prefix('#'),
         "isSummary" => element.summary = reader.scalar() == "true",
+        "binding" => reader.object(|name, reader| match name {
+            "strength" => element.binding.strength = reader.string(),
+            "valueSet" => element.binding.value_set = reader.string(),
+            _ => reader.skip(),
+        }),
         "representation" => reader.array(|reader| element.xml_attribute |= reader.string() == "xmlAttr"),
         _ => reader.skip(),
     });
@@ -197,6 +218,7 @@ fn element(
         content: content.map(str::to_owned),
         xml_attribute: snapshot.xml_attribute,
         summary: snapshot.summary,
+        required: lender.binding.required().map(Into::into),
     }
 }
 

@@ -37,7 +37,7 @@ struct Owner {
 }
 
 impl Operation {
-    /// Carries it out; finding its elements takes steps from `meter`. Whether it said what becomes of the narrative.
+    /// Carries it out; finding its elements takes steps from `meter`. Returns whether it said what becomes of the narrative.
     pub(super) fn apply(&self, root: &mut Json, meter: &Meter, budget: &mut Budget) -> Result<bool, Refusal> {
         match &self.action {
             Action::Add { name, value } => self.add(root, (name, value), meter, budget),

@@ -18,7 +18,7 @@ pub(super) fn to<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<'a>>,
     let Some(value) = only(call)? else { return Ok(None) };
     Ok(match call.call.function {
         F::ToBoolean => boolean(&value).map(Value::Boolean),
-        F::ToInteger => integer(&value).map(Value::Integer),
+        F::ToInteger => integer(&value).and_then(Value::integer),
         F::ToDecimal => decimal(&value).map(Value::Decimal),
         F::ToText => text(&value),
         F::ToDate => date(&value),
@@ -36,7 +36,7 @@ pub(super) fn converts_to<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Va
     let Some(value) = value_of(call, item)? else { return Ok(Some(Value::Boolean(false))) };
     Ok(Some(Value::Boolean(match call.call.function {
         F::ConvertsToBoolean => boolean(&value).is_some(),
-        F::ConvertsToInteger => integer(&value).is_some(),
+        F::ConvertsToInteger => integer(&value).and_then(Value::integer).is_some(),
         F::ConvertsToDecimal => decimal(&value).is_some(),
         F::ConvertsToText => text(&value).is_some(),
         F::ConvertsToDate => date(&value).is_some(),
@@ -176,11 +176,9 @@ fn quantity(value: Value<'_>) -> Option<Value<'_>> {
     }
 }
 
-/// The quantity if it is in the unit that the argument names, if there is one.
+/// The quantity in the unit that the argument names, if there is one.
 fn in_unit<'a>(call: &Invocation<'a, '_, '_>, value: Option<Value<'a>>) -> Result<Option<Value<'a>>, EvaluationError> {
     let (Some(unit), Some(Value::Quantity(quantity))) = (call.text_argument(0)?, &value) else { return Ok(value) };
     call.evaluator.charge(value::CONVERSION)?;
-    let target = value::Quantity { number: Number::from(1), unit: unit.into(), calendar: false };
-    let converted = quantity.aligned(&target).and_then(|(number, one)| number.divide(one));
-    Ok(converted.map(|number| Value::Quantity(Box::new(target.with(number)))))
+    Ok(quantity.converted(&unit).map(|quantity| Value::Quantity(Box::new(quantity))))
 }

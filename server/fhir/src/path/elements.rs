@@ -7,7 +7,8 @@ use super::item::{Item, Repr};
 use super::references;
 use super::types::is_subtype;
 use super::value::Value;
-use crate::definitions::{self, Kind};
+use crate::definitions::{self, Kind, Primitive};
+use crate::narrative;
 
 pub(super) fn of_elements<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
     let boolean = |value: bool| Ok(vec![Item::of(Value::Boolean(value))]);
@@ -25,7 +26,7 @@ pub(super) fn of_elements<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
             Ok(call.input.iter().map(type_of).collect())
         }
         F::Resolve => references::resolve(call),
-        F::HtmlChecks => boolean(true),
+        F::HtmlChecks => html_checks(call),
         F::ConformsTo => conforms_to(call),
         _ => Err(call.unsupported()),
     }
@@ -39,6 +40,20 @@ fn is_primitive(item: &Item<'_>) -> bool {
         },
         Repr::Value(_) => true,
     }
+}
+
+/// Whether a narrative holds only what it may; nothing is said of elements that are no xhtml.
+fn html_checks<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
+    let item = match call.input {
+        [] => return Ok(Vec::new()),
+        [item] => item,
+        _ => return Err(call.invalid("wants a single item")),
+    };
+    let Repr::Element(element) = &item.0 else { return Ok(Vec::new()) };
+    let is_xhtml = element.fhir_type.is_some_and(|fhir_type| fhir_type.primitive == Some(Primitive::Xhtml));
+    let Some(div) = element.json.as_str().filter(|_| is_xhtml) else { return Ok(Vec::new()) };
+    call.evaluator.charge(div.len() / 16)?;
+    Ok(vec![Item::of(Value::Boolean(narrative::check(div).is_ok()))])
 }
 
 /// Extensions with this URL, of elements and of primitives alike.
@@ -83,6 +98,9 @@ fn type_of<'a>(item: &Item<'a>) -> Item<'a> {
 
 /// Answers for the definitions of the specification: whoever is of the type conforms. Profiles need validation.
 fn conforms_to<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
+    if call.input.len() > 1 {
+        return Err(call.invalid("wants a single item"));
+    }
     let ([item], Some(url)) = (call.input, call.text_argument(0)?) else { return Ok(Vec::new()) };
     let name = url.strip_prefix("http://hl7.org/fhir/StructureDefinition/");
     let Some(wanted) = name.and_then(|name| definitions::r4().get(name)) else { return Err(call.unsupported()) };

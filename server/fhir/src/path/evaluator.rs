@@ -8,8 +8,9 @@ use super::meter::Meter;
 use super::pattern::Pattern;
 use super::tree::{Node, Path, Step, TypeOperation};
 use super::types::TypeSpecifier;
-use super::value::{UCUM, Value};
+use super::value::Value;
 use super::{Environment, EvaluationError, calls, operators};
+use crate::ucum;
 
 pub(super) type Items<'a> = Vec<Item<'a>>;
 pub(super) type Evaluation<'a> = Result<Items<'a>, EvaluationError>;
@@ -226,7 +227,7 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             "context" => Ok(vec![environment.focus.clone()]),
             "resource" => Ok(vec![Item::resource(environment.resource)]),
             "rootResource" => Ok(vec![Item::resource(environment.root_resource)]),
-            "ucum" => text(UCUM.to_owned()),
+            "ucum" => text(ucum::SYSTEM.to_owned()),
             "sct" => text("http://snomed.info/sct".to_owned()),
             "loinc" => text("http://loinc.org".to_owned()),
             _ => {

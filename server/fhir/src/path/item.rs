@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use super::EvaluationError;
 use super::meter::Meter;
 use super::types::{FhirType, SystemType, TypeSpecifier, is_subtype};
-use super::value::{self, UCUM, Value};
+use super::value::{self, Value};
 use crate::date::{DateTime, Precision};
 use crate::decimal::Decimal;
 use crate::definitions::{self, Kind, Primitive};
 use crate::json::{Json, Object};
+use crate::ucum;
 
 use super::number::Number;
 
@@ -124,7 +125,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Appends the children named `name`. Whether the type has such an element is answered, true where unknown.
+    /// Appends the children named `name`. Returns whether the type has such an element, true where that is not known.
     pub(super) fn push_children(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
         match &self.0 {
             Repr::Element(element) => element.push_children(name, out),
@@ -132,8 +133,8 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Appends the children of a choice that `name` names with their type: `valueDateTime`. Whether there is such a
-    /// choice is answered.
+    /// Appends the children of a choice that `name` names with their type: `valueDateTime`. Returns whether there is such
+    /// a choice.
     pub(super) fn push_choice(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
         let Repr::Element(element) = &self.0 else { return false };
         let found = element.fhir_type.and_then(|fhir_type| fhir_type.member(name)).filter(|(found, _)| found.choice);
@@ -302,7 +303,7 @@ impl<'a> Element<'a> {
             (Json::Bool(value), _) => Some(Value::Boolean(*value)),
             (Json::Number(text), Some(Primitive::Decimal)) => Number::parse(text).map(Value::Decimal),
             (Json::Number(text), _) => {
-                text.parse().map(Value::Integer).ok().or_else(|| Number::parse(text).map(Value::Decimal))
+                text.parse().ok().and_then(Value::integer).or_else(|| Number::parse(text).map(Value::Decimal))
             }
             (Json::String(text), Some(Primitive::Date)) => DateTime::parse(text).map(Value::Date),
             (Json::String(text), Some(Primitive::DateTime | Primitive::Instant)) => {
@@ -315,18 +316,39 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn is_quantity(&self) -> bool {
+    pub(super) fn is_quantity(&self) -> bool {
         self.fhir_type.is_some_and(|fhir_type| {
             fhir_type.name == "Quantity" || fhir_type.base.as_deref().is_some_and(|base| base == "Quantity")
         })
     }
 }
 
+/// The Quantity as one of FHIRPath: only with a code of UCUM, or without any unit. Of another system, or in words alone,
+/// nothing is known of the unit. <https://hl7.org/fhir/R4/fhirpath.html#quantity>
 fn quantity(object: &Object) -> Option<Value<'_>> {
     let number = Number::parse(object.get("value")?.as_number()?)?;
     let text = |name: &str| object.get(name).and_then(Json::as_str);
-    let coded = text("code").filter(|_| text("system") == Some(UCUM));
-    Some(Value::quantity(number, coded.or_else(|| text("unit")).unwrap_or("1"), false))
+    match (text("system"), text("code"), text("unit")) {
+        (Some(ucum::SYSTEM), Some(code), _) => match duration_word(code) {
+            Some(word) => Some(Value::quantity(number, word, true)),
+            None => ucum::validate(code).is_ok().then(|| Value::quantity(number, code, false)),
+        },
+        (None, None, None) => Some(Value::quantity(number, "1", false)),
+        _ => None,
+    }
+}
+
+/// The duration of the calendar that R4 takes a unit of UCUM for.
+fn duration_word(code: &str) -> Option<&'static str> {
+    match code {
+        "a" => Some("year"),
+        "mo" => Some("month"),
+        "d" => Some("day"),
+        "h" => Some("hour"),
+        "min" => Some("minute"),
+        "s" => Some("second"),
+        _ => None,
+    }
 }
 
 /// `_name` of an object, found without building that text.
@@ -370,13 +392,19 @@ pub(super) fn equal(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<
         return Ok(Some(true));
     }
     match (left.value(), right.value()) {
-        (Some(one), Some(other)) => {
+        (Some(one), Some(other)) if !is_bound(left, right) => {
             meter.charge(one.cost_with(&other))?;
             Ok(one.equals(&other))
         }
-        (None, None) => same_elements(left, right, meter).map(Some),
+        (None, None) | (Some(_), Some(_)) => same_elements(left, right, meter).map(Some),
         _ => Ok(Some(false)),
     }
+}
+
+/// Whether both are elements, and one a Quantity with a comparator, which its value as a quantity does not have.
+fn is_bound(left: &Item<'_>, right: &Item<'_>) -> bool {
+    let comparator = |item: &Item<'_>| item.as_element().map(|json| json.get("comparator").is_some());
+    comparator(left).zip(comparator(right)).is_some_and(|(left, right)| left || right)
 }
 
 /// `~` of two items.

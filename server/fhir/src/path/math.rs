@@ -34,15 +34,15 @@ pub(super) fn of_number<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Valu
     }
     let number = value.as_number().ok_or_else(|| call.invalid("wants a number"))?;
     let whole =
-        |number: Option<Number>| number.and_then(|number| i64::try_from(number.mantissa).ok()).map(Value::Integer);
+        |number: Option<Number>| number.and_then(|number| i64::try_from(number.mantissa).ok()).and_then(Value::integer);
     Ok(match call.call.function {
         F::Abs => match value {
-            Value::Integer(value) => value.checked_abs().map(Value::Integer),
+            Value::Integer(value) => value.checked_abs().and_then(Value::integer),
             _ => Some(Value::Decimal(absolute(number))),
         },
         F::Ceiling => whole(number.rounded_towards(0, true)),
         F::Floor => whole(number.rounded_towards(0, false)),
-        F::Truncate => i64::try_from(number.truncated()).ok().map(Value::Integer),
+        F::Truncate => i64::try_from(number.truncated()).ok().and_then(Value::integer),
         F::Round => match call.integer_argument(0)? {
             Some(places) if !(0..=MAX_PLACES).contains(&places) => return Err(call.invalid("wants 0 to 28 places")),
             places => number.rounded(places.unwrap_or(0) as u32).map(Value::Decimal),
@@ -56,7 +56,7 @@ pub(super) fn of_number<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Valu
         },
         F::Power => match (number_argument(call)?, value) {
             (Some(Number { mantissa, scale: 0 }), Value::Integer(base)) if mantissa >= 0 => {
-                u32::try_from(mantissa).ok().and_then(|exponent| base.checked_pow(exponent)).map(Value::Integer)
+                u32::try_from(mantissa).ok().and_then(|exponent| base.checked_pow(exponent)).and_then(Value::integer)
             }
             (Some(exponent), _) => float(number.to_float().powf(exponent.to_float())),
             (None, _) => None,

@@ -25,6 +25,13 @@ impl Number {
         (scale <= MAX_SCALE).then_some(Number { mantissa, scale })
     }
 
+    /// The number with as many decimal places as there can be; nothing if it is too large.
+    pub(super) fn nearest(value: &Decimal) -> Option<Number> {
+        let (mantissa, scale) = value.to_scaled()?;
+        let number = Number { mantissa, scale };
+        if scale <= MAX_SCALE { Some(number) } else { number.rounded(MAX_SCALE) }
+    }
+
     pub(super) fn from_float(value: f64) -> Option<Number> {
         if !value.is_finite() || value.abs() > 1e20 {
             return None;

@@ -58,7 +58,9 @@ pub(super) fn single_value<'a>(items: &[Item<'a>]) -> Result<Option<Value<'a>>, 
         [] => Ok(None),
         [item] => {
             let value = item.value();
-            let unreadable = value.is_none() && !matches!(&item.0, Repr::Element(element) if element.sibling.is_some());
+            // Of an element without a value, and of a quantity without a unit of UCUM, nothing comes.
+            let is_absent = matches!(&item.0, Repr::Element(it) if it.sibling.is_some() || it.is_quantity());
+            let unreadable = value.is_none() && !is_absent;
             if unreadable {
                 return Err(EvaluationError::invalid(format!("{} is no value to compute with", item.type_name())));
             }
@@ -92,7 +94,7 @@ pub(super) fn singleton_boolean(items: &[Item<'_>]) -> Result<Option<bool>, Eval
 pub(super) fn negate<'a>(items: &[Item<'a>]) -> Evaluation<'a> {
     let negated = match single_value(items)? {
         None => None,
-        Some(Value::Integer(value)) => value.checked_neg().map(Value::Integer),
+        Some(Value::Integer(value)) => value.checked_neg().and_then(Value::integer),
         Some(Value::Decimal(value)) => Some(Value::Decimal(value.negated())),
         Some(Value::Quantity(quantity)) => {
             let number = quantity.number.negated();
@@ -223,7 +225,7 @@ fn arithmetic<'a>(
             Ok(Some(Value::text(bounded(format!("{left}{right}"))?)))
         }
         (_, Value::Integer(left), Value::Integer(right)) if operator != Operator::Divide => {
-            Ok(integers(operator, *left, *right).map(Value::Integer))
+            Ok(integers(operator, *left, *right).and_then(Value::integer))
         }
         (
             Operator::Add | Operator::Subtract,
@@ -261,7 +263,7 @@ fn numbers<'a>(operator: Operator, left: Number, right: Number) -> Option<Value<
         Operator::Multiply => left.multiply(right),
         Operator::Divide => left.divide(right),
         Operator::Div => {
-            return left.quotient(right).and_then(|value| i64::try_from(value.mantissa).ok()).map(Value::Integer);
+            return left.quotient(right).and_then(|value| i64::try_from(value.mantissa).ok()).and_then(Value::integer);
         }
         Operator::Mod => left.remainder(right),
         _ => None,
@@ -276,6 +278,9 @@ fn quantities<'a>(
 ) -> Result<Option<Value<'a>>, EvaluationError> {
     let both = left.to_quantity().zip(right.to_quantity());
     let (left, right) = both.ok_or_else(|| EvaluationError::invalid("no arithmetic between a quantity and this"))?;
+    if !left.has_known_unit() || !right.has_known_unit() {
+        return Ok(None);
+    }
     let boxed =
         |number: Option<Number>, unit: Quantity<'a>| number.map(|number| Value::Quantity(Box::new(unit.with(number))));
     let quantity = |quantity: Option<Quantity<'a>>| quantity.map(|quantity| Value::Quantity(Box::new(quantity)));
@@ -296,6 +301,11 @@ fn quantities<'a>(
 
 /// A date or time moved by an amount of time.
 fn moved<'a>(operator: Operator, value: &Value<'a>, amount: &Quantity<'_>) -> Result<Value<'a>, EvaluationError> {
+    if matches!(value, Value::Time(..)) && temporal::is_whole_days(&amount.unit) {
+        let message =
+            format!("a time of day moves by hours, minutes, seconds or milliseconds, not by {}", amount.text());
+        return Err(EvaluationError::invalid(message));
+    }
     let number = if operator == Operator::Subtract { amount.number.negated() } else { amount.number };
     let result = match value {
         Value::Date(date) => temporal::add(date, number, &amount.unit).map(Value::Date),

@@ -307,10 +307,11 @@ impl Parser<'_> {
 
     fn literal(&mut self) -> Result<Value<'static>, PathError> {
         let offset = self.tokens[self.at].offset;
+        let signed = self.at > 0 && matches!(self.tokens[self.at - 1].kind, TokenKind::Symbol("-"));
         let error = |message: &str| PathError { offset, message: message.to_owned() };
         match self.advance() {
             TokenKind::Text(text) => Ok(Value::String(text.into_string().into())),
-            TokenKind::Number(text) => self.number(&text).ok_or_else(|| error("a number too large")),
+            TokenKind::Number(text) => self.number(&text, signed).ok_or_else(|| error("a number too large")),
             TokenKind::Date(text) => value::parse_date_literal(&text).ok_or_else(|| error("no such date or time")),
             TokenKind::Time(text) => value::parse_time(&text).ok_or_else(|| error("no such time of day")),
             TokenKind::End => Err(error("unexpected end; expected a value")),
@@ -318,8 +319,8 @@ impl Parser<'_> {
         }
     }
 
-    /// A number, or a quantity if a unit follows.
-    fn number(&mut self, text: &str) -> Option<Value<'static>> {
+    /// A number, or a quantity if a unit follows; `signed`: after a minus sign.
+    fn number(&mut self, text: &str, signed: bool) -> Option<Value<'static>> {
         let text = without_leading_zeros(text);
         let unit = match self.peek() {
             TokenKind::Text(unit) => Some((unit.to_string(), false)),
@@ -333,7 +334,9 @@ impl Parser<'_> {
         if text.contains('.') {
             return Number::parse(text).map(Value::Decimal);
         }
-        text.parse().ok().map(Value::Integer)
+        // The least integer is written as the negative of one that there is not.
+        let value = text.parse().ok()?;
+        if signed && value == -i64::from(i32::MIN) { Some(Value::Integer(value)) } else { Value::integer(value) }
     }
 }
 

@@ -24,6 +24,9 @@ const MADE: usize = 16;
 /// A byte of text takes a step for each so many bytes of the machine: at worst all of its states are looked at.
 const RUN: usize = 16 * 1024;
 
+/// Most digits of the number of a group: no pattern has so many groups.
+const MAX_GROUP_DIGITS: usize = 6;
+
 /// What is left for the patterns of one expression, or of several that are compiled together.
 #[derive(Debug)]
 pub struct Patterns(usize);
@@ -93,6 +96,7 @@ impl Pattern {
         if self.regex.as_str().is_empty() {
             return Ok(text.to_owned());
         }
+        let replacement = with_groups(replacement, &self.regex);
         let (mut out, mut end) = (String::new(), 0);
         meter.charge(self.steps(text.len()))?;
         for captures in self.regex.captures_iter(text) {
@@ -100,7 +104,7 @@ impl Pattern {
             // To know where a match ends, all that follows may have to be read.
             meter.charge(1 + self.steps(text.len() - whole.start()))?;
             out.push_str(&text[end..whole.start()]);
-            captures.expand(replacement, &mut out);
+            captures.expand(&replacement, &mut out);
             out = bounded(out)?;
             end = whole.end();
         }
@@ -112,6 +116,36 @@ impl Pattern {
     fn steps(&self, bytes: usize) -> usize {
         bytes.saturating_mul(self.size) / RUN
     }
+}
+
+/// The replacement with `${1}` for `$1`: a number ends at the first character that is no digit, or that makes it more
+/// than there are groups, as in other dialects; the name of a group would go on through letters.
+fn with_groups<'r>(replacement: &'r str, regex: &Regex) -> Cow<'r, str> {
+    if !replacement.contains('$') {
+        return Cow::Borrowed(replacement);
+    }
+    let mut out = String::with_capacity(replacement.len() + 16);
+    let mut rest = replacement;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        out.push('$');
+        rest = after;
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let known = |end: &usize| rest[..*end].parse().is_ok_and(|group: usize| group < regex.captures_len());
+        if let Some(end) = (1..=digits.min(MAX_GROUP_DIGITS)).rev().find(known).or((digits > 0).then_some(digits)) {
+            out.push('{');
+            out.push_str(&rest[..end]);
+            out.push('}');
+            rest = &rest[end..];
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 /// What reading a pattern counts as: its classes may have many characters, which are put in order, and folded where case

@@ -18,13 +18,27 @@ impl<'a> Quantity<'a> {
     /// Both numbers in one unit; nothing where the units do not convert into each other.
     pub(super) fn aligned(&self, other: &Quantity<'_>) -> Option<(Number, Number)> {
         if self.unit == other.unit {
-            return Some((self.number, other.number));
+            return self.has_known_unit().then_some((self.number, other.number));
         }
         if let (Some(left), Some(right)) = (self.months(), other.months()) {
             return Some((self.number.multiply(left)?, other.number.multiply(right)?));
         }
         // Equal quantities come out equal: the number of the left one is a decimal, so the right one converts exactly.
         Some((self.number, other.in_unit(ucum_code(&self.unit)?)?))
+    }
+
+    /// Whether the unit is one of UCUM or of the calendar; nothing can be said of others, not even that they are equal.
+    pub(super) fn has_known_unit(&self) -> bool {
+        ucum_code(&self.unit).is_none_or(|code| ucum::validate(code).is_ok())
+    }
+
+    /// `~`: as `=`, but a year of the calendar is also `a`, and a month `mo`.
+    pub(super) fn is_equivalent(&self, other: &Quantity<'_>) -> bool {
+        let aligned = self.aligned(other).or_else(|| {
+            let mixed = self.calendar != other.calendar;
+            mixed.then(|| self.definite().aligned(&other.definite())).flatten()
+        });
+        aligned.is_some_and(|(left, right)| left.compare(right).is_eq())
     }
 
     /// Whether the units convert into each other.
@@ -48,26 +62,68 @@ impl<'a> Quantity<'a> {
         Quantity { number: self.number.negated(), ..self }
     }
 
-    /// The product, in base units.
+    /// The product, in base units unless both units are powers of one.
     pub(super) fn times(&self, other: &Quantity<'_>) -> Option<Quantity<'a>> {
-        self.combined(other, ucum::multiply)
+        let base = self.in_base_units(other, ucum::multiply)?;
+        let number = || self.number.multiply(other.number);
+        self.in_power(other, |left, right| left + right, number).or_else(|| from_base(&base))
     }
 
-    /// The quotient, in base units.
+    /// The quotient, in base units unless both units are powers of one.
     pub(super) fn over(&self, other: &Quantity<'_>) -> Option<Quantity<'a>> {
-        self.combined(other, ucum::divide)
+        let base = self.in_base_units(other, ucum::divide)?;
+        let number = || self.number.divide(other.number);
+        self.in_power(other, |left, right| left - right, number).or_else(|| from_base(&base))
     }
 
-    fn combined(&self, other: &Quantity<'_>, combine: Combine) -> Option<Quantity<'a>> {
+    fn in_base_units(&self, other: &Quantity<'_>, combine: Combine) -> Option<Canonical> {
         let (left, right) = (self.number.to_decimal(), other.number.to_decimal());
-        let result = combine((&left, ucum_code(&self.unit)?), (&right, ucum_code(&other.unit)?)).ok()?;
-        let number = Number::parse(result.value.as_str())?;
-        Some(Quantity { number, unit: result.code.into(), calendar: false })
+        combine((&left, ucum_code(&self.unit)?), (&right, ucum_code(&other.unit)?)).ok()
+    }
+
+    /// `number` in `cm3` where the units are `cm` and `cm2` and their exponents are added.
+    fn in_power(
+        &self,
+        other: &Quantity<'_>,
+        combine: fn(i32, i32) -> i32,
+        number: impl Fn() -> Option<Number>,
+    ) -> Option<Quantity<'a>> {
+        let (symbol, left) = power(ucum_code(&self.unit)?)?;
+        let (_, right) = power(ucum_code(&other.unit)?).filter(|(other, _)| *other == symbol)?;
+        let unit = match combine(left, right) {
+            0 => "1".to_owned(),
+            1 => symbol.to_owned(),
+            exponent => format!("{symbol}{exponent}"),
+        };
+        ucum::validate(&unit).ok()?;
+        Some(Quantity { number: number()?, unit: unit.into(), calendar: false })
+    }
+
+    /// The quantity in another unit, as `toQuantity(unit)` gives it: a code, or a word of the calendar, which may be a
+    /// plural. Here alone a year has 365 days and a month 30, unless both units are years or months.
+    pub(super) fn converted(&self, unit: &str) -> Option<Quantity<'a>> {
+        let word = calendar_unit(unit);
+        let unit = word.unwrap_or(unit);
+        let (from, to) = match (definite_months(&self.unit), definite_months(unit)) {
+            (Some(from), Some(to)) => (from, to),
+            _ => (code_in_days(&self.unit)?, code_in_days(unit)?),
+        };
+        let number = convert(self.number, from, to)?;
+        Some(Quantity {
+            number,
+            unit: word.map_or_else(|| Cow::Owned(unit.to_owned()), Cow::Borrowed),
+            calendar: word.is_some(),
+        })
+    }
+
+    /// With years and months of UCUM for those of the calendar.
+    fn definite(&self) -> Quantity<'_> {
+        let unit = definite_months(&self.unit).unwrap_or(&self.unit);
+        Quantity { number: self.number, unit: unit.into(), calendar: false }
     }
 
     fn in_unit(&self, code: &str) -> Option<Number> {
-        let converted = ucum::convert(&self.number.to_decimal(), ucum_code(&self.unit)?, code).ok()?;
-        Number::parse(converted.as_str())
+        convert(self.number, ucum_code(&self.unit)?, code)
     }
 
     /// How many months the unit has, if it is one of the calendar: those have no fixed length in days.
@@ -97,7 +153,44 @@ pub(super) fn calendar_unit(word: &str) -> Option<&'static str> {
     WORDS.into_iter().find(|unit| *unit == singular)
 }
 
+fn from_base(base: &Canonical) -> Option<Quantity<'static>> {
+    let number = Number::parse(base.value.as_str())?;
+    Some(Quantity { number, unit: base.code.clone().into(), calendar: false })
+}
+
+/// A unit and its exponent; nothing for products, quotients and numbers.
+fn power(code: &str) -> Option<(&str, i32)> {
+    let symbol = code.trim_end_matches(|last: char| last.is_ascii_digit()).trim_end_matches(['+', '-']);
+    if symbol.is_empty() || symbol.contains(['.', '/', '(', '{']) {
+        return None;
+    }
+    let exponent = &code[symbol.len()..];
+    Some((symbol, if exponent.is_empty() { 1 } else { exponent.parse().ok()? }))
+}
+
 type Combine = fn((&Decimal, &str), (&Decimal, &str)) -> Result<Canonical, UcumError>;
+
+fn convert(number: Number, from: &str, to: &str) -> Option<Number> {
+    Number::nearest(&ucum::convert(&number.to_decimal(), from, to).ok()?)
+}
+
+/// The code of a year or a month, whose mean length it is, be it of the calendar or not.
+fn definite_months(unit: &str) -> Option<&'static str> {
+    match unit {
+        "year" | "a" => Some("a"),
+        "month" | "mo" => Some("mo"),
+        _ => None,
+    }
+}
+
+/// The code of a unit, with the days that conversions take a year and a month of the calendar for.
+fn code_in_days(unit: &str) -> Option<&str> {
+    match unit {
+        "year" => Some("365.d"),
+        "month" => Some("30.d"),
+        unit => ucum_code(unit),
+    }
+}
 
 /// The code of a unit; calendar units of fixed length have one, months and years do not.
 fn ucum_code(unit: &str) -> Option<&str> {

@@ -120,6 +120,11 @@ fn with_fraction(mut time: Time, precision: Precision) -> (Time, Precision) {
     (time, Precision::Fraction)
 }
 
+/// Whether a unit is one of days, which a time of day has none of.
+pub(super) fn is_whole_days(unit: &str) -> bool {
+    matches!(unit, "week" | "weeks" | "wk" | "day" | "days" | "d")
+}
+
 fn months_in(unit: &str) -> Option<i64> {
     match unit {
         "year" | "years" => Some(12),

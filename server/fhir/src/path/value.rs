@@ -10,6 +10,7 @@ pub(super) use super::text_value::Text;
 use super::types::SystemType;
 use crate::date::{DateTime, Precision, Time};
 use crate::json::Json;
+use crate::ucum;
 
 /// A value of a system type.
 #[derive(Clone, Debug)]
@@ -40,6 +41,11 @@ impl<'a> Value<'a> {
         Value::Quantity(Box::new(Quantity { number, unit: unit.into(), calendar }))
     }
 
+    /// An integer; nothing beyond the 32 bits that it has, as overflow is to be empty.
+    pub(super) fn integer(value: i64) -> Option<Value<'a>> {
+        i32::try_from(value).is_ok().then_some(Value::Integer(value))
+    }
+
     pub(super) fn text(text: impl Into<Text<'a>>) -> Value<'a> {
         Value::String(text.into())
     }
@@ -62,7 +68,7 @@ impl<'a> Value<'a> {
     pub(super) fn cost_with(&self, other: &Value<'_>) -> usize {
         match (self, other) {
             (Value::String(left), Value::String(right)) => left.len().min(right.len()) / 64,
-            (Value::Quantity(left), Value::Quantity(right)) if left.unit == right.unit => left.unit.len() / 64,
+            (Value::Quantity(left), Value::Quantity(right)) if left.unit == right.unit => 10 + left.unit.len() / 64,
             (Value::Quantity(_), _) | (_, Value::Quantity(_)) => CONVERSION,
             _ => 0,
         }
@@ -119,7 +125,8 @@ impl<'a> Value<'a> {
             Value::Integer(value) => Json::from(*value),
             Value::Decimal(value) => Json::Number(value.to_decimal().as_str().into()),
             Value::Quantity(quantity) => {
-                let system = if quantity.calendar { "http://hl7.org/fhirpath/CodeSystem/calendar-units" } else { UCUM };
+                let system =
+                    if quantity.calendar { "http://hl7.org/fhirpath/CodeSystem/calendar-units" } else { ucum::SYSTEM };
                 crate::object! {
                     "value": Json::Number(quantity.number.to_decimal().as_str().into()),
                     "unit": &*quantity.unit,
@@ -150,7 +157,8 @@ impl<'a> Value<'a> {
     /// `~`
     pub(super) fn is_equivalent(&self, other: &Value<'_>) -> bool {
         match (self, other) {
-            (Value::String(left), Value::String(right)) => normalised(left).eq(normalised(right)),
+            (Value::String(left), Value::String(right)) => normalised(left) == normalised(right),
+            (Value::Quantity(left), Value::Quantity(right)) => left.is_equivalent(right),
             _ => match (self.as_number(), other.as_number()) {
                 (Some(left), Some(right)) => {
                     let scale = left.trimmed().scale.min(right.trimmed().scale);
@@ -195,9 +203,6 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The code system of UCUM.
-pub(super) const UCUM: &str = "http://unitsofmeasure.org";
-
 /// A literal after `@`: with `T` it is a date and time, else a date.
 pub(super) fn parse_date_literal(text: &str) -> Option<Value<'static>> {
     match text.strip_suffix('T') {
@@ -212,7 +217,7 @@ pub(super) fn parse_time(text: &str) -> Option<Value<'static>> {
     Time::parse_partial(text).map(|(time, precision)| Value::Time(time, precision))
 }
 
-/// Lower case, runs of white space as one space.
-fn normalised(text: &str) -> impl Iterator<Item = String> {
-    text.split_whitespace().map(str::to_lowercase)
+/// Lower case, with spaces for tabs and ends of lines: those count alike, but none is left out.
+fn normalised(text: &str) -> String {
+    text.to_lowercase().replace(['\t', '\r', '\n'], " ")
 }

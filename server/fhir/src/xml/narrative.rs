@@ -21,9 +21,9 @@ pub enum Part<'a> {
     CData,
 }
 
-/// Shows everything but the text of a narrative to `part`, and says what is wrong first: by `part`'s judgement, or because the text
-/// is not one well-formed `div` of XHTML that stands on its own and can be put into a document without changing
-/// anything around it. Which elements it may hold is for validation to say.
+/// Shows everything but the text of a narrative to `part`. Fails with the first thing that `part` refuses, or because the
+/// text is not one well-formed `div` of XHTML that stands on its own and can be put into a document without changing
+/// anything around it. Which elements it may hold is for [`crate::narrative`] to say.
 pub fn visit(text: &str, part: impl FnMut(Part<'_>) -> Result<(), String>) -> Result<(), String> {
     walk(text, part).map_err(shortened)
 }

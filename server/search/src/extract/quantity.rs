@@ -5,12 +5,10 @@
 
 use fhir::decimal::Decimal;
 use fhir::json::Json;
+use fhir::ucum;
 
 use super::number::decimal;
 use crate::entry::{Extent, IndexValue};
-
-/// System of units that can be converted into each other.
-const UCUM: &str = "http://unitsofmeasure.org";
 
 /// System of currency codes.
 const CURRENCIES: &str = "urn:iso:std:iso:4217";
@@ -27,10 +25,10 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
 /// The same quantity in canonical units, as value and unit, if its unit is one of UCUM.
 pub(super) fn canonical(value: &IndexValue) -> Option<(Extent, String)> {
     let IndexValue::Quantity { value, system, code, .. } = value else { return None };
-    if system != UCUM {
+    if system != ucum::SYSTEM {
         return None;
     }
-    let convert = |number: &Decimal| fhir::ucum::canonical(number, code).ok();
+    let convert = |number: &Decimal| ucum::canonical(number, code).ok();
     let (extent, unit) = match value {
         Extent::Point(number) => {
             let canonical = convert(number)?;
@@ -53,14 +51,14 @@ pub(super) fn canonical(value: &IndexValue) -> Option<(Extent, String)> {
 
 /// Whether more of a unit is less of the canonical one, as with pH.
 fn turns_around(code: &str) -> bool {
-    let canonical = |number: i64| fhir::ucum::canonical(&Decimal::from(number), code).ok().map(|it| it.value);
+    let canonical = |number: i64| ucum::canonical(&Decimal::from(number), code).ok().map(|it| it.value);
     canonical(1).zip(canonical(2)).is_some_and(|(one, two)| one > two)
 }
 
 /// A quantity in canonical units as an entry of its own.
 pub(super) fn canonical_entry(value: &IndexValue) -> Option<IndexValue> {
     let (value, code) = canonical(value)?;
-    Some(IndexValue::Quantity { value, system: UCUM.to_owned(), code, unit: String::new() })
+    Some(IndexValue::Quantity { value, system: ucum::SYSTEM.to_owned(), code, unit: String::new() })
 }
 
 /// Unit system, coded unit, and unit as written for people.

@@ -22,7 +22,7 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
     values.extend(parts.iter().flat_map(|part| json.list(part)).filter_map(text));
 }
 
-/// What family names are from each of their further words on.
+/// Family names from each of their later words on: `van den berg` is also found as `den berg` and `berg`.
 pub(super) fn parts(type_name: &str, json: &Json, values: &mut Vec<IndexValue>) {
     let names = if type_name == "HumanName" { json.list("family") } else { std::slice::from_ref(json) };
     for name in names.iter().filter_map(Json::as_str).map(fold) {

@@ -5,7 +5,7 @@ use fhir::decimal::Decimal;
 use super::values::{Bounds, Value};
 use crate::entry::Target;
 use crate::fold::fold;
-use crate::query::{DateMatch, Direction, Match, NumberMatch, Prefix, StringMode, UnitMatch};
+use crate::query::{DateMatch, Direction, Match, NumberMatch, Order, Prefix, StringMode, UnitMatch};
 
 /// Whether the value is what is wanted, as far as no other resource is concerned.
 pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
@@ -13,18 +13,28 @@ pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
         (Match::Token { system, code }, Value::Token(has_system, has_code)) => {
             system.as_ref().is_none_or(|it| it == has_system) && code.as_ref().is_none_or(|it| it == has_code)
         }
+        (Match::AnyCase { system, code }, Value::Token(has_system, has_code)) => {
+            let is_same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
+            is_same(code, has_code) && system.as_ref().is_none_or(|it| is_same(it, has_system))
+        }
         (Match::String { mode, text }, Value::Text(has)) => match mode {
             StringMode::Exact => has == text,
             StringMode::StartsWith => fold(has).starts_with(text.as_str()),
             StringMode::Contains => fold(has).contains(text.as_str()),
             StringMode::Equals => fold(has) == *text,
             StringMode::EndsWith => fold(has).ends_with(text.as_str()),
+            StringMode::Initial(order) => initials(*order, &fold(has), text),
         },
         (Match::String { mode: StringMode::StartsWith, text }, Value::Part(has)) => {
             fold(has).starts_with(text.as_str())
         }
         (Match::Date(date), Value::Interval(low, high)) => dates(date, *low, *high),
+        (Match::Period { low, high }, Value::Interval(first, last)) => first <= low && last >= high,
         (Match::Number(number), Value::Number(has)) => numbers(number, has),
+        (Match::Imprecise(number), Value::Number((least, greatest))) => {
+            least.as_ref().is_none_or(|it| it.implicit_range().0 <= *number)
+                && greatest.as_ref().is_none_or(|it| *number < it.implicit_range().1)
+        }
         (Match::Quantity { number, unit }, Value::Amount { value, system, code, unit: written }) => {
             let right_unit = match unit {
                 None => true,
@@ -52,6 +62,17 @@ pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
         }
         _ => false,
     }
+}
+
+/// "Based on Integer comparison of Unicode code points of starting character": <https://hl7.org/fhir/R4/search_filter.html#ops>
+fn initials(order: Order, has: &str, asked: &str) -> bool {
+    let number = |text: &str| text.chars().next().map(u32::from);
+    number(has).zip(number(asked)).is_some_and(|(has, asked)| match order {
+        Order::After => has > asked,
+        Order::From => has >= asked,
+        Order::Before => has < asked,
+        Order::UpTo => has <= asked,
+    })
 }
 
 /// Whether the path of `lower` begins with all segments of `upper`. URNs have no path: they are below themselves only.

@@ -117,6 +117,52 @@ fn uris_by_segments() {
     }
 }
 
+/// By the table of operators: <https://hl7.org/fhir/R4/search_filter.html#ops>
+#[test]
+fn operators_of_expressions() {
+    let json = |text: &str| Json::parse(text.as_bytes()).unwrap();
+    let patient = json(
+        r#"{"resourceType":"Patient","name":[{"family":" Öz"}],"gender":"female","birthDate":"2020-01",
+        "identifier":[{"system":"http://Mrn","value":"Ab"},{"value":"!"}]}"#,
+    );
+    let risk = json(
+        r#"{"resourceType":"RiskAssessment","prediction":[{"probabilityDecimal":0.40},
+        {"probabilityRange":{"low":{"value":0.6}}}]}"#,
+    );
+    let options =
+        crate::parse::Options { base: BASE.to_owned(), default_count: 1, max_count: 1, lenient: false, now: 0 };
+    for (resource, expression, expected) in [
+        (&patient, "gender eq male or gender eq female and birthdate eq 2021", false),
+        (&patient, "gender eq female or (gender eq male and birthdate eq 2021)", true),
+        (&patient, "gender eq Female", true),
+        (&patient, "identifier eq aB", true),
+        (&patient, "identifier eq HTTP://mrn|AB", true),
+        (&patient, "identifier eq |ab", false),
+        (&patient, "identifier eq HTTP://mrn|", false),
+        (&patient, "identifier ne ab", true),
+        (&patient, "family gt n", true),
+        (&patient, "family ge o and family le oa", true),
+        (&patient, "family gt O", false),
+        (&patient, "family lt p", true),
+        (&patient, "family lt o", false),
+        (&patient, "birthdate co 2020-01-31", true),
+        (&patient, "birthdate co 2020-01", true),
+        (&patient, "birthdate co 2020", false),
+        (&patient, "birthdate co 2020-02-01", false),
+        (&risk, "probability co 0.404", true),
+        (&risk, "probability co 0.395", true),
+        (&risk, "probability co 0.405", false),
+        (&risk, "probability co 0.55", true),
+        (&risk, "probability co 0.54", false),
+        (&risk, "probability co 7", true),
+    ] {
+        let pairs = [("_filter".to_owned(), expression.to_owned())];
+        let resource_type = resource.str("resourceType").unwrap();
+        let filter = crate::parse::parse(resource_type, &pairs, &options).unwrap().query.filters.remove(0);
+        assert_eq!(matches(&filter, resource, BASE), expected, "{expression}");
+    }
+}
+
 /// <https://hl7.org/fhir/R4/search.html#prefix>: the table, where what the resource has is a range.
 #[test]
 fn prefixes_compare_ranges() {

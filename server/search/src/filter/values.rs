@@ -5,12 +5,10 @@ use fhir::date::DateTime;
 use fhir::decimal::Decimal;
 use fhir::json::Json;
 use fhir::reference::Reference;
+use fhir::ucum;
 
 use crate::entry::identifier_type;
 use crate::query::{Aspect, ParamKind};
-
-/// The code system of UCUM.
-const UCUM: &str = "http://unitsofmeasure.org";
 
 /// A value that a filter can look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,21 +122,21 @@ fn typed(type_name: &str, json: &Json) -> Vec<Value> {
 /// The same amount in canonical units; nothing for units that UCUM does not know.
 fn canonical(value: Value) -> Option<Value> {
     let Value::Amount { value, system, code, .. } = value else { return None };
-    if system != UCUM {
+    if system != ucum::SYSTEM {
         return None;
     }
     let mut unit = String::new();
     let mut convert = |bound: Option<Decimal>| match bound {
         None => Some(None),
         Some(number) => {
-            let canonical = fhir::ucum::canonical(&number, &code).ok()?;
+            let canonical = ucum::canonical(&number, &code).ok()?;
             unit = canonical.code;
             Some(Some(canonical.value))
         }
     };
     let bounds = (convert(value.0)?, convert(value.1)?);
     // A unit may count the other way, as pH does: its upper bound is the lower one of the canonical unit.
-    let at = |number: &str| Some(fhir::ucum::canonical(&Decimal::parse(number)?, &code).ok()?.value);
+    let at = |number: &str| Some(ucum::canonical(&Decimal::parse(number)?, &code).ok()?.value);
     let is_reversed = at("8") < at("7");
     let value = if is_reversed { (bounds.1, bounds.0) } else { bounds };
     Some(Value::Amount { value, system, code: unit, unit: String::new() })

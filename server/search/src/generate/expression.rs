@@ -46,9 +46,10 @@ fn test(types: &Types<'_>, (searched, witness): (&Searched, Witness), random: &m
         return format!("{code} pr {}", random.one_in(2));
     }
     let operators: &[&str] = match kind {
-        ParamKind::String => &["eq", "ne", "co", "sw", "ew"],
-        ParamKind::Date => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "po"],
-        ParamKind::Number | ParamKind::Quantity => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"],
+        ParamKind::String => &["eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le"],
+        ParamKind::Date => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "po", "co"],
+        ParamKind::Number => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "co"],
+        ParamKind::Quantity => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"],
         _ => &["eq", "ne"],
     };
     let operator = random.pick(operators).copied().unwrap_or("eq");
@@ -56,14 +57,24 @@ fn test(types: &Types<'_>, (searched, witness): (&Searched, Witness), random: &m
     let value = match found {
         Some(Value::Text(text)) => part(text, random),
         Some(Value::Local(resource_type, id)) => format!("{resource_type}/{id}"),
-        Some(Value::Token(system, code)) if !system.is_empty() && random.one_in(2) => format!("{system}|{code}"),
-        Some(Value::Token(_, code)) if !code.is_empty() => code.clone(),
+        Some(Value::Token(system, code)) if !code.is_empty() => token(system, code, random),
+        Some(Value::Token(system, _)) => format!("{system}|"),
         Some(Value::Uri(text) | Value::Url(text)) => text.clone(),
         found => values::written((kind, ""), found, types.base, random),
     };
     let is_bare = !value.is_empty() && value.chars().all(|it| it.is_alphanumeric() || "-_.:/|+".contains(it));
     let quoted = if is_bare && random.one_in(2) { value } else { Json::String(value.into()).to_string() };
     format!("{code} {operator} {quoted}")
+}
+
+/// A token, perhaps with its system, perhaps in another case.
+fn token(system: &str, code: &str, random: &mut SplitMix64) -> String {
+    let written = if system.is_empty() || random.one_in(2) { code.to_owned() } else { format!("{system}|{code}") };
+    match random.below(6) {
+        0 => written.to_uppercase(),
+        1 => written.to_lowercase(),
+        _ => written,
+    }
 }
 
 /// A text, or some letters of it.

@@ -18,7 +18,7 @@ const MOST: usize = 500;
 /// Most words of one type that are kept.
 const WORDS: usize = 50;
 
-/// One of the resources of a type, by its place among them: conditions that are all true of it find it at least.
+/// Place of a resource among those of its type: conditions that are all made to hold of it find at least that one.
 pub(super) type Witness = Option<usize>;
 
 /// Every type that occurs.

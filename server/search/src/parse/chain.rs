@@ -51,8 +51,18 @@ pub(super) fn forward(place: Place<'_>, code: &str, behind: &Behind<'_>) -> Resu
     }
 }
 
-/// Resources at which one of another type points: `written` is `Type:parameter:name`.
+/// `_has:Type:parameter:name=value`: `written` is what follows the first colon.
 pub(super) fn has(place: Place<'_>, written: &str, value: &str) -> Result<Filter, Refusal> {
+    pointed_at(place, written, &|place, name| condition::filter(place, name, value))
+}
+
+/// Resources at which one of another type points: `written` is `Type:parameter:name`; `behind` reads the condition with that
+/// name on that type.
+pub(super) fn pointed_at(
+    place: Place<'_>,
+    written: &str,
+    behind: &dyn Fn(Place<'_>, &str) -> Result<Filter, Refusal>,
+) -> Result<Filter, Refusal> {
     let parts: Vec<&str> = written.splitn(3, ':').collect();
     let [source, code, name] = parts.as_slice() else {
         return Err(Refusal::invalid(format!("_has:{written}: write _has:Type:reference:parameter=value")));
@@ -68,7 +78,7 @@ pub(super) fn has(place: Place<'_>, written: &str, value: &str) -> Result<Filter
             "_has:{written}: {code} of {source} cannot point at {searched}, only at {targets}"
         )));
     }
-    let filters = vec![condition::filter(place.behind(source)?, name, value)?];
+    let filters = vec![behind(place.behind(source)?, name)?];
     Ok(Filter::Has { source_type: (*source).to_owned(), param, filters })
 }
 
@@ -84,7 +94,7 @@ pub(super) fn has_parameter(resource_type: &str, rest: &str) -> bool {
     condition::SPECIAL.contains(&code) || registry.find(resource_type, code).is_some()
 }
 
-/// The parameter as one that resources are found by.
+/// The parameter, which must be a reference to lead to other resources.
 pub(super) fn reference(parameter: &Parameter) -> Result<Param, Refusal> {
     let (code, resource_type) = (&parameter.code, &parameter.resource_type);
     let Some(param) = parameter.param().filter(|it| it.kind == ParamKind::Reference) else {

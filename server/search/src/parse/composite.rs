@@ -48,7 +48,7 @@ fn one(place: Place<'_>, parameter: &Parameter, value: &str) -> Result<Vec<Alter
             return Err(Refusal::invalid(format!("{name}: {value:?} leaves {} empty", component.code)));
         }
         let label = format!("{name} ({})", component.code);
-        let matches = component_matches(place, component, &label, text)?;
+        let matches = component_matches(place, (parameter, component), &label, text)?;
         found = found
             .iter()
             .flat_map(|(before, list)| {
@@ -67,13 +67,13 @@ fn one(place: Place<'_>, parameter: &Parameter, value: &str) -> Result<Vec<Alter
 
 fn component_matches(
     place: Place<'_>,
-    component: &Component,
+    (parameter, component): (&Parameter, &Component),
     name: &str,
     text: &str,
 ) -> Result<Vec<(Aspect, Match)>, Refusal> {
     let plain = |matches: Vec<Match>| matches.into_iter().map(|it| (Aspect::Value, it)).collect();
     Ok(match component.kind {
-        ParamKind::Token => plain(token::matches(name, text)?),
+        ParamKind::Token => plain(token::of_component(parameter, component, name, text)?),
         ParamKind::String => plain(string::matches(name, text, StringMode::StartsWith)?),
         ParamKind::Date => plain(date::matches(name, text, place.options.now)?.into_iter().map(Match::Date).collect()),
         ParamKind::Number => plain(number::matches(name, text)?),

@@ -66,7 +66,7 @@ fn own(place: Place<'_>, code: &str, modifier: Option<&str>, value: &str) -> Res
 }
 
 /// A condition that every resource satisfies, or none.
-fn everything(all: bool) -> Filter {
+pub(super) fn everything(all: bool) -> Filter {
     if all { Filter::All(Vec::new()) } else { Filter::Or(Vec::new()) }
 }
 
@@ -93,10 +93,17 @@ pub(super) fn find(resource_type: &str, code: &str) -> Result<Arc<Parameter>, Re
     let registry = registry();
     registry.find(resource_type, code).cloned().ok_or_else(|| {
         let known = registry.parameters(resource_type).map(|it| it.code.as_str());
-        let names = known.chain(control::NAMES.iter().copied()).chain(SPECIAL.iter().copied());
+        // What is asked for is no name of this type, though another may have it: `_text`.
+        let special = SPECIAL.iter().copied().filter(|name| is_had(resource_type, name) && *name != code);
+        let names = known.chain(control::NAMES.iter().copied()).chain(special);
         let nearest = refusal::nearest(code, names);
         Refusal::unknown(format!("{resource_type} has no search parameter {code:?}; the nearest are {nearest}"))
     })
+}
+
+/// Whether a type has one of the special names: those about words are defined on types, the others are ways to ask.
+fn is_had(resource_type: &str, special: &str) -> bool {
+    !matches!(special, "_text" | "_content") || registry().find(resource_type, special).is_some()
 }
 
 /// Of a parameter whose index is not complete the resources themselves are asked.

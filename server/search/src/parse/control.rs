@@ -54,6 +54,12 @@ pub(super) fn is_control(name: &str) -> bool {
     NAMES.contains(&name) || REFUSED.iter().any(|(refused, _)| *refused == name)
 }
 
+/// Whether a parameter says what the answer of a search looks like: all that [`is_control`] knows, but for the format and
+/// the type, which mean the same wherever there is an answer.
+pub fn shapes_answer(name: &str) -> bool {
+    is_control(name) && !["_format", "_pretty", "_type"].contains(&name)
+}
+
 /// Applies one of [`NAMES`]; gives the value that took effect, or None for what links set themselves.
 pub(super) fn read(
     name: &str,

@@ -10,7 +10,7 @@ use fhir::reference::Reference;
 use super::escape::{alternatives, parts, unescape};
 use super::refusal::Refusal;
 use super::{MAX_ALTERNATIVES, Options};
-use super::{chain, reference};
+use super::{chain, reference, uri};
 use crate::entry::Target;
 use crate::query::{Direction, Match, Param, Terminology};
 use crate::registry::{Parameter, registry};
@@ -58,14 +58,22 @@ pub(super) fn media_types(name: &str, value: &str) -> Result<Vec<Match>, Refusal
 pub(super) fn canonicals(parameter: &Parameter, value: &str, options: &Options) -> Result<Vec<Match>, Refusal> {
     let name = &parameter.code;
     if alternatives(name, value)?.into_iter().any(|alternative| parts(alternative).len() > 1) {
-        let text = format!("{name}:below: versions have no order here; write the URL alone, for all its versions");
-        return Err(Refusal::not_supported(text).firm());
+        return Err(versions_have_no_order(name, "below"));
     }
     reference::matches(parameter, None, value, options)
 }
 
+fn versions_have_no_order(name: &str, modifier: &str) -> Refusal {
+    let text = format!("{name}:{modifier}: versions have no order here; write the URL alone, for all its versions");
+    Refusal::not_supported(text).firm()
+}
+
 /// URLs by their path; URNs such as OIDs have none.
-pub(super) fn uris(name: &str, value: &str, direction: Direction) -> Result<Vec<Match>, Refusal> {
+pub(super) fn uris(parameter: &Parameter, modifier: &str, value: &str) -> Result<Vec<Match>, Refusal> {
+    let (name, direction) = (&parameter.code, direction(modifier));
+    if uri::is_versioned(parameter, value)? {
+        return Err(versions_have_no_order(name, modifier));
+    }
     let uris = alternatives(name, value)?.into_iter().map(|alternative| {
         let uri = unescape(name, alternative)?;
         if uri.get(..4).is_some_and(|it| it.eq_ignore_ascii_case("urn:")) {

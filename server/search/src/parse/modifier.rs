@@ -91,7 +91,7 @@ fn matches(
         (ParamKind::String, Some("exact")) => string::matches(name, value, StringMode::Exact)?,
         (ParamKind::Date, None) => date::matches(name, value, options.now)?.into_iter().map(Match::Date).collect(),
         (ParamKind::Number, None) => number::matches(name, value)?,
-        (ParamKind::Uri, Some(way @ ("above" | "below"))) => hierarchy::uris(name, value, hierarchy::direction(way))?,
+        (ParamKind::Uri, Some(way @ ("above" | "below"))) => hierarchy::uris(parameter, way, value)?,
         (ParamKind::Reference, None) => reference::matches(parameter, None, value, options)?,
         (ParamKind::Reference, Some("identifier")) => {
             return Ok((aspect(Aspect::Identifier)?, token::matches(name, value)?));

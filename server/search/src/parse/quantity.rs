@@ -5,15 +5,13 @@
 //! `number|code` mean the unit as coded or as written for people, or, if it is a UCUM unit, the canonical one.
 
 use fhir::decimal::Decimal;
+use fhir::ucum;
 
 use super::escape::{alternatives, parts, unescape};
 use super::number;
 use super::refusal::Refusal;
 use crate::query::{Aspect, Filter, Match, NumberMatch, UnitMatch};
 use crate::registry::Parameter;
-
-/// The system of units whose quantities convert into each other.
-const UCUM: &str = "http://unitsofmeasure.org";
 
 /// The condition of a quantity parameter.
 pub(super) fn filter(parameter: &Parameter, value: &str) -> Result<Filter, Refusal> {
@@ -56,11 +54,11 @@ fn one(name: &str, value: &str) -> Result<Vec<(Aspect, Match)>, Refusal> {
         }
     };
     let number = number::one(name, number)?;
-    let canonical = if system.is_empty() || system == UCUM { canonical(&number, code) } else { None };
+    let canonical = if system.is_empty() || system == ucum::SYSTEM { canonical(&number, code) } else { None };
     let (system, code) = (system.to_owned(), code.clone());
     let plain = |unit| (Aspect::Value, Match::Quantity { number: number.clone(), unit: Some(unit) });
     Ok(match canonical {
-        Some(canonical) if system == UCUM => vec![(Aspect::Canonical, canonical)],
+        Some(canonical) if system == ucum::SYSTEM => vec![(Aspect::Canonical, canonical)],
         None if !system.is_empty() => vec![plain(UnitMatch::Coded { system, code })],
         canonical => {
             let named = plain(UnitMatch::Named(code));
@@ -72,7 +70,7 @@ fn one(name: &str, value: &str) -> Result<Vec<(Aspect, Match)>, Refusal> {
 /// The same question in canonical units; None if the unit is not of UCUM, or turns the order of numbers around, as pH
 /// does.
 fn canonical(number: &NumberMatch, code: &str) -> Option<Match> {
-    let convert = |value: &Decimal| fhir::ucum::canonical(value, code).ok();
+    let convert = |value: &Decimal| ucum::canonical(value, code).ok();
     let (value, low, high) = (convert(&number.value)?, convert(&number.low)?, convert(&number.high)?);
     if low.value > high.value {
         return None;

@@ -5,7 +5,7 @@ use super::{MAX_SORTS, find};
 use crate::query::{ParamKind, Sort, SortBy};
 use crate::registry::{elements, registry};
 
-/// A pair, one key a pair where leniency may leave some of them out.
+/// The pair as it is; where leniency may leave out some keys of `_sort`, a pair for each key.
 pub(super) fn each((name, value): &(String, String), lenient: bool) -> Vec<(&str, &str)> {
     if lenient && name == "_sort" {
         value.split(',').map(|key| (name.as_str(), key)).collect()

@@ -5,7 +5,7 @@ use fhir::outcome::IssueCode;
 
 use super::*;
 use crate::entry::Target;
-use crate::query::{DateMatch, Match, Prefix, Sort, SortBy, StringMode, UnitMatch};
+use crate::query::{DateMatch, Match, Order, Prefix, Sort, SortBy, StringMode, UnitMatch};
 
 const BASE: &str = "http://server/fhir";
 

@@ -8,29 +8,52 @@ use super::escape::{alternatives, parts, unescape};
 use super::refusal::Refusal;
 use crate::entry::identifier_type;
 use crate::query::{Filter, Match, Terminology};
-use crate::registry::{Parameter, elements};
+use crate::registry::{Component, Parameter, elements, implied};
 
 /// The alternatives of a token parameter.
 pub(super) fn matches(name: &str, value: &str) -> Result<Vec<Match>, Refusal> {
     alternatives(name, value)?.into_iter().map(|alternative| one(name, alternative)).collect()
 }
 
-/// As [`matches()`], for a parameter: elements of type `code` state no system, theirs is implied, so that one
-/// which is given is taken to be theirs; "if the underlying data type is string then the search is not case sensitive".
+/// As [`matches()`], for a parameter: elements of type `code` state no system, theirs is implied by the value set that they
+/// are bound to; "if the underlying data type is string then the search is not case sensitive".
 /// <https://hl7.org/fhir/R4/search.html#token>
 pub(super) fn of(parameter: &Parameter, value: &str) -> Result<Vec<Match>, Refusal> {
     let mut found = matches(&parameter.code, value)?;
-    let (are_codes, are_strings) = (elements::are_all(parameter, "code"), elements::are_all(parameter, "string"));
+    let are_strings = elements::are_all(parameter, "string");
+    leave_out_implied(&mut found, |system| implied::may_be_of(parameter, system));
     for wanted in &mut found {
-        let Match::Token { system, code } = wanted else { continue };
-        if let Some(system) = system.as_mut().filter(|_| are_codes) {
-            system.clear();
-        }
-        if let Some(code) = code.as_mut().filter(|_| are_strings) {
+        if let Match::Token { code: Some(code), .. } = wanted
+            && are_strings
+        {
             *code = code.to_lowercase();
         }
     }
     Ok(found)
+}
+
+/// As [`matches()`], for a component of a composite.
+pub(super) fn of_component(
+    parameter: &Parameter,
+    component: &Component,
+    name: &str,
+    value: &str,
+) -> Result<Vec<Match>, Refusal> {
+    let mut found = matches(name, value)?;
+    leave_out_implied(&mut found, |system| implied::may_be_of_component(parameter, component, system));
+    Ok(found)
+}
+
+/// Tokens stand in the index without a system that their elements imply.
+fn leave_out_implied(tokens: &mut [Match], is_implied: impl Fn(&str) -> bool) {
+    for wanted in tokens {
+        if let Match::Token { system: Some(system), .. } = wanted
+            && !system.is_empty()
+            && is_implied(system)
+        {
+            system.clear();
+        }
+    }
 }
 
 /// `_id`: logical ids.

@@ -13,6 +13,7 @@ use fhir::outcome::{Issue, IssueCode};
 use fhir::path::Expression;
 
 use super::parameter::{Compiled, Kind, Parameter, kind_name};
+use super::readable::nothing_readable;
 use super::{Registry, applies, union};
 use crate::compartment;
 use crate::entry::ParamId;
@@ -60,7 +61,7 @@ pub(super) type Urls = HashMap<String, (String, Kind, Vec<String>)>;
 
 impl Definition {
     /// What an active SearchParameter defines; nothing where it is not active, or says only what HL7's definition of
-    /// the same URL says. `others` are the definitions of the other resources that are in force.
+    /// the same code says. `others` are the definitions of the other resources that are in force.
     pub fn of(resource: &Json, r4: &Registry, others: &[Definition]) -> Result<Option<Definition>, Vec<Issue>> {
         if resource.str("status") != Some("active") {
             return Ok(None);
@@ -101,9 +102,12 @@ impl Definition {
         json.to_string()
     }
 
-    /// As [`to_text`](Self::to_text), without what is for people only.
+    /// As [`to_text`](Self::to_text), without what is for people only, and whatever the order of the types.
     pub fn identity(&self) -> String {
-        Definition { description: String::new(), ..self.clone() }.to_text()
+        let mut same = Definition { description: String::new(), ..self.clone() };
+        same.bases.sort_unstable();
+        same.bases.dedup();
+        same.to_text()
     }
 
     /// Identities of all its parameters and their aspects in the index.
@@ -195,24 +199,24 @@ fn texts(json: &Json, name: &str) -> Vec<String> {
     json.list(name).iter().filter_map(Json::as_str).map(str::to_owned).collect()
 }
 
-/// Whether HL7's parameter of that URL is the same on all these types.
+/// Whether HL7's parameters of that code are the same on all these types, under whichever URL: implementation guides, such as
+/// US Core, publish HL7's parameters again, a type each, with their own expectations.
 fn says_the_same(definition: &Definition, r4: &Registry) -> bool {
+    let is_same = |name: &&str| r4.find(name, &definition.code).is_some_and(|known| repeats(definition, known));
     let types = definition.types();
-    !types.is_empty()
-        && types.iter().all(|name| {
-            r4.find(name, &definition.code).is_some_and(|known| {
-                known.url == definition.url
-                    && known.kind == definition.kind
-                    && known.expression == definition.expression
-                    && known.targets == definition.targets
-                    && known.components.len() == definition.components.len()
-                    && known
-                        .components
-                        .iter()
-                        .zip(&definition.components)
-                        .all(|(known, it)| known.kind == it.kind && known.expression == it.expression)
-            })
-        })
+    !types.is_empty() && types.iter().all(is_same)
+}
+
+/// Whether the definition selects on the type of a known parameter what that selects. It may name fewer targets: what HL7's
+/// finds by them is found either way.
+fn repeats(definition: &Definition, known: &Parameter) -> bool {
+    let components = || known.components.iter().zip(&definition.components);
+    known.kind == definition.kind
+        && union::elements(&known.expression, &known.resource_type)
+            == union::elements(&definition.expression, &known.resource_type)
+        && definition.targets.iter().all(|target| known.targets.contains(target))
+        && known.components.len() == definition.components.len()
+        && components().all(|(known, it)| known.kind == it.kind && known.expression == it.expression)
 }
 
 fn refuse(issues: &mut Vec<Issue>, code: IssueCode, at: &str, text: impl Into<String>) {
@@ -278,9 +282,9 @@ fn check_expressions(definition: &Definition, issues: &mut Vec<Issue>) {
         compile(&component.expression, &format!("component[{index}].expression"));
     }
     if !definition.expression.is_empty()
-        && let Some(text) = definition.types().into_iter().find_map(|name| nothing_in(&definition.expression, name))
+        && let Some((at, text)) = definition.types().into_iter().find_map(|name| without_effect(definition, name))
     {
-        refuse(issues, IssueCode::Invalid, "expression", text);
+        refuse(issues, IssueCode::Invalid, &at, text);
     }
     let composite = definition.kind == Kind::Indexed(ParamKind::Composite);
     if composite == definition.components.is_empty() || (composite && !(2..=3).contains(&definition.components.len())) {
@@ -289,16 +293,36 @@ fn check_expressions(definition: &Definition, issues: &mut Vec<Issue>) {
     check_components(definition, issues);
 }
 
+/// Why nothing could be found by the definition among resources of a type, and at which of its elements that lies.
+fn without_effect(definition: &Definition, resource_type: &str) -> Option<(String, String)> {
+    let expression = &definition.expression;
+    let readable = || match definition.kind {
+        Kind::Indexed(kind) => nothing_readable(kind, expression, resource_type),
+        Kind::Special => None,
+    };
+    if let Some(text) = nothing_in(expression, resource_type).or_else(readable) {
+        return Some(("expression".to_owned(), text));
+    }
+    definition.components.iter().enumerate().find_map(|(index, component)| {
+        let of_branch = |branch: String| format!("({branch}).{}", component.expression);
+        let selected: Vec<String> = union::branches(expression, resource_type).into_iter().map(of_branch).collect();
+        let text = selected.iter().map(|branch| nothing_of(branch, resource_type)).collect::<Option<Vec<_>>>()?;
+        Some((format!("component[{index}].expression"), text.into_iter().next()?))
+    })
+}
+
 /// Why the expression can select nothing in any resource of this type.
 pub(super) fn nothing_in(expression: &str, resource_type: &str) -> Option<String> {
     let branches = union::branches(expression, resource_type);
     if branches.is_empty() {
         return Some(format!("{expression:?} selects nothing in a resource of type {resource_type}"));
     }
-    branches.iter().find_map(|branch| {
-        let error = Expression::compile(branch).ok()?.check_with_typed_names(resource_type).err()?;
-        Some(format!("{branch:?} selects nothing in a resource of type {resource_type}: {error}"))
-    })
+    branches.iter().find_map(|branch| nothing_of(branch, resource_type))
+}
+
+fn nothing_of(branch: &str, resource_type: &str) -> Option<String> {
+    let error = Expression::compile(branch).ok()?.check_with_typed_names(resource_type).err()?;
+    Some(format!("{branch:?} selects nothing in a resource of type {resource_type}: {error}"))
 }
 
 /// The index of composites has columns for these kinds alone.

@@ -1,9 +1,12 @@
 //! Which data types a search parameter can select, told from its expression: some modifiers have a meaning on some of
 //! them only. <https://hl7.org/fhir/R4/search.html#ptypes>
 
+use std::collections::BTreeSet;
+
 use fhir::definitions::{element_of, is_resource_type};
 
 use super::Parameter;
+use super::union::{self, split};
 
 /// Whether the parameter can select an element of one of these types; true where the expression does not tell.
 pub(crate) fn can_select(parameter: &Parameter, types: &[&str]) -> bool {
@@ -36,12 +39,27 @@ fn repeats(path: &str, resource_type: &str) -> Option<bool> {
 }
 
 /// The branches of the expression that concern the type.
-fn branches(parameter: &Parameter) -> Vec<&str> {
-    let concerns = |branch: &&str| {
-        let root = branch.trim_start_matches(['(', ' ']).split(|it: char| !it.is_ascii_alphanumeric()).next();
-        root.is_some_and(|root| root == parameter.resource_type || !is_resource_type(root))
-    };
-    split(&parameter.expression, '|').into_iter().map(str::trim).filter(concerns).collect()
+fn branches(parameter: &Parameter) -> Vec<String> {
+    union::branches(&parameter.expression, &parameter.resource_type)
+}
+
+/// The value sets that all codes are of which an expression selects in a resource of a type; None where the elements are of
+/// another type than `code`, or where that cannot be told.
+pub(super) fn value_sets_of_codes(expression: &str, resource_type: &str) -> Option<BTreeSet<&'static str>> {
+    let branches = union::branches(expression, resource_type);
+    let mut sets = BTreeSet::new();
+    for branch in &branches {
+        let path = branch.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(branch);
+        let (parent, name) = path.trim().rsplit_once('.')?;
+        for parent in of_branch(parent, resource_type)? {
+            let element = element_of(&parent, name)?;
+            if element.types.iter().any(|it| it.code != "code") {
+                return None;
+            }
+            sets.insert(element.required.as_deref()?);
+        }
+    }
+    Some(sets).filter(|it| !it.is_empty())
 }
 
 /// Whether all that the parameter selects are media types: `Attachment.contentType`, `Binary.contentType`.
@@ -57,14 +75,17 @@ pub(crate) fn are_all(parameter: &Parameter, name: &str) -> bool {
 /// The types of the selected elements; None where the expression is more than a path. Searches and writes ask for them, so
 /// the expression is read once.
 fn selected(parameter: &Parameter) -> Option<&[String]> {
-    let read = || {
-        let mut types = Vec::new();
-        for branch in branches(parameter) {
-            types.extend(of_branch(branch, &parameter.resource_type)?);
-        }
-        Some(types).filter(|it| !it.is_empty())
-    };
+    let read = || types_of_expression(&parameter.expression, &parameter.resource_type);
     parameter.selected.get_or_init(read).as_deref()
+}
+
+/// The types of what an expression selects in a resource of a type; None where it is more than a path.
+pub(super) fn types_of_expression(expression: &str, resource_type: &str) -> Option<Vec<String>> {
+    let mut types = Vec::new();
+    for branch in union::branches(expression, resource_type) {
+        types.extend(of_branch(&branch, resource_type)?);
+    }
+    Some(types).filter(|it| !it.is_empty())
 }
 
 /// `(Type.a.b as T)`, `Type.a.where(…).b`, `Type.a.as(T)`, `Type.a.ofType(T)`.
@@ -97,26 +118,6 @@ fn types_of(element: &'static fhir::definitions::Element) -> Vec<String> {
         Some(content) => vec![content.clone()],
         None => element.types.iter().map(|it| it.code.clone()).collect(),
     }
-}
-
-/// Splits outside parentheses and quotes.
-fn split(text: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut start, mut depth, mut quoted) = (Vec::new(), 0, 0_usize, false);
-    for (index, letter) in text.char_indices() {
-        match letter {
-            '\'' => quoted = !quoted,
-            _ if quoted => {}
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ if letter == separator && depth == 0 => {
-                parts.push(&text[start..index]);
-                start = index + letter.len_utf8();
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
 }
 
 #[cfg(test)]

@@ -39,8 +39,8 @@ pub struct Parameter {
     pub description: String,
     /// See [`Param::compartment`].
     pub compartment: bool,
-    /// See [`Param::besides`].
-    pub besides: Option<Vec<ParamId>>,
+    /// See [`Param::other_compartment_params`].
+    pub other_compartment_params: Option<Vec<ParamId>>,
     /// Of a composite parameter: its components, two or three.
     pub components: Vec<Component>,
     /// Whether the index holds it for all resources. While it does not, filters on it are to be
@@ -113,8 +113,16 @@ impl Parameter {
         };
         let compartment = self.compartment && aspect == Aspect::Value;
         let members = self.member_ids.iter().map(|ids| ids[aspect as usize]).collect();
-        let besides = self.besides.clone().filter(|_| compartment);
-        Some(Param { id: self.aspect_id(aspect), code: self.code.clone(), kind, aspect, compartment, besides, members })
+        let other_compartment_params = self.other_compartment_params.clone().filter(|_| compartment);
+        Some(Param {
+            id: self.aspect_id(aspect),
+            code: self.code.clone(),
+            kind,
+            aspect,
+            compartment,
+            other_compartment_params,
+            members,
+        })
     }
 
     /// Whether it selects family names by themselves, and not names as a whole.
@@ -225,7 +233,7 @@ impl Parameter {
             expression: expression.clone(),
             description: definition.description.clone(),
             compartment: false,
-            besides: None,
+            other_compartment_params: None,
             components,
             is_indexed: true,
             is_custom: false,

@@ -44,7 +44,7 @@ fn identities_are_stable() {
 fn what_else_leads_to_a_patient_is_known() {
     let others = |name: &str, code: &str| {
         let parameter = registry().find(name, code).expect("defined").clone();
-        let codes = parameter.besides.as_ref().map(|ids| {
+        let codes = parameter.other_compartment_params.as_ref().map(|ids| {
             let of_type = registry();
             let code_of = |id| of_type.parameters(name).find(|it| it.id == id).map(|it| it.code.clone());
             ids.iter().filter_map(|id| code_of(*id)).collect::<Vec<_>>().join(" ")

@@ -1,10 +1,12 @@
 //! Takes search expressions apart at their unions: of `A.x | B.y` only one branch concerns a resource.
 
+use std::collections::BTreeSet;
+
 use fhir::definitions::is_resource_type;
 
 /// The branches of `expression` that can select anything in a resource of `resource_type`.
 pub(super) fn branches(expression: &str, resource_type: &str) -> Vec<String> {
-    split(expression)
+    split(expression, '|')
         .into_iter()
         .map(str::trim)
         .filter(|branch| !branch.is_empty() && concerns(branch, resource_type))
@@ -18,20 +20,34 @@ pub(super) fn without_target(branch: &str) -> String {
     compact.strip_suffix(".where(resolve()isPatient)").map(str::to_owned).unwrap_or(compact)
 }
 
-/// Splits at `|` outside parentheses, brackets and quotes.
-fn split(expression: &str) -> Vec<&str> {
+/// What an expression selects in resources of a type: its branches, each in one way of writing.
+pub(super) fn elements(expression: &str, resource_type: &str) -> BTreeSet<String> {
+    let element = |branch: String| {
+        let compact: String = branch.split_whitespace().collect::<Vec<_>>().join(" ");
+        let inner = compact.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(&compact);
+        let cast = inner.rsplit_once(" as ").filter(|(_, name)| name.bytes().all(|it| it.is_ascii_alphanumeric()));
+        let inner = cast.map_or(inner.to_owned(), |(path, name)| format!("{path}.ofType({name})"));
+        let inner = inner.replace(".as(", ".ofType(");
+        let of_any = inner.strip_prefix("Resource.").or_else(|| inner.strip_prefix("DomainResource."));
+        of_any.map_or(inner.clone(), |path| format!("{resource_type}.{path}"))
+    };
+    branches(expression, resource_type).into_iter().map(element).collect()
+}
+
+/// Splits outside parentheses, brackets and quotes.
+pub(super) fn split(expression: &str, separator: char) -> Vec<&str> {
     let (mut parts, mut start, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0_usize, false, false);
-    for (index, byte) in expression.bytes().enumerate() {
-        match byte {
+    for (index, letter) in expression.char_indices() {
+        match letter {
             _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'\'' => quoted = !quoted,
+            '\\' if quoted => escaped = true,
+            '\'' => quoted = !quoted,
             _ if quoted => {}
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            b'|' if depth == 0 => {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ if letter == separator && depth == 0 => {
                 parts.push(&expression[start..index]);
-                start = index + 1;
+                start = index + letter.len_utf8();
             }
             _ => {}
         }
@@ -59,6 +75,18 @@ mod tests {
         assert_eq!(branches("name | alias", "InsurancePlan"), ["name", "alias"]);
         assert_eq!(branches("Resource.meta.tag", "Patient"), ["Resource.meta.tag"]);
         assert_eq!(branches("Patient.x.where(a='|').b", "Patient"), ["Patient.x.where(a='|').b"]);
+    }
+
+    #[test]
+    fn ways_of_writing_are_one() {
+        for (left, right) in [
+            ("Resource.id", "Encounter.id"),
+            ("(Encounter.x as dateTime)", "Encounter.x.as(dateTime)"),
+            ("Encounter.a | Encounter.b", "Encounter.b|Encounter.a | Patient.a"),
+        ] {
+            assert_eq!(elements(left, "Encounter"), elements(right, "Encounter"), "{left}");
+        }
+        assert_ne!(elements("Location.name", "Location"), elements("Location.name | Location.alias", "Location"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::files::{DELETED, Files, OUTPUT};
 use super::plan::{Keep, Plan, Work};
 use crate::error::Error;
 use crate::rest::elements::subset;
-use crate::rest::operation::everything::{References, references_in};
+use crate::rest::references::{References, references_in};
 
 /// What was referred to and is looked for in one page.
 const REFERENCES: usize = 200;

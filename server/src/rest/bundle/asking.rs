@@ -24,7 +24,7 @@ pub(super) fn make_room(steps: &mut [Step]) -> Room {
         let most = match &step.action {
             Action::Delete { .. } => step.criteria.as_ref().map_or(1, |criteria| criteria.query().count),
             Action::Update { .. } | Action::Patch { .. } => 1,
-            Action::Create { .. } | Action::Get { .. } => continue,
+            Action::Create { .. } | Action::Get { .. } | Action::Operation { .. } => continue,
         };
         *room.entry(step.action.resource_type().to_owned()).or_default() += most;
     }
@@ -68,9 +68,9 @@ fn each<'a>(steps: &'a [Step], references: &'a [(String, Criteria)]) -> Vec<&'a 
     let of_steps = steps.iter().filter_map(|step| step.criteria.as_ref());
     let mut asked: Vec<&Criteria> = of_steps.chain(references.iter().map(|(_, criteria)| criteria)).collect();
     asked.sort_unstable_by(|one, other| {
-        one.claim().cmp(other.claim()).then_with(|| other.query().count.cmp(&one.query().count))
+        one.lock_key().cmp(other.lock_key()).then_with(|| other.query().count.cmp(&one.query().count))
     });
-    asked.dedup_by_key(|criteria| criteria.claim());
+    asked.dedup_by_key(|criteria| criteria.lock_key());
     asked
 }
 
@@ -82,9 +82,9 @@ pub(super) async fn ask_before(
     found: &mut Found,
 ) -> Result<(), Error> {
     for criteria in each(steps, references) {
-        if !found.contains_key(criteria.claim()) {
+        if !found.contains_key(criteria.lock_key()) {
             let matches = criteria.matches_before(store, context).await?;
-            found.insert(criteria.claim().to_owned(), matches);
+            found.insert(criteria.lock_key().to_owned(), matches);
         }
     }
     Ok(())
@@ -93,17 +93,17 @@ pub(super) async fn ask_before(
 /// Asks all criteria in an order that is the same for every transaction, so that none waits for another crosswise.
 pub(super) async fn ask(tx: &mut Tx, context: &Context, plans: &[&Plan]) -> Result<Found, Error> {
     let steps = plans.iter().flat_map(|plan| &plan.steps);
-    let mut claims: Vec<&str> = steps.filter_map(|step| Some(step.criteria.as_ref()?.claim())).collect();
-    claims.sort_unstable();
-    claims.dedup();
-    tx.claim_all(&claims).await?;
+    let mut keys: Vec<&str> = steps.filter_map(|step| Some(step.criteria.as_ref()?.lock_key())).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    tx.lock_keys(&keys).await?;
     let mut found = Found::new();
     let asked: Vec<&Criteria> = plans.iter().flat_map(|plan| each(&plan.steps, &plan.references)).collect();
     let queries: Vec<_> = asked.iter().map(|criteria| criteria.query()).collect();
     let nothing = tx.find_nothing(&queries).await?;
     for (criteria, nothing) in asked.into_iter().zip(nothing) {
         let matches = if nothing { Vec::new() } else { criteria.matches(tx, context).await? };
-        let known = found.entry(criteria.claim().to_owned()).or_default();
+        let known = found.entry(criteria.lock_key().to_owned()).or_default();
         // Plans that share criteria may want unequally many.
         if known.len() < matches.len() {
             *known = matches;
@@ -114,10 +114,10 @@ pub(super) async fn ask(tx: &mut Tx, context: &Context, plans: &[&Plan]) -> Resu
 
 /// Whether the plan's criteria find now what they found before.
 pub(super) fn is_as_before(plan: &Plan, now: &Found) -> bool {
-    let versions = |found: &Found, claim: &str| -> Vec<(String, i64)> {
-        let matches = found.get(claim).into_iter().flatten();
+    let versions = |found: &Found, key: &str| -> Vec<(String, i64)> {
+        let matches = found.get(key).into_iter().flatten();
         matches.map(|stored| (stored.id.clone(), stored.version)).collect()
     };
     let asked = each(&plan.steps, &plan.references);
-    asked.iter().all(|criteria| versions(now, criteria.claim()) == versions(&plan.found, criteria.claim()))
+    asked.iter().all(|criteria| versions(now, criteria.lock_key()) == versions(&plan.found, criteria.lock_key()))
 }

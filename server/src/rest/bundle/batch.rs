@@ -23,7 +23,7 @@ pub(super) async fn run(app: &App, context: &Context, asked: Asked, preferred: P
     let context = &Context { is_part: true, ..context.clone() };
     let largest = asked.largest;
     let answers = asked.entries.into_iter().map(|entry| async move {
-        match one(app, context, (entry, largest), preferred).await {
+        match one(app, context, entry, largest, preferred).await {
             Ok(answer) => answer,
             Err(error) => Answer::from(&error),
         }
@@ -34,7 +34,8 @@ pub(super) async fn run(app: &App, context: &Context, asked: Asked, preferred: P
 async fn one(
     app: &App,
     context: &Context,
-    (entry, largest): (Json, usize),
+    entry: Json,
+    largest: usize,
     (returned, lenient): Preferred,
 ) -> Result<Answer, Error> {
     match Entry::read(entry, &context.base, largest)?.action {
@@ -44,24 +45,28 @@ async fn one(
             Ok(Answer::written(&written, &context.base, returned))
         }
         Action::Update { resource_type, aim, resource, preconditions } => {
-            let aim = (resource_type.as_str(), aim.borrowed());
-            let update = update::prepare(app, context, aim, resource, preconditions).await?;
+            let aimed = aim.of(&resource_type);
+            let update = update::prepare(app, context, aimed, resource, preconditions).await?;
             let written = update::run(app, context, update).await?;
             Ok(Answer::written(&written, &context.base, returned))
         }
         Action::Patch { resource_type, aim, patch, preconditions } => {
-            let aim = (resource_type.as_str(), aim.borrowed());
-            let patching = patch::prepare(app, context, aim, patch, preconditions).await?;
+            let aimed = aim.of(&resource_type);
+            let patching = patch::prepare(app, context, aimed, patch, preconditions).await?;
             let written = patch::run(app, context, patching).await?;
             Ok(Answer::written(&written, &context.base, returned))
         }
         Action::Delete { resource_type, aim, preconditions } => {
-            let delete = delete::prepare(app, context, (&resource_type, aim.borrowed()), preconditions)?;
+            let delete = delete::prepare(app, context, aim.of(&resource_type), preconditions)?;
             delete::run(app, context, delete).await
         }
         Action::Get { get, head } => {
             let answer = got(app, context, get, lenient).await?;
-            Ok(if head { Answer { body: None, ..answer } } else { answer })
+            Ok(if head { answer.without_body() } else { answer })
+        }
+        Action::Operation { call, head } => {
+            let answer = call.execute(app, &context.caller).await?;
+            Ok(if head { answer.without_body() } else { answer })
         }
     }
 }
@@ -86,7 +91,6 @@ async fn got(app: &App, context: &Context, get: Get, lenient: bool) -> Result<An
             let within = search::compartment::Within { compartment, id, member };
             search::compartment::execute(app, caller, within, pairs, lenient).await
         }
-        Get::Operation(call) => call.execute(app, caller).await,
         Get::Capabilities(mode) => Ok(capabilities::execute(app, *mode)),
     }?;
     debug_assert!(answer.status == StatusCode::OK || answer.status == StatusCode::NOT_MODIFIED);

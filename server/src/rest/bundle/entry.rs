@@ -16,6 +16,7 @@ use crate::rest::conditional::Preconditions;
 use crate::rest::read::Read;
 use crate::rest::request::{self, Pairs, known_type, valid_id};
 use crate::rest::search::parameters;
+use crate::rest::update::{self, Aimed};
 use crate::rest::{history, operation, patch};
 
 /// An entry that is understood.
@@ -40,6 +41,8 @@ pub(super) enum Action {
     Delete { resource_type: String, aim: Aim, preconditions: Preconditions },
     /// `GET` or `HEAD`.
     Get { get: Get, head: bool },
+    /// `…/$name`, with `GET`, `HEAD` or `POST`.
+    Operation { call: Box<operation::Call>, head: bool },
 }
 
 /// Which resource an update, patch or delete is about.
@@ -68,8 +71,6 @@ pub(super) enum Get {
     SystemSearch { pairs: Pairs },
     /// `Patient/1/Observation?…`, `Patient/1/*?…`.
     CompartmentSearch { compartment: String, id: String, member: String, pairs: Pairs },
-    /// `…/$name`, also with `POST`.
-    Operation(Box<operation::Call>),
     /// `metadata`, `metadata?mode=…`.
     Capabilities(Mode),
 }
@@ -98,12 +99,23 @@ impl Instance {
 }
 
 impl Aim {
-    /// The same as a single request has it.
-    pub(super) fn borrowed(&self) -> crate::rest::update::Aim<'_> {
-        match self {
-            Aim::Id(id) => crate::rest::update::Aim::Id(id),
-            Aim::Criteria(text) => crate::rest::update::Aim::Criteria(text),
-        }
+    /// The same of a type as a single request has it.
+    pub(super) fn of<'a>(&'a self, resource_type: &'a str) -> Aimed<'a> {
+        let aim = match self {
+            Aim::Id(id) => update::Aim::Id(id),
+            Aim::Criteria(text) => update::Aim::Criteria(text),
+        };
+        Aimed { resource_type, aim }
+    }
+
+    /// The logical id, if that is what it is.
+    pub(super) fn id(&self) -> Option<&str> {
+        if let Aim::Id(id) = self { Some(id) } else { None }
+    }
+
+    /// The criteria, if that is what it is.
+    pub(super) fn criteria(&self) -> Option<&str> {
+        if let Aim::Criteria(text) = self { Some(text) } else { None }
     }
 }
 
@@ -128,8 +140,8 @@ impl Entry {
             call.pairs = request::pairs(query.unwrap_or_default())?;
             call.body = resource.take().filter(|_| call.is_post);
             call.preconditions = if call.is_post { preconditions()? } else { Preconditions::default() };
-            let get = Get::Operation(Box::new(call));
-            return Ok(Entry { full_url, action: Action::Get { get, head: method == "HEAD" } });
+            let action = Action::Operation { call: Box::new(call), head: method == "HEAD" };
+            return Ok(Entry { full_url, action });
         }
         let mut body = || resource.take().ok_or_else(|| invalid(&format!("{method} needs a resource")));
         let action = match (method, segments.as_slice(), query) {
@@ -168,7 +180,7 @@ impl Entry {
 }
 
 impl Action {
-    /// The type of resource that it is about; empty for `metadata` and for histories of the system.
+    /// The type of resource that it is about; empty for what is about the system.
     pub(super) fn resource_type(&self) -> &str {
         match self {
             Action::Create { resource_type, .. }
@@ -179,10 +191,9 @@ impl Action {
                 Get::Read(instance) | Get::Vread(instance, _) => &instance.resource_type,
                 Get::History { resource_type, .. } | Get::Search { resource_type, .. } => resource_type,
                 Get::Histories { resource_type, .. } => resource_type.as_deref().unwrap_or_default(),
-                Get::CompartmentSearch { .. } | Get::SystemSearch { .. } | Get::Operation(_) | Get::Capabilities(_) => {
-                    ""
-                }
+                Get::CompartmentSearch { .. } | Get::SystemSearch { .. } | Get::Capabilities(_) => "",
             },
+            Action::Operation { call, .. } => &call.target.resource_type,
         }
     }
 
@@ -192,7 +203,7 @@ impl Action {
             Action::Create { resource_type, resource, .. } | Action::Update { resource_type, resource, .. } => {
                 Some((resource_type, resource))
             }
-            Action::Patch { .. } | Action::Delete { .. } | Action::Get { .. } => None,
+            Action::Patch { .. } | Action::Delete { .. } | Action::Get { .. } | Action::Operation { .. } => None,
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn check_entry(entry: &Object) -> Result<(), Error> {
     refuse(issues)
 }
 
-/// Refuses a resource that a request by itself could not carry.
+/// Refuses a resource that a request by itself could not carry, unless any size will do (`usize::MAX`).
 pub(super) fn check_size(resource: &Json, largest: usize) -> Result<(), Error> {
     if largest < usize::MAX && resource.to_string().len() > largest {
         let text = format!("the resource of the entry is larger than {largest} bytes");

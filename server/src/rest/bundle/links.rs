@@ -1,12 +1,16 @@
 //! Links between the entries of a transaction, replaced by what they point at once ids are settled.
 //! <https://hl7.org/fhir/R4/http.html#transaction>
 //!
-//! `Reference.reference` is replaced where it is another entry's `fullUrl` (as it stands, or relative to the own
-//! `fullUrl`) or criteria (`Patient?identifier=…`); with `/_history/` and a version it stays a reference to a version, the
-//! one that the entry leaves, unless the entry's resource states another `meta.versionId`; elements of type uri, url, oid and uuid where they equal a `fullUrl`;
-//! links and images in narratives like references, but not by criteria. Strings of other types, such as
-//! `Identifier.value`, stay, and so says the specification of one more: "Elements of type canonical are not replaced."
-//! A Bundle inside of the transaction is a world of its own and stays as it is.
+//! | what | is replaced where it is |
+//! |---|---|
+//! | `Reference.reference` | another entry's `fullUrl` (as it stands, or relative to the own `fullUrl`), or criteria (`Patient?identifier=…`) |
+//! | elements of type uri, url, oid and uuid | a `fullUrl` |
+//! | links and images in narratives | a `fullUrl`, also a relative one |
+//!
+//! A reference to a version (`/_history/…`) stays one: to the version that the entry leaves, unless the entry's resource
+//! states another `meta.versionId`. Strings of other types, such as `Identifier.value`, stay as they are, and so do
+//! canonicals: "Elements of type canonical are not replaced." A Bundle inside of the transaction is a world of its own and
+//! stays as it is.
 
 use std::collections::HashMap;
 

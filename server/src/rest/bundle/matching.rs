@@ -21,7 +21,7 @@ pub(super) struct Writes<'a> {
     index: Option<Index<'a>>,
     /// Resources in which links are replaced, where criteria look at them.
     rewritten: HashMap<usize, Json>,
-    /// What criteria have found, by their claim.
+    /// What criteria have found, by their key.
     satisfying: HashMap<&'a str, Rc<[usize]>>,
 }
 
@@ -42,13 +42,13 @@ impl<'a> Writes<'a> {
     /// Entries, in their order, whose resource satisfies the criteria. What looks into other resources cannot be asked:
     /// of that, equal criteria are taken to mean the same resource, and others to mean another.
     pub(super) fn satisfying(&mut self, criteria: &'a Criteria) -> Rc<[usize]> {
-        if let Some(known) = self.satisfying.get(criteria.claim()) {
+        if let Some(known) = self.satisfying.get(criteria.lock_key()) {
             return known.clone();
         }
         let index = self.index.get_or_insert_with(|| Index::of(self.steps));
         let candidates = index.candidates(criteria.query());
         let all: Rc<[usize]> = candidates.into_iter().filter(|entry| self.holds(criteria, *entry)).collect();
-        self.satisfying.insert(criteria.claim(), all.clone());
+        self.satisfying.insert(criteria.lock_key(), all.clone());
         all
     }
 
@@ -73,7 +73,7 @@ impl<'a> Writes<'a> {
         filters.iter().all(|filter| match filter {
             // The server gives it an id that no client knows.
             Filter::Id(_) if matches!(step.action, Action::Create { .. }) => false,
-            _ if !filter.types_looked_into().is_empty() => step.claim() == criteria.claim(),
+            _ if !filter.types_looked_into().is_empty() => step.lock_key() == criteria.lock_key(),
             _ => filter::matches(filter, resource, self.base),
         })
     }

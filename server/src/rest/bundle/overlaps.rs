@@ -61,7 +61,7 @@ pub(super) fn refuse<'a>(steps: &'a [Step], settled: &[Settled], writes: &mut Wr
     let mut births: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, step) in steps.iter().enumerate().filter(|(index, _)| is_born(&settled[*index])) {
         if step.criteria.is_some() {
-            births.entry(step.claim()).or_default().push(index);
+            births.entry(step.lock_key()).or_default().push(index);
         }
     }
     for (index, step) in steps.iter().enumerate() {
@@ -80,7 +80,7 @@ pub(super) fn refuse<'a>(steps: &'a [Step], settled: &[Settled], writes: &mut Wr
                 }
         };
         let satisfying = writes.satisfying(criteria);
-        let alike = births.get(step.claim()).into_iter().flatten();
+        let alike = births.get(step.lock_key()).into_iter().flatten();
         if let Some(other) = satisfying.iter().chain(alike).find(is_other) {
             return Err(overlap(has_found, *other).within(&place(index)));
         }

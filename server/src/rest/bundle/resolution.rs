@@ -16,7 +16,7 @@ use super::overlaps;
 use crate::config::ConditionalDelete;
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, single};
-use crate::rest::update::{Origin, aimed};
+use crate::rest::update::{Origin, aimed_id};
 use crate::rest::{delete, patch};
 
 /// An entry with all that is known before criteria are asked.
@@ -29,7 +29,7 @@ pub(super) struct Step {
     /// `ifNoneExist`, or the criteria of a conditional update, patch or delete.
     pub(super) criteria: Option<Criteria>,
     /// Whether the criteria of a delete may match several resources.
-    pub(super) several: ConditionalDelete,
+    pub(super) conditional_delete: ConditionalDelete,
     /// What a patch makes of its target.
     pub(super) patched: Option<Patched>,
     /// The id that the resource gets where nothing else gives it one.
@@ -49,13 +49,13 @@ pub(super) struct Patched {
     pub(super) resource: Json,
 }
 
-/// What criteria matched, by [`Criteria::claim`].
+/// What criteria matched, by [`Criteria::lock_key`].
 pub(super) type Found = HashMap<String, Vec<Stored>>;
 
 /// Which resource an entry is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// GET.
+    /// Writes nothing.
     Nothing,
     /// Is created under the fresh id.
     New,
@@ -127,8 +127,8 @@ fn deleted(step: &Step, found: &Found) -> Result<Option<Vec<String>>, Error> {
     match &step.action {
         Action::Delete { aim: Aim::Id(id), .. } => Ok(Some(vec![id.clone()])),
         Action::Delete { aim: Aim::Criteria(_), .. } => {
-            let all = found.get(step.claim()).cloned().unwrap_or_default();
-            let chosen = delete::chosen(all, step.several)?;
+            let all = found.get(step.lock_key()).cloned().unwrap_or_default();
+            let chosen = delete::chosen(all, step.conditional_delete)?;
             Ok(Some(chosen.into_iter().map(|stored| stored.id).collect()))
         }
         _ => Ok(None),
@@ -152,9 +152,9 @@ pub(super) fn place(index: usize) -> String {
 }
 
 impl Step {
-    /// The name of its criteria.
-    pub(super) fn claim(&self) -> &str {
-        self.criteria.as_ref().map_or("", Criteria::claim)
+    /// The key of its criteria; empty where it has none.
+    pub(super) fn lock_key(&self) -> &str {
+        self.criteria.as_ref().map_or("", Criteria::lock_key)
     }
 
     /// The id under which the resource is or will be.
@@ -182,26 +182,26 @@ impl Step {
     }
 }
 
-/// An entry that deletes nothing; none for a create that another entry may make needless.
+/// Settles an entry that deletes nothing. None: a create that another entry may make needless.
 fn settle(step: &Step, found: &Found, gone: &HashSet<(String, String)>) -> Result<Option<Settled>, Error> {
-    let matched = || found.get(step.claim()).cloned().map_or(Ok(None), single);
+    let matched = || found.get(step.lock_key()).cloned().map_or(Ok(None), single);
     match &step.action {
-        Action::Get { .. } => Ok(Some(Settled::Nothing)),
+        Action::Get { .. } | Action::Operation { .. } => Ok(Some(Settled::Nothing)),
         Action::Delete { .. } => Err(Error::internal("deletions are settled first")),
         Action::Patch { aim: Aim::Id(id), .. } => Ok(Some(Settled::Patch(id.clone()))),
-        Action::Patch { aim, resource_type, .. } => {
-            patch::living(matched()?, resource_type, aim.borrowed()).map(|stored| Some(Settled::Patch(stored.id)))
+        Action::Patch { aim: Aim::Criteria(_), resource_type, .. } => {
+            patch::living(matched()?, resource_type, None).map(|stored| Some(Settled::Patch(stored.id)))
         }
         Action::Create { .. } if step.criteria.is_none() => Ok(Some(Settled::New)),
         Action::Create { resource_type, .. } => {
             let stays = |stored: &&Stored| !gone.contains(&(resource_type.clone(), stored.id.clone()));
-            let left = found.get(step.claim()).into_iter().flatten().filter(stays);
+            let left = found.get(step.lock_key()).into_iter().flatten().filter(stays);
             Ok(single(left.cloned().collect())?.map(|existing| Settled::Existing(existing.id)))
         }
         Action::Update { aim: Aim::Id(id), .. } => Ok(Some(Settled::Update(id.clone(), Origin::Known))),
         Action::Update { aim: Aim::Criteria(_), resource_type, resource, .. } => {
             let existing = matched()?.map(|stored| stored.id);
-            let (id, origin) = aimed(resource_type, existing.as_deref(), resource.str("id"), &step.fresh_id)?;
+            let (id, origin) = aimed_id(resource_type, existing.as_deref(), resource.str("id"), &step.fresh_id)?;
             Ok(Some(Settled::Update(id.to_owned(), origin)))
         }
     }
@@ -259,7 +259,7 @@ fn version(step: &Step, settled: &Settled, found: &Found) -> Option<i64> {
     match settled {
         Settled::New | Settled::SameAs(_) | Settled::Update(_, Origin::Fresh) => Some(1),
         Settled::Existing(id) => {
-            found.get(step.claim())?.iter().find(|stored| stored.id == *id).map(|stored| stored.version)
+            found.get(step.lock_key())?.iter().find(|stored| stored.id == *id).map(|stored| stored.version)
         }
         Settled::Update(..) | Settled::Patch(_) | Settled::Delete(_) | Settled::Nothing => None,
     }
@@ -277,7 +277,7 @@ fn links_before(
         Settled::Existing(id) | Settled::Update(id, _) | Settled::Patch(id) => link(step, id, None, base),
         _ => None,
     });
-    let criteria = references.iter().filter_map(|(text, criteria)| match found.get(criteria.claim())?.as_slice() {
+    let criteria = references.iter().filter_map(|(text, criteria)| match found.get(criteria.lock_key())?.as_slice() {
         [only] => Some((text.clone(), format!("{}/{}", only.resource_type, only.id))),
         _ => None,
     });
@@ -307,7 +307,7 @@ fn referred<'a>(
             return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
         }
     }
-    let stored = found.get(criteria.claim()).into_iter().flatten();
+    let stored = found.get(criteria.lock_key()).into_iter().flatten();
     let stored = stored.map(|stored| stored.id.as_str()).filter(|id| !written.contains(&(resource_type, id)));
     let satisfying = writes.satisfying(criteria);
     let new = writes.ids(&satisfying, settled);
@@ -330,8 +330,8 @@ mod tests {
 
     fn step(full_url: Option<&str>, action: Action, fresh_id: &str) -> Step {
         let full_url = full_url.map(str::to_owned);
-        let several = ConditionalDelete::Single;
-        Step { full_url, action, criteria: None, several, patched: None, fresh_id: fresh_id.into() }
+        let conditional_delete = ConditionalDelete::Single;
+        Step { full_url, action, criteria: None, conditional_delete, patched: None, fresh_id: fresh_id.into() }
     }
 
     fn create(full_url: &str, fresh_id: &str) -> Step {

@@ -1,7 +1,7 @@
 //! Transactions that share one commit: what would be many small ones at once, each with an event of its own.
 //!
-//! All of them are there, or none: whoever needs one that stands in spite of the others carries it out by itself. No two
-//! of them may be about the same resource.
+//! They succeed or fail together: who needs one of them even if another fails carries it out by itself. No two of them may
+//! write the same resource.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::rest::Context;
 use crate::rest::request::Return;
 
-/// What else is written with the transactions, by where the entries of each are now.
+/// What else is written in the commit; it is told where the entries of each Bundle are now.
 pub type Then = Arc<dyn for<'t> Fn(&'t mut Tx, Vec<Vec<String>>) -> Work<'t, (), Error> + Send + Sync>;
 
 /// Carries out Bundles of type transaction in one commit; one without entries changes nothing. What they write is taken
@@ -31,11 +31,8 @@ pub async fn execute_together(app: &App, caller: &Caller, bundles: Vec<Json>, th
         }
         plans.push(transaction::plan(app, &context, Asked::by_the_server(entries), Before::References).await?);
     }
-    let plans = Arc::new(plans);
-    let write = app.store.write(move |tx| {
-        let (context, plans, then) = (context.clone(), plans.clone(), then.clone());
-        Box::pin(async move { execute(tx, &context, &plans, &then).await })
-    });
+    let write = context
+        .in_transaction(app, (plans, then), |tx, context, (plans, then)| Box::pin(execute(tx, context, plans, then)));
     write.await
 }
 
@@ -57,7 +54,7 @@ async fn execute(tx: &mut Tx, context: &Context, plans: &[Plan], then: &Then) ->
         let answers = if plan.steps.is_empty() {
             Vec::new()
         } else {
-            transaction::carry_out(tx, context, plan, (&found, now), Return::Minimal).await?
+            transaction::carry_out(tx, context, plan, &found, now, Return::Minimal).await?
         };
         locations.push(answers.into_iter().filter_map(|answer| answer.location).collect());
         tx.end_event();

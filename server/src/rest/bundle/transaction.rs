@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! before   read entries, decide access, ask criteria, patch, settle ids, replace links, validate, index
-//! inside   claim criteria, ask them again, look at what is patched; DELETE, POST, PUT and PATCH, GET
+//! inside   lock criteria, ask them again, look at what is patched; DELETE, POST, PUT and PATCH, GET
 //! ```
 //!
 //! What is asked again inside nearly always says the same, so the writer does not wait for validation; where it does
 //! not, what depends on it is done again there.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use ::search::parse::Parsed;
 use fhir::json::Json;
@@ -42,7 +41,7 @@ pub(super) struct Plan {
     /// Searches of GET entries.
     searches: HashMap<usize, Parsed>,
     /// Answers to GET entries that no store is asked for.
-    told: HashMap<usize, Answer>,
+    own_answers: HashMap<usize, Answer>,
     /// How things stood before the transaction.
     resolution: Resolution,
     prepared: Vec<Option<Prepared>>,
@@ -56,20 +55,17 @@ pub(super) async fn run(
     returned: Return,
     also: Option<Also>,
 ) -> Result<Vec<Answer>, Error> {
-    let plan = Arc::new(plan(app, context, asked, Before::All).await?);
-    let context = context.clone();
-    app.store
-        .write(move |tx| {
-            let (context, plan, also) = (context.clone(), plan.clone(), also.clone());
-            Box::pin(async move {
-                let answers = execute(tx, &context, &plan, returned).await?;
-                if let Some(also) = also {
-                    also(tx).await?;
-                }
-                Ok(answers)
-            })
+    let plan = plan(app, context, asked, Before::All).await?;
+    let carried_out = context.in_transaction(app, (plan, returned, also), |tx, context, (plan, returned, also)| {
+        Box::pin(async move {
+            let answers = execute(tx, context, plan, *returned).await?;
+            if let Some(also) = also {
+                also(tx).await?;
+            }
+            Ok(answers)
         })
-        .await
+    });
+    carried_out.await
 }
 
 /// What is asked before the transaction; what is not, is taken to find nothing.
@@ -84,7 +80,7 @@ pub(super) enum Before {
 /// Reads the entries and does all that costs time.
 pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Before) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(asked.entries.len());
-    let (mut searches, mut told) = (HashMap::new(), HashMap::new());
+    let (mut searches, mut own_answers) = (HashMap::new(), HashMap::new());
     for (index, entry) in asked.entries.into_iter().enumerate() {
         let within = |error: Error| error.within(&place(index));
         let step = step(app, context, entry, asked.largest).map_err(within)?;
@@ -97,7 +93,9 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
                 }
                 searches.insert(index, parsed);
             }
-            Action::Get { get, .. } => told.extend(said(app, get).map_err(within)?.map(|answer| (index, answer))),
+            Action::Get { get, .. } => {
+                own_answers.extend(own_answer(app, get).map_err(within)?.map(|answer| (index, answer)));
+            }
             _ => {}
         }
         steps.push(step);
@@ -115,11 +113,11 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
     asking::ask_before(&app.store, context, (&[], &references), &mut found).await?;
     let resolution = resolve(&steps, &references, &found, &context.base)?;
     let prepared = prepared(context, &steps, &resolution)?;
-    Ok(Plan { steps, references, found, searches, told, resolution, prepared })
+    Ok(Plan { steps, references, found, searches, own_answers, resolution, prepared })
 }
 
 /// The answer to a GET entry about what the server itself is; nothing for other entries.
-fn said(app: &App, get: &Get) -> Result<Option<Answer>, Error> {
+fn own_answer(app: &App, get: &Get) -> Result<Option<Answer>, Error> {
     match get {
         Get::Capabilities(mode) => Ok(Some(capabilities::execute(app, *mode))),
         Get::Read(it) => {
@@ -147,14 +145,14 @@ async fn patched_before(
 
 /// The one match of the entry's criteria.
 fn matched(step: &Step, found: &Found) -> Result<Option<Stored>, Error> {
-    single(found.get(step.claim()).cloned().unwrap_or_default())
+    single(found.get(step.lock_key()).cloned().unwrap_or_default())
 }
 
 fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Patched, Error> {
     let Action::Patch { resource_type, aim, patch, preconditions } = &step.action else {
         return Err(Error::internal("the entry is no PATCH"));
     };
-    let stored = patch::living(stored, resource_type, aim.borrowed())?;
+    let stored = patch::living(stored, resource_type, aim.id())?;
     let resource = patch::applied(context, &stored, patch, preconditions)?;
     Ok(Patched { id: stored.id, version: stored.version, before: stored.body, resource })
 }
@@ -163,39 +161,34 @@ fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Pat
 fn step(app: &App, context: &Context, entry: Json, largest: usize) -> Result<Step, Error> {
     let Entry { full_url, action } = Entry::read(entry, &context.base, largest)?;
     let decide = |interaction, resource_type: &str| access::decide(&context.caller, interaction, resource_type);
+    let criteria = |resource_type: &str, text: Option<&str>| {
+        text.map(|text| Criteria::prepare(context, resource_type, text)).transpose()
+    };
     let criteria = match &action {
         Action::Create { resource_type, if_none_exist, .. } => {
             decide(Interaction::Create, resource_type)?;
-            if_none_exist.as_deref().map(|text| Criteria::prepare(context, resource_type, text)).transpose()?
+            criteria(resource_type, if_none_exist.as_deref())?
         }
         Action::Update { resource_type, aim, .. } => {
             decide(Interaction::Update, resource_type)?;
-            match aim {
-                Aim::Id(_) => None,
-                Aim::Criteria(text) => Some(Criteria::prepare(context, resource_type, text)?),
-            }
+            criteria(resource_type, aim.criteria())?
         }
         Action::Patch { resource_type, aim, .. } => {
             decide(Interaction::Patch, resource_type)?;
-            match aim {
-                Aim::Id(_) => None,
-                Aim::Criteria(text) => Some(Criteria::prepare(context, resource_type, text)?),
-            }
+            criteria(resource_type, aim.criteria())?
         }
         Action::Delete { resource_type, aim, .. } => {
             decide(Interaction::Delete, resource_type)?;
-            match aim {
-                Aim::Id(_) => None,
-                Aim::Criteria(text) => Some(delete::criteria(app, context, resource_type, text)?),
-            }
+            aim.criteria().map(|text| delete::criteria(app, context, resource_type, text)).transpose()?
         }
         Action::Get { get, .. } => decide_get(context, get).map(|()| None)?,
+        Action::Operation { .. } => return Err(not_here()),
     };
     if let Action::Update { aim: Aim::Id(id), resource, resource_type, .. } = &action {
         update::check_stated(resource_type, id, resource)?;
     }
-    let several = app.config.conditional_delete;
-    Ok(Step { full_url, action, criteria, several, patched: None, fresh_id: context.fresh_id() })
+    let (conditional_delete, fresh_id) = (app.config.conditional_delete, context.fresh_id());
+    Ok(Step { full_url, action, criteria, conditional_delete, patched: None, fresh_id })
 }
 
 fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
@@ -205,17 +198,18 @@ fn decide_get(context: &Context, get: &Get) -> Result<(), Error> {
         Get::Vread(instance, _) => (Interaction::Vread, &instance.resource_type),
         Get::Search { resource_type, .. } => (Interaction::Search, resource_type),
         Get::Capabilities(_) => return Ok(()),
-        Get::History { .. }
-        | Get::Histories { .. }
-        | Get::SystemSearch { .. }
-        | Get::CompartmentSearch { .. }
-        | Get::Operation(_) => {
-            let text = "a transaction reads and searches single types; use a batch for histories, operations and other searches";
-            return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
+        Get::History { .. } | Get::Histories { .. } | Get::SystemSearch { .. } | Get::CompartmentSearch { .. } => {
+            return Err(not_here());
         }
     };
     access::decide(&context.caller, interaction, resource_type)?;
     projected::refuse_among_others(resource_type)
+}
+
+fn not_here() -> Error {
+    let text =
+        "a transaction reads and searches single types; use a batch for histories, operations and other searches";
+    Error::bad_request(Issue::error(IssueCode::NotSupported, text))
 }
 
 /// Replaces links, validates and indexes what is written.
@@ -237,7 +231,7 @@ async fn execute(tx: &mut Tx, context: &Context, plan: &Plan, returned: Return) 
     let found = asking::ask(tx, context, &[plan]).await?;
     let now = settled_now(context, plan, &found)?;
     tx.lock(&changed_resources(plan, now.as_ref())).await?;
-    carry_out(tx, context, plan, (&found, now), returned).await
+    carry_out(tx, context, plan, &found, now, returned).await
 }
 
 /// How things stand inside the transaction; nothing where they cannot have changed.
@@ -248,12 +242,14 @@ pub(super) fn settled_now(context: &Context, plan: &Plan, found: &Found) -> Resu
     resolve(&plan.steps, &plan.references, found, &context.base).map(Some)
 }
 
-/// Carries out the entries once their criteria are asked and what they change is locked.
+/// Carries out the entries once their criteria are asked and what they change is locked; `now` is how things stand, where
+/// that may have changed since they were planned.
 pub(super) async fn carry_out(
     tx: &mut Tx,
     context: &Context,
     plan: &Plan,
-    (found, now): (&Found, Option<Resolution>),
+    found: &Found,
+    now: Option<Resolution>,
     returned: Return,
 ) -> Result<Vec<Answer>, Error> {
     tx.record(Event { subtype: "transaction".into(), action: 'E', status: 200, ..context.event() });
@@ -278,14 +274,14 @@ pub(super) async fn carry_out(
     let mut work = Work { tx, context, plan, found, returned, answers: vec![None; steps.len()] };
     for index in order {
         let prepared = prepared[index].as_ref();
-        let answer = work.carry_out(index, &steps[index], &resolution.settled[index], prepared).await;
+        let answer = work.one(index, &steps[index], &resolution.settled[index], prepared).await;
         work.answers[index] = Some(answer.map_err(|error| error.within(&place(index)))?);
     }
     work.answers.into_iter().map(|answer| answer.ok_or_else(|| Error::internal("an entry has no phase"))).collect()
 }
 
-/// What criteria of an update, patch or delete found must be what is locked now: another transaction may have changed it between
-/// the search and the lock, so that it does not match any more.
+/// What criteria of an update, patch or delete found must be what is locked now: another transaction may have changed it
+/// between the search and the lock, so that it does not match any more.
 async fn check_unchanged(
     tx: &mut Tx,
     context: &Context,
@@ -301,7 +297,7 @@ async fn check_unchanged(
         }
         for (resource_type, id) in step.written(settled) {
             let current = tx.current(&context.caller.view, resource_type, id).await?;
-            let mut matches = found.get(step.claim()).into_iter().flatten();
+            let mut matches = found.get(step.lock_key()).into_iter().flatten();
             let stands = |current: Stored| matches.any(|it| (&it.id, it.version) == (&current.id, current.version));
             if !current.is_some_and(stands) {
                 let text = "what the criteria match was changed at the same time; try again";
@@ -394,7 +390,7 @@ impl Phase {
             Action::Delete { .. } => Phase::Delete,
             Action::Create { .. } => Phase::Create,
             Action::Update { .. } | Action::Patch { .. } => Phase::Update,
-            Action::Get { .. } => Phase::Get,
+            Action::Get { .. } | Action::Operation { .. } => Phase::Get,
         }
     }
 }
@@ -409,7 +405,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn carry_out(
+    async fn one(
         &mut self,
         index: usize,
         step: &Step,
@@ -422,8 +418,7 @@ impl Work<'_> {
                 delete::all(self.tx, context, (resource_type, ids), preconditions).await
             }
             (Action::Create { .. }, Settled::Existing(id), _) => {
-                let claim = step.criteria.as_ref().map_or("", Criteria::claim);
-                let stored = self.found.get(claim).into_iter().flatten().find(|stored| stored.id == *id);
+                let stored = self.found.get(step.lock_key()).into_iter().flatten().find(|stored| stored.id == *id);
                 let stored = stored.cloned().ok_or_else(|| Error::internal("criteria lost their match"))?;
                 Ok(self.written('C', &create::existing(stored)))
             }
@@ -442,14 +437,14 @@ impl Work<'_> {
             }
             (Action::Patch { resource_type, aim, .. }, Settled::Patch(id), Some(prepared)) => {
                 let current = self.tx.current(&context.caller.view, resource_type, id).await?;
-                let stored = patch::living(current, resource_type, aim.borrowed())?;
+                let stored = patch::living(current, resource_type, aim.id())?;
                 let written = patch::write(self.tx, context, prepared, stored).await?;
                 Ok(self.written('U', &written))
             }
             (Action::Get { get, head }, _, _) => {
                 let answer = self.got(index, get).await?;
                 self.tell(get, &answer);
-                Ok(if *head { Answer { body: None, ..answer } } else { answer })
+                Ok(if *head { answer.without_body() } else { answer })
             }
             _ => Err(Error::internal("an entry is not settled")),
         }
@@ -484,7 +479,7 @@ impl Work<'_> {
 
     async fn got(&mut self, index: usize, get: &Get) -> Result<Answer, Error> {
         let view = &self.context.caller.view;
-        if let Some(answer) = self.plan.told.get(&index) {
+        if let Some(answer) = self.plan.own_answers.get(&index) {
             return Ok(answer.clone());
         }
         match (get, self.plan.searches.get(&index)) {

@@ -27,31 +27,57 @@ use crate::rest::response::Answer;
 /// The vendor that is meant where none is named, and the only one that connects devices.
 const VENDOR: &str = "validic";
 
-/// Carries one of them out.
-pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
-    let (patient, input) = (invocation.target.id.as_str(), &invocation.input);
-    authorize(app, caller, patient, invocation.operation.changes).await?;
-    if let Some(other) = input.text("vendor").filter(|vendor| *vendor != VENDOR) {
+/// `$provision-device-user`.
+pub(super) async fn provision(app: &App, caller: &Caller, asked: &Invocation) -> Result<Answer, Error> {
+    let patient = patient(app, caller, asked).await?;
+    let user = devices::provision(app, caller.actor(), patient).await?;
+    let user = fhir::object! { "name": "user", "valueString": user };
+    Ok(Answer::resource(parameters(vec![user]).to_string()))
+}
+
+/// `$connect-device`.
+pub(super) async fn connect(app: &App, caller: &Caller, asked: &Invocation) -> Result<Answer, Error> {
+    let patient = patient(app, caller, asked).await?;
+    let kind = asked.input.text("device-type").unwrap_or_default();
+    Ok(answer(&[devices::connect(app, caller.actor(), patient, (device(asked), kind)).await?]))
+}
+
+/// `$disconnect-device`.
+pub(super) async fn disconnect(app: &App, caller: &Caller, asked: &Invocation) -> Result<Answer, Error> {
+    let patient = patient(app, caller, asked).await?;
+    Ok(answer(&[devices::disconnect(app, caller.actor(), patient, device(asked)).await?]))
+}
+
+/// `$disconnect-all-devices`.
+pub(super) async fn disconnect_all(app: &App, caller: &Caller, asked: &Invocation) -> Result<Answer, Error> {
+    let patient = patient(app, caller, asked).await?;
+    Ok(answer(&devices::disconnect_all(app, caller.actor(), patient).await?))
+}
+
+/// `$device-connections`.
+pub(super) async fn list(app: &App, caller: &Caller, asked: &Invocation) -> Result<Answer, Error> {
+    let patient = patient(app, caller, asked).await?;
+    Ok(answer(&devices::of_patient(app, patient).await?))
+}
+
+/// The patient of whom it is asked, once it is clear that the caller may and the vendor can.
+async fn patient<'a>(app: &App, caller: &Caller, asked: &'a Invocation) -> Result<&'a str, Error> {
+    let patient = asked.target.id.as_str();
+    authorize(app, caller, patient, asked.operation.changes).await?;
+    if let Some(other) = asked.input.text("vendor").filter(|vendor| *vendor != VENDOR) {
         let text = format!("devices cannot be connected through {other}; they can through {VENDOR}");
         return Err(invalid(IssueCode::NotSupported, text));
     }
-    let (actor, device) = (caller.actor(), input.text("device").unwrap_or_default());
-    let connected = match invocation.operation.code {
-        "provision-device-user" => {
-            let user = devices::provision(app, actor, patient).await?;
-            let user = fhir::object! { "name": "user", "valueString": user };
-            return Ok(Answer::resource(parameters(vec![user]).to_string()));
-        }
-        "connect-device" => {
-            let kind = input.text("device-type").unwrap_or_default();
-            vec![devices::connect(app, actor, patient, (device, kind)).await?]
-        }
-        "disconnect-device" => vec![devices::disconnect(app, actor, patient, device).await?],
-        "disconnect-all-devices" => devices::disconnect_all(app, actor, patient).await?,
-        _ => devices::of_patient(app, patient).await?,
-    };
+    Ok(patient)
+}
+
+fn device(asked: &Invocation) -> &str {
+    asked.input.text("device").unwrap_or_default()
+}
+
+fn answer(connected: &[Connected]) -> Answer {
     let described = connected.iter().map(described).collect();
-    Ok(Answer::resource(parameters(described).to_string()))
+    Answer::resource(parameters(described).to_string())
 }
 
 /// Whoever connects decides whose data a device makes. Conditions of a granular scope cannot be held against what the

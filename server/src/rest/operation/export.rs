@@ -68,7 +68,7 @@ pub async fn handler(
         let error = Error::method_not_allowed("an export is begun with GET or POST; HEAD begins nothing");
         return Err(error.with_header("Allow", "GET, POST, OPTIONS"));
     }
-    if !asynchronous::is_asked(&request) {
+    if !request::prefer(&request).respond_async {
         let text = "an export takes long: send the header Prefer: respond-async, and ask later where Content-Location \
                     says";
         return Err(invalid(IssueCode::Required, text));
@@ -168,6 +168,12 @@ pub fn view(caller: &Caller, asked: &Asked) -> View {
     let rules = types.chain(group).filter(|it| *caller.view.rule(it) == TypeRule::Whole);
     let rules: BTreeMap<_, _> = rules.map(|it| (it.to_owned(), TypeRule::Whole)).collect();
     View::listed(caller.view.compartment().clone(), rules)
+}
+
+/// What is said to an entry of a Bundle that asks for one.
+pub(super) fn no_entry() -> Error {
+    let text = "$export is answered later: a request of its own with Prefer: respond-async, no entry of a Bundle";
+    invalid(IssueCode::NotSupported, text)
 }
 
 /// Who alone may see an export. Not the same as of other asynchronous requests: neither is found at the other's address.

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use fhir::json::Json;
 use fhir::outcome::IssueCode;
+use search::parse::shapes_answer;
 use search::query::{Elements, Filter, Match, Query};
 use search::registry::registry;
 use search::view::Compartment;
@@ -35,22 +36,6 @@ const MAX_ANSWERED: usize = 10_000;
 const PAGE: usize = 500;
 /// How often it is searched for one answer.
 const MAX_SEARCHES: usize = 200;
-
-/// Parameters that shape the answer of a search, which is shaped otherwise here.
-const SHAPING: &[&str] = &[
-    "_sort",
-    "_count",
-    "_cursor",
-    "_include",
-    "_revinclude",
-    "_summary",
-    "_elements",
-    "_total",
-    "_contained",
-    "_containedType",
-    "_score",
-    "__explain",
-];
 
 /// Finds the newest of each code.
 pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation) -> Result<Answer, Error> {
@@ -82,7 +67,7 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
 fn check(caller: &Caller, pairs: &[(String, String)]) -> Result<(), Error> {
     let bare = |name: &str| name.split([':', '.']).next().unwrap_or(name).to_owned();
     let has = |wanted: &[&str]| pairs.iter().any(|(name, _)| wanted.contains(&bare(name).as_str()));
-    if let Some((name, _)) = pairs.iter().find(|(name, _)| SHAPING.contains(&bare(name).as_str())) {
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| shapes_answer(&bare(name))) {
         let text =
             format!("{name} has no effect on $lastn; leave it out, and say by max how many of each code you want");
         return Err(invalid(IssueCode::NotSupported, text));
@@ -313,10 +298,13 @@ mod tests {
             check(&caller, &pairs).is_ok()
         };
         assert!(of(&[("patient", "a"), ("code", "x")]) && of(&[("subject:Patient", "a"), ("category", "x")]));
+        assert!(of(&[("patient", "a"), ("code", "x"), ("_type", "Observation"), ("_tag", "x")]));
         for bad in [
             &[("patient", "a")][..],
             &[("code", "x")][..],
             &[("patient", "a"), ("code", "x"), ("_sort", "date")][..],
+            &[("patient", "a"), ("code", "x"), ("_containedType", "container")][..],
+            &[("patient", "a"), ("code", "x"), ("__explain", "true")][..],
             &[("patient", "a"), ("code", "x"), ("_include:iterate", "Observation:subject")][..],
         ] {
             assert!(!of(bad), "{bad:?}");

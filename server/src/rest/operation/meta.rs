@@ -23,7 +23,8 @@ use crate::rest::conditional::Preconditions;
 use crate::rest::read::{self, Read};
 use crate::rest::response::{Answer, etag};
 use crate::rest::search::options;
-use crate::rest::{Context, Prepared, Written, patch, update, vread};
+use crate::rest::update::{self, Aim, Aimed};
+use crate::rest::{Context, Prepared, Written, patch, vread};
 
 /// The members that are sets of labels.
 const SETS: [&str; 3] = ["profile", "security", "tag"];
@@ -76,8 +77,8 @@ pub(super) async fn change(
         let mut resource = parsed(&current.body.unwrap_or_default())?;
         apply(&mut resource, labels, change);
         let unchanged = Preconditions { if_match: current.version.map(etag), ..Preconditions::default() };
-        let aim = (resource_type, update::Aim::Id(id));
-        let update = update::prepare(app, &context, aim, resource, unchanged).await?;
+        let aimed = Aimed { resource_type, aim: Aim::Id(id) };
+        let update = update::prepare(app, &context, aimed, resource, unchanged).await?;
         match update::run(app, &context, update).await {
             Err(error) if error.kind() == Kind::PreconditionFailed => {
                 change_of_current(app, &context, (resource_type, id), labels, change, wanted).await
@@ -108,7 +109,7 @@ async fn change_of_current(
             Box::pin(async move {
                 let (context, resource_type, id, labels, wanted) = &*all;
                 let current = tx.current(&context.caller.view, resource_type, id).await?;
-                let current = patch::living(current, resource_type, update::Aim::Id(id))?;
+                let current = patch::living(current, resource_type, Some(id))?;
                 update::check_standing(context, &current.body)?;
                 let mut resource = parsed(&current.body)?;
                 apply(&mut resource, labels, change);

@@ -1,10 +1,18 @@
-//! Which operations there are, where, and with which parameters.
+//! Which operations there are, where, with which parameters, and what carries them out.
+
+use std::future::ready;
 
 use fhir::nearest::nearest;
 use fhir::outcome::{Issue, IssueCode};
+use futures::future::BoxFuture;
 
-use super::Target;
+use super::{Invocation, Target};
+use super::{convert, device_connections, diff, everything, export, lastn, meta, stats, validate};
+use crate::app::App;
+use crate::caller::Caller;
 use crate::error::Error;
+use crate::insurance::{copay, diagnoses, submit, visit, withdraw, worklist};
+use crate::rest::response::Answer;
 
 /// What an operation can be asked of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +40,20 @@ pub struct Operation {
     pub changes: bool,
     /// Whether all search parameters of the type are parameters of it too.
     pub searches: bool,
+    /// Whether it can also be asked of types whose resources the server itself makes ([`projected`](crate::rest::projected)).
+    pub of_projected: bool,
     /// What it takes.
     pub parameters: &'static [Parameter],
     /// Id of HL7's `OperationDefinition`, or the address of one that is not of R4 itself; nothing for what is ours.
     pub definition: Option<&'static str>,
     /// What it does.
     pub what: &'static str,
+    /// The only way in which it is carried out.
+    pub run: Run,
 }
+
+/// How an operation is carried out.
+pub type Run = for<'a> fn(&'a App, &'a Caller, &'a Invocation) -> BoxFuture<'a, Result<Answer, Error>>;
 
 /// A parameter of an operation.
 #[derive(Debug)]
@@ -74,8 +89,8 @@ const CURSOR: Parameter = one("_cursor", "string", "where a page begins; links h
 const META: Parameter = required("meta", "Meta", "profiles, tags and security labels");
 const VENDOR: Parameter = one("vendor", "code", "vendor of the device, validic if not said");
 const IMEI: Parameter = required("device", "string", "IMEI of the device, 15 digits");
-const RESOURCE: &[&str] = &[];
-const CHANGED: Parameter = one("_since", "instant", "only what changed after this instant");
+const EVERY_TYPE: &[&str] = &[];
+const SINCE_EXCLUSIVE: Parameter = one("_since", "instant", "only what changed after this instant");
 const UNTIL: Parameter = one("_until", "instant", "the state at this instant instead of the present one");
 const NDJSON: Parameter =
     one("_outputFormat", "string", "application/fhir+ndjson, application/ndjson or ndjson: all the same");
@@ -92,6 +107,7 @@ pub const TABLE: &[Operation] = &[
         types: &["Patient"],
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[
             one("start", "date", "care on or after this date; what has no date is answered too"),
             one("end", "date", "care on or before this date"),
@@ -102,6 +118,7 @@ pub const TABLE: &[Operation] = &[
         ],
         definition: Some("Patient-everything"),
         what: "what lies in the patient's compartment, and what it refers to outside",
+        run: |app, caller, it| Box::pin(everything::execute(app, caller, it)),
     },
     Operation {
         code: "everything",
@@ -109,9 +126,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Encounter"],
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[SINCE, TYPES, COUNT, CURSOR],
         definition: Some("Encounter-everything"),
         what: "what lies in the encounter's compartment, and what it refers to outside",
+        run: |app, caller, it| Box::pin(everything::execute(app, caller, it)),
     },
     Operation {
         code: "submit",
@@ -119,6 +138,7 @@ pub const TABLE: &[Operation] = &[
         types: &["Claim"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[
             one(
                 "resource",
@@ -131,6 +151,7 @@ pub const TABLE: &[Operation] = &[
         definition: None,
         what: "checks a Claim, sends it to its payer in the background, and answers with the ClaimResponse, whose \
                notes say what could not be sent",
+        run: |app, caller, it| Box::pin(submit::execute(app, caller, it)),
     },
     Operation {
         code: "withdraw",
@@ -138,9 +159,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Claim"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[],
         definition: None,
         what: "cancels a Claim that its payer does not have: one that was not sent yet, or was refused",
+        run: |app, caller, it| Box::pin(withdraw::execute(app, caller, it)),
     },
     Operation {
         code: "send-diagnoses",
@@ -148,9 +171,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Claim"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[],
         definition: None,
         what: "sends the diagnoses of a visit whose Claim the payer has, where they were made after it",
+        run: |app, caller, it| Box::pin(diagnoses::execute(app, caller, it)),
     },
     Operation {
         code: "fetch-copay",
@@ -158,9 +183,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Encounter"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[one("benefit", "string", "id of the benefit that is used, where several can be")],
         definition: None,
         what: "asks the payer what the member pays of a benefit in this visit",
+        run: |app, caller, it| Box::pin(copay::execute(app, caller, it)),
     },
     Operation {
         code: "worklist",
@@ -168,6 +195,7 @@ pub const TABLE: &[Operation] = &[
         types: &["Claim"],
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[
             many("state", "code", "only claims in these states; without it all that are not billed or cancelled"),
             one("payer", "code", "only claims to this payer"),
@@ -177,6 +205,7 @@ pub const TABLE: &[Operation] = &[
         definition: None,
         what: "claims on their way to payers, why they are not billed, their sums by payer and state, and sessions \
                that are about to expire",
+        run: |app, caller, it| Box::pin(worklist::execute(app, caller, it)),
     },
     Operation {
         code: "fetch-visit",
@@ -184,12 +213,14 @@ pub const TABLE: &[Operation] = &[
         types: &["CoverageEligibilityRequest"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[
             required("patient-number", "string", "number of the patient at the payer"),
             one("create-patient", "boolean", "whether a Patient is made of what the payer knows, if there is none"),
         ],
         definition: None,
         what: "asks the payer for a patient's open sessions, their cover and what is left of their benefits",
+        run: |app, caller, it| Box::pin(visit::fetch(app, caller, it)),
     },
     Operation {
         code: "merge-visit",
@@ -197,12 +228,14 @@ pub const TABLE: &[Operation] = &[
         types: &["Encounter"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[
             required("session", "string", "the payer's id of the session"),
             one("visit-number", "string", "our number of the visit; the id of the Encounter where it is missing"),
         ],
         definition: None,
         what: "tells the payer which visit a session is: PENDING becomes ACTIVE",
+        run: |app, caller, it| Box::pin(visit::merge(app, caller, it)),
     },
     Operation {
         code: "close-visit",
@@ -210,16 +243,19 @@ pub const TABLE: &[Operation] = &[
         types: &["Encounter"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[],
         definition: None,
         what: "closes the payer's session of a visit",
+        run: |app, caller, it| Box::pin(visit::close(app, caller, it)),
     },
     Operation {
         code: "validate",
         levels: &[Level::Type, Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
+        of_projected: true,
         parameters: &[
             one("resource", "Resource", "what is checked; of an instance, where it is missing, the stored one"),
             one("mode", "code", "create, update, delete: whether that would succeed; profile: as without"),
@@ -227,36 +263,43 @@ pub const TABLE: &[Operation] = &[
         ],
         definition: Some("Resource-validate"),
         what: "what is wrong with a resource",
+        run: |app, caller, it| Box::pin(validate::execute(app, caller, it)),
     },
     Operation {
         code: "meta",
         levels: &[Level::System, Level::Type, Level::Instance, Level::Version],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[],
         definition: Some("Resource-meta"),
         what: "profiles, tags and security labels in use",
+        run: |app, caller, it| Box::pin(meta::read(app, caller, it)),
     },
     Operation {
         code: "meta-add",
         levels: &[Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[META],
         definition: Some("Resource-meta-add"),
         what: "adds profiles, tags and security labels; that makes a new version",
+        run: |app, caller, it| Box::pin(meta::change(app, caller, it, meta::Change::Add)),
     },
     Operation {
         code: "meta-delete",
         levels: &[Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[META],
         definition: Some("Resource-meta-delete"),
         what: "takes profiles, tags and security labels out; that makes a new version",
+        run: |app, caller, it| Box::pin(meta::change(app, caller, it, meta::Change::Delete)),
     },
     Operation {
         code: "lastn",
@@ -264,9 +307,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Observation"],
         changes: false,
         searches: true,
+        of_projected: false,
         parameters: &[one("max", "positiveInt", "how many of each code, 1 if not said")],
         definition: Some("Observation-lastn"),
         what: "the newest observations of each code",
+        run: |app, caller, it| Box::pin(lastn::execute(app, caller, it)),
     },
     Operation {
         code: "stats",
@@ -274,6 +319,7 @@ pub const TABLE: &[Operation] = &[
         types: &["Observation"],
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[
             required("subject", "uri", "whose observations"),
             many("code", "string", "what was measured; also system|code"),
@@ -287,13 +333,15 @@ pub const TABLE: &[Operation] = &[
         ],
         definition: Some("Observation-stats"),
         what: "statistics of a subject's observations",
+        run: |app, caller, it| Box::pin(stats::execute(app, caller, it)),
     },
     Operation {
         code: "diff",
         levels: &[Level::Type, Level::Instance],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[
             one(
                 "from",
@@ -304,26 +352,31 @@ pub const TABLE: &[Operation] = &[
         ],
         definition: None,
         what: "the FHIRPath Patch that turns one version or resource into another",
+        run: |app, caller, it| Box::pin(diff::execute(app, caller, it)),
     },
     Operation {
         code: "convert",
         levels: &[Level::System],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[required("input", "Resource", "what is converted")],
         definition: Some("Resource-convert"),
         what: "a resource in the format of Accept",
+        run: |_, _, it| Box::pin(ready(convert::execute(it))),
     },
     Operation {
         code: "export",
         levels: &[Level::System],
-        types: RESOURCE,
+        types: EVERY_TYPE,
         changes: false,
         searches: false,
-        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS],
+        of_projected: false,
+        parameters: &[NDJSON, SINCE_EXCLUSIVE, UNTIL, TYPES, FILTERS, ELEMENTS],
         definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export"),
         what: "everything, as files",
+        run: |_, _, _| Box::pin(ready(Err(export::no_entry()))),
     },
     Operation {
         code: "export",
@@ -331,9 +384,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Patient"],
         changes: false,
         searches: false,
-        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
+        of_projected: false,
+        parameters: &[NDJSON, SINCE_EXCLUSIVE, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
         definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export"),
         what: "what lies in the compartments of all patients, and what it refers to outside, as files",
+        run: |_, _, _| Box::pin(ready(Err(export::no_entry()))),
     },
     Operation {
         code: "export",
@@ -341,9 +396,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Group"],
         changes: false,
         searches: false,
-        parameters: &[NDJSON, CHANGED, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
+        of_projected: false,
+        parameters: &[NDJSON, SINCE_EXCLUSIVE, UNTIL, TYPES, FILTERS, ELEMENTS, MEMBERS],
         definition: Some("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export"),
         what: "the same of the members of a Group",
+        run: |_, _, _| Box::pin(ready(Err(export::no_entry()))),
     },
     Operation {
         code: "provision-device-user",
@@ -351,9 +408,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Patient"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[VENDOR],
         definition: None,
         what: "makes the patient's user at a vendor of devices, or finds it",
+        run: |app, caller, it| Box::pin(device_connections::provision(app, caller, it)),
     },
     Operation {
         code: "connect-device",
@@ -361,6 +420,7 @@ pub const TABLE: &[Operation] = &[
         types: &["Patient"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[
             VENDOR,
             IMEI,
@@ -368,6 +428,7 @@ pub const TABLE: &[Operation] = &[
         ],
         definition: None,
         what: "connects a device with the patient at its vendor",
+        run: |app, caller, it| Box::pin(device_connections::connect(app, caller, it)),
     },
     Operation {
         code: "disconnect-device",
@@ -375,9 +436,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Patient"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[VENDOR, IMEI],
         definition: None,
         what: "takes a device from the patient at its vendor",
+        run: |app, caller, it| Box::pin(device_connections::disconnect(app, caller, it)),
     },
     Operation {
         code: "disconnect-all-devices",
@@ -385,9 +448,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Patient"],
         changes: true,
         searches: false,
+        of_projected: false,
         parameters: &[VENDOR],
         definition: None,
         what: "takes all devices from the patient at their vendor",
+        run: |app, caller, it| Box::pin(device_connections::disconnect_all(app, caller, it)),
     },
     Operation {
         code: "device-connections",
@@ -395,9 +460,11 @@ pub const TABLE: &[Operation] = &[
         types: &["Patient"],
         changes: false,
         searches: false,
+        of_projected: false,
         parameters: &[VENDOR],
         definition: None,
         what: "the devices that are or were connected with the patient",
+        run: |app, caller, it| Box::pin(device_connections::list(app, caller, it)),
     },
 ];
 

@@ -8,6 +8,7 @@ use fhir::definitions::{is_resource_type, resource_types};
 use fhir::outcome::{Issue, IssueCode};
 use search::parse::{ParsedTypes, parse_types};
 use search::query::{Filter, Query};
+use search::registry::registry;
 use search::view::TypeRule;
 
 use super::{explain, form_pairs, options, page, parameters, terminology};
@@ -53,6 +54,15 @@ pub async fn execute(app: &App, caller: &Caller, pairs: &[(String, String)], len
     execute_types(app, caller, Several { path: "", types: &types, within: &|_| None }, pairs, lenient).await
 }
 
+/// R4 lists `_text` for all resources, but defines it on those that have a narrative: others have nothing that matches.
+fn leave_out_without_narrative(types: &mut Vec<&str>, pairs: &[(String, String)]) {
+    let registry = registry();
+    let has_text = |name: &&str| registry.find(name, "_text").is_some();
+    if pairs.iter().any(|(name, _)| name == "_text") && types.iter().any(has_text) {
+        types.retain(has_text);
+    }
+}
+
 fn named_types(pairs: &[(String, String)]) -> Vec<&(String, String)> {
     pairs.iter().filter(|(name, _)| name == "_type").collect()
 }
@@ -82,6 +92,7 @@ pub(super) async fn execute_types(
         access::decide_search(caller, query)?;
         terminology::resolve(app, caller, query).await?;
         query.filters.extend((several.within)(&query.resource_type));
+        several.path.clone_into(&mut query.path);
     }
     let Some(first) = queries.first() else {
         return Err(Error::forbidden("the access token allows to search none of these types"));
@@ -111,7 +122,8 @@ pub(super) fn types(
         let is_visible = |it: &&'static str| *caller.view.rule(it) != TypeRule::Denied;
         let types =
             all.filter(|it| projected::of(it).is_none() && access::decide(caller, Interaction::Search, it).is_ok());
-        let types: Vec<&'static str> = types.filter(is_visible).collect();
+        let mut types: Vec<&'static str> = types.filter(is_visible).collect();
+        leave_out_without_narrative(&mut types, pairs);
         return if types.is_empty() {
             Err(Error::forbidden("the access token allows to search no type"))
         } else {

@@ -13,7 +13,7 @@ use super::sealing::{self, InFile};
 use super::{id_at, instant_of, is_one_of};
 use crate::error::StoreError;
 use crate::row::Row;
-use crate::{EngineKind, Store, sqlite};
+use crate::{Executor, Store, sqlite};
 
 /// Most events that one transaction removes: others wait for it …
 const AT_ONCE: u64 = 200;
@@ -93,7 +93,7 @@ impl Store {
 
     /// The same in the file beside an SQLite database.
     async fn forget_beside(&self, upto: [u8; 16]) -> Result<u64, StoreError> {
-        let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(0) };
+        let Executor::Sqlite { trail, .. } = self.executor() else { return Ok(0) };
         let (path, sealer) = (trail.path.clone(), trail.sealer.clone());
         let work = move || if path.exists() { forget_in(&path, &sealer, &upto) } else { Ok(0) };
         tokio::task::spawn_blocking(work).await.map_err(|_panicked| StoreError::Stopped)?

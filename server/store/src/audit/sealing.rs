@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::row::Row;
 use crate::session::Session as _;
 use crate::tx::Tx;
-use crate::{EngineKind, Store, sqlite};
+use crate::{Executor, Store, sqlite};
 
 /// Most events that one transaction seals of those that wait.
 const AT_ONCE: u64 = 1_024;
@@ -61,7 +61,7 @@ impl Store {
                 some => all += some,
             }
         }
-        let EngineKind::Sqlite { trail, .. } = self.engine() else { return Ok(all) };
+        let Executor::Sqlite { trail, .. } = self.executor() else { return Ok(all) };
         let (path, sealer) = (trail.path.clone(), trail.sealer.clone());
         let beside = tokio::task::spawn_blocking(move || seal_all_in(&path, &sealer));
         Ok(all + beside.await.map_err(|_panicked| StoreError::Stopped)??)

@@ -10,7 +10,7 @@ use crate::row::Cell;
 use crate::search::order::Position;
 use crate::search::question::one_holds;
 use crate::session::{Session, SqliteSession};
-use crate::{EngineKind, SEARCH_LIMIT, Store};
+use crate::{Executor, SEARCH_LIMIT, Store};
 
 /// What must hold of an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,10 +132,10 @@ impl Store {
             with_long_session!(self, session => within_limit!(session, session.rows(&select)))?
         };
         self.settle_trail().await?;
-        if let EngineKind::Sqlite { .. } = self.engine() {
+        if let Executor::Sqlite { .. } = self.executor() {
             let store = self.clone();
             let beside = tokio::task::spawn_blocking(move || {
-                let EngineKind::Sqlite { trail, .. } = store.engine() else { return Err(StoreError::Stopped) };
+                let Executor::Sqlite { trail, .. } = store.executor() else { return Err(StoreError::Stopped) };
                 if !trail.path.exists() {
                     return Ok(Vec::new());
                 }

@@ -12,7 +12,7 @@ use super::sealing::{self, anchored, fixed, head_of, newest, read_removed};
 use super::{instant_of, is_one_of};
 use crate::error::StoreError;
 use crate::row::{Cell, Row};
-use crate::{EngineKind, Store, sqlite};
+use crate::{Executor, Store, sqlite};
 
 /// Seals that are read together.
 const SEALS: u64 = 16;
@@ -174,16 +174,16 @@ impl Store {
     }
 
     fn sealers(&self) -> Vec<&Sealer> {
-        match self.engine() {
-            EngineKind::Sqlite { trail, .. } if trail.path.exists() => vec![&self.known().sealer, &trail.sealer],
+        match self.executor() {
+            Executor::Sqlite { trail, .. } if trail.path.exists() => vec![&self.known().sealer, &trail.sealer],
             _ => vec![&self.known().sealer],
         }
     }
 
     /// Rows of the file or database in which a chain is.
     async fn chain_rows(&self, sealer: &Sealer, statement: &SelectStatement) -> Result<Vec<Row>, StoreError> {
-        match self.engine() {
-            EngineKind::Sqlite { trail, .. } if sealer.chain() == super::BESIDE => {
+        match self.executor() {
+            Executor::Sqlite { trail, .. } if sealer.chain() == super::BESIDE => {
                 trail.readers.with(|connection| sqlite::rows(connection, statement))
             }
             _ => self.rows(statement).await,

@@ -14,7 +14,7 @@ use crate::row::Row;
 /// Questions by their kind.
 #[derive(Debug)]
 pub(crate) struct Asks {
-    /// What of tokens is as it was.
+    /// The last change of anything that access tokens depend on: while it is the same, what is remembered of them holds.
     pub(crate) access: Gather<(), AsOf>,
     /// Current versions of resources.
     pub(crate) current: Gather<Current, Option<Row>>,

@@ -3,8 +3,8 @@
 
 use fhir::decimal::Decimal;
 use sea_orm::DbBackend;
-use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, Value};
-use search::query::{DateMatch, NumberMatch, Param, ParamKind, Prefix, StringMode, UnitMatch};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SelectStatement, UnionType, Value};
+use search::query::{DateMatch, NumberMatch, Order, Param, ParamKind, Prefix, StringMode, UnitMatch};
 
 use super::condition::Place;
 use super::question::{finds_a_row, one_holds};
@@ -23,10 +23,12 @@ pub(crate) struct Any {
     pub(crate) param: i64,
     pub(crate) negated: bool,
     pub(crate) alternatives: Vec<Alternative>,
-    /// The patients asked for, if the parameter is one by which a patient holds the resource.
+    /// The patients asked for, if every patient that the parameter points at holds the resource in its compartment; else
+    /// None.
     pub(crate) patients: Option<Vec<i64>>,
-    /// Then: the other parameters by which a patient holds one; none: it may be held by no parameter.
-    pub(crate) besides: Option<Vec<i64>>,
+    /// The other parameters by which a resource of the type can lie in a compartment; empty: there is no other; None: it
+    /// may lie there by no parameter at all, as a Patient in its own.
+    pub(crate) other_compartment_params: Option<Vec<i64>>,
 }
 
 /// One value of a parameter.
@@ -34,6 +36,7 @@ pub(crate) struct Any {
 pub(crate) enum Alternative {
     Token(i64),
     TokenOfCode(i64),
+    TokenInAnyCase(Cases),
     TokenOfSystem(i64),
     Target(i64),
     Text {
@@ -41,6 +44,11 @@ pub(crate) enum Alternative {
         text: String,
     },
     Date(DateMatch),
+    /// Intervals in which all of this one lies.
+    Period {
+        low: i64,
+        high: i64,
+    },
     Number(NumberMatch),
     Quantity {
         number: NumberMatch,
@@ -57,14 +65,21 @@ pub(crate) enum Alternative {
 
 impl Any {
     pub(crate) fn of(param: &Param, alternatives: Vec<Alternative>, negated: bool) -> Self {
-        let besides = param.besides.as_ref().map(|others| others.iter().map(|id| id.0).collect());
+        let other_compartment_params =
+            param.other_compartment_params.as_ref().map(|others| others.iter().map(|id| id.0).collect());
         let (code, table, param) = (param.code.clone(), table_of(param.kind), param.id.0);
-        Any { code, table, param, negated, alternatives, patients: None, besides }
+        Any { code, table, param, negated, alternatives, patients: None, other_compartment_params }
     }
 
-    /// That a row of the table, known as `alias`, has one of the values.
+    /// That a row of the table, known as `alias`, has one of the values. The row is found by something else, or the values
+    /// are keys.
     pub(crate) fn values(&self, alias: &'static str) -> Cond {
-        one_of(&self.alternatives, &Columns { alias, component: None })
+        one_of(&self.alternatives, &Columns { alias, component: None, is_scanned: false })
+    }
+
+    /// The same of the scanned row `d`, which is found by the values.
+    pub(crate) fn scanned_values(&self) -> Cond {
+        one_of(&self.alternatives, &Columns { alias: "d", component: None, is_scanned: true })
     }
 
     /// The condition on the resource of a place.
@@ -128,16 +143,13 @@ struct Columns {
     alias: &'static str,
     /// Of a composite's row: which component.
     component: Option<usize>,
+    /// Whether rows are found by the value, be it a key or not, and not by the resource.
+    is_scanned: bool,
 }
 
 impl Columns {
     fn col(&self, name: &'static str) -> Expr {
         Expr::col((self.alias, name))
-    }
-
-    /// Whether rows are found by the value, not by the resource.
-    fn is_scanned(&self) -> bool {
-        self.alias == "d"
     }
 
     /// The integer that stands for the value; `ordinary` is its name in the table of the kind.
@@ -238,12 +250,14 @@ impl Alternative {
             Alternative::TokenOfCode(hash) => {
                 all(columns.key("token").in_subquery(tokens_where("code_hash", &[*hash])))
             }
+            Alternative::TokenInAnyCase(cases) => all(columns.key("token").in_subquery(cases.tokens(&["token"]))),
             Alternative::TokenOfSystem(hash) => {
                 all(columns.key("token").in_subquery(tokens_where("system_hash", &[*hash])))
             }
             Alternative::Target(target) => all(columns.key("target").eq(*target)),
             Alternative::Text { mode, text } => text_matches(columns, *mode, text),
             Alternative::Date(date) => date_matches(columns.col("low"), columns.col("high"), *date),
+            Alternative::Period { low, high } => all(columns.col("low").lte(*low)).add(columns.col("high").gte(*high)),
             Alternative::Number(number) => number_matches(&columns.number(), number),
             Alternative::Quantity { number, unit: Some(UnitMatch::Canonical(code)) } => {
                 let (value, unit) = columns.canonical();
@@ -276,7 +290,7 @@ impl Alternative {
             }
             Alternative::Composite(components) => {
                 components.iter().enumerate().fold(Cond::all(), |all, (position, values)| {
-                    all.add(one_of(values, &Columns { alias: columns.alias, component: Some(position) }))
+                    all.add(one_of(values, &Columns { component: Some(position), ..*columns }))
                 })
             }
         }
@@ -335,6 +349,28 @@ pub(super) fn tokens_where(column: &'static str, hashes: &[i64]) -> SelectStatem
     select
 }
 
+/// A code whatever the case of its letters, as the dictionary of tokens knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cases {
+    /// Hashes of it as written, and in small letters.
+    hashes: [i64; 2],
+}
+
+impl Cases {
+    pub(crate) fn of(code: &str) -> Self {
+        Cases { hashes: [keys::hash(code), keys::hash(&code.to_lowercase())] }
+    }
+
+    /// Columns of its tokens: those that have no capital letters stand under their code alone.
+    pub(crate) fn tokens(&self, columns: &[&'static str]) -> SelectStatement {
+        let of = |hash: &'static str, hashes: &[i64]| {
+            let mut select = Sql::select();
+            select.columns(columns.iter().copied()).from("token").and_where(is_one_of(Expr::col(hash), hashes)).take()
+        };
+        of("code_hash", &self.hashes).union(UnionType::Distinct, of("folded_hash", &self.hashes[1..])).take()
+    }
+}
+
 fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
     let col = |name: &'static str| columns.col(name);
     let like = |pattern: String| LikeExpr::new(pattern).escape('\\');
@@ -343,7 +379,7 @@ fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
         let end = format!("{prefix}\u{10ffff}");
         let whole = folded.chars().count() <= STRING_PREFIX;
         let exactly = || col("folded").like(like(format!("{}%", escaped(folded))));
-        if !columns.is_scanned() {
+        if !columns.is_scanned {
             // A range would tempt the engine to scan all that begin so, for each of its rows.
             return Cond::all().add(exactly());
         }
@@ -358,6 +394,25 @@ fn text_matches(columns: &Columns, mode: StringMode, text: &str) -> Cond {
         StringMode::Exact => {
             starts(&search::fold::fold(text)).add(columns.key("value").eq(keys::hash(text))).add(col("exact").eq(text))
         }
+        StringMode::Initial(order) => initials(columns, order, text).add(is_whole(columns)),
+    }
+}
+
+/// Both engines compare the bytes of texts, and so the numbers of their letters.
+fn initials(columns: &Columns, order: Order, text: &str) -> Cond {
+    // As for what begins with a text: a range of the column that the tree of values begins with is for scans alone.
+    let has = || columns.col(if columns.is_scanned { "prefix" } else { "folded" });
+    let letter = text.chars().next().unwrap_or_default();
+    let (this, next) = (letter.to_string(), (letter..=char::MAX).nth(1).map(String::from));
+    // A text of nothing but signs that do not count has no first letter.
+    let filled = Cond::all().add(has().gt(""));
+    match (order, next) {
+        (Order::After, None) => Cond::all().add(Expr::val(1).eq(0)),
+        (Order::After, Some(next)) => filled.add(has().gte(next)),
+        (Order::From, _) => filled.add(has().gte(this)),
+        (Order::Before, _) => filled.add(has().lt(this)),
+        (Order::UpTo, Some(next)) => filled.add(has().lt(next)),
+        (Order::UpTo, None) => filled,
     }
 }
 

@@ -115,8 +115,8 @@ impl Condition {
         }
     }
 
-    /// Patients of whom at least one holds each resource that satisfies it, so that among their index rows none is
-    /// missed; none: anybody may hold them, or nobody. Others may hold the same resource too.
+    /// Patients of whom each match has at least one, so that a scan of their index rows alone misses nothing. None: the
+    /// condition says nothing of patients. A match may have other patients too.
     pub(crate) fn patients(&self) -> Option<Vec<i64>> {
         match self {
             Condition::Nothing => Some(Vec::new()),
@@ -132,10 +132,10 @@ impl Condition {
         }
     }
 
-    /// The condition on the resource at a place, which is held by this patient. To be asked of each row only if one of
-    /// the patient's is held by another parameter than those asked for; none: it holds of all.
-    pub(crate) fn predicate_of_one(&self, place: &Place, patient: i64) -> Option<Expr> {
-        let Some(others) = self.besides(patient) else { return Some(self.predicate(place)) };
+    /// The condition on a resource that this patient holds. None: all that the patient holds satisfies it. Where there can
+    /// be exceptions, rows are asked one by one only if the patient has a resource by one of those other parameters.
+    pub(crate) fn predicate_for(&self, place: &Place, patient: i64) -> Option<Expr> {
+        let Some(others) = self.exceptions(patient) else { return Some(self.predicate(place)) };
         if others.is_empty() {
             return None;
         }
@@ -148,19 +148,19 @@ impl Condition {
     }
 
     /// Whether all that this patient holds satisfies it, by the definitions alone.
-    pub(crate) fn holds_of_all(&self, patient: i64) -> bool {
-        self.besides(patient).is_some_and(|others| others.is_empty())
+    pub(crate) fn has_no_exceptions(&self, patient: i64) -> bool {
+        self.exceptions(patient).is_some_and(|exceptions| exceptions.is_empty())
     }
 
     /// The parameters by which a patient holds what does not satisfy it; none: that is not known.
-    pub(crate) fn besides(&self, patient: i64) -> Option<Vec<i64>> {
+    pub(crate) fn exceptions(&self, patient: i64) -> Option<Vec<i64>> {
         match self {
             Condition::Any(any) => {
                 let is_patient = any.alternatives == [Alternative::Target(patient)] && !any.negated;
-                any.besides.clone().filter(|_| is_patient && any.patients.is_some())
+                any.other_compartment_params.clone().filter(|_| is_patient && any.patients.is_some())
             }
             // What each leaves out, all leave out.
-            Condition::Or(any) => any.iter().filter_map(|it| it.besides(patient)).reduce(|mut left, others| {
+            Condition::Or(any) => any.iter().filter_map(|it| it.exceptions(patient)).reduce(|mut left, others| {
                 left.retain(|param| others.contains(param));
                 left
             }),

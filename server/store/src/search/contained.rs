@@ -21,7 +21,7 @@ use super::order::{self, Position};
 use super::plan::Plan;
 use super::question::finds_a_row;
 use super::resolve::{Scope, resolve_all};
-use super::{SearchPage, include, turn};
+use super::{SearchPage, count, include, turn};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::index::contained_type;
@@ -52,7 +52,8 @@ pub(crate) struct Inward {
 impl Inside {
     /// The containers of these types, as far as the view shows them.
     async fn new<S: Session>(session: &mut S, view: &View, types: &[String]) -> Result<Self, StoreError> {
-        // Types without rules of their own differ by who sees what is nobody's.
+        // Types that are visible as a whole share one condition, but for this: resources of nobody are visible only where
+        // the type is shared.
         let mut whole: [Vec<&str>; 2] = Default::default();
         let mut alternatives = Vec::new();
         for name in types {
@@ -138,7 +139,7 @@ pub(super) fn inward<'a, S: Session>(
         let anybodys = SearchView::of_any(session, view).await?;
         let Some(plan) = Plan::of_conditions(session, anybodys, type_id, conditions).await? else { return Ok(None) };
         let param = link.param.id.into_contained();
-        let Some(rids) = plan.few(session, NAMED).await? else {
+        let Some(rids) = plan.rids_up_to(session, NAMED).await? else {
             return Ok(Some(Condition::Inward(Box::new(Inward {
                 param: param.0,
                 type_id,
@@ -220,19 +221,12 @@ async fn plan<S: Session>(
     let scope = Scope { view: Some(view), resource_type: &query.resource_type, narrowed: None };
     let filters = query.filters.iter().map(|it| filter(&query.resource_type, it)).collect::<Option<Vec<_>>>();
     let Some(filters) = filters else {
-        return Err(StoreError::TooCostly("a condition cannot be asked of contained resources".into()));
+        return Err(StoreError::Unsupported("a condition cannot be asked of contained resources".into()));
     };
     conditions.extend(resolve_all(session, scope, &filters).await?);
     let type_id = contained_type(session.known().types.id(&query.resource_type));
     let anybodys = SearchView::of_any(session, view).await?;
     Plan::of_conditions(session, anybodys, type_id, conditions).await
-}
-
-async fn count<S: Session>(session: &mut S, found: SelectStatement) -> Result<u64, StoreError> {
-    let mut select = Sql::select();
-    select.expr(Expr::col("rid").count()).from_subquery(found, "all");
-    let count = session.rows(&select).await?.first().map_or(Ok(0), |row| row.i64(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// `rid, keys…` of the page at a position, in order.

@@ -26,7 +26,7 @@ pub(super) async fn resolve<S: Session>(
     resource_type: &str,
     filter: &Filter,
 ) -> Result<Condition, StoreError> {
-    let Some(candidates) = plan.few(session, MOST).await? else {
+    let Some(candidates) = plan.rids_up_to(session, MOST).await? else {
         return Err(StoreError::TooCostly(format!(
             "no index helps with {}, and more than {MOST} resources of type {resource_type} would have to be looked at; \
              add a condition that narrows them, such as a patient, a code or a date",

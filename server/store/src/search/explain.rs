@@ -85,7 +85,7 @@ fn patients(plan: &Plan) -> String {
 /// How a condition takes part.
 fn asked(plan: &Plan, index: usize, condition: &Condition) -> &'static str {
     let drives = matches!(plan.driver, Driver::Rows(driver) | Driver::Index(driver) if driver == index);
-    match plan.only_patient().and_then(|patient| condition.besides(patient)) {
+    match plan.only_patient().and_then(|patient| condition.exceptions(patient)) {
         _ if drives => "drives",
         None => "asked of each row",
         Some(others) if others.is_empty() => "holds of all that the patient has",
@@ -94,7 +94,7 @@ fn asked(plan: &Plan, index: usize, condition: &Condition) -> &'static str {
 }
 
 fn order(plan: &Plan) -> String {
-    if plan.natural {
+    if plan.in_natural_order {
         "Newest first, as the index stands: the scan stops when the page is full.".into()
     } else {
         "The keys of all matches are computed and sorted, then cut to the page.".into()

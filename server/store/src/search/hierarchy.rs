@@ -12,6 +12,7 @@ use search::view::View;
 
 use super::any::{Alternative, is_one_of, is_set};
 use super::condition::Place;
+use super::links::is_named;
 use crate::error::StoreError;
 use crate::keys;
 use crate::session::Session;
@@ -83,12 +84,12 @@ async fn parents_of_unnamed<S: Session>(
     session.numbers(&select).await
 }
 
-/// One step up or down from all of a generation.
+/// One step up or down from all of the frontier.
 async fn step<S: Session>(
     session: &mut S,
     view: &SearchView,
     resource_type: &str,
-    generation: &[i64],
+    frontier: &[i64],
     parent: &Param,
     direction: Direction,
 ) -> Result<Vec<i64>, StoreError> {
@@ -96,20 +97,19 @@ async fn step<S: Session>(
     let mut select = Sql::select();
     select.distinct();
     // The lower one of two is the resource `r`, known to references as `t`, whose reference `p` names the upper one.
-    let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
     let of_it = || Expr::col(("p", "rid")).equals(("r", "rid"));
     match direction {
         Direction::Above => {
             select.column(("p", "target")).from_as("target", "t");
-            select.join_as(JoinType::InnerJoin, "resource", "r", same("type_id").and(same("id")));
+            select.join_as(JoinType::InnerJoin, "resource", "r", is_named("r", "t"));
             select.join_as(JoinType::InnerJoin, "index_reference", "p", of_it());
-            select.and_where(is_one_of(Expr::col(("t", "target")), generation));
+            select.and_where(is_one_of(Expr::col(("t", "target")), frontier));
         }
         Direction::Below => {
             select.column(("t", "target")).from_as("index_reference", "p");
             select.join_as(JoinType::InnerJoin, "resource", "r", of_it());
-            select.join_as(JoinType::InnerJoin, "target", "t", same("type_id").and(same("id")));
-            select.and_where(is_one_of(Expr::col(("p", "target")), generation));
+            select.join_as(JoinType::InnerJoin, "target", "t", is_named("r", "t"));
+            select.and_where(is_one_of(Expr::col(("p", "target")), frontier));
         }
     }
     select.and_where(Expr::col(("p", "param")).eq(parent.id.0)).and_where(Expr::col(("r", "type_id")).eq(type_id));

@@ -9,8 +9,9 @@ use search::view::View;
 
 use super::any::{is_listed, is_one_of, is_set};
 use super::condition::Place;
+use super::links::is_named;
 use crate::error::StoreError;
-use crate::resources::{Stored, stored_of_numbers, stored_of_types};
+use crate::resources::{AFTER_STORED, Stored, stored_columns, stored_of_numbers, stored_of_types};
 use crate::session::Session;
 use crate::view::SearchView;
 
@@ -30,18 +31,18 @@ pub(super) async fn included<S: Session>(
 ) -> Result<Vec<Stored>, StoreError> {
     let mut seen: BTreeSet<i64> = page.iter().copied().collect();
     let mut found: BTreeMap<i64, Stored> = BTreeMap::new();
-    let mut generation: Vec<i64> = page.to_vec();
+    let mut frontier: Vec<i64> = page.to_vec();
     let mut is_page = true;
-    while !generation.is_empty() {
+    while !frontier.is_empty() {
         let asked: Vec<&Include> = includes.iter().filter(|include| is_page || include.iterate).collect();
         let mut loaded = BTreeMap::new();
         if view.is_unrestricted() {
-            for rids in generation.chunks(CHUNK) {
+            for rids in frontier.chunks(CHUNK) {
                 load_ends(session, &asked, rids, &mut loaded).await?;
             }
             loaded.retain(|rid, _| seen.insert(*rid));
         } else {
-            let wanted = ends(session, view, &asked, &generation, &mut seen).await?;
+            let wanted = ends(session, view, &asked, &frontier, &mut seen).await?;
             for rids in wanted.chunks(CHUNK) {
                 load(session, view, rids, &mut loaded).await?;
                 if found.len() + loaded.len() > MOST {
@@ -49,7 +50,7 @@ pub(super) async fn included<S: Session>(
                 }
             }
         }
-        generation = loaded.keys().copied().collect();
+        frontier = loaded.keys().copied().collect();
         found.append(&mut loaded);
         if found.len() > MOST {
             return Err(too_many());
@@ -63,17 +64,17 @@ fn too_many() -> StoreError {
     StoreError::TooCostly(format!("a page would include more than {MOST} resources; ask for fewer with _count"))
 }
 
-/// Row ids that a generation leads to and that nobody has seen yet.
+/// Row ids that the frontier leads to and that nobody has seen yet.
 async fn ends<S: Session>(
     session: &mut S,
     view: &View,
     includes: &[&Include],
-    generation: &[i64],
+    frontier: &[i64],
     seen: &mut BTreeSet<i64>,
 ) -> Result<Vec<i64>, StoreError> {
     let mut wanted: BTreeSet<i64> = BTreeSet::new();
     for include in includes {
-        for rids in generation.chunks(CHUNK) {
+        for rids in frontier.chunks(CHUNK) {
             let ends = linked(session, view, include, rids).await?;
             // Ends of references may be hidden: only what is shown counts against the bound, see `load`.
             if include.reverse && ends.len() > MOST {
@@ -86,18 +87,18 @@ async fn ends<S: Session>(
     Ok(wanted.into_iter().collect())
 }
 
-/// What a generation leads to, where nothing is hidden: found and read by one statement on PostgreSQL, where a second would
+/// What the frontier leads to, where nothing is hidden: found and read by one statement on PostgreSQL, where a second would
 /// be a message and an answer; by two on SQLite, which may read all resources to look for those of the first.
 async fn load_ends<S: Session>(
     session: &mut S,
     includes: &[&Include],
-    generation: &[i64],
+    frontier: &[i64],
     found: &mut BTreeMap<i64, Stored>,
 ) -> Result<(), StoreError> {
-    let Some(rids) = ends_of(session, includes, generation) else { return Ok(()) };
+    let Some(rids) = ends_of(session, includes, frontier) else { return Ok(()) };
     if session.backend() == DbBackend::Sqlite {
         let rids = session.numbers(&rids).await?;
-        if rids.len() > MOST + generation.len() {
+        if rids.len() > MOST + frontier.len() {
             return Err(too_many());
         }
         for rids in rids.chunks(CHUNK) {
@@ -107,7 +108,7 @@ async fn load_ends<S: Session>(
     }
     let mut select = of_any_type();
     select.and_where(Expr::col(("r", "rid")).in_subquery(rids)).limit(2 * MOST as u64);
-    if read_all(session, select, found).await? > MOST + generation.len() {
+    if read_all(session, select, found).await? > MOST + frontier.len() {
         return Err(too_many());
     }
     Ok(())
@@ -127,7 +128,7 @@ async fn load_all<S: Session>(
 /// Resources that are there, of whichever type.
 fn of_any_type() -> SelectStatement {
     let mut select = Sql::select();
-    select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]).expr(Expr::val(2_i64));
+    stored_columns(&mut select, "r");
     select.columns([("r", "rid"), ("r", "type_id")]).from_as("resource", "r");
     select.and_where(is_set(Expr::col(("r", "live")))).take()
 }
@@ -139,27 +140,28 @@ async fn read_all<S: Session>(
     found: &mut BTreeMap<i64, Stored>,
 ) -> Result<usize, StoreError> {
     let rows = session.rows(&select).await?;
-    let rids = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
-    let types = rows.iter().map(|row| session.known().types.name(row.i64(6)?)).collect::<Result<Vec<_>, _>>()?;
+    let rids = rows.iter().map(|row| row.i64(AFTER_STORED)).collect::<Result<Vec<_>, _>>()?;
+    let types =
+        rows.iter().map(|row| session.known().types.name(row.i64(AFTER_STORED + 1)?)).collect::<Result<Vec<_>, _>>()?;
     let count = rows.len();
     found.extend(rids.into_iter().zip(stored_of_types(session, rows, &types).await?));
     Ok(count)
 }
 
-/// Row ids that a generation leads to; none if no include has a parameter.
-fn ends_of<S: Session>(session: &S, includes: &[&Include], generation: &[i64]) -> Option<SelectStatement> {
+/// Row ids that the frontier leads to; none if no include has a parameter.
+fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> Option<SelectStatement> {
     let mut all: Option<SelectStatement> = None;
     for reverse in [false, true] {
         let asked = || includes.iter().filter(|include| include.reverse == reverse && !include.params.is_empty());
-        // Of what is pointed at, the row ids find the references: see `pointed_at`.
+        // Of what is pointed at, the row ids find the references: see `ends_of_references`.
         let param = || if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
         let conditions = asked().map(|include| condition_of(session, include, param()));
         let Some(any) = conditions.reduce(Cond::add) else { continue };
         let params: Vec<i64> = asked().flat_map(|include| &include.params).map(|param| param.id.0).collect();
         let ends = if reverse {
-            pointing_at(session, any, generation)
+            pointing_at(session, any, frontier)
         } else {
-            pointed_at(session, (any, &params), generation)
+            ends_of_references(session, (any, &params), frontier)
         };
         match &mut all {
             None => all = Some(ends),
@@ -182,47 +184,42 @@ fn condition_of<S: Session>(session: &S, include: &Include, param: Expr) -> Cond
     })
 }
 
-/// Row ids that the references of a generation point at. Most of them point at the same few.
-fn pointed_at<S: Session>(session: &S, (asked, params): (Cond, &[i64]), generation: &[i64]) -> SelectStatement {
+/// Row ids that the references of the frontier point at. Most of them point at the same few.
+fn ends_of_references<S: Session>(session: &S, (asked, params): (Cond, &[i64]), frontier: &[i64]) -> SelectStatement {
     let mut names = Sql::select();
     names.distinct().columns([("x", "param"), ("x", "target")]).from_as("index_reference", "x");
-    names.and_where(is_listed(session.backend(), Expr::col(("x", "rid")), generation));
+    names.and_where(is_listed(session.backend(), Expr::col(("x", "rid")), frontier));
     // Added to nothing, here and by who asks for the parameter of `i`, so that no engine reads all rows of the parameter.
     names.and_where(is_one_of(Expr::col(("x", "param")).add(0_i64), params));
     let mut select = Sql::select();
     select.distinct().column(("r", "rid")).from_subquery(names, "i");
     select.join_as(JoinType::InnerJoin, "target", "t", Expr::col(("t", "target")).equals(("i", "target")));
-    select.join_as(JoinType::InnerJoin, "resource", "r", is_end()).cond_where(asked).take()
+    select.join_as(JoinType::InnerJoin, "resource", "r", is_named("r", "t")).cond_where(asked).take()
 }
 
-/// Row ids whose references point at a generation.
-fn pointing_at<S: Session>(session: &S, asked: Cond, generation: &[i64]) -> SelectStatement {
+/// Row ids whose references point at the frontier.
+fn pointing_at<S: Session>(session: &S, asked: Cond, frontier: &[i64]) -> SelectStatement {
     let mut select = Sql::select();
     select.distinct().column(("i", "rid")).from_as("resource", "r");
-    select.join_as(JoinType::InnerJoin, "target", "t", is_end());
+    select.join_as(JoinType::InnerJoin, "target", "t", is_named("r", "t"));
     let same = Expr::col(("t", "target")).equals(("i", "target"));
     select.join_as(JoinType::InnerJoin, "index_reference", "i", same);
-    select.and_where(is_listed(session.backend(), Expr::col(("r", "rid")), generation));
+    select.and_where(is_listed(session.backend(), Expr::col(("r", "rid")), frontier));
     select.cond_where(asked).limit(2 * MOST as u64).take()
 }
 
-/// That the resource `r` is the one of which the target `t` is the name.
-fn is_end() -> Expr {
-    Expr::col(("r", "type_id")).equals(("t", "type_id")).and(Expr::col(("r", "id")).equals(("t", "id")))
-}
-
-/// Row ids that a generation points at, or that point at it as far as the view shows them.
+/// Row ids that the frontier points at, or that point at it as far as the view shows them.
 async fn linked<S: Session>(
     session: &mut S,
     view: &View,
     include: &Include,
-    generation: &[i64],
+    frontier: &[i64],
 ) -> Result<Vec<i64>, StoreError> {
     if include.params.is_empty() {
         return Ok(Vec::new());
     }
     // Where a reference ends: `t` is its target, `r` the resource of that name.
-    let ends = is_end();
+    let ends = is_named("r", "t");
     let same = Expr::col(("t", "target")).equals(("i", "target"));
     let mut select = Sql::select();
     select.distinct().column((if include.reverse { "i" } else { "r" }, "rid"));
@@ -237,7 +234,7 @@ async fn linked<S: Session>(
         select.join_as(JoinType::InnerJoin, "resource", "r", ends);
     }
     let from = Expr::col((if include.reverse { "r" } else { "i" }, "rid"));
-    select.and_where(is_listed(session.backend(), from, generation)).cond_where(condition_of(
+    select.and_where(is_listed(session.backend(), from, frontier)).cond_where(condition_of(
         session,
         include,
         Expr::col(("i", "param")),
@@ -274,17 +271,18 @@ async fn load_some<S: Session>(
         let resource_type = session.known().types.name(type_id)?;
         let Some(view) = SearchView::new(session, view, resource_type).await? else { continue };
         let mut select = Sql::select();
-        select
-            .columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")])
-            .expr(Expr::val(2_i64))
-            .column(("r", "rid"));
-        select.from_as("resource", "r").and_where(is_listed(session.backend(), Expr::col(("r", "rid")), rids));
+        stored_columns(&mut select, "r");
+        select.column(("r", "rid")).from_as("resource", "r").and_where(is_listed(
+            session.backend(),
+            Expr::col(("r", "rid")),
+            rids,
+        ));
         // Added to nothing, so that no index on the type is taken: the row ids find the rows.
         let of_type = Expr::col(("r", "type_id")).add(0).eq(type_id);
         select.and_where(of_type).and_where(is_set(Expr::col(("r", "live"))));
         select.cond_where(view.condition(&Place::of(Expr::col(("r", "rid")))));
         let rows = session.rows(&select).await?;
-        let rids = rows.iter().map(|row| row.i64(5)).collect::<Result<Vec<_>, _>>()?;
+        let rids = rows.iter().map(|row| row.i64(AFTER_STORED)).collect::<Result<Vec<_>, _>>()?;
         found.extend(rids.into_iter().zip(stored_of_numbers(session, rows, resource_type).await?));
     }
     Ok(())

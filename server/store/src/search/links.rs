@@ -69,13 +69,12 @@ impl Linked {
         keys.into_iter().find(|any| any.is_ordered() && any.names_values())
     }
 
-    /// The patient's rows of those values are looked at, not all that refers to the patient: who has few of one and many
-    /// of the other would take as long as all others together.
+    /// Looks at the patient's rows with these values, not at all that refers to the patient: one patient with few such
+    /// values and very many references would take as long as all others together.
     fn of_patient(&self, place: &Place, key: &Any) -> Expr {
         let mut patient = Sql::select();
         patient.column(("t1", "target")).from_as("resource", "r1");
-        let same = |column: &'static str| Expr::col(("r1", column)).equals(("t1", column));
-        patient.join_as(JoinType::InnerJoin, "target", "t1", same("type_id").and(same("id")));
+        patient.join_as(JoinType::InnerJoin, "target", "t1", is_named("r1", "t1"));
         patient.and_where(Expr::col(("r1", "rid")).eq(place.rid.clone()));
         let mut refers = Sql::select();
         refers.expr(Expr::val(1)).from_as("index_reference", "x").and_where(Expr::col(("x", "param")).eq(self.param));
@@ -122,10 +121,16 @@ impl Linked {
     }
 }
 
+/// That a resource is what a target names.
+pub(super) fn is_named(resource: impl IntoIden, target: impl IntoIden) -> Expr {
+    let (resource, target) = (resource.into_iden(), target.into_iden());
+    let same = |column: &'static str| Expr::col((resource.clone(), column)).equals((target.clone(), column));
+    same("type_id").and(same("id"))
+}
+
 /// Resources `r`, the names `t` that references use for them, the references `x`.
 fn join_ends(select: &mut SelectStatement, x: &DynIden, t: &DynIden, r: &DynIden) {
-    let same = |column: &'static str| Expr::col((r.clone(), column)).equals((t.clone(), column));
-    select.join_as(JoinType::InnerJoin, "target", t.clone(), same("type_id").and(same("id")));
+    select.join_as(JoinType::InnerJoin, "target", t.clone(), is_named(r.clone(), t.clone()));
     let target = Expr::col((x.clone(), "target")).equals((t.clone(), "target"));
     select.join_as(JoinType::InnerJoin, "index_reference", x.clone(), target);
 }
@@ -140,7 +145,7 @@ pub(super) fn chain<'a, S: Session>(
         let Some(plan) = Plan::new(session, view, link.other_type, link.filters, &[]).await? else {
             return Ok(Condition::Nothing);
         };
-        let targets = plan.few_targets(session, NAMED).await?;
+        let targets = plan.targets_up_to(session, NAMED).await?;
         let Some(targets) = targets else { return Ok(linked(plan, &link, false, false)) };
         if targets.is_empty() {
             return Ok(Condition::Nothing);
@@ -165,7 +170,7 @@ pub(super) fn has<'a, S: Session>(
             return Ok(Condition::Nothing);
         };
         let is_of_patient = link.param.compartment && own_type == session.known().types.id("Patient");
-        let sources = plan.few(session, NAMED).await?;
+        let sources = plan.rids_up_to(session, NAMED).await?;
         let Some(sources) = sources else { return Ok(linked(plan, &link, true, is_of_patient)) };
         let rids = pointed_at(session, &[link.param.id.0], &sources, Some(own_type)).await?;
         Ok(Condition::Rids { rids, how: "found through the resources that refer to them" })
@@ -179,7 +184,7 @@ fn linked(plan: Plan, link: &Link<'_>, is_reverse: bool, is_of_patient: bool) ->
 }
 
 /// Current resources, perhaps of one type only, that some resources point at by one of the parameters.
-pub(super) async fn pointed_at<S: Session>(
+async fn pointed_at<S: Session>(
     session: &mut S,
     params: &[i64],
     sources: &[i64],
@@ -188,12 +193,11 @@ pub(super) async fn pointed_at<S: Session>(
     if sources.is_empty() || params.is_empty() {
         return Ok(Vec::new());
     }
-    let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
     let mut select = Sql::select();
     select.distinct().column(("r", "rid")).from_as("index_reference", "x");
     let target = Expr::col(("t", "target")).equals(("x", "target"));
     select.join_as(JoinType::InnerJoin, "target", "t", target);
-    select.join_as(JoinType::InnerJoin, "resource", "r", same("type_id").and(same("id")));
+    select.join_as(JoinType::InnerJoin, "resource", "r", is_named("r", "t"));
     select
         .and_where(is_listed(session.backend(), Expr::col(("x", "rid")), sources))
         .and_where(is_one_of(Expr::col(("x", "param")), params));

@@ -20,6 +20,13 @@ pub(crate) struct Key {
     pub(crate) descending: bool,
 }
 
+impl Key {
+    /// Whether it falls from row to row; going backwards, the opposite.
+    fn falls(&self, backwards: bool) -> bool {
+        self.descending != backwards
+    }
+}
+
 /// A place between two rows: where a page begins, or, going backwards, where it ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Position {
@@ -60,7 +67,7 @@ pub(crate) fn keys(sort: &[Sort]) -> Vec<Key> {
             SortBy::Param(param) => {
                 let value = of_param(param, descending);
                 keys.push(Key { expr: flag(value.clone().is_null()), descending: false });
-                let missing = if is_number(param.kind) { Expr::val(0_i64) } else { Expr::val("") };
+                let missing = if sorts_as_integer(param.kind) { Expr::val(0_i64) } else { Expr::val("") };
                 keys.push(Key { expr: Func::coalesce([value, missing]).into(), descending });
             }
         }
@@ -76,7 +83,7 @@ pub(crate) fn alias(index: usize) -> Alias {
 
 /// Direction of a key; going backwards, the opposite.
 pub(crate) fn direction(key: &Key, backwards: bool) -> Order {
-    if key.descending == backwards { Order::Asc } else { Order::Desc }
+    if key.falls(backwards) { Order::Desc } else { Order::Asc }
 }
 
 /// Which of two rows comes first, as the engines order: integers as numbers, texts by bytes.
@@ -87,7 +94,7 @@ pub(crate) fn compare(keys: &[Key], left: &[Cell], right: &[Cell], backwards: bo
             (Cell::Text(left), Cell::Text(right)) => left.cmp(right),
             _ => Ordering::Equal,
         };
-        if key.descending == backwards { order } else { order.reverse() }
+        if key.falls(backwards) { order.reverse() } else { order }
     });
     order.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
@@ -95,15 +102,15 @@ pub(crate) fn compare(keys: &[Key], left: &[Cell], right: &[Cell], backwards: bo
 /// That a row lies beyond `position`, given how to name its keys.
 pub(crate) fn beyond(keys: &[Key], position: &Position, name: impl Fn(usize) -> Expr) -> Cond {
     let value = |index: usize| Value::from(position.keys[index].clone());
-    let falls = |key: &Key| key.descending != position.backwards;
     let mut any = Cond::any();
     for (index, key) in keys.iter().enumerate() {
         let equal = (0..index).fold(Cond::all(), |all, before| all.add(name(before).eq(value(before))));
-        let beyond = if falls(key) { name(index).lt(value(index)) } else { name(index).gt(value(index)) };
+        let beyond =
+            if key.falls(position.backwards) { name(index).lt(value(index)) } else { name(index).gt(value(index)) };
         any = any.add(equal.add(beyond));
     }
     // Says the same of the first key alone, in a form that an index range can use.
-    let first = if falls(&keys[0]) { name(0).lte(value(0)) } else { name(0).gte(value(0)) };
+    let first = if keys[0].falls(position.backwards) { name(0).lte(value(0)) } else { name(0).gte(value(0)) };
     Cond::all().add(first).add(any)
 }
 
@@ -144,10 +151,10 @@ fn of_param(param: &Param, descending: bool) -> Expr {
     select.and_where(Expr::col(("o", "rid")).equals(("d", "rid")));
     select.and_where(is_of("o", table_of(param.kind), &params));
     if param.kind == ParamKind::String {
-        // What only a part of a text begins with has no place of its own.
+        // A part of a name is found by its beginning, and never sorted by.
         select.and_where(Expr::col(("o", "exact")).ne(""));
     }
-    if is_number(param.kind) { scalar(select) } else { beginning(scalar(select)) }
+    if sorts_as_integer(param.kind) { scalar(select) } else { beginning(scalar(select)) }
 }
 
 /// What of a text counts in the order. (IN-17)
@@ -155,7 +162,8 @@ fn beginning(text: Expr) -> Expr {
     Func::cust("SUBSTR").args([text, Expr::cust("1"), Expr::cust(ORDERED_LETTERS.to_string())]).into()
 }
 
-fn is_number(kind: ParamKind) -> bool {
+/// Whether the sort key is an integer; all other keys are texts, numbers by their sort key.
+fn sorts_as_integer(kind: ParamKind) -> bool {
     kind == ParamKind::Date
 }
 

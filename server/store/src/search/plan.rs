@@ -9,10 +9,12 @@ use search::view::View;
 
 use super::any::{Any, is_one_of, is_set};
 use super::condition::{Condition, MERGED, Place};
+use super::links::is_named;
 use super::order::{self, Key, Position};
 use super::resolve::{Scope, looks_at_resources, resolve};
 use crate::error::StoreError;
 use crate::index::Table;
+use crate::resources::{AFTER_STORED, stored_columns};
 use crate::row::{Cell, Row};
 use crate::session::Session;
 use crate::view::SearchView;
@@ -20,7 +22,7 @@ use crate::view::SearchView;
 mod choose;
 
 /// Position of the row id in the rows of [`Plan::page`]; the sort keys follow.
-pub(crate) const RID_COLUMN: usize = 5;
+pub(crate) const RID_COLUMN: usize = AFTER_STORED;
 
 /// A search, ready to be run.
 #[derive(Clone, Debug)]
@@ -34,8 +36,9 @@ pub(crate) struct Plan {
     pub(super) patients: Option<Vec<i64>>,
     pub(super) view: SearchView,
     pub(super) keys: Vec<Key>,
-    pub(super) natural: bool,
-    /// Whether it is asked for by `_lastUpdated` alone.
+    /// Whether the order is the one in which index rows stand.
+    pub(super) in_natural_order: bool,
+    /// Whether `_lastUpdated` is the only sort key.
     pub(super) by_update: bool,
 }
 
@@ -70,32 +73,24 @@ impl Plan {
     ) -> Result<Option<Self>, StoreError> {
         let Some(search_view) = SearchView::new(session, view, resource_type).await? else { return Ok(None) };
         let mut plan = Plan {
-            type_id: session.known().types.id(resource_type),
-            conditions: Vec::new(),
-            driver: Driver::Listing,
-            estimates: Vec::new(),
-            patients: search_view.patient_values(),
-            view: search_view,
             keys: order::keys(sort),
-            natural: order::is_natural(sort),
+            in_natural_order: order::is_natural(sort),
             by_update: matches!(sort, [Sort { by: SortBy::LastUpdated, .. }]),
+            ..Plan::of_view(search_view, session.known().types.id(resource_type))
         };
         let scope = Scope { view: Some(view), resource_type, narrowed: None };
         let (looking, indexed): (Vec<&Filter>, Vec<&Filter>) = filters.iter().partition(|it| looks_at_resources(it));
         for filter in indexed {
             plan.add(resolve(session, scope, filter).await?);
         }
-        if !plan.prepare(session).await? {
-            return Ok(None);
-        }
+        let mut chosen = plan.choose_driver(session).await?;
         for filter in looking {
+            let Some(mut plan) = chosen else { return Ok(None) };
             let found = resolve(session, Scope { narrowed: Some(&plan), ..scope }, filter).await?;
             plan.add(found);
-            if !plan.prepare(session).await? {
-                return Ok(None);
-            }
+            chosen = plan.choose_driver(session).await?;
         }
-        Ok(Some(plan))
+        Ok(chosen)
     }
 
     /// What satisfies conditions among resources that are listed under a number; nothing if there is nothing to find.
@@ -105,24 +100,24 @@ impl Plan {
         type_id: i64,
         conditions: Vec<Condition>,
     ) -> Result<Option<Self>, StoreError> {
-        let mut plan = Plan { type_id, ..Plan::of_view(session, view, "") };
+        let mut plan = Plan::of_view(view, type_id);
         for condition in conditions {
             plan.add(condition);
         }
-        Ok(plan.prepare(session).await?.then_some(plan))
+        plan.choose_driver(session).await
     }
 
-    /// Everything of a type that a view holds.
-    pub(crate) fn of_view<S: Session>(session: &S, view: SearchView, resource_type: &str) -> Self {
+    /// Everything that a view holds of what is listed under a number of a type.
+    pub(crate) fn of_view(view: SearchView, type_id: i64) -> Self {
         Plan {
-            type_id: session.known().types.id(resource_type),
+            type_id,
             conditions: Vec::new(),
             driver: Driver::Listing,
             estimates: Vec::new(),
             patients: view.patient_values(),
             view,
             keys: order::keys(&[]),
-            natural: true,
+            in_natural_order: true,
             by_update: false,
         }
     }
@@ -142,8 +137,8 @@ impl Plan {
         }
     }
 
-    /// Finds out whose rows can match, and which condition drives. False if nothing can be found.
-    async fn prepare<S: Session>(&mut self, session: &mut S) -> Result<bool, StoreError> {
+    /// Finds out whose rows can match, and which condition drives. None if nothing can be found.
+    async fn choose_driver<S: Session>(mut self, session: &mut S) -> Result<Option<Self>, StoreError> {
         self.patients = patients(&self.view, &self.conditions);
         let impossible = |condition: &Condition| match condition {
             Condition::Nothing => true,
@@ -152,39 +147,45 @@ impl Plan {
             _ => false,
         };
         if self.patients.as_ref().is_some_and(Vec::is_empty) || self.conditions.iter().any(impossible) {
-            return Ok(false);
+            return Ok(None);
         }
-        self.choose(session).await?;
-        Ok(true)
+        self.estimates.clear();
+        self.driver = self.best_driver(session).await?;
+        Ok(Some(self))
     }
 
     /// Row ids of all matches, if they are no more than `most`.
-    pub(super) async fn few<S: Session>(&self, session: &mut S, most: usize) -> Result<Option<Vec<i64>>, StoreError> {
-        let mut select = Sql::select();
-        select.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
-        let found = session.numbers(&select).await?;
+    pub(super) async fn rids_up_to<S: Session>(
+        &self,
+        session: &mut S,
+        most: usize,
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        let found = session.numbers(&self.first_rids(most)).await?;
         Ok(Some(found).filter(|found| found.len() <= most))
     }
 
     /// The names that references use for all matches, as far as anybody refers to them, if the matches are no more than
     /// `most`.
-    pub(super) async fn few_targets<S: Session>(
+    pub(super) async fn targets_up_to<S: Session>(
         &self,
         session: &mut S,
         most: usize,
     ) -> Result<Option<Vec<i64>>, StoreError> {
-        let mut few = Sql::select();
-        few.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1);
-        let same = |column: &'static str| Expr::col(("r", column)).equals(("t", column));
         let mut select = Sql::select();
-        select.column(("t", "target")).from_subquery(few, "f");
+        select.column(("t", "target")).from_subquery(self.first_rids(most), "f");
         select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("f", "rid")));
-        select.join_as(JoinType::LeftJoin, "target", "t", same("type_id").and(same("id")));
+        select.join_as(JoinType::LeftJoin, "target", "t", is_named("r", "t"));
         let rows = session.rows(&select).await?;
         if rows.len() > most {
             return Ok(None);
         }
         rows.iter().filter_map(|row| row.opt_i64(0).transpose()).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Row ids of up to `most` matches and of one more, which tells that there are more.
+    fn first_rids(&self, most: usize) -> SelectStatement {
+        let mut select = Sql::select();
+        select.column(("s", "rid")).from_subquery(self.candidates(), "s").limit(most as u64 + 1).take()
     }
 
     /// Row id and chronology of every match.
@@ -200,9 +201,8 @@ impl Plan {
     /// The page at `position`: `id, version, last_updated, number of the text, method, rid, keys…`, to be [arranged](Self::arrange).
     pub(super) fn page(&self, position: Option<&Position>, limit: usize) -> Result<SelectStatement, StoreError> {
         let mut select = Sql::select();
-        select.columns([("r", "id"), ("r", "version"), ("r", "last_updated"), ("r", "body")]);
-        select.expr(Expr::val(2_i64)).column(("s", "rid"));
-        select.from_subquery(self.cut(position, limit)?, "s");
+        stored_columns(&mut select, "r");
+        select.column(("s", "rid")).from_subquery(self.cut(position, limit)?, "s");
         select.join_as(JoinType::InnerJoin, "resource", "r", Expr::col(("r", "rid")).equals(("s", "rid")));
         for index in 0..self.keys.len() {
             select.column(("s", order::alias(index)));
@@ -222,7 +222,7 @@ impl Plan {
         if position.is_some_and(|position| position.keys.len() != self.keys.len()) {
             return Err(StoreError::Cursor);
         }
-        Ok(if self.natural {
+        Ok(if self.in_natural_order {
             self.natural_cut(position, limit)
         } else if self.by_update && self.driver == Driver::Listing {
             self.updated_cut(position, limit)
@@ -371,7 +371,7 @@ impl Plan {
                 continue;
             }
             let asked = match self.only_patient() {
-                Some(patient) => condition.predicate_of_one(&place, patient),
+                Some(patient) => condition.predicate_for(&place, patient),
                 None => Some(condition.predicate(&place)),
             };
             select.cond_where(Cond::all().add_option(asked));
@@ -396,7 +396,7 @@ impl Plan {
     }
 
     fn scanned(&self, any: &Any) -> Cond {
-        Cond::all().add(Expr::col(("d", "param")).eq(any.param)).add(any.values("d")).add(self.patient_column())
+        Cond::all().add(Expr::col(("d", "param")).eq(any.param)).add(any.scanned_values()).add(self.patient_column())
     }
 
     /// The view's compartment, as a condition on the scanned row. Without one, each resource is seen once.

@@ -5,7 +5,7 @@ use search::entry::Target;
 use search::query::{Direction, Filter, Match, Param};
 use search::view::View;
 
-use super::any::{Alternative, Any, table_of, tokens_where};
+use super::any::{Alternative, Any, Cases, table_of, tokens_where};
 use super::condition::Condition;
 use super::links::{self, Link};
 use super::plan::Plan;
@@ -17,6 +17,9 @@ use crate::view::target;
 
 /// Up to this many tokens of a code are listed in the statement, more are left to a subquery.
 const LISTED_TOKENS: usize = 50;
+
+/// In so many systems a code is looked for whose case does not count, and in no more. (IN-17)
+const MOST_SYSTEMS: usize = 10_000;
 
 /// Up to so many Patients are looked up by their ids: for more, the look-ups would cost more than they save.
 const FEW_PATIENTS: usize = 4;
@@ -95,7 +98,7 @@ pub(crate) async fn resolve<S: Session>(
         }
         Filter::Exact(_) | Filter::Near { .. } | Filter::Words { .. } => {
             let Some(plan) = scope.narrowed else {
-                return Err(StoreError::TooCostly("no index helps with this condition here".into()));
+                return Err(StoreError::Unsupported("no index helps with this condition here".into()));
             };
             exact::resolve(session, plan, scope.resource_type, filter).await?
         }
@@ -158,7 +161,7 @@ pub(super) fn resolve_all<'a, S: Session>(
 fn passed_through(scope: Scope<'_>) -> Result<&View, StoreError> {
     scope
         .view
-        .ok_or_else(|| StoreError::TooCostly("a rule about what is visible cannot lead to other resources".into()))
+        .ok_or_else(|| StoreError::Unsupported("a rule about what is visible cannot lead to other resources".into()))
 }
 
 async fn any<S: Session>(
@@ -191,7 +194,7 @@ async fn composite<S: Session>(
         let mut values = Vec::new();
         for (position, component) in components.iter().enumerate() {
             if !is_held(position, component) {
-                return Err(StoreError::TooCostly(format!(
+                return Err(StoreError::Unsupported(format!(
                     "the index of \"{}\" does not hold component {} in this form",
                     param.code,
                     position + 1
@@ -212,7 +215,11 @@ async fn composite<S: Session>(
 /// Whether a composite's row has a column for such a value of the component.
 fn is_held(position: usize, wanted: &Match) -> bool {
     match wanted {
-        Match::Token { .. } | Match::Reference(_) | Match::Hierarchy { .. } | Match::Terminology(_) => position < 2,
+        Match::Token { .. }
+        | Match::AnyCase { .. }
+        | Match::Reference(_)
+        | Match::Hierarchy { .. }
+        | Match::Terminology(_) => position < 2,
         Match::Number(_) => position > 0,
         Match::Other(inner) => is_held(position, inner),
         _ => position == 1,
@@ -258,6 +265,34 @@ async fn tokens_of_codes<S: Session>(session: &mut S, mut codes: Vec<i64>) -> Re
     Ok(tokens.into_iter().map(Alternative::Token).collect())
 }
 
+/// Tokens with this code in that system, or in any, whatever the case of their letters.
+async fn tokens_in_any_case<S: Session>(
+    session: &mut S,
+    system: Option<&str>,
+    code: &str,
+) -> Result<Vec<Alternative>, StoreError> {
+    let cases = Cases::of(code);
+    let Some(system) = system else {
+        let tokens = session.numbers(cases.tokens(&["token"]).limit(LISTED_TOKENS as u64)).await?;
+        if tokens.len() == LISTED_TOKENS {
+            return Ok(vec![Alternative::TokenInAnyCase(cases)]);
+        }
+        return Ok(tokens.into_iter().map(Alternative::Token).collect());
+    };
+    let rows = session.rows(cases.tokens(&["token", "system"]).limit(MOST_SYSTEMS as u64)).await?;
+    if rows.len() == MOST_SYSTEMS {
+        return Err(StoreError::TooCostly(format!("more than {MOST_SYSTEMS} systems have the code {code:?}")));
+    }
+    let system = system.to_lowercase();
+    let mut found = Vec::new();
+    for row in rows {
+        if row.text(1)?.to_lowercase() == system {
+            found.push(Alternative::Token(row.i64(0)?));
+        }
+    }
+    Ok(found)
+}
+
 async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> Result<Vec<Alternative>, StoreError> {
     Ok(match wanted {
         Match::Token { system: Some(system), code: Some(code) } => vec![Alternative::Token(keys::token(system, code))],
@@ -265,12 +300,14 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
         Match::Token { system, code: None } => {
             vec![Alternative::TokenOfSystem(keys::hash(system.as_deref().unwrap_or_default()))]
         }
+        Match::AnyCase { system, code } => tokens_in_any_case(session, system.as_deref(), code).await?,
         Match::Reference(Target::Local { resource_type, id }) => {
             target(session, resource_type, id).await?.map(Alternative::Target).into_iter().collect()
         }
         Match::Reference(Target::Url(text)) => vec![Alternative::Target(keys::url(text))],
         Match::String { mode, text } => vec![Alternative::Text { mode: *mode, text: text.clone() }],
         Match::Date(date) => vec![Alternative::Date(*date)],
+        Match::Period { low, high } => vec![Alternative::Period { low: *low, high: *high }],
         Match::Number(number) => vec![Alternative::Number(number.clone())],
         Match::Quantity { number, unit } => {
             vec![Alternative::Quantity { number: number.clone(), unit: unit.clone() }]
@@ -282,13 +319,16 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
             hierarchy::expand(session, view, target, parent, *direction).await?
         }
         Match::Other(_) => {
-            return Err(StoreError::TooCostly("the negation of a negation is the thing itself: ask for it".into()));
+            return Err(StoreError::Unsupported("the negation of a negation is the thing itself: ask for it".into()));
+        }
+        Match::Imprecise(_) => {
+            return Err(StoreError::TooCostly("no index has the precision in which a number is written".into()));
         }
         Match::MediaType(_) => {
-            return Err(StoreError::TooCostly("no index has media types without their parameters".into()));
+            return Err(StoreError::Unsupported("no index has media types without their parameters".into()));
         }
         Match::Terminology(_) => {
-            return Err(StoreError::TooCostly(
+            return Err(StoreError::Unsupported(
                 "this value set or code system was not turned into a list of codes".into(),
             ));
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sea_orm::DbBackend;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
 use search::query::{Include, Query};
-use search::view::{Compartment, View};
+use search::view::View;
 
 use super::any::is_one_of;
 use super::order::{self, Position};
@@ -17,9 +17,10 @@ use super::question::finds_a_row;
 use super::{SearchPage, count, include, turn};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
+use crate::keys::NOBODY;
 use crate::row::Cell;
 use crate::session::Session;
-use crate::view::target;
+use crate::view::patients_of;
 
 /// Types whose first matches one statement finds.
 const TYPES: usize = 16;
@@ -40,19 +41,20 @@ pub(super) async fn search<S: Session>(
     queries: &[Query],
 ) -> Result<SearchPage, StoreError> {
     let Some(first) = queries.first() else { return Ok(SearchPage::default()) };
-    let position = first.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
+    let mut position = first.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
     let keys = order::keys(&first.sort);
     if queries.iter().any(|query| query.sort != first.sort) {
-        return Err(StoreError::TooCostly("several types can be sorted by _lastUpdated and _id only".into()));
+        return Err(StoreError::Unsupported("several types can be sorted by _lastUpdated and _id only".into()));
     }
     let plans = plans(session, view, queries).await?;
-    let mut found = Vec::new();
-    if first.count > 0 {
-        // On PostgreSQL a statement of its own for each type would be a message and an answer.
-        let at_once = if session.backend() == DbBackend::Postgres { TYPES } else { 1 };
-        for plans in plans.chunks(at_once) {
-            found.extend(few(session, plans, position.as_ref(), first.count + 1).await?);
-        }
+    let mut found = if first.count > 0 {
+        first_of_all(session, &plans, position.as_ref(), first.count + 1).await?
+    } else {
+        Vec::new()
+    };
+    if first.count > 0 && found.is_empty() && position.take_if(|position| position.backwards).is_some() {
+        // All that stood before is gone: what is left begins with the first page.
+        found = first_of_all(session, &plans, None, first.count + 1).await?;
     }
     let backwards = position.as_ref().is_some_and(|position| position.backwards);
     found.sort_by(|left, right| order::compare(&keys, &left.keys, &right.keys, backwards));
@@ -91,12 +93,9 @@ pub(super) async fn types_present<S: Session>(session: &mut S, view: &View) -> R
     let mut listed = Sql::select();
     listed.expr(Expr::val(1)).from_as("listing", "l");
     listed.and_where(Expr::col(("l", "type_id")).equals(("y", "type_id")));
-    if let Compartment::Patients(ids) = view.compartment() {
-        let mut patients = vec![0];
-        for id in ids {
-            patients.extend(target(session, "Patient", id).await?);
-        }
-        listed.and_where(is_one_of(Expr::col(("l", "patient")), &patients));
+    if let Some(patients) = patients_of(session, view).await? {
+        let listed_under: Vec<i64> = std::iter::once(NOBODY).chain(patients).collect();
+        listed.and_where(is_one_of(Expr::col(("l", "patient")), &listed_under));
     }
     let mut select = Sql::select();
     select.column(("y", "type_id")).from_as("resource_type", "y").and_where(finds_a_row(listed));
@@ -104,7 +103,23 @@ pub(super) async fn types_present<S: Session>(session: &mut S, view: &View) -> R
 }
 
 /// The first of each type.
-async fn few<S: Session>(
+async fn first_of_all<S: Session>(
+    session: &mut S,
+    plans: &[Plan],
+    position: Option<&Position>,
+    limit: usize,
+) -> Result<Vec<Found>, StoreError> {
+    // On PostgreSQL a statement of its own for each type would be a message and an answer.
+    let at_once = if session.backend() == DbBackend::Postgres { TYPES } else { 1 };
+    let mut found = Vec::new();
+    for plans in plans.chunks(at_once) {
+        found.extend(first_matches(session, plans, position, limit).await?);
+    }
+    Ok(found)
+}
+
+/// The first of each of these, by one statement.
+async fn first_matches<S: Session>(
     session: &mut S,
     plans: &[Plan],
     position: Option<&Position>,
@@ -133,7 +148,7 @@ async fn few<S: Session>(
 async fn count_all<S: Session>(session: &mut S, plans: &[Plan]) -> Result<u64, StoreError> {
     let mut total = 0;
     for plan in plans {
-        total += count(session, plan).await?;
+        total += count(session, plan.candidates()).await?;
     }
     Ok(total)
 }

@@ -64,7 +64,7 @@ pub(crate) async fn explains_without_values(world: &World) {
         let steps = world.store.explain(&View::system(), &asked).await.unwrap();
         let all = steps.iter().map(|step| format!("{}: {}", step.about, step.text)).collect::<Vec<_>>().join("\n");
         println!("{all}");
-        assert!(world.store.kind() == Engine::Postgres || all.contains(index), "{index} in {all}");
+        assert!(world.store.engine() == Engine::Postgres || all.contains(index), "{index} in {all}");
     }
     let nobody = query("Observation", vec![refers(SUBJECT, "Patient", "x")]);
     assert_eq!(world.store.explain(&View::system(), &nobody).await.unwrap().len(), 1);

@@ -39,7 +39,7 @@ pub(crate) fn param(id: i64) -> Param {
         kind,
         aspect: Aspect::Value,
         compartment: id == SUBJECT,
-        besides: (id == SUBJECT).then(Vec::new),
+        other_compartment_params: (id == SUBJECT).then(Vec::new),
         members: Vec::new(),
     }
 }

@@ -13,7 +13,9 @@ use crate::compartment;
 use crate::contained;
 use crate::entry::{Extent, Extracted, IndexValue, NO_CHRONOLOGY, Target};
 use crate::extract::extract;
-use crate::query::{Direction, Filter, Match, NumberMatch, Param, Prefix, Query, Sort, SortBy, StringMode, UnitMatch};
+use crate::query::{
+    Direction, Filter, Match, NumberMatch, Order, Param, Prefix, Query, Sort, SortBy, StringMode, UnitMatch,
+};
 use crate::view::{Compartment, TypeRule, View};
 
 /// A database: resources and what the index holds of them.
@@ -293,12 +295,26 @@ fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
         (IndexValue::Token { system, code }, Match::Token { system: one, code: two }) => {
             one.as_ref().unwrap_or(system) == system && two.as_ref().unwrap_or(code) == code
         }
+        (IndexValue::Token { system, code }, Match::AnyCase { system: one, code: two }) => {
+            let wanted = (one.as_ref().unwrap_or(system).to_lowercase(), two.to_lowercase());
+            (system.to_lowercase(), code.to_lowercase()) == wanted
+        }
         (IndexValue::String { folded, exact }, Match::String { mode, text }) => match mode {
             StringMode::StartsWith => folded.starts_with(text),
             StringMode::Contains => folded.contains(text),
             StringMode::Exact => exact == text,
             StringMode::Equals => folded == text,
             StringMode::EndsWith => folded.ends_with(text.as_str()),
+            StringMode::Initial(order) => {
+                let (has, asked) = (folded.chars().next(), text.chars().next());
+                has.is_some()
+                    && match order {
+                        Order::After => has > asked,
+                        Order::From => has >= asked,
+                        Order::Before => has < asked,
+                        Order::UpTo => has <= asked,
+                    }
+            }
         },
         (IndexValue::Part(folded), Match::String { mode: StringMode::StartsWith, text }) => folded.starts_with(text),
         (IndexValue::Date { low, high }, Match::Date(it)) => match it.prefix {
@@ -312,6 +328,7 @@ fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
             Prefix::Eb => *high < it.low,
             Prefix::Ap => *high >= it.low && *low <= it.high,
         },
+        (IndexValue::Date { low, high }, Match::Period { low: from, high: to }) => low <= from && to <= high,
         (IndexValue::Number(value), Match::Number(number)) => number_matches(value, number),
         (IndexValue::Quantity { value, system, code, unit }, Match::Quantity { number, unit: wanted }) => {
             number_matches(value, number)

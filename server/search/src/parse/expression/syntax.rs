@@ -1,7 +1,7 @@
 //! The grammar of `_filter`. <https://hl7.org/fhir/R4/search_filter.html>
 //!
 //! ```text
-//! filter    = and *( "or" and )                  and = factor *( "and" factor )
+//! filter    = factor *( ( "and" / "or" ) factor ), from left to right
 //! factor    = "not" "(" filter ")" / "(" filter ")" / test
 //! test      = path operator value                path = name [ "[" filter "]" ] *( "." path )
 //! value     = JSON string / letters up to white space, ")" or "]"
@@ -14,11 +14,14 @@ use crate::parse::refusal::Refusal;
 /// Deepest nesting of parentheses and brackets. (IN-17)
 const MAX_NESTING: usize = 50;
 
+/// Most `and`, `or` and `not` that are about each other: each turn from `and` to `or` or back is one more. (IN-17)
+const MAX_DEPTH: usize = 100;
+
 const OPERATORS: &[&str] =
     &["eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le", "ap", "sa", "eb", "pr", "po", "ss", "sb", "in", "ni", "re"];
 
 /// What is read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Expression {
     And(Vec<Expression>),
     Or(Vec<Expression>),
@@ -27,7 +30,7 @@ pub(super) enum Expression {
 }
 
 /// One comparison.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Test {
     /// Byte at which it begins.
     pub(super) at: usize,
@@ -39,7 +42,7 @@ pub(super) struct Test {
 }
 
 /// One name of a path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) at: usize,
     pub(super) name: String,
@@ -50,7 +53,7 @@ pub(super) struct Step {
 /// Reads a whole expression.
 pub(super) fn parse(text: &str) -> Result<Expression, Refusal> {
     let mut reader = Reader { text, at: 0, nesting: 0 };
-    let expression = reader.filter()?;
+    let (expression, _) = reader.filter()?;
     reader.space();
     if reader.at < text.len() {
         let rest: String = text[reader.at..].chars().take(20).collect();
@@ -69,6 +72,9 @@ pub(super) fn refusal(at: usize, text: &str) -> Refusal {
     Refusal::invalid(format!("{}: {text}", place(at)))
 }
 
+/// What is read, and how many `and`, `or` and `not` in it are about each other.
+type Deep = (Expression, usize);
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -76,36 +82,43 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn filter(&mut self) -> Result<Expression, Refusal> {
-        self.joined("or", Expression::Or, |reader| reader.joined("and", Expression::And, Reader::factor))
-    }
-
-    fn joined(
-        &mut self,
-        word: &str,
-        join: fn(Vec<Expression>) -> Expression,
-        part: fn(&mut Self) -> Result<Expression, Refusal>,
-    ) -> Result<Expression, Refusal> {
-        let mut parts = vec![part(self)?];
-        while self.word(word) {
-            parts.push(part(self)?);
+    /// "Logical expressions are evaluated left to right, with no precedence between "and" and "or"".
+    fn filter(&mut self) -> Result<Deep, Refusal> {
+        let (mut left, mut depth) = self.factor()?;
+        loop {
+            let (join, is_same): (fn(Vec<Expression>) -> Expression, _) = if self.word("and") {
+                (Expression::And, matches!(left, Expression::And(_)))
+            } else if self.word("or") {
+                (Expression::Or, matches!(left, Expression::Or(_)))
+            } else {
+                return Ok((left, depth));
+            };
+            let (right, below) = self.factor()?;
+            (left, depth) = match left {
+                Expression::And(mut all) | Expression::Or(mut all) if is_same => {
+                    all.push(right);
+                    (join(all), depth.max(below + 1))
+                }
+                other => (join(vec![other, right]), depth.max(below) + 1),
+            };
+            self.check(depth, MAX_DEPTH, "and, or and not about each other")?;
         }
-        Ok(if parts.len() == 1 { parts.remove(0) } else { join(parts) })
     }
 
-    fn factor(&mut self) -> Result<Expression, Refusal> {
+    fn factor(&mut self) -> Result<Deep, Refusal> {
         self.space();
         let start = self.at;
         if self.word("not") {
             if !self.letter('(') {
                 return Err(refusal(self.at, "behind not a ( is expected"));
             }
-            return Ok(Expression::Not(Box::new(self.nested(')')?)));
+            let (inner, depth) = self.nested(')')?;
+            return Ok((Expression::Not(Box::new(inner)), depth + 1));
         }
         if self.letter('(') {
             return self.nested(')');
         }
-        let path = self.path()?;
+        let (path, depth) = self.path()?;
         self.space();
         let operator_at = self.at;
         let operator = self.taken(|it| it.is_ascii_alphanumeric());
@@ -116,33 +129,31 @@ impl Reader<'_> {
         self.space();
         let value_at = self.at;
         let value = self.value()?;
-        Ok(Expression::Test(Test { at: start, path, operator, operator_at, value, value_at }))
+        Ok((Expression::Test(Test { at: start, path, operator, operator_at, value, value_at }), depth))
     }
 
-    fn path(&mut self) -> Result<Vec<Step>, Refusal> {
-        let mut steps = Vec::new();
+    fn path(&mut self) -> Result<(Vec<Step>, usize), Refusal> {
+        let (mut steps, mut depth) = (Vec::new(), 0);
         loop {
             let at = self.at;
             let name = self.taken(|it| it.is_alphanumeric() || matches!(it, '-' | '_' | ':' | '$'));
             if name.is_empty() {
                 return Err(refusal(at, "the name of a search parameter is expected"));
             }
-            let filter = if self.letter('[') { Some(Box::new(self.nested(']')?)) } else { None };
-            steps.push(Step { at, name, filter });
+            let filter = if self.letter('[') { Some(self.nested(']')?) } else { None };
+            depth = filter.as_ref().map_or(depth, |(_, below)| depth.max(below + 1));
+            steps.push(Step { at, name, filter: filter.map(|(filter, _)| Box::new(filter)) });
             if !self.text[self.at..].starts_with('.') {
-                return Ok(steps);
+                return Ok((steps, depth));
             }
             self.at += 1;
         }
     }
 
     /// A filter up to the closing letter.
-    fn nested(&mut self, end: char) -> Result<Expression, Refusal> {
+    fn nested(&mut self, end: char) -> Result<Deep, Refusal> {
         self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            let text = format!("{}: more than {MAX_NESTING} parentheses in each other", place(self.at));
-            return Err(Refusal::too_costly(text));
-        }
+        self.check(self.nesting, MAX_NESTING, "parentheses in each other")?;
         let inner = self.filter()?;
         self.space();
         if !self.letter(end) {
@@ -150,6 +161,13 @@ impl Reader<'_> {
         }
         self.nesting -= 1;
         Ok(inner)
+    }
+
+    fn check(&self, found: usize, most: usize, what: &str) -> Result<(), Refusal> {
+        if found <= most {
+            return Ok(());
+        }
+        Err(Refusal::too_costly(format!("{}: more than {most} {what}", place(self.at))))
     }
 
     fn value(&mut self) -> Result<String, Refusal> {

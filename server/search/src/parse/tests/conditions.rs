@@ -266,6 +266,8 @@ fn special_parameters() {
     assert_eq!(found, Filter::Words { place: Words::Narrative, words });
     assert!(read("Bundle", "_content", "a,b").starts_with("or("));
     assert_eq!(refused("Bundle", "_text", "x").0, IssueCode::Invalid, "a Bundle has no narrative");
+    let nearest = |name: &str| refused("Bundle", name, "x").1.split("nearest").nth(1).unwrap_or_default().to_owned();
+    assert!(!nearest("_text").contains("_text") && !nearest("_txet").contains("_text"));
     assert_eq!(refused("Patient", "_text:exact", "x").0, IssueCode::Invalid);
 }
 

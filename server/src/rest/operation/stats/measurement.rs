@@ -7,8 +7,6 @@ use fhir::object;
 use fhir::ucum;
 use search::parse::literal;
 
-/// The system of UCUM.
-pub(super) const UCUM: &str = "http://unitsofmeasure.org";
 /// Observations of these kinds say nothing about the subject.
 const VOID: &[&str] = &["cancelled", "entered-in-error"];
 
@@ -188,7 +186,7 @@ impl Unit {
         if is_same {
             return Some(value.clone());
         }
-        let ucum = |unit: &Unit| unit.code.clone().filter(|_| unit.system.as_deref() == Some(UCUM));
+        let ucum = |unit: &Unit| unit.code.clone().filter(|_| unit.system.as_deref() == Some(ucum::SYSTEM));
         ucum::convert(value, &ucum(self)?, &ucum(to)?).ok()
     }
 }
@@ -218,7 +216,7 @@ mod tests {
     use fhir::array;
 
     fn quantity(value: &str, code: &str) -> Json {
-        object! { "value": Json::Number(value.into()), "unit": code, "system": UCUM, "code": code }
+        object! { "value": Json::Number(value.into()), "unit": code, "system": ucum::SYSTEM, "code": code }
     }
 
     fn concept(code: &str) -> Json {

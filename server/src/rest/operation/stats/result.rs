@@ -7,7 +7,7 @@ use fhir::statistics::{Measured, SYSTEM, Sample, Statistic};
 use fhir::ucum;
 
 use super::Asked;
-use super::measurement::{Group, Measurements, UCUM, Unit};
+use super::measurement::{Group, Measurements, Unit};
 
 /// One Observation for each code, and for each of its units where several cannot be converted to one another.
 pub(super) fn observations(asked: &Asked, measurements: &Measurements<'_>) -> Vec<Json> {
@@ -65,13 +65,13 @@ fn component(statistic: Statistic, sample: &Sample, unit: &Unit) -> Json {
 fn quantity(value: &Decimal, measured: Measured, unit: &Unit) -> Object {
     let mut quantity = Object::new();
     quantity.insert("value", Json::Number(value.as_str().into()));
-    let is_ucum = unit.system.as_deref() == Some(UCUM);
+    let is_ucum = unit.system.as_deref() == Some(ucum::SYSTEM);
     let unit = match measured {
         Measured::Same => unit.clone(),
         Measured::Squared => {
             let code = unit.code.as_ref().filter(|_| is_ucum).map(|code| format!("({code}).({code})"));
             let code = code.filter(|code| ucum::validate(code).is_ok());
-            let system = code.as_ref().map(|_| UCUM.to_owned());
+            let system = code.as_ref().map(|_| ucum::SYSTEM.to_owned());
             Unit { name: unit.name.as_ref().map(|unit| format!("({unit})²")), system, code }
         }
         Measured::Daily => {
@@ -81,10 +81,10 @@ fn quantity(value: &Decimal, measured: Measured, unit: &Unit) -> Object {
                 _ => None,
             };
             let code = code.filter(|code| ucum::validate(code).is_ok());
-            let system = code.as_ref().map(|_| UCUM.to_owned());
+            let system = code.as_ref().map(|_| ucum::SYSTEM.to_owned());
             Unit { name: Some(format!("{}/day", unit.name.as_deref().unwrap_or_default())), system, code }
         }
-        Measured::Number => Unit { name: None, system: Some(UCUM.to_owned()), code: Some("1".to_owned()) },
+        Measured::Number => Unit { name: None, system: Some(ucum::SYSTEM.to_owned()), code: Some("1".to_owned()) },
     };
     for (name, text) in [("unit", unit.name), ("system", unit.system), ("code", unit.code)] {
         if let Some(text) = text {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn squares_have_a_square_unit() {
-        let unit = Unit { name: Some("kg".into()), system: Some(UCUM.into()), code: Some("kg".into()) };
+        let unit = Unit { name: Some("kg".into()), system: Some(ucum::SYSTEM.into()), code: Some("kg".into()) };
         let of = |measured| Json::from(quantity(&Decimal::from(3), measured, &unit));
         assert_eq!(of(Measured::Same).str("code"), Some("kg"));
         assert_eq!(of(Measured::Squared).str("code"), Some("(kg).(kg)"));

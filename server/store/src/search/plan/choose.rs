@@ -1,12 +1,13 @@
 //! Which condition drives: the one that leaves the fewest rows, found by counting a little.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query as Sql, SelectStatement, UnionType};
+use sea_orm::sea_query::{Query as Sql, SelectStatement, UnionType};
 
 use super::{Driver, Plan};
 use crate::error::StoreError;
 use crate::index::Table;
 use crate::search::any::Any;
 use crate::search::condition::Condition;
+use crate::search::count;
 use crate::session::Session;
 
 /// Candidates are counted up to here to choose among them: beyond it, all are equally bad.
@@ -15,18 +16,12 @@ const PROBE: u64 = 256;
 const SORTED: u64 = 10_000;
 
 impl Plan {
-    pub(super) async fn choose<S: Session>(&mut self, session: &mut S) -> Result<(), StoreError> {
-        self.estimates.clear();
-        self.driver = self.best(session).await?;
-        Ok(())
-    }
-
-    async fn best<S: Session>(&mut self, session: &mut S) -> Result<Driver, StoreError> {
+    pub(super) async fn best_driver<S: Session>(&mut self, session: &mut S) -> Result<Driver, StoreError> {
         if let Some(index) = self.conditions.iter().position(|condition| matches!(condition, Condition::Id { .. })) {
             return Ok(Driver::Rows(index));
         }
         // What holds of all that is this patient's narrows nothing: the listing has that, in order.
-        let holds_of_all = |it: &Condition| self.only_patient().is_some_and(|patient| it.holds_of_all(patient));
+        let holds_of_all = |it: &Condition| self.only_patient().is_some_and(|patient| it.has_no_exceptions(patient));
         let mut candidates: Vec<(usize, Source)> = (self.conditions.iter().enumerate())
             .filter(|(_, it)| !holds_of_all(it))
             .filter_map(|(index, it)| Some((index, self.source(it)?)))
@@ -64,7 +59,7 @@ impl Plan {
         // Many values and no order: for a page in natural order the listing is no worse, and stops early.
         let is_known =
             matches!(best.1, Driver::Rows(index) if matches!(self.conditions[index], Condition::Rids { .. }));
-        Ok(if best.0 > PROBE && self.natural && !is_known { Driver::Listing } else { best.1 })
+        Ok(if best.0 > PROBE && self.in_natural_order && !is_known { Driver::Listing } else { best.1 })
     }
 
     /// How a condition could drive.
@@ -115,12 +110,4 @@ impl Source {
     fn is_ordered(&self) -> bool {
         matches!(self, Source::Index { is_ordered: true, .. })
     }
-}
-
-/// How many rows there are, at most so many as the statement is limited to.
-async fn count<S: Session>(session: &mut S, rows: SelectStatement) -> Result<u64, StoreError> {
-    let mut select = Sql::select();
-    select.expr(Expr::col("rid").count()).from_subquery(rows, "probe");
-    let found = session.rows(&select).await?;
-    found.first().map_or(Ok(0), |row| row.i64(0)).map(|count| u64::try_from(count).unwrap_or(0))
 }

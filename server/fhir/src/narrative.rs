@@ -3,9 +3,8 @@
 //! IN-03. The list is of what is allowed; a browser that reads the `div` as HTML instead of XML must find nothing else
 //! in it either, hence the care about comments and CDATA.
 
-use fhir::xml::narrative::{Part, visit};
-
-use crate::primitive::has_noncharacter;
+use crate::xml::has_noncharacter;
+use crate::xml::narrative::{Part, visit};
 
 /// Attributes that hold an address.
 const LINKS: &[&str] = &["cite", "href", "longdesc", "src"];
@@ -22,7 +21,7 @@ const ACTIVE_STYLES: &[&str] =
     &["expression(", "javascript:", "vbscript:", "behavior", "-moz-binding", "@import", "\\"];
 
 /// What is wrong with a narrative and what would be right.
-pub(crate) fn check(div: &str) -> Result<(), String> {
+pub fn check(div: &str) -> Result<(), String> {
     if has_noncharacter(div) {
         return Err("a narrative may not hold U+FFFE or U+FFFF, which are no characters".into());
     }

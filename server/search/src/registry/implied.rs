@@ -1,0 +1,105 @@
+//! The code systems that elements of type `code` imply: they state none, theirs are those of the value set that they are
+//! bound to. <https://hl7.org/fhir/R4/search.html#token>
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
+
+use fhir::json::Json;
+
+use super::elements::value_sets_of_codes;
+use super::{Component, Parameter};
+use crate::query::ParamKind;
+
+/// Whether a parameter selects codes alone whose system this may be. False where it selects anything else.
+pub(crate) fn may_be_of(parameter: &Parameter, system: &str) -> bool {
+    are_codes_of(&parameter.expression, &parameter.resource_type, system)
+}
+
+/// The same of a component of a composite.
+pub(crate) fn may_be_of_component(parameter: &Parameter, component: &Component, system: &str) -> bool {
+    if component.kind != ParamKind::Token {
+        return false;
+    }
+    let of_component = |branch: &str| format!("{}.{}", branch.trim(), component.expression);
+    let expression: Vec<String> = parameter.expression.split('|').map(of_component).collect();
+    are_codes_of(&expression.join(" | "), &parameter.resource_type, system)
+}
+
+fn are_codes_of(expression: &str, resource_type: &str, system: &str) -> bool {
+    let Some(sets) = value_sets_of_codes(expression, resource_type) else { return false };
+    sets.into_iter().any(|set| systems(set).is_none_or(|systems| systems.contains(system)))
+}
+
+/// The systems that a value set of HL7's takes its codes from; None where that is not known.
+fn systems(value_set: &str) -> Option<&'static BTreeSet<String>> {
+    static SYSTEMS: OnceLock<HashMap<String, BTreeSet<String>>> = OnceLock::new();
+    SYSTEMS.get_or_init(read).get(value_set)
+}
+
+fn read() -> HashMap<String, BTreeSet<String>> {
+    let text = [profiles::value_sets_r4(), profiles::value_sets_v3()].concat();
+    let sets: Vec<Json> = text.lines().filter_map(|line| Json::parse(line.as_bytes()).ok()).collect();
+    let by_url: HashMap<&str, &Json> = sets.iter().filter_map(|set| Some((set.str("url")?, set))).collect();
+    let named = |url: &&str| Some(((*url).to_owned(), included(url, &by_url, &mut BTreeSet::new())?));
+    by_url.keys().filter_map(named).collect()
+}
+
+/// The systems of a value set and of those that it includes; None where one of them is not known.
+fn included<'a>(
+    url: &'a str,
+    by_url: &HashMap<&str, &'a Json>,
+    seen: &mut BTreeSet<&'a str>,
+) -> Option<BTreeSet<String>> {
+    let unversioned = url.split('|').next().unwrap_or_default();
+    if !seen.insert(unversioned) {
+        return Some(BTreeSet::new());
+    }
+    let mut systems = BTreeSet::new();
+    for include in by_url.get(unversioned)?.get("compose")?.list("include") {
+        systems.extend(include.str("system").map(str::to_owned));
+        for set in include.list("valueSet").iter().filter_map(Json::as_str) {
+            systems.extend(included(set, by_url, seen)?);
+        }
+    }
+    Some(systems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::r4;
+
+    #[test]
+    fn systems_of_codes() {
+        for (resource_type, code, system, expected) in [
+            ("Patient", "gender", "http://hl7.org/fhir/administrative-gender", true),
+            ("Patient", "gender", "http://loinc.org", false),
+            ("Observation", "status", "http://hl7.org/fhir/observation-status", true),
+            ("Observation", "status", "http://hl7.org/fhir/administrative-gender", false),
+            ("Observation", "code", "http://loinc.org", false),
+            ("DocumentReference", "contenttype", "urn:ietf:bcp:13", true),
+            ("DocumentReference", "relation", "http://hl7.org/fhir/document-relationship-type", true),
+            ("Appointment", "part-status", "http://hl7.org/fhir/participationstatus", true),
+        ] {
+            let parameter = r4().find(resource_type, code).expect("HL7 has it");
+            assert_eq!(may_be_of(parameter, system), expected, "{resource_type}.{code} {system}");
+        }
+        let relationship = r4().find("DocumentReference", "relationship").expect("HL7 has it");
+        let relation = relationship.components.iter().find(|it| it.kind == ParamKind::Token).expect("a code");
+        assert!(may_be_of_component(relationship, relation, "http://hl7.org/fhir/document-relationship-type"));
+        assert!(!may_be_of_component(relationship, relation, "http://loinc.org"));
+    }
+
+    /// Every parameter that selects codes alone has a system that they imply.
+    #[test]
+    fn every_binding_is_known() {
+        let mut unknown = BTreeSet::new();
+        for resource_type in fhir::definitions::resource_types() {
+            for parameter in r4().parameters(resource_type) {
+                let Some(sets) = value_sets_of_codes(&parameter.expression, resource_type) else { continue };
+                unknown.extend(sets.into_iter().filter(|set| systems(set).is_none_or(BTreeSet::is_empty)));
+            }
+        }
+        assert_eq!(unknown, BTreeSet::new());
+    }
+}
