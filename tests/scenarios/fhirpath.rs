@@ -89,3 +89,11 @@ fn invalid_expressions_end_with_2_and_other_failures_with_1() {
     }
     assert_eq!(fhirpath("Patient.nmae", &patient, &["--json"]).0, "[]", "without --strict it is just empty");
 }
+
+#[test]
+fn traces_go_to_standard_error() {
+    let patient = file("patient3.json", PATIENT);
+    let traced = fhirpath("name.trace('names', family).given.trace('given').count()", &patient, &["--strict"]);
+    let told = "names: Chalmers\ngiven: Peter\ngiven: James";
+    assert_eq!(traced, ("2".to_owned(), told.to_owned(), Some(0)));
+}

@@ -18,6 +18,7 @@
 use std::fmt;
 
 use crate::json::{Json, MAX_DEPTH};
+use crate::path::Meter;
 
 mod json_patch;
 pub(crate) mod narrative;
@@ -35,6 +36,9 @@ pub const MAX_OPERATIONS: usize = 10_000;
 
 /// Most steps of one patch; each touches one value, a few neighbours in a list, or a piece of text.
 const MAX_STEPS: usize = 20_000_000;
+
+/// Most steps of the paths of one FHIRPath Patch together; each has the bound of one evaluation, besides.
+const MAX_EVALUATION: u64 = 5_000_000;
 
 /// Most values that `copy` operations of one patch may add: each could double the document else.
 const MAX_COPIED: usize = 500_000;
@@ -99,9 +103,9 @@ impl Patch {
                 drop_empty(&mut changed);
             }
             Operations::Path(operations) => {
-                let steps = (MAX_STEPS / operations.len().max(1)) as u64;
+                let meter = Meter::new(MAX_EVALUATION);
                 for (index, operation) in operations.iter().enumerate() {
-                    told |= operation.apply(&mut changed, steps, &mut budget).map_err(|refusal| refusal.of(index))?;
+                    told |= operation.apply(&mut changed, &meter, &mut budget).map_err(|refusal| refusal.of(index))?;
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An item borrows the element it stands for and knows its FHIR type from the definitions. Expressions are bounded in
-//! length, depth and operators when compiled, and in steps when evaluated; patterns run in linear time. (IN-18)
+//! length, depth, operators and patterns when compiled, and in steps when evaluated: see `meter` and `pattern`. (IN-18)
 
 use std::fmt;
 
@@ -14,6 +14,7 @@ use crate::json::Json;
 mod calls;
 mod collections;
 mod convert;
+mod distinct;
 mod elements;
 mod encoding;
 mod evaluator;
@@ -21,13 +22,18 @@ mod functions;
 mod item;
 mod lexer;
 mod math;
+mod meter;
 mod number;
 mod operators;
 mod parser;
+mod pattern;
 mod quantity;
+mod references;
 mod strict;
 mod temporal;
 mod text;
+mod text_value;
+mod trace;
 mod tree;
 mod types;
 mod value;
@@ -36,6 +42,9 @@ mod value;
 mod tests;
 
 pub use item::Item;
+pub use meter::Meter;
+pub use pattern::Patterns;
+pub use trace::Trace;
 
 /// Most steps of one evaluation, unless an environment says otherwise.
 pub const DEFAULT_BUDGET: u64 = 1_000_000;
@@ -58,6 +67,8 @@ pub struct Environment<'a> {
     strict: bool,
     typed_names: bool,
     budget: u64,
+    shared: Option<&'a Meter>,
+    trace: Option<&'a Trace<'a>>,
     variables: Vec<(&'a str, Vec<Item<'a>>)>,
 }
 
@@ -85,7 +96,12 @@ pub enum EvaluationError {
 impl Expression {
     /// Compiles an expression.
     pub fn compile(text: &str) -> Result<Expression, PathError> {
-        Ok(Expression { text: text.into(), root: parser::parse(text)? })
+        Expression::compile_among(text, &mut Patterns::default())
+    }
+
+    /// Compiles one of several expressions, which have together what is left for their patterns.
+    pub fn compile_among(text: &str, patterns: &mut Patterns) -> Result<Expression, PathError> {
+        Ok(Expression { text: text.into(), root: parser::parse(text, patterns)? })
     }
 
     /// Whether the names and types in the expression fit a focus of the type `focus_type`: `Patient`, `HumanName`.
@@ -145,6 +161,8 @@ impl<'a> Environment<'a> {
             strict: false,
             typed_names: false,
             budget: DEFAULT_BUDGET,
+            shared: None,
+            trace: None,
             variables: Vec::new(),
         }
     }
@@ -189,6 +207,25 @@ impl<'a> Environment<'a> {
     pub fn budget(mut self, steps: u64) -> Self {
         self.budget = steps;
         self
+    }
+
+    /// Takes the steps from those that several evaluations have together, besides the bound of each.
+    #[must_use]
+    pub fn sharing(mut self, steps: &'a Meter) -> Self {
+        self.shared = Some(steps);
+        self
+    }
+
+    /// Tells of each `trace()`; else it does nothing but evaluate its projection.
+    #[must_use]
+    pub fn trace(mut self, trace: &'a Trace<'a>) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// The steps of one evaluation.
+    fn granted(&self) -> u64 {
+        self.shared.map_or(self.budget, |shared| shared.left().min(self.budget))
     }
 
     /// Sets `%name`.

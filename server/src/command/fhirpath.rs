@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fhir::json::Json;
 use fhir::object;
-use fhir::path::{Environment, Expression, Item};
+use fhir::path::{Environment, Expression, Item, Trace};
 
 use super::CommandError;
 use crate::clock::Clock;
@@ -32,7 +32,9 @@ pub async fn run(args: Args, _: &Config) -> Result<(), CommandError> {
     let refused = |error| CommandError::usage(format!("the expression is not valid: {error}"));
     let expression = Expression::compile(&args.expression).map_err(refused)?;
     let resource = read(&args.file)?;
-    let mut environment = Environment::new(&resource).now(Clock::system().now());
+    let tell = |name: &str, items: &[Item<'_>]| items.iter().for_each(|item| eprintln!("{name}: {}", shown(item)));
+    let trace = Trace::new(&tell);
+    let mut environment = Environment::new(&resource).now(Clock::system().now()).trace(&trace);
     if args.strict {
         expression.check(resource.str("resourceType").unwrap_or_default()).map_err(refused)?;
         environment = environment.strict();
@@ -44,12 +46,17 @@ pub async fn run(args: Args, _: &Config) -> Result<(), CommandError> {
         return Ok(());
     }
     for item in &items {
-        match item.to_text().filter(|_| !matches!(*item.json(), Json::Object(_))) {
-            Some(text) => println!("{text}"),
-            None => println!("{}", item.json()),
-        }
+        println!("{}", shown(item));
     }
     Ok(())
+}
+
+/// The text of an item, or its JSON where it has children.
+fn shown(item: &Item<'_>) -> String {
+    let json = item.json();
+    item.to_text()
+        .filter(|_| !matches!(*json, Json::Object(_)))
+        .map_or_else(|| json.to_string(), std::borrow::Cow::into_owned)
 }
 
 fn read(file: &Path) -> Result<Json, CommandError> {

@@ -4,7 +4,7 @@ use super::path_patch::{Action, Operation};
 use super::value::{self, Given, name_of};
 use super::{PatchError, Refusal, bounded, echo};
 use crate::json::Json;
-use crate::path::Expression;
+use crate::path::{Expression, Patterns};
 
 /// The parts that each type of operation takes, besides `type`.
 const PARTS: &[(&str, &[&str])] = &[
@@ -24,11 +24,12 @@ pub(super) fn read(parameters: &Json) -> Result<Vec<Operation>, PatchError> {
     }
     let operations = parameters.list("parameter");
     bounded(operations)?;
-    let one = |(index, parameter)| operation(parameter).map_err(|refusal: Refusal| refusal.of(index));
+    let mut patterns = Patterns::default();
+    let one = |(index, parameter)| operation(parameter, &mut patterns).map_err(|refusal: Refusal| refusal.of(index));
     operations.iter().enumerate().map(one).collect()
 }
 
-fn operation(parameter: &Json) -> Result<Operation, Refusal> {
+fn operation(parameter: &Json, patterns: &mut Patterns) -> Result<Operation, Refusal> {
     let name = parameter.str("name").unwrap_or_default();
     if name != "operation" {
         return Err(Refusal::malformed(format!("every parameter is named operation, not {}", echo(name))));
@@ -50,7 +51,7 @@ fn operation(parameter: &Json) -> Result<Operation, Refusal> {
         }
     }
     let text = parts.text("path")?;
-    let path = Expression::compile(text)
+    let path = Expression::compile_among(text, patterns)
         .map_err(|error| Refusal::malformed(format!("the path {} is not FHIRPath: {error}", echo(text))))?;
     let action = match kind {
         "add" => Action::Add { name: parts.text("name")?.into(), value: parts.given()? },

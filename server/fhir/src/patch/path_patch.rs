@@ -10,7 +10,7 @@ use super::value::{Given, Named};
 use super::{Budget, Refusal, echo, fits};
 use crate::definitions::{Kind, TypeDefinition};
 use crate::json::{Json, MAX_DEPTH};
-use crate::path::{DEFAULT_BUDGET, Environment, EvaluationError, Expression, Item};
+use crate::path::{Environment, EvaluationError, Expression, Item, Meter};
 
 /// One operation.
 #[derive(Debug)]
@@ -37,14 +37,14 @@ struct Owner {
 }
 
 impl Operation {
-    /// Carries it out; finding its elements takes at most `steps`. Returns whether it said what becomes of the narrative.
-    pub(super) fn apply(&self, root: &mut Json, steps: u64, budget: &mut Budget) -> Result<bool, Refusal> {
+    /// Carries it out; finding its elements takes steps from `meter`. Returns whether it said what becomes of the narrative.
+    pub(super) fn apply(&self, root: &mut Json, meter: &Meter, budget: &mut Budget) -> Result<bool, Refusal> {
         match &self.action {
-            Action::Add { name, value } => self.add(root, (name, value), steps, budget),
-            Action::Insert { index, value } => self.insert(root, *index, value, steps, budget),
-            Action::Delete => self.delete(root, steps, budget),
-            Action::Replace(value) => self.replace(root, value, steps, budget),
-            Action::Move { source, destination } => self.shift(root, (*source, *destination), steps, budget),
+            Action::Add { name, value } => self.add(root, (name, value), meter, budget),
+            Action::Insert { index, value } => self.insert(root, *index, value, meter, budget),
+            Action::Delete => self.delete(root, meter, budget),
+            Action::Replace(value) => self.replace(root, value, meter, budget),
+            Action::Move { source, destination } => self.shift(root, (*source, *destination), meter, budget),
         }
     }
 
@@ -52,10 +52,10 @@ impl Operation {
         &self,
         root: &mut Json,
         (name, value): (&str, &Given),
-        steps: u64,
+        meter: &Meter,
         budget: &mut Budget,
     ) -> Result<bool, Refusal> {
-        let items = self.evaluated(self.path.evaluate_in(&environment(root, steps)))?;
+        let items = self.evaluated(self.path.evaluate_in(&environment(root, meter)))?;
         let owner = self.owner(root, &items, budget)?;
         let named = Named::of(owner.definition, name)?;
         let (member, element) = named.typed(value)?;
@@ -88,10 +88,10 @@ impl Operation {
         root: &mut Json,
         index: usize,
         value: &Given,
-        steps: u64,
+        meter: &Meter,
         budget: &mut Budget,
     ) -> Result<bool, Refusal> {
-        let (owner, named) = self.list(root, steps, budget)?;
+        let (owner, named) = self.list(root, meter, budget)?;
         let (member, element) = named.typed(value)?;
         within_depth(owner.steps.len() + 1, &element)?;
         let told = is_narrative(&owner.steps, &member);
@@ -110,10 +110,10 @@ impl Operation {
         &self,
         root: &mut Json,
         (source, destination): (usize, usize),
-        steps: u64,
+        meter: &Meter,
         budget: &mut Budget,
     ) -> Result<bool, Refusal> {
-        let (owner, named) = self.list(root, steps, budget)?;
+        let (owner, named) = self.list(root, meter, budget)?;
         let member = &named.element.name;
         let told = is_narrative(&owner.steps, member);
         let steps = owner.object(root, false).ok_or_else(|| self.no_match())?;
@@ -134,8 +134,8 @@ impl Operation {
         Ok(told)
     }
 
-    fn delete(&self, root: &mut Json, steps: u64, budget: &mut Budget) -> Result<bool, Refusal> {
-        let items = self.evaluated(self.path.evaluate_in(&environment(root, steps)))?;
+    fn delete(&self, root: &mut Json, meter: &Meter, budget: &mut Budget) -> Result<bool, Refusal> {
+        let items = self.evaluated(self.path.evaluate_in(&environment(root, meter)))?;
         if items.is_empty() {
             return Ok(false);
         }
@@ -145,8 +145,8 @@ impl Operation {
         Ok(is_narrative(&place.owner, &place.member))
     }
 
-    fn replace(&self, root: &mut Json, value: &Given, steps: u64, budget: &mut Budget) -> Result<bool, Refusal> {
-        let items = self.evaluated(self.path.evaluate_in(&environment(root, steps)))?;
+    fn replace(&self, root: &mut Json, value: &Given, meter: &Meter, budget: &mut Budget) -> Result<bool, Refusal> {
+        let items = self.evaluated(self.path.evaluate_in(&environment(root, meter)))?;
         let place = self.place(root, &items, budget)?;
         let definition = type_at(root, &place.owner).ok_or_else(|| self.undefined())?;
         let (element, _) = definition.member(&place.member).ok_or_else(|| self.undefined())?;
@@ -158,8 +158,8 @@ impl Operation {
     }
 
     /// The list that the path names.
-    fn list(&self, root: &Json, steps: u64, budget: &mut Budget) -> Result<(Owner, Named), Refusal> {
-        let environment = environment(root, steps);
+    fn list(&self, root: &Json, meter: &Meter, budget: &mut Budget) -> Result<(Owner, Named), Refusal> {
+        let environment = environment(root, meter);
         let Some((items, name)) = self.evaluated(self.path.evaluate_owner(&environment))? else {
             let text = format!("{} must end in the name of a list, as Patient.name does", self.echoed());
             return Err(Refusal::inapplicable(text));
@@ -245,8 +245,8 @@ impl Owner {
     }
 }
 
-fn environment(root: &Json, steps: u64) -> Environment<'_> {
-    Environment::new(root).strict().budget(steps.min(DEFAULT_BUDGET))
+fn environment<'a>(root: &'a Json, meter: &'a Meter) -> Environment<'a> {
+    Environment::new(root).strict().sharing(meter)
 }
 
 fn within_depth(above: usize, element: &Element) -> Result<(), Refusal> {

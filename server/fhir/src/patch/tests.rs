@@ -284,3 +284,25 @@ fn slow_paths_run_out_of_steps() {
     let result = fhirpath(&patient, vec![operation("delete", slow, vec![])]);
     assert_eq!(fault(result), (Some(0), Fault::TooCostly));
 }
+
+#[test]
+fn operations_share_their_steps() {
+    let names = vec![r#"{"given":["b"]}"#; 300].join(",");
+    let patient = format!(r#"{{"resourceType":"Patient","name":[{names}]}}"#);
+    let path = "Patient.name.where(%resource.name.where(given = 'a').exists()).given";
+    let apply = |count| fhirpath(&patient, vec![operation("delete", path, vec![]); count]);
+    assert!(apply(3).is_ok());
+    assert_eq!(fault(apply(30)).1, Fault::TooCostly);
+}
+
+#[test]
+fn operations_share_what_is_left_for_patterns() {
+    let read = |count: usize| {
+        let path = r"Patient.name.where(family.matches('\\w+')).given";
+        let operations = vec![operation("delete", path, vec![]); count];
+        Patch::from_parameters(&object! { "resourceType": "Parameters", "parameter": operations })
+    };
+    assert!(read(5).is_ok());
+    let error = read(1_000).unwrap_err();
+    assert!(error.message.contains("too many patterns"), "{error}");
+}

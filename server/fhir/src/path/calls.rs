@@ -1,14 +1,12 @@
 //! Calls of functions: which group each belongs to, and how arguments are read. <http://hl7.org/fhirpath/N1/#functions>
 
-use std::borrow::Cow;
-
 use super::EvaluationError;
 use super::evaluator::{Evaluation, Evaluator, Scope};
 use super::functions::Function as F;
 use super::item::Item;
 use super::operators::{single_text, single_value};
 use super::tree::{Call, Node};
-use super::value::Value;
+use super::value::{Text, Value};
 use super::{collections, convert, elements, encoding, math, text};
 
 /// One call at work.
@@ -105,7 +103,7 @@ impl<'a> Invocation<'a, '_, '_> {
         self.argument_node(index).map_or(Ok(Vec::new()), |node| self.evaluator.node(node, self.scope))
     }
 
-    pub(super) fn text_argument(&self, index: usize) -> Result<Option<Cow<'a, str>>, EvaluationError> {
+    pub(super) fn text_argument(&self, index: usize) -> Result<Option<Text<'a>>, EvaluationError> {
         single_text(&self.argument(index)?)
     }
 

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use super::EvaluationError;
 use super::calls::Invocation;
-use super::evaluator::{Evaluation, Items, Scope};
+use super::distinct::Distinct;
+use super::evaluator::{Evaluation, Scope};
 use super::functions::Function as F;
 use super::item::Item;
 use super::operators::{single_value, singleton_boolean};
@@ -33,30 +34,30 @@ pub(super) fn of_collection<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a>
         F::Single if input.len() > 1 => Err(call.invalid("wants a single item")),
         F::Single | F::First => Ok(input.first().cloned().into_iter().collect()),
         F::Last => Ok(input.last().cloned().into_iter().collect()),
-        F::Tail => Ok(input.get(1..).unwrap_or_default().to_vec()),
+        F::Tail => call.evaluator.copied(input.get(1..).unwrap_or_default()),
         F::Skip => {
             let count = call.integer_argument(0)?.unwrap_or(0).max(0) as usize;
-            Ok(input.get(count..).unwrap_or_default().to_vec())
+            call.evaluator.copied(input.get(count..).unwrap_or_default())
         }
         F::Take => {
             let count = call.integer_argument(0)?.unwrap_or(0).max(0) as usize;
-            Ok(input[..count.min(input.len())].to_vec())
+            call.evaluator.copied(&input[..count.min(input.len())])
         }
         F::Intersect => {
-            let other = call.argument(0)?;
-            let mut common = Vec::new();
+            let other = distinct_argument(call)?;
+            let mut common = Distinct::new(&call.evaluator.meter);
             for item in input {
-                if call.evaluator.has(&other, item)? {
-                    call.evaluator.push_unique(&mut common, item.clone())?;
+                if other.contains(item)? {
+                    common.push(item.clone())?;
                 }
             }
-            Ok(common)
+            Ok(common.into_items())
         }
         F::Exclude => {
-            let other = call.argument(0)?;
+            let other = distinct_argument(call)?;
             let mut rest = Vec::new();
             for item in input {
-                if !call.evaluator.has(&other, item)? {
+                if !other.contains(item)? {
                     rest.push(item.clone());
                 }
             }
@@ -71,7 +72,7 @@ pub(super) fn of_collection<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a>
         F::Sort => sorted(call),
         F::Aggregate => aggregate(call),
         F::Iif => iif(call),
-        F::Trace => Ok(input.to_vec()),
+        F::Trace => trace(call),
         F::Not => Ok(singleton_boolean(input)?.map(|value| Item::of(Value::Boolean(!value))).into_iter().collect()),
         _ => Err(call.unsupported()),
     }
@@ -96,6 +97,7 @@ fn any(call: &Invocation<'_, '_, '_>, wanted: fn(Option<bool>) -> bool) -> Resul
 }
 
 fn booleans(call: &Invocation<'_, '_, '_>) -> Result<impl Iterator<Item = bool> + use<>, EvaluationError> {
+    call.evaluator.charge(call.input.len())?;
     let values: Option<Vec<bool>> = call.input.iter().map(Item::as_bool).collect();
     Ok(values.ok_or_else(|| call.invalid("wants booleans"))?.into_iter())
 }
@@ -105,8 +107,9 @@ fn is_subset<'a>(
     part: &[Item<'a>],
     whole: &[Item<'a>],
 ) -> Result<bool, EvaluationError> {
+    let whole = Distinct::of(&call.evaluator.meter, whole)?;
     for item in part {
-        if !call.evaluator.has(whole, item)? {
+        if !whole.contains(item)? {
             return Ok(false);
         }
     }
@@ -114,11 +117,15 @@ fn is_subset<'a>(
 }
 
 fn distinct<'a>(call: &Invocation<'a, '_, '_>, first: &[Item<'a>], second: &[Item<'a>]) -> Evaluation<'a> {
-    let mut out = Vec::new();
-    for item in first.iter().chain(second) {
-        call.evaluator.push_unique(&mut out, item.clone())?;
+    let mut out = Distinct::of(&call.evaluator.meter, first)?;
+    for item in second {
+        out.push(item.clone())?;
     }
-    Ok(out)
+    Ok(out.into_items())
+}
+
+fn distinct_argument<'a, 'e>(call: &Invocation<'a, 'e, '_>) -> Result<Distinct<'a, 'e>, EvaluationError> {
+    Distinct::of(&call.evaluator.meter, &call.argument(0)?)
 }
 
 fn filtered<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
@@ -143,24 +150,42 @@ fn select<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
     Ok(out)
 }
 
+/// The input as it is. It, or what the projection makes of it, is told to whoever traces the evaluation.
+fn trace<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
+    let name = call.text_argument(0)?.unwrap_or_default();
+    let mut traced = Vec::new();
+    match call.argument_node(1) {
+        None => traced.extend_from_slice(call.input),
+        Some(projection) => {
+            for (index, item) in call.input.iter().enumerate() {
+                traced.extend(call.for_item(projection, item, index)?);
+            }
+        }
+    }
+    call.evaluator.charge(traced.len())?;
+    if let Some(trace) = call.evaluator.environment.trace {
+        trace.tell(&name, &traced);
+    }
+    call.evaluator.copied(call.input)
+}
+
 /// Projects until nothing new comes.
 fn repeat<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
-    let mut out: Items<'a> = Vec::new();
-    let Some(projection) = call.argument_node(0) else { return Ok(out) };
+    let mut out = Distinct::new(&call.evaluator.meter);
+    let Some(projection) = call.argument_node(0) else { return Ok(Vec::new()) };
     let mut pending = call.input.to_vec();
     while !pending.is_empty() {
         let mut found = Vec::new();
         for (index, item) in pending.iter().enumerate() {
             for new in call.for_item(projection, item, index)? {
-                if !call.evaluator.has(&out, &new)? {
-                    out.push(new.clone());
+                if out.push(new.clone())? {
                     found.push(new);
                 }
             }
         }
         pending = found;
     }
-    Ok(out)
+    Ok(out.into_items())
 }
 
 fn aggregate<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
@@ -204,6 +229,9 @@ fn sorted<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
         }
         if keys.is_empty() {
             values.push(item.value());
+        }
+        for value in values.iter().flatten() {
+            call.evaluator.charge(value.size() / 4)?;
         }
         rows.push((values, item));
     }

@@ -3,11 +3,15 @@
 use super::EvaluationError;
 use super::calls::Invocation;
 use super::functions::Function as F;
+use super::item::Item;
 use super::number::Number;
 use super::operators::single_value;
 use super::value::{self, Value, calendar_unit};
 use crate::date::{DateTime, Precision};
 use crate::decimal::Decimal;
+
+/// Most bytes of a unit that is read from a text; codes of UCUM are shorter.
+const MAX_UNIT: usize = 1_000;
 
 /// `toInteger()` and the like.
 pub(super) fn to<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<'a>>, EvaluationError> {
@@ -29,7 +33,7 @@ pub(super) fn converts_to<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Va
     let [item] = call.input else {
         return if call.input.is_empty() { Ok(None) } else { Err(call.invalid("wants a single item")) };
     };
-    let Some(value) = item.value() else { return Ok(Some(Value::Boolean(false))) };
+    let Some(value) = value_of(call, item)? else { return Ok(Some(Value::Boolean(false))) };
     Ok(Some(Value::Boolean(match call.call.function {
         F::ConvertsToBoolean => boolean(&value).is_some(),
         F::ConvertsToInteger => integer(&value).and_then(Value::integer).is_some(),
@@ -56,9 +60,16 @@ pub(super) fn clock<'a>(call: &Invocation<'a, '_, '_>) -> Result<Value<'a>, Eval
 
 fn only<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<'a>>, EvaluationError> {
     match call.input {
-        [item] => Ok(item.value()),
+        [item] => value_of(call, item),
         input => single_value(input),
     }
+}
+
+/// The value of an item, which is going to be read if it is a text.
+fn value_of<'a>(call: &Invocation<'a, '_, '_>, item: &Item<'a>) -> Result<Option<Value<'a>>, EvaluationError> {
+    let value = item.value();
+    call.evaluator.meter.charge_text(value.as_ref().map_or(0, Value::size))?;
+    Ok(value)
 }
 
 fn boolean(value: &Value<'_>) -> Option<bool> {
@@ -156,7 +167,8 @@ fn quantity(value: Value<'_>) -> Option<Value<'_>> {
                 return Some(Value::quantity(number, "1", false));
             }
             if let Some(quoted) = unit.strip_prefix('\'').and_then(|unit| unit.strip_suffix('\'')) {
-                return (!quoted.is_empty()).then(|| Value::quantity(number, quoted.to_owned(), false));
+                let possible = (1..=MAX_UNIT).contains(&quoted.len());
+                return possible.then(|| Value::quantity(number, quoted.to_owned(), false));
             }
             calendar_unit(unit).map(|unit| Value::quantity(number, unit, true))
         }
@@ -167,5 +179,6 @@ fn quantity(value: Value<'_>) -> Option<Value<'_>> {
 /// The quantity in the unit that the argument names, if there is one.
 fn in_unit<'a>(call: &Invocation<'a, '_, '_>, value: Option<Value<'a>>) -> Result<Option<Value<'a>>, EvaluationError> {
     let (Some(unit), Some(Value::Quantity(quantity))) = (call.text_argument(0)?, &value) else { return Ok(value) };
+    call.evaluator.charge(value::CONVERSION)?;
     Ok(quantity.converted(&unit).map(|quantity| Value::Quantity(Box::new(quantity))))
 }

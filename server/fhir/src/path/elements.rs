@@ -4,11 +4,11 @@ use super::calls::Invocation;
 use super::evaluator::{Evaluation, Items};
 use super::functions::Function as F;
 use super::item::{Item, Repr};
+use super::references;
 use super::types::is_subtype;
 use super::value::Value;
 use crate::definitions::{self, Kind, Primitive};
-use crate::json::Json;
-use crate::{narrative, reference};
+use crate::narrative;
 
 pub(super) fn of_elements<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
     let boolean = |value: bool| Ok(vec![Item::of(Value::Boolean(value))]);
@@ -21,8 +21,11 @@ pub(super) fn of_elements<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
         }),
         F::Children => children(call, call.input),
         F::Descendants => descendants(call),
-        F::Type => Ok(call.input.iter().map(type_of).collect()),
-        F::Resolve => resolve(call),
+        F::Type => {
+            call.evaluator.charge(call.input.len())?;
+            Ok(call.input.iter().map(type_of).collect())
+        }
+        F::Resolve => references::resolve(call),
         F::HtmlChecks => html_checks(call),
         F::ConformsTo => conforms_to(call),
         _ => Err(call.unsupported()),
@@ -60,7 +63,7 @@ fn extension<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
     for item in call.input {
         item.push_children("extension", &mut extensions);
     }
-    call.evaluator.charge(extensions.len())?;
+    call.evaluator.charge(call.input.len() + extensions.len())?;
     extensions.retain(|item| item.as_element().and_then(|json| json.str("url")) == Some(&*url));
     Ok(extensions)
 }
@@ -91,46 +94,6 @@ fn type_of<'a>(item: &Item<'a>) -> Item<'a> {
         Repr::Element(element) => ("FHIR", element.fhir_type.map_or("Element", |fhir_type| &*fhir_type.name)),
     };
     Item::of(Value::Type { namespace, name: name.into() })
-}
-
-/// What references point at: contained resources and entries of a bundle as they are; of other resources the type
-/// alone is known, from the text of the reference, for nothing is fetched.
-fn resolve<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
-    let mut out = Vec::new();
-    let root = call.evaluator.environment.root_resource;
-    for item in call.input {
-        let Some(json) = item.as_element() else {
-            out.extend(item.to_text().and_then(|text| resource_named(root, &text)));
-            continue;
-        };
-        let text = json.as_str().or_else(|| json.str("reference"));
-        call.evaluator.charge(1 + root.list("contained").len() + root.list("entry").len())?;
-        let found = text.and_then(|text| resource_named(root, text));
-        out.extend(found.or_else(|| json.str("type").and_then(of_type_named)));
-    }
-    Ok(out)
-}
-
-fn resource_named<'a>(root: &'a Json, text: &str) -> Option<Item<'a>> {
-    if let Some(id) = text.strip_prefix('#') {
-        if id.is_empty() {
-            return Some(Item::resource(root));
-        }
-        return root.list("contained").iter().find(|contained| contained.str("id") == Some(id)).map(Item::resource);
-    }
-    let entry = root.list("entry").iter().find(|entry| entry.str("fullUrl").is_some_and(|url| names(url, text)));
-    let resource = entry.and_then(|entry| entry.get("resource")).map(Item::resource);
-    resource.or_else(|| reference::type_in(text).and_then(of_type_named))
-}
-
-/// Whether a relative or absolute reference means this URL.
-fn names(url: &str, text: &str) -> bool {
-    url == text || url.strip_suffix(text).is_some_and(|base| base.ends_with('/') && !text.is_empty())
-}
-
-fn of_type_named<'a>(name: &str) -> Option<Item<'a>> {
-    let fhir_type = definitions::r4().get(name).filter(|fhir_type| fhir_type.kind == Kind::Resource)?;
-    Some(Item::of_type(fhir_type))
 }
 
 /// Answers for the definitions of the specification: whoever is of the type conforms. Profiles need validation.

@@ -1,8 +1,11 @@
 //! Walks the tree of an expression over a document.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
+use super::distinct::{self, Distinct};
 use super::item::Item;
+use super::meter::Meter;
+use super::pattern::Pattern;
 use super::tree::{Node, Path, Step, TypeOperation};
 use super::types::TypeSpecifier;
 use super::value::Value;
@@ -15,7 +18,9 @@ pub(super) type Evaluation<'a> = Result<Items<'a>, EvaluationError>;
 /// State of one evaluation.
 pub(super) struct Evaluator<'a, 'e> {
     pub(super) environment: &'e Environment<'a>,
-    remaining: Cell<u64>,
+    pub(super) meter: Meter,
+    /// The last pattern that was made, since it seldom is another one for the next item.
+    pattern: RefCell<Option<(Box<str>, bool, Pattern)>>,
 }
 
 /// What `$this`, `$index` and `$total` are at a place.
@@ -28,9 +33,10 @@ pub(super) struct Scope<'a, 's> {
 
 /// Evaluates `root` on the focus of the environment.
 pub(super) fn evaluate<'a>(root: &'a Node, environment: &Environment<'a>) -> Evaluation<'a> {
-    let evaluator = Evaluator { environment, remaining: Cell::new(environment.budget) };
-    let scope = Scope { this: std::slice::from_ref(&environment.focus), index: None, total: None };
-    evaluator.node(root, scope)
+    let evaluator = Evaluator::new(environment);
+    let result = evaluator.node(root, evaluator.scope());
+    evaluator.settle()?;
+    result
 }
 
 /// Evaluates all but the last step of `root` where that is a member, and gives its name.
@@ -40,27 +46,42 @@ pub(super) fn evaluate_owner<'a>(
 ) -> Result<Option<(Items<'a>, &'a str)>, EvaluationError> {
     let Node::Path(path) = root else { return Ok(None) };
     let Some((Step::Member(name), steps)) = path.steps.split_last() else { return Ok(None) };
-    let evaluator = Evaluator { environment, remaining: Cell::new(environment.budget) };
-    let scope = Scope { this: std::slice::from_ref(&environment.focus), index: None, total: None };
-    Ok(Some((evaluator.steps(path.start.as_ref(), steps, scope)?, name)))
+    let evaluator = Evaluator::new(environment);
+    let items = evaluator.steps(path.start.as_ref(), steps, evaluator.scope());
+    evaluator.settle()?;
+    Ok(Some((items?, name)))
 }
 
-impl<'a> Evaluator<'a, '_> {
+impl<'a, 'e> Evaluator<'a, 'e> {
+    fn new(environment: &'e Environment<'a>) -> Self {
+        let granted = environment.granted();
+        Evaluator { environment, meter: Meter::new(granted), pattern: RefCell::new(None) }
+    }
+
+    fn scope(&self) -> Scope<'a, 'e> {
+        Scope { this: std::slice::from_ref(&self.environment.focus), index: None, total: None }
+    }
+
+    /// Takes what was spent from what several evaluations share.
+    fn settle(&self) -> Result<(), EvaluationError> {
+        let Some(shared) = self.environment.shared else { return Ok(()) };
+        shared.charge((self.environment.granted() - self.meter.left()) as usize)
+    }
+
     /// Counts steps; each touches one item or a piece of text.
     pub(super) fn charge(&self, steps: usize) -> Result<(), EvaluationError> {
-        let left = self.remaining.get().checked_sub(steps as u64).ok_or(EvaluationError::TooCostly)?;
-        self.remaining.set(left);
-        Ok(())
+        self.meter.charge(steps)
     }
 
     pub(super) fn node(&self, node: &'a Node, scope: Scope<'a, '_>) -> Evaluation<'a> {
+        self.charge(1)?;
         match node {
             Node::Path(path) => self.path(path, scope),
-            Node::Literal(value) => Ok(vec![Item::of(value.clone())]),
+            Node::Literal(value) => Ok(vec![Item::of(value.borrowed())]),
             Node::Nothing => Ok(Vec::new()),
-            Node::This => Ok(scope.this.to_vec()),
+            Node::This => self.copied(scope.this),
             Node::Index => Ok(scope.index.map(|index| Item::of(Value::Integer(index as i64))).into_iter().collect()),
-            Node::Total => Ok(scope.total.map(<[_]>::to_vec).unwrap_or_default()),
+            Node::Total => self.copied(scope.total.unwrap_or_default()),
             Node::Variable(name) => self.variable(name),
             Node::Union(operands) => self.union(operands, scope),
             Node::Type(operation, specifier, operand) => {
@@ -72,6 +93,25 @@ impl<'a> Evaluator<'a, '_> {
             Node::Plus(operand) => {
                 let items = self.node(operand, scope)?;
                 operators::negate(&items).map(|_| items)
+            }
+        }
+    }
+
+    /// The same items again.
+    pub(super) fn copied(&self, items: &[Item<'a>]) -> Evaluation<'a> {
+        self.charge(items.len())?;
+        Ok(items.to_vec())
+    }
+
+    /// A pattern that is no literal.
+    pub(super) fn pattern(&self, text: &str, full: bool) -> Result<Pattern, EvaluationError> {
+        let mut last = self.pattern.borrow_mut();
+        match &*last {
+            Some((known, is_full, pattern)) if **known == *text && *is_full == full => Ok(pattern.clone()),
+            _ => {
+                let pattern = Pattern::of_evaluation(text, full, &self.meter)?;
+                *last = Some((text.into(), full, pattern.clone()));
+                Ok(pattern)
             }
         }
     }
@@ -105,6 +145,7 @@ impl<'a> Evaluator<'a, '_> {
         match step {
             Step::Member(name) => self.member(name, input),
             Step::Root(specifier) => {
+                self.charge(input.len())?;
                 let found: Items<'a> = input.iter().filter(|item| item.is(specifier)).cloned().collect();
                 if found.is_empty() && self.environment.strict {
                     return Err(EvaluationError::invalid("the focus is of another type"));
@@ -124,16 +165,17 @@ impl<'a> Evaluator<'a, '_> {
                     Some(_) => Err(EvaluationError::invalid("an index is an integer")),
                 }
             }
+            Step::Special(node) => self.node(node, scope),
             Step::Call(call) => calls::call(self, call, input, scope),
-            Step::Type(operation, specifier) => self.type_operation(*operation, specifier, input.to_vec()),
+            Step::Type(operation, specifier) => self.type_operation(*operation, specifier, self.copied(input)?),
         }
     }
 
     /// Children named `name` of all items.
     pub(super) fn member(&self, name: &str, input: &[Item<'a>]) -> Evaluation<'a> {
         let mut out = Vec::new();
+        self.charge(input.len())?;
         for item in input {
-            self.charge(1)?;
             let known = item.push_children(name, &mut out)
                 || (self.environment.typed_names && item.push_choice(name, &mut out));
             if !known && self.environment.strict {
@@ -145,14 +187,13 @@ impl<'a> Evaluator<'a, '_> {
     }
 
     fn union(&self, operands: &'a [Node], scope: Scope<'a, '_>) -> Evaluation<'a> {
-        let mut out = Vec::new();
+        let mut out = Distinct::new(&self.meter);
         for operand in operands {
-            let items = self.node(operand, scope)?;
-            for item in items {
-                self.push_unique(&mut out, item)?;
+            for item in self.node(operand, scope)? {
+                out.push(item)?;
             }
         }
-        Ok(out)
+        Ok(out.into_items())
     }
 
     fn type_operation(
@@ -161,13 +202,16 @@ impl<'a> Evaluator<'a, '_> {
         specifier: &TypeSpecifier,
         mut items: Items<'a>,
     ) -> Evaluation<'a> {
-        self.charge(items.len())?;
+        self.charge(1 + items.len())?;
         let single = operation == TypeOperation::Is || (operation == TypeOperation::As && self.environment.strict);
         if single && items.len() > 1 {
             return Err(EvaluationError::invalid("is and as want a single item; ofType() takes several"));
         }
         if operation == TypeOperation::Is {
             return Ok(items.first().map(|item| Item::of(Value::Boolean(item.is(specifier)))).into_iter().collect());
+        }
+        if let (TypeOperation::As, TypeSpecifier { fhir: None, system: Some(system) }) = (operation, specifier) {
+            return Ok(items.into_iter().filter_map(|item| item.cast(*system)).collect());
         }
         items.retain(|item| item.is_exactly(specifier));
         Ok(items)
@@ -176,7 +220,7 @@ impl<'a> Evaluator<'a, '_> {
     fn variable(&self, name: &str) -> Evaluation<'a> {
         let environment = self.environment;
         if let Some((_, items)) = environment.variables.iter().find(|(known, _)| *known == name) {
-            return Ok(items.clone());
+            return self.copied(items);
         }
         let text = |text: String| Ok(vec![Item::of(Value::text(text))]);
         match name {
@@ -198,17 +242,9 @@ impl<'a> Evaluator<'a, '_> {
         }
     }
 
-    /// Appends an item unless an equal one is there.
-    pub(super) fn push_unique(&self, out: &mut Items<'a>, item: Item<'a>) -> Result<(), EvaluationError> {
-        if !self.has(out, &item)? {
-            out.push(item);
-        }
-        Ok(())
-    }
-
     /// Whether an item equals one of these.
     pub(super) fn has(&self, items: &[Item<'a>], item: &Item<'a>) -> Result<bool, EvaluationError> {
-        self.charge(1 + items.len())?;
-        Ok(items.iter().any(|other| super::item::equal(other, item) == Some(true)))
+        self.charge(1)?;
+        distinct::has_equal(items, item, &self.meter)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::EvaluationError;
+use super::meter::Meter;
 use super::types::{FhirType, SystemType, TypeSpecifier, is_subtype};
 use super::value::{self, Value};
 use crate::date::{DateTime, Precision};
@@ -32,18 +34,26 @@ pub(super) struct Element<'a> {
     /// `_name` of a primitive.
     pub(super) sibling: Option<&'a Json>,
     pub(super) fhir_type: Option<FhirType>,
+    /// The resource that it is in, or that it is, for references from there; of one that is contained the container.
+    pub(super) resource: Option<&'a Json>,
 }
 
 impl<'a> Item<'a> {
     /// A resource, or an element of unknown type.
     pub fn resource(json: &'a Json) -> Item<'a> {
+        Item::contained(json, json)
+    }
+
+    /// A resource contained in another, or in itself.
+    pub(super) fn contained(json: &'a Json, container: &'a Json) -> Item<'a> {
         let fhir_type = json.str("resourceType").and_then(|name| definitions::r4().get(name));
-        Item(Repr::Element(Element { json, sibling: None, fhir_type }))
+        Item(Repr::Element(Element { json, sibling: None, fhir_type, resource: Some(container) }))
     }
 
     /// An element of the type `type_name`.
     pub fn element(json: &'a Json, type_name: &str) -> Item<'a> {
-        Item(Repr::Element(Element { json, sibling: None, fhir_type: definitions::r4().get(type_name) }))
+        let fhir_type = definitions::r4().get(type_name);
+        Item(Repr::Element(Element { json, sibling: None, fhir_type, resource: None }))
     }
 
     /// A text of type `System.String`.
@@ -86,7 +96,7 @@ impl<'a> Item<'a> {
                 Json::Bool(value) => Some(if *value { "true" } else { "false" }.into()),
                 _ => None,
             },
-            Repr::Value(value) => Some(value.to_text()),
+            Repr::Value(value) => Some(value.to_text().into()),
         }
     }
 
@@ -104,7 +114,7 @@ impl<'a> Item<'a> {
 
     /// A resource of which only the type is known.
     pub(super) fn of_type(fhir_type: FhirType) -> Item<'static> {
-        Item(Repr::Element(Element { json: &ABSENT, sibling: None, fhir_type: Some(fhir_type) }))
+        Item(Repr::Element(Element { json: &ABSENT, sibling: None, fhir_type: Some(fhir_type), resource: None }))
     }
 
     /// The value as a system type; nothing for elements with children, quantities apart.
@@ -135,18 +145,21 @@ impl<'a> Item<'a> {
         true
     }
 
-    /// Appends all children.
+    /// Appends all children; one of a primitive is its value. <https://hl7.org/fhir/R4/fhirpath.html#types>
     pub(super) fn push_all_children(&self, out: &mut Vec<Item<'a>>) {
         let Repr::Element(element) = &self.0 else { return };
+        if element.is_primitive() {
+            out.extend(element.value().map(Item::of));
+        }
         let Some(object) = element.members() else { return };
         for (name, json) in object.iter() {
             if let Some(bare) = name.strip_prefix('_') {
                 if object.get(bare).is_none() {
                     let fhir_type = element.member_type(bare);
-                    push_values(&ABSENT, Some(json), fhir_type, out);
+                    element.push_values(&ABSENT, Some(json), fhir_type, out);
                 }
             } else if name != "resourceType" {
-                push_values(json, sibling_of(object, name), element.member_type(name), out);
+                element.push_values(json, sibling_of(object, name), element.member_type(name), out);
             }
         }
     }
@@ -161,6 +174,16 @@ impl<'a> Item<'a> {
                 specifier.system.is_some_and(|system| system == SystemType::Any || system == value.system_type())
             }
         }
+    }
+
+    /// The value, of a primitive too, if it is of this type of FHIRPath.
+    pub(super) fn cast(self, system: SystemType) -> Option<Item<'a>> {
+        let value = match self.0 {
+            Repr::Value(value) => Some(value),
+            Repr::Element(element) if element.is_primitive() => element.value(),
+            Repr::Element(_) => None,
+        };
+        value.filter(|value| system == SystemType::Any || value.system_type() == system).map(Item::of)
     }
 
     /// As [`is`](Self::is), but a primitive type is not taken for the one that it specialises: a `code` is no `string`.
@@ -180,6 +203,10 @@ impl<'a> Element<'a> {
         self.json.as_object().or_else(|| self.sibling?.as_object())
     }
 
+    fn is_primitive(&self) -> bool {
+        self.fhir_type.is_some_and(|fhir_type| fhir_type.kind == Kind::Primitive)
+    }
+
     fn member_type(&self, member: &str) -> Option<FhirType> {
         definitions::r4().definition(self.fhir_type?.member(member)?.1)
     }
@@ -187,10 +214,14 @@ impl<'a> Element<'a> {
     fn push_children(&self, name: &str, out: &mut Vec<Item<'a>>) -> bool {
         let Some(fhir_type) = self.fhir_type else {
             if let Some(object) = self.members() {
-                push_untyped(object, name, out);
+                self.push_untyped(object, name, out);
             }
             return true;
         };
+        if fhir_type.kind == Kind::Primitive && name == "value" {
+            out.extend(self.value().map(Item::of));
+            return true;
+        }
         let Some(element) = fhir_type.element(name) else { return false };
         let Some(object) = self.members() else { return true };
         if element.choice {
@@ -205,9 +236,9 @@ impl<'a> Element<'a> {
                 }
                 let value_type = definitions::r4().definition(element_type);
                 if sibling_only {
-                    push_values(&ABSENT, Some(json), value_type, out);
+                    self.push_values(&ABSENT, Some(json), value_type, out);
                 } else {
-                    push_values(json, sibling_of(object, bare), value_type, out);
+                    self.push_values(json, sibling_of(object, bare), value_type, out);
                 }
             }
             return true;
@@ -216,11 +247,54 @@ impl<'a> Element<'a> {
         let primitive = value_type.is_none_or(|value_type| value_type.kind == Kind::Primitive);
         let sibling = if primitive { sibling_of(object, name) } else { None };
         match object.get(name) {
-            Some(json) => push_values(json, sibling, value_type, out),
-            None if sibling.is_some() => push_values(&ABSENT, sibling, value_type, out),
+            Some(json) => self.push_values(json, sibling, value_type, out),
+            None if sibling.is_some() => self.push_values(&ABSENT, sibling, value_type, out),
             None => {}
         }
         true
+    }
+
+    /// Appends the values of one member, each with its own sibling.
+    fn push_values(
+        &self,
+        json: &'a Json,
+        sibling: Option<&'a Json>,
+        fhir_type: Option<FhirType>,
+        out: &mut Vec<Item<'a>>,
+    ) {
+        let siblings = sibling.map_or(&[][..], Json::items);
+        let values: &[Json] = if std::ptr::eq(json, &raw const ABSENT) { &[] } else { json.items() };
+        // A resource in an entry or a parameter is one of its own, one in a resource is contained.
+        let is_own = is_resource(fhir_type) && !is_resource(self.fhir_type);
+        out.reserve(values.len().max(siblings.len()));
+        for index in 0..values.len().max(siblings.len()) {
+            let value = values.get(index).unwrap_or(&ABSENT);
+            let sibling = siblings.get(index).filter(|sibling| **sibling != Json::Null);
+            if *value == Json::Null && sibling.is_none() {
+                continue;
+            }
+            let resource = if is_own { Some(value) } else { self.resource };
+            let fhir_type = actual_type(value, fhir_type);
+            out.push(Item(Repr::Element(Element { json: value, sibling, fhir_type, resource })));
+        }
+    }
+
+    /// Children of an element without definition: members of this name, or of this name and that of a type.
+    fn push_untyped(&self, object: &'a Object, name: &str, out: &mut Vec<Item<'a>>) {
+        if let Some(json) = object.get(name) {
+            self.push_values(json, sibling_of(object, name), None, out);
+            return;
+        }
+        for (member, json) in object.iter() {
+            let rest =
+                member.strip_prefix(name).filter(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()));
+            let Some(rest) = rest else { continue };
+            let lower = format!("{}{}", rest[..1].to_ascii_lowercase(), &rest[1..]);
+            let value_type = definitions::r4().get(rest).or_else(|| definitions::r4().get(&lower));
+            if value_type.is_some() {
+                self.push_values(json, sibling_of(object, member), value_type, out);
+            }
+        }
     }
 
     fn value(&self) -> Option<Value<'a>> {
@@ -285,19 +359,8 @@ fn sibling_of<'a>(object: &'a Object, name: &str) -> Option<&'a Json> {
         .map(|(_, json)| json)
 }
 
-/// Appends the values of one member, each with its own sibling.
-fn push_values<'a>(json: &'a Json, sibling: Option<&'a Json>, fhir_type: Option<FhirType>, out: &mut Vec<Item<'a>>) {
-    let siblings = sibling.map_or(&[][..], Json::items);
-    let values: &[Json] = if std::ptr::eq(json, &raw const ABSENT) { &[] } else { json.items() };
-    out.reserve(values.len().max(siblings.len()));
-    for index in 0..values.len().max(siblings.len()) {
-        let value = values.get(index).unwrap_or(&ABSENT);
-        let sibling = siblings.get(index).filter(|sibling| **sibling != Json::Null);
-        if *value == Json::Null && sibling.is_none() {
-            continue;
-        }
-        out.push(Item(Repr::Element(Element { json: value, sibling, fhir_type: actual_type(value, fhir_type) })));
-    }
+fn is_resource(fhir_type: Option<FhirType>) -> bool {
+    fhir_type.is_some_and(|fhir_type| fhir_type.kind == Kind::Resource)
 }
 
 /// Where any resource may stand, the resource says which it is.
@@ -310,30 +373,13 @@ fn actual_type(json: &Json, declared: Option<FhirType>) -> Option<FhirType> {
     }
 }
 
-/// Children of an element without definition: members of this name, or of this name and that of a type.
-fn push_untyped<'a>(object: &'a Object, name: &str, out: &mut Vec<Item<'a>>) {
-    if let Some(json) = object.get(name) {
-        push_values(json, sibling_of(object, name), None, out);
-        return;
-    }
-    for (member, json) in object.iter() {
-        let rest = member.strip_prefix(name).filter(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()));
-        let Some(rest) = rest else { continue };
-        let lower = format!("{}{}", rest[..1].to_ascii_lowercase(), &rest[1..]);
-        let value_type = definitions::r4().get(rest).or_else(|| definitions::r4().get(&lower));
-        if value_type.is_some() {
-            push_values(json, sibling_of(object, member), value_type, out);
-        }
-    }
-}
-
 /// Parts of a computed value.
 fn push_parts<'a>(value: &Value<'a>, name: &str, out: &mut Vec<Item<'a>>) -> bool {
     let part = match (value, name) {
         (Value::Quantity(quantity), "value") => Value::Decimal(quantity.number),
-        (Value::Quantity(quantity), "unit" | "code") => Value::String(quantity.unit.clone()),
+        (Value::Quantity(quantity), "unit" | "code") => Value::text(quantity.unit.clone()),
         (Value::Type { namespace, .. }, "namespace") => Value::text(*namespace),
-        (Value::Type { name, .. }, "name") => Value::String(name.clone()),
+        (Value::Type { name, .. }, "name") => Value::text(name.clone()),
         _ => return false,
     };
     out.push(Item::of(part));
@@ -341,14 +387,17 @@ fn push_parts<'a>(value: &Value<'a>, name: &str, out: &mut Vec<Item<'a>>) -> boo
 }
 
 /// `=` of two items; nothing where it cannot be said.
-pub(super) fn equal(left: &Item<'_>, right: &Item<'_>) -> Option<bool> {
+pub(super) fn equal(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<Option<bool>, EvaluationError> {
     if is_same(left, right) {
-        return Some(true);
+        return Ok(Some(true));
     }
     match (left.value(), right.value()) {
-        (Some(one), Some(other)) if !is_bound(left, right) => one.equals(&other),
-        (None, None) | (Some(_), Some(_)) => Some(same_elements(left, right, json_equal)),
-        _ => Some(false),
+        (Some(one), Some(other)) if !is_bound(left, right) => {
+            meter.charge(one.cost_with(&other))?;
+            Ok(one.equals(&other))
+        }
+        (None, None) | (Some(_), Some(_)) => same_elements(left, right, meter).map(Some),
+        _ => Ok(Some(false)),
     }
 }
 
@@ -359,14 +408,18 @@ fn is_bound(left: &Item<'_>, right: &Item<'_>) -> bool {
 }
 
 /// `~` of two items.
-pub(super) fn equivalent(left: &Item<'_>, right: &Item<'_>) -> bool {
+pub(super) fn equivalent(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<bool, EvaluationError> {
     if is_same(left, right) {
-        return true;
+        return Ok(true);
     }
     match (left.value(), right.value()) {
-        (Some(left), Some(right)) => left.is_equivalent(&right),
-        (None, None) => same_elements(left, right, json_equal),
-        _ => false,
+        (Some(one), Some(other)) => {
+            // Texts are brought into another form first.
+            meter.charge(one.cost_with(&other) + (one.size() + other.size()) / 16)?;
+            Ok(one.is_equivalent(&other))
+        }
+        (None, None) => same_elements(left, right, meter),
+        _ => Ok(false),
     }
 }
 
@@ -380,25 +433,54 @@ fn is_same(left: &Item<'_>, right: &Item<'_>) -> bool {
     }
 }
 
-fn same_elements(left: &Item<'_>, right: &Item<'_>, same: fn(&Json, &Json) -> bool) -> bool {
-    let (Repr::Element(left), Repr::Element(right)) = (&left.0, &right.0) else { return false };
-    same(left.json, right.json) && left.sibling == right.sibling
+fn same_elements(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<bool, EvaluationError> {
+    let (Repr::Element(left), Repr::Element(right)) = (&left.0, &right.0) else { return Ok(false) };
+    if !json_equal(left.json, right.json, meter)? {
+        return Ok(false);
+    }
+    match (left.sibling, right.sibling) {
+        (Some(left), Some(right)) => json_equal(left, right, meter),
+        (left, right) => Ok(left.is_none() && right.is_none()),
+    }
 }
 
 /// Equal content: order of members does not matter, numbers are compared as numbers.
-fn json_equal(left: &Json, right: &Json) -> bool {
+fn json_equal(left: &Json, right: &Json, meter: &Meter) -> Result<bool, EvaluationError> {
+    meter.charge(1)?;
     match (left, right) {
         (Json::Object(left), Json::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| json_equal(value, other)))
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            // Each is looked for among all.
+            meter.charge(left.len() * right.len() / 64)?;
+            for (name, value) in left.iter() {
+                match right.get(name) {
+                    Some(other) if json_equal(value, other, meter)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
         }
         (Json::Array(left), Json::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| json_equal(left, right))
+            if left.len() != right.len() {
+                return Ok(false);
+            }
+            for (left, right) in left.iter().zip(right) {
+                if !json_equal(left, right, meter)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
         (Json::Number(left), Json::Number(right)) => {
-            left == right || Decimal::parse(left).is_some_and(|left| Some(left) == Decimal::parse(right))
+            Ok(left == right || Decimal::parse(left).is_some_and(|left| Some(left) == Decimal::parse(right)))
         }
-        (left, right) => left == right,
+        (Json::String(left), Json::String(right)) => {
+            meter.charge_text(left.len().min(right.len()))?;
+            Ok(left == right)
+        }
+        (left, right) => Ok(left == right),
     }
 }
 

@@ -204,10 +204,10 @@ impl<'t> Lexer<'t> {
                 return Err(self.error("quoted text without end"));
             };
             self.at += next.len_utf8();
-            if next == '\\' && self.accept("u") {
-                let unit = self.rest().get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok());
-                units.push(unit.ok_or_else(|| self.error("\\u wants four hexadecimal digits"))?);
-                self.at += 4;
+            if next == '\\'
+                && let Some(unit) = self.unit()
+            {
+                units.push(unit);
                 continue;
             }
             if !units.is_empty() {
@@ -217,22 +217,31 @@ impl<'t> Lexer<'t> {
             if next == quote {
                 return Ok(out.into());
             }
-            out.push(if next == '\\' { self.escape()? } else { next });
+            match next {
+                '\\' => out.extend(self.escape()),
+                next => out.push(next),
+            }
         }
     }
 
-    fn escape(&mut self) -> Result<char, PathError> {
-        let escaped = self.rest().chars().next();
-        let value = match escaped {
-            Some(same @ ('\'' | '"' | '`' | '\\' | '/')) => same,
-            Some('r') => '\r',
-            Some('n') => '\n',
-            Some('t') => '\t',
-            Some('f') => '\u{c}',
-            _ => return Err(self.error("unknown escape; there are \\' \\\" \\` \\\\ \\/ \\r \\n \\t \\f \\uXXXX")),
-        };
-        self.at += 1;
-        Ok(value)
+    /// What `u` and four hexadecimal digits stand for, if they come next.
+    fn unit(&mut self) -> Option<u16> {
+        let hex = self.rest().strip_prefix('u')?.get(..4).filter(|hex| hex.bytes().all(|it| it.is_ascii_hexdigit()))?;
+        self.at += 5;
+        u16::from_str_radix(hex, 16).ok()
+    }
+
+    /// What comes after a backslash. Before a character that is no escape, the backslash means nothing.
+    fn escape(&mut self) -> Option<char> {
+        let escaped = self.rest().chars().next()?;
+        self.at += escaped.len_utf8();
+        Some(match escaped {
+            'r' => '\r',
+            'n' => '\n',
+            't' => '\t',
+            'f' => '\u{c}',
+            same => same,
+        })
     }
 }
 
@@ -259,6 +268,7 @@ mod tests {
             [TokenKind::Number("1".into()), TokenKind::Symbol("."), TokenKind::Word("combine".into()), TokenKind::End]
         );
         assert_eq!(kinds(r"'a\'\u00e4\ud83d\ude00'")[0], TokenKind::Text("a'ä😀".into()));
+        assert_eq!(kinds(r"'\p\3\u005\u+041\\'")[0], TokenKind::Text(r"p3u005u+041\".into()));
         assert_eq!(kinds("@2015-02T.is")[0], TokenKind::Date("2015-02T".into()));
         assert_eq!(kinds("@2015-02-04T14:34:28.1+10:00")[0], TokenKind::Date("2015-02-04T14:34:28.1+10:00".into()));
         assert_eq!(kinds("@2015-02-04T14.is")[0], TokenKind::Date("2015-02-04T14".into()));
@@ -268,7 +278,7 @@ mod tests {
 
     #[test]
     fn errors_have_offsets() {
-        for (text, offset) in [("a ; b", 2), ("'open", 0), (r"'\x'", 2), ("/* open", 0), ("$that", 5), ("@20", 1)] {
+        for (text, offset) in [("a ; b", 2), ("'open", 0), (r"'\'", 0), ("/* open", 0), ("$that", 5), ("@20", 1)] {
             assert_eq!(tokens(text).expect_err(text).offset, offset, "{text}");
         }
     }

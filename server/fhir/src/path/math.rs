@@ -7,7 +7,7 @@ use super::item::precision_of;
 use super::number::Number;
 use super::operators::single_value;
 use super::temporal;
-use super::value::Value;
+use super::value::{CONVERSION, Value};
 use crate::date::Precision;
 
 /// Decimal places of a boundary where the call names none.
@@ -21,6 +21,7 @@ pub(super) fn of_number<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Valu
         F::LowBoundary | F::HighBoundary => return boundary(call, &value),
         F::Precision => return Ok(precision_of(&value).map(Value::Integer)),
         F::Comparable => {
+            call.evaluator.charge(CONVERSION)?;
             let other = single_value(&call.argument(0)?)?;
             let both = value.to_quantity().zip(other.and_then(|other| other.to_quantity()));
             return Ok(both.map(|(left, right)| Value::Boolean(left.is_comparable(&right))));

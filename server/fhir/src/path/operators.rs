@@ -5,10 +5,11 @@ use std::cmp::Ordering;
 use super::EvaluationError;
 use super::evaluator::{Evaluation, Evaluator, Scope};
 use super::item::{self, Item, Repr};
+use super::meter::Meter;
 use super::number::Number;
 use super::temporal;
 use super::tree::{Node, Operator};
-use super::value::{Incomparable, Quantity, Value};
+use super::value::{CONVERSION, Incomparable, Quantity, Text, Value};
 
 /// Most bytes of a text that an expression makes.
 pub(super) const MAX_TEXT: usize = 1 << 20;
@@ -26,14 +27,14 @@ pub(super) fn binary<'a>(
     let right = evaluator.node(&operands[1], scope)?;
     evaluator.charge(1 + left.len().min(right.len()))?;
     let result = match operator {
-        Operator::Equal => equal(&left, &right).map(Value::Boolean),
-        Operator::NotEqual => equal(&left, &right).map(|equal| Value::Boolean(!equal)),
+        Operator::Equal => equal(&left, &right, &evaluator.meter)?.map(Value::Boolean),
+        Operator::NotEqual => equal(&left, &right, &evaluator.meter)?.map(|equal| Value::Boolean(!equal)),
         Operator::Equivalent => Some(Value::Boolean(equivalent(evaluator, &left, &right)?)),
         Operator::NotEquivalent => Some(Value::Boolean(!equivalent(evaluator, &left, &right)?)),
         Operator::In => membership(evaluator, &left, &right)?,
         Operator::Contains => membership(evaluator, &right, &left)?,
         Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
-            compare(operator, &left, &right)?
+            compare(evaluator, operator, &left, &right)?
         }
         Operator::Concatenate => {
             let mut text = String::new();
@@ -70,7 +71,7 @@ pub(super) fn single_value<'a>(items: &[Item<'a>]) -> Result<Option<Value<'a>>, 
 }
 
 /// The only text of a collection; nothing if it is empty.
-pub(super) fn single_text<'a>(items: &[Item<'a>]) -> Result<Option<std::borrow::Cow<'a, str>>, EvaluationError> {
+pub(super) fn single_text<'a>(items: &[Item<'a>]) -> Result<Option<Text<'a>>, EvaluationError> {
     match single_value(items)? {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -105,22 +106,22 @@ pub(super) fn negate<'a>(items: &[Item<'a>]) -> Evaluation<'a> {
 }
 
 /// `=` of collections.
-pub(super) fn equal(left: &[Item<'_>], right: &[Item<'_>]) -> Option<bool> {
+pub(super) fn equal(left: &[Item<'_>], right: &[Item<'_>], meter: &Meter) -> Result<Option<bool>, EvaluationError> {
     if left.is_empty() || right.is_empty() {
-        return None;
+        return Ok(None);
     }
     if left.len() != right.len() {
-        return Some(false);
+        return Ok(Some(false));
     }
     let mut result = Some(true);
     for (one, other) in left.iter().zip(right) {
-        match item::equal(one, other) {
+        match item::equal(one, other, meter)? {
             Some(true) => {}
-            Some(false) => return Some(false),
+            Some(false) => return Ok(Some(false)),
             None => result = None,
         }
     }
-    result
+    Ok(result)
 }
 
 /// Text no longer than permitted.
@@ -166,13 +167,16 @@ fn equivalent<'a>(
     }
     evaluator.charge(left.len().saturating_mul(right.len()))?;
     let mut rest: Vec<&Item<'_>> = right.iter().collect();
-    Ok(left.iter().all(|one| match rest.iter().position(|other| item::equivalent(one, other)) {
-        Some(at) => {
-            rest.swap_remove(at);
-            true
+    'left: for one in left {
+        for at in 0..rest.len() {
+            if item::equivalent(one, rest[at], &evaluator.meter)? {
+                rest.swap_remove(at);
+                continue 'left;
+            }
         }
-        None => false,
-    }))
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn membership<'a>(
@@ -188,11 +192,13 @@ fn membership<'a>(
 }
 
 fn compare<'a>(
+    evaluator: &Evaluator<'a, '_>,
     operator: Operator,
     left: &[Item<'a>],
     right: &[Item<'a>],
 ) -> Result<Option<Value<'a>>, EvaluationError> {
     let (Some(left), Some(right)) = (single_value(left)?, single_value(right)?) else { return Ok(None) };
+    evaluator.charge(left.cost_with(&right))?;
     let order = left.order(&right).map_err(|Incomparable| {
         let names = (left.system_type().name(), right.system_type().name());
         EvaluationError::invalid(format!("{} and {} have no order", names.0, names.1))
@@ -226,7 +232,10 @@ fn arithmetic<'a>(
             Value::Date(_) | Value::DateTime(_) | Value::Time(..),
             Value::Quantity(amount),
         ) => moved(operator, left, amount).map(Some),
-        (_, Value::Quantity(_), _) | (_, _, Value::Quantity(_)) => quantities(operator, left, right),
+        (_, Value::Quantity(_), _) | (_, _, Value::Quantity(_)) => {
+            evaluator.charge(CONVERSION)?;
+            quantities(operator, left, right)
+        }
         _ => {
             let names = (left.system_type().name(), right.system_type().name());
             let error = || EvaluationError::invalid(format!("no arithmetic between {} and {}", names.0, names.1));
@@ -301,9 +310,8 @@ fn moved<'a>(operator: Operator, value: &Value<'a>, amount: &Quantity<'_>) -> Re
     let result = match value {
         Value::Date(date) => temporal::add(date, number, &amount.unit).map(Value::Date),
         Value::DateTime(date) => temporal::add(date, number, &amount.unit).map(Value::DateTime),
-        Value::Time(time, precision) => {
-            temporal::add_to_time(*time, *precision, number, &amount.unit).map(|time| Value::Time(time, *precision))
-        }
+        Value::Time(time, precision) => temporal::add_to_time(*time, *precision, number, &amount.unit)
+            .map(|(time, precision)| Value::Time(time, precision)),
         _ => None,
     };
     result.ok_or_else(|| EvaluationError::invalid(format!("cannot move a date by {}", amount.text())))

@@ -4,6 +4,7 @@ use super::PathError;
 use super::functions::Function;
 use super::lexer::{self, Token, TokenKind};
 use super::number::Number;
+use super::pattern::{Pattern, Patterns};
 use super::tree::{Call, Node, Operator, Path, Step, TypeOperation};
 use super::types::TypeSpecifier;
 use super::value::{self, Value};
@@ -22,12 +23,12 @@ enum Infix {
     Type(TypeOperation),
 }
 
-/// Compiles `text`.
-pub(super) fn parse(text: &str) -> Result<Node, PathError> {
+/// Compiles `text`, and its patterns out of what is left for them.
+pub(super) fn parse(text: &str, patterns: &mut Patterns) -> Result<Node, PathError> {
     if text.len() > MAX_LENGTH {
         return Err(PathError { offset: MAX_LENGTH, message: format!("longer than {MAX_LENGTH} bytes") });
     }
-    let mut parser = Parser { tokens: lexer::tokens(text)?, at: 0, depth: 0, operators: 0 };
+    let mut parser = Parser { tokens: lexer::tokens(text)?, at: 0, depth: 0, operators: 0, patterns };
     let node = parser.expression(0)?;
     match parser.peek() {
         TokenKind::End => Ok(node),
@@ -35,14 +36,15 @@ pub(super) fn parse(text: &str) -> Result<Node, PathError> {
     }
 }
 
-struct Parser {
+struct Parser<'p> {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
     operators: usize,
+    patterns: &'p mut Patterns,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn peek(&self) -> &TokenKind {
         &self.tokens[self.at].kind
     }
@@ -203,7 +205,11 @@ impl Parser {
                     _ => return Err(self.error("expected a name after %")),
                 }
             }
-            TokenKind::Special(_) => self.special()?,
+            TokenKind::Special(name) => {
+                let node = special(name);
+                self.advance();
+                node
+            }
             TokenKind::Word(_) => match self.boolean() {
                 Some(node) => node,
                 None => return Ok((None, vec![self.first_step()?])),
@@ -225,15 +231,6 @@ impl Parser {
         Some(Node::Literal(Value::Boolean(value)))
     }
 
-    fn special(&mut self) -> Result<Node, PathError> {
-        match self.advance() {
-            TokenKind::Special(name) if &*name == "this" => Ok(Node::This),
-            TokenKind::Special(name) if &*name == "index" => Ok(Node::Index),
-            TokenKind::Special(_) => Ok(Node::Total),
-            _ => Err(self.error("expected $this, $index or $total")),
-        }
-    }
-
     /// A first step: names of types begin with a capital letter, names of elements do not.
     fn first_step(&mut self) -> Result<Step, PathError> {
         let offset = self.tokens[self.at].offset;
@@ -251,9 +248,7 @@ impl Parser {
         let offset = self.tokens[self.at].offset;
         let name = match self.advance() {
             TokenKind::Word(name) | TokenKind::Quoted(name) => name,
-            TokenKind::Special(name) if &*name == "this" => {
-                return Err(PathError { offset, message: "$this stands at the beginning of a path only".to_owned() });
-            }
+            TokenKind::Special(name) => return Ok(Step::Special(special(&name))),
             _ => return Err(PathError { offset, message: "expected a name".to_owned() }),
         };
         if !self.accept("(") {
@@ -277,8 +272,9 @@ impl Parser {
             let message = format!("{name}() takes {min} to {max} arguments, not {}", arguments.len());
             return Err(PathError { offset, message });
         }
-        let regex = precompiled(function, &arguments).map_err(|message| PathError { offset, message })?;
-        Ok(Step::Call(Call { function, arguments, regex }))
+        let pattern = precompiled(function, &arguments, self.patterns);
+        let pattern = pattern.map_err(|message| PathError { offset, message })?;
+        Ok(Step::Call(Call { function, arguments, pattern }))
     }
 
     fn arguments(&mut self) -> Result<Vec<Node>, PathError> {
@@ -325,6 +321,7 @@ impl Parser {
 
     /// A number, or a quantity if a unit follows; `signed`: after a minus sign.
     fn number(&mut self, text: &str, signed: bool) -> Option<Value<'static>> {
+        let text = without_leading_zeros(text);
         let unit = match self.peek() {
             TokenKind::Text(unit) => Some((unit.to_string(), false)),
             TokenKind::Word(word) => value::calendar_unit(word).map(|unit| (unit.to_owned(), true)),
@@ -343,13 +340,36 @@ impl Parser {
     }
 }
 
+/// `$this`, `$index`, `$total` by their names.
+fn special(name: &str) -> Node {
+    match name {
+        "this" => Node::This,
+        "index" => Node::Index,
+        _ => Node::Total,
+    }
+}
+
+/// `1.5` of `01.5`, which FHIRPath permits and decimals of FHIR do not.
+fn without_leading_zeros(digits: &str) -> &str {
+    let whole = digits.find('.').unwrap_or(digits.len());
+    let zeros = digits[..whole].bytes().take_while(|digit| *digit == b'0').count();
+    &digits[zeros.min(whole - 1)..]
+}
+
 /// Compiles a pattern that is a literal once, here.
-fn precompiled(function: Function, arguments: &[Node]) -> Result<Option<Box<regex::Regex>>, String> {
+fn precompiled(
+    function: Function,
+    arguments: &[Node],
+    patterns: &mut Patterns,
+) -> Result<Option<Box<Pattern>>, String> {
     match (function, arguments.first()) {
         (
             Function::Matches | Function::MatchesFull | Function::ReplaceMatches,
-            Some(Node::Literal(Value::String(pattern))),
-        ) => super::text::regex(pattern, function == Function::MatchesFull).map(|regex| Some(Box::new(regex))),
+            Some(Node::Literal(Value::String(text))),
+        ) => {
+            let pattern = Pattern::of_expression(text, function == Function::MatchesFull, patterns)?;
+            Ok(Some(Box::new(pattern)))
+        }
         _ => Ok(None),
     }
 }

@@ -119,6 +119,7 @@ impl Checker {
                 self.node(index, this)?;
                 Ok(types)
             }
+            Step::Special(node) => self.node(node, this),
             Step::Call(call) => self.call(call, offset, types, this),
             Step::Type(operation, specifier) => Ok(of_type_operation(*operation, specifier, &types)),
         }
@@ -138,7 +139,8 @@ impl Checker {
         }
         let each = matches!(call.function, F::Where | F::Select | F::Exists | F::All | F::Aggregate | F::Sort | F::Iif);
         let mut arguments = Vec::with_capacity(call.arguments.len());
-        for argument in &call.arguments {
+        for (index, argument) in call.arguments.iter().enumerate() {
+            let each = each || (call.function == F::Trace && index == 1);
             arguments.push(self.node(argument, if each { &types } else { this })?);
         }
         if call.function == F::Iif && never_boolean(&call.arguments[0], &arguments[0]) {
@@ -278,6 +280,9 @@ fn specified(specifier: &TypeSpecifier) -> Types {
 fn of_type_operation(operation: TypeOperation, specifier: &TypeSpecifier, types: &Types) -> Types {
     if operation == TypeOperation::Is {
         return system(SystemType::Boolean);
+    }
+    if operation == TypeOperation::As && specifier.fhir.is_none() {
+        return specified(specifier);
     }
     narrowed(types, specifier).filter(|found| !found.is_empty()).or_else(|| specified(specifier))
 }

@@ -86,18 +86,19 @@ pub(super) fn add(value: &DateTime, amount: Number, unit: &str) -> Option<DateTi
                 Precision::Day => DAY,
                 Precision::Hour => HOUR,
                 Precision::Minute => MINUTE,
-                Precision::Second => SECOND,
-                _ => 1,
+                Precision::Second | Precision::Fraction => 1,
+                Precision::Year | Precision::Month => return None,
             };
             let local = DateTime { offset: None, ..*value }.start().checked_add(micros / step * step)?;
-            let moved = with_precision_of(DateTime::from_micros(local), value, value.offset);
+            let mut moved = with_precision_of(DateTime::from_micros(local), value, value.offset);
+            (moved.time, moved.precision) = with_fraction(moved.time, moved.precision);
             (-62_135_596_800 * SECOND..253_402_300_800 * SECOND).contains(&local).then_some(moved)
         }
     }
 }
 
 /// `time` plus an amount, around the clock.
-pub(super) fn add_to_time(time: Time, precision: Precision, amount: Number, unit: &str) -> Option<Time> {
+pub(super) fn add_to_time(time: Time, precision: Precision, amount: Number, unit: &str) -> Option<(Time, Precision)> {
     let micros = duration(amount, i64::try_from(amount.truncated()).ok()?, unit)?;
     let step = match precision {
         Precision::Hour => HOUR,
@@ -105,7 +106,18 @@ pub(super) fn add_to_time(time: Time, precision: Precision, amount: Number, unit
         _ => 1,
     };
     let moved = (time.micros_of_day() + micros / step * step % DAY).rem_euclid(DAY);
-    Some(Time { fraction_digits: time.fraction_digits, ..Time::from_micros_of_day(moved) })
+    let moved = Time { fraction_digits: time.fraction_digits, ..Time::from_micros_of_day(moved) };
+    Some(with_fraction(moved, precision))
+}
+
+/// With as many digits as the fraction of the second needs: seconds and milliseconds are one precision.
+fn with_fraction(mut time: Time, precision: Precision) -> (Time, Precision) {
+    let unit = 10_u32.pow(6_u32.saturating_sub(time.fraction_digits.into()));
+    if precision < Precision::Second || time.micros.is_multiple_of(unit) {
+        return (time, precision);
+    }
+    time.fraction_digits = if time.micros.is_multiple_of(1000) { 3 } else { 6 };
+    (time, Precision::Fraction)
 }
 
 /// Whether a unit is one of days, which a time of day has none of.

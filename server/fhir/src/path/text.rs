@@ -1,9 +1,5 @@
 //! Functions on text. <http://hl7.org/fhirpath/N1/#string-manipulation>
 
-use std::borrow::Cow;
-
-use regex::{Regex, RegexBuilder};
-
 use super::EvaluationError;
 use super::calls::Invocation;
 use super::evaluator::Evaluation;
@@ -11,21 +7,6 @@ use super::functions::Function as F;
 use super::item::Item;
 use super::operators::{bounded, single_text};
 use super::value::Value;
-
-/// Most bytes of a compiled pattern. (IN-18)
-const MAX_PATTERN: usize = 1 << 20;
-/// Most digits of the number of a group: no pattern has so many groups.
-const MAX_GROUP_DIGITS: usize = 6;
-
-/// Compiles a pattern; `full`: it must match the whole text.
-pub(super) fn regex(pattern: &str, full: bool) -> Result<Regex, String> {
-    let anchored = if full { Cow::Owned(format!("^(?:{pattern})$")) } else { Cow::Borrowed(pattern) };
-    RegexBuilder::new(&anchored)
-        .size_limit(MAX_PATTERN)
-        .dot_matches_new_line(true)
-        .build()
-        .map_err(|error| format!("not a pattern: {error}"))
-}
 
 /// Functions with one text or value as result.
 pub(super) fn of_text<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<'a>>, EvaluationError> {
@@ -51,7 +32,9 @@ pub(super) fn of_text<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Value<
         F::Replace => match call.text_argument(1)? {
             Some(replacement) => {
                 check_growth(&text, &part, &replacement)?;
-                Some(Value::text(text.replace(&*part, &replacement)))
+                let replaced = bounded(text.replace(&*part, &replacement))?;
+                call.evaluator.meter.charge_text(replaced.len())?;
+                Some(Value::text(replaced))
             }
             None => None,
         },
@@ -68,7 +51,9 @@ pub(super) fn lists<'a>(call: &Invocation<'a, '_, '_>) -> Evaluation<'a> {
             if index > 0 {
                 joined.push_str(&separator);
             }
-            joined.push_str(&single_text(std::slice::from_ref(item))?.unwrap_or_default());
+            let part = single_text(std::slice::from_ref(item))?.unwrap_or_default();
+            call.evaluator.charge(1 + (separator.len() + part.len()) / 64)?;
+            joined.push_str(&part);
             joined = bounded(joined)?;
         }
         let nothing = call.input.is_empty();
@@ -102,55 +87,21 @@ fn substring<'a>(call: &Invocation<'a, '_, '_>, text: &str) -> Result<Option<Val
 }
 
 fn with_pattern<'a>(call: &Invocation<'a, '_, '_>, text: &str) -> Result<Option<Value<'a>>, EvaluationError> {
-    let compiled;
-    let regex = if let Some(regex) = &call.call.regex {
-        &**regex
+    let made;
+    let pattern = if let Some(pattern) = &call.call.pattern {
+        &**pattern
     } else {
-        let Some(pattern) = call.text_argument(0)? else { return Ok(None) };
-        call.evaluator.charge(100 + pattern.len())?;
-        compiled = regex(&pattern, call.call.function == F::MatchesFull).map_err(EvaluationError::Invalid)?;
-        &compiled
+        let Some(text) = call.text_argument(0)? else { return Ok(None) };
+        made = call.evaluator.pattern(&text, call.call.function == F::MatchesFull)?;
+        &made
     };
+    let meter = &call.evaluator.meter;
     if call.call.function != F::ReplaceMatches {
-        return Ok(Some(Value::Boolean(regex.is_match(text))));
+        return pattern.matches(text, meter).map(|matches| Some(Value::Boolean(matches)));
     }
     let Some(replacement) = call.text_argument(1)? else { return Ok(None) };
-    if regex.as_str().is_empty() {
-        return Ok(Some(Value::text(text.to_owned())));
-    }
     check_growth(text, "", &replacement)?;
-    bounded(regex.replace_all(text, &*with_groups(&replacement, regex)).into_owned())
-        .map(|text| Some(Value::text(text)))
-}
-
-/// The replacement with `${1}` for `$1`: a number ends at the first character that is no digit, or that makes it more
-/// than there are groups, as in other dialects; the name of a group would go on through letters.
-fn with_groups<'r>(replacement: &'r str, regex: &Regex) -> Cow<'r, str> {
-    if !replacement.contains('$') {
-        return Cow::Borrowed(replacement);
-    }
-    let mut out = String::with_capacity(replacement.len() + 16);
-    let mut rest = replacement;
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        out.push('$');
-        rest = after;
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-            continue;
-        }
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let known = |end: &usize| rest[..*end].parse().is_ok_and(|group: usize| group < regex.captures_len());
-        if let Some(end) = (1..=digits.min(MAX_GROUP_DIGITS)).rev().find(known).or((digits > 0).then_some(digits)) {
-            out.push('{');
-            out.push_str(&rest[..end]);
-            out.push('}');
-            rest = &rest[end..];
-        }
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
+    pattern.replaced(text, &replacement, meter).map(|text| Some(Value::text(text)))
 }
 
 /// Refuses replacements that could make the text too long, before making it.

@@ -1,6 +1,7 @@
 //! The compiled form of an expression.
 
 use super::functions::Function;
+use super::pattern::Pattern;
 use super::types::TypeSpecifier;
 use super::value::Value;
 
@@ -42,6 +43,8 @@ pub(super) enum Step {
     /// The name of a type at the beginning of a path: the focus itself if it is of that type.
     Root(TypeSpecifier),
     Item(Node),
+    /// `$this`, `$index` or `$total` after a point: what it is where the path stands, whatever comes before it.
+    Special(Node),
     Call(Call),
     Type(TypeOperation, TypeSpecifier),
 }
@@ -67,8 +70,8 @@ impl Step {
 pub(super) struct Call {
     pub(super) function: Function,
     pub(super) arguments: Vec<Node>,
-    /// The regular expression of a call whose pattern is a literal.
-    pub(super) regex: Option<Box<regex::Regex>>,
+    /// The pattern of a call, compiled where it is a literal.
+    pub(super) pattern: Option<Box<Pattern>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

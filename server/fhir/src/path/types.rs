@@ -30,7 +30,12 @@ impl TypeSpecifier {
     /// Resolves a name; a name without namespace must be known, with one it may match nothing.
     pub(super) fn resolve(namespace: Option<&str>, name: &str) -> Option<TypeSpecifier> {
         let fhir = (namespace != Some("System")).then(|| definitions::r4().get(name)).flatten();
-        let system = if namespace == Some("FHIR") { None } else { SystemType::of(name) };
+        let system = match namespace {
+            Some("FHIR") => None,
+            // R4 writes `System.string`, too.
+            Some(_) => SystemType::of(&capitalised(name)),
+            None => SystemType::of(name),
+        };
         let known = fhir.is_some() || system.is_some() || namespace.is_some();
         known.then_some(TypeSpecifier { fhir, system })
     }
@@ -63,11 +68,25 @@ impl SystemType {
     }
 }
 
+fn capitalised(name: &str) -> String {
+    let mut name = name.to_owned();
+    if let Some(first) = name.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    name
+}
+
 /// Whether `fhir_type` is `ancestor` or specialises it.
 pub(super) fn is_subtype(fhir_type: FhirType, ancestor: FhirType) -> bool {
     if std::ptr::eq(fhir_type, ancestor) {
         return true;
     }
-    let leaf = ancestor.kind == Kind::Resource && !ancestor.abstract_;
-    !leaf && definitions::r4().is_subtype(&fhir_type.name, &ancestor.name)
+    if (ancestor.kind == Kind::Resource) != (fhir_type.kind == Kind::Resource) {
+        return false;
+    }
+    // Most questions are answered without looking for the types between: is it a resource, and of which type.
+    if ancestor.kind == Kind::Resource && (ancestor.base.is_none() || !ancestor.abstract_) {
+        return ancestor.base.is_none();
+    }
+    definitions::r4().is_subtype(&fhir_type.name, &ancestor.name)
 }

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use super::number::Number;
 pub(super) use super::quantity::{Quantity, calendar_unit};
 use super::temporal;
+pub(super) use super::text_value::Text;
 use super::types::SystemType;
 use crate::date::{DateTime, Precision, Time};
 use crate::json::Json;
@@ -17,7 +18,7 @@ pub(super) enum Value<'a> {
     Boolean(bool),
     Integer(i64),
     Decimal(Number),
-    String(Cow<'a, str>),
+    String(Text<'a>),
     Date(DateTime),
     DateTime(DateTime),
     Time(Time, Precision),
@@ -28,6 +29,9 @@ pub(super) enum Value<'a> {
         name: Cow<'a, str>,
     },
 }
+
+/// Steps that a conversion between units counts as.
+pub(super) const CONVERSION: usize = 100;
 
 /// Two values that have no order.
 pub(super) struct Incomparable;
@@ -42,8 +46,32 @@ impl<'a> Value<'a> {
         i32::try_from(value).is_ok().then_some(Value::Integer(value))
     }
 
-    pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Value<'a> {
+    pub(super) fn text(text: impl Into<Text<'a>>) -> Value<'a> {
         Value::String(text.into())
+    }
+
+    /// The same, without a copy of its texts.
+    pub(super) fn borrowed(&self) -> Value<'_> {
+        match self {
+            Value::String(text) => Value::text(&**text),
+            Value::Quantity(quantity) => Value::quantity(quantity.number, &*quantity.unit, quantity.calendar),
+            other => other.clone(),
+        }
+    }
+
+    /// Bytes of a text.
+    pub(super) fn size(&self) -> usize {
+        if let Value::String(text) = self { text.len() } else { 0 }
+    }
+
+    /// Steps that comparing it with another value takes, besides one.
+    pub(super) fn cost_with(&self, other: &Value<'_>) -> usize {
+        match (self, other) {
+            (Value::String(left), Value::String(right)) => left.len().min(right.len()) / 64,
+            (Value::Quantity(left), Value::Quantity(right)) if left.unit == right.unit => 10 + left.unit.len() / 64,
+            (Value::Quantity(_), _) | (_, Value::Quantity(_)) => CONVERSION,
+            _ => 0,
+        }
     }
 
     pub(super) fn system_type(&self) -> SystemType {
@@ -78,7 +106,7 @@ impl<'a> Value<'a> {
     }
 
     /// What `toString()` gives.
-    pub(super) fn to_text(&self) -> Cow<'a, str> {
+    pub(super) fn to_text(&self) -> Text<'a> {
         match self {
             Value::Boolean(value) => if *value { "true" } else { "false" }.into(),
             Value::Integer(value) => value.to_string().into(),
@@ -107,7 +135,7 @@ impl<'a> Value<'a> {
                 }
             }
             Value::Type { namespace, name } => crate::object! { "namespace": *namespace, "name": &**name },
-            _ => Json::from(self.to_text().into_owned()),
+            _ => Json::from(self.to_text().to_string()),
         }
     }
 
@@ -145,7 +173,7 @@ impl<'a> Value<'a> {
     /// `<`, `>`; nothing where it cannot be said.
     pub(super) fn order(&self, other: &Value<'_>) -> Result<Option<Ordering>, Incomparable> {
         match (self, other) {
-            (Value::String(left), Value::String(right)) => Ok(Some(left.cmp(right))),
+            (Value::String(left), Value::String(right)) => Ok(Some((**left).cmp(right))),
             (Value::Time(left, left_precision), Value::Time(right, right_precision)) => {
                 Ok(temporal::compare_times((*left, *left_precision), (*right, *right_precision)))
             }
