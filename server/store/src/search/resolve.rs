@@ -322,7 +322,7 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
             return Err(StoreError::Unsupported("the negation of a negation is the thing itself: ask for it".into()));
         }
         Match::Imprecise(_) => {
-            return Err(StoreError::TooCostly("no index has the precision in which a number is written".into()));
+            return Err(StoreError::Unsupported("no index has the precision in which a number is written".into()));
         }
         Match::MediaType(_) => {
             return Err(StoreError::Unsupported("no index has media types without their parameters".into()));
