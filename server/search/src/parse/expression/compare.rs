@@ -28,7 +28,7 @@ const NAMESPACES: [(&str, &str); 4] = [
     ("loinc", "http://loinc.org"),
     ("snomed", "http://snomed.info/sct"),
     ("rxnorm", "http://www.nlm.nih.gov/research/umls/rxnorm"),
-    ("ucum", "http://unitsofmeasure.org"),
+    ("ucum", fhir::ucum::SYSTEM),
 ];
 
 /// The condition that `code operator value` states.
