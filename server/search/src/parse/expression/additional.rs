@@ -23,7 +23,7 @@ pub(super) struct Additional {
     children: [(&'static str, &'static str); 2],
 }
 
-const ADDITIONAL: [Additional; 2] = [
+static ADDITIONAL: [Additional; 2] = [
     Additional {
         resource_type: "DocumentReference",
         name: "relatesTo",
@@ -72,7 +72,7 @@ impl Additional {
             let (first, second) = if is_last_first { (last, other) } else { (other, last) };
             vec![first.clone(), second.clone()]
         };
-        let alternatives = others.iter().flat_map(|other| lasts.iter().map(|last| both(other, last))).collect();
+        let alternatives = others.iter().flat_map(|other| lasts.iter().map(move |last| both(other, last))).collect();
         place.spend(1)?;
         Ok(exact_unless_indexed(&composite, Filter::Composite { param, alternatives }))
     }
