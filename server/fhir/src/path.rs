@@ -13,6 +13,7 @@ use crate::json::Json;
 
 mod calls;
 mod collections;
+mod comparison;
 mod convert;
 mod distinct;
 mod elements;

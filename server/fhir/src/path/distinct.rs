@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use super::EvaluationError;
+use super::comparison;
 use super::evaluator::Items;
-use super::item::{self, Item};
+use super::item::Item;
 use super::meter::Meter;
 use super::value::Value;
 use crate::json::Json;
@@ -110,7 +111,7 @@ pub(super) fn has_equal<'i, 'a: 'i>(
 ) -> Result<bool, EvaluationError> {
     for other in items {
         meter.charge(1)?;
-        if item::equal(other, item, meter)? == Some(true) {
+        if comparison::equal(other, item, meter)? == Some(true) {
             return Ok(true);
         }
     }

@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::EvaluationError;
-use super::meter::Meter;
 use super::types::{FhirType, SystemType, TypeSpecifier, is_subtype};
 use super::value::{self, Value};
 use crate::date::{DateTime, Precision};
-use crate::decimal::Decimal;
 use crate::definitions::{self, Kind, Primitive};
 use crate::json::{Json, Object};
 use crate::ucum;
@@ -198,8 +195,23 @@ impl<'a> Item<'a> {
 }
 
 impl<'a> Element<'a> {
+    /// The names of its members in the document, and the children that each of them is.
+    pub(super) fn children_by_member(&self) -> Vec<(&'a str, Vec<Item<'a>>)> {
+        let Some(object) = self.members() else { return Vec::new() };
+        let named = object.iter().filter_map(|(name, json)| {
+            let mut children = Vec::new();
+            match name.strip_prefix('_') {
+                Some(bare) if object.get(bare).is_some() => return None,
+                Some(bare) => self.push_values(&ABSENT, Some(json), self.member_type(bare), &mut children),
+                None => self.push_values(json, sibling_of(object, name), self.member_type(name), &mut children),
+            }
+            Some((name.strip_prefix('_').unwrap_or(name), children))
+        });
+        named.collect()
+    }
+
     /// The members that hold its children: of a primitive, those of `_name`.
-    fn members(&self) -> Option<&'a Object> {
+    pub(super) fn members(&self) -> Option<&'a Object> {
         self.json.as_object().or_else(|| self.sibling?.as_object())
     }
 
@@ -384,104 +396,6 @@ fn push_parts<'a>(value: &Value<'a>, name: &str, out: &mut Vec<Item<'a>>) -> boo
     };
     out.push(Item::of(part));
     true
-}
-
-/// `=` of two items; nothing where it cannot be said.
-pub(super) fn equal(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<Option<bool>, EvaluationError> {
-    if is_same(left, right) {
-        return Ok(Some(true));
-    }
-    match (left.value(), right.value()) {
-        (Some(one), Some(other)) if !is_bound(left, right) => {
-            meter.charge(one.cost_with(&other))?;
-            Ok(one.equals(&other))
-        }
-        (None, None) | (Some(_), Some(_)) => same_elements(left, right, meter).map(Some),
-        _ => Ok(Some(false)),
-    }
-}
-
-/// Whether both are elements, and one a Quantity with a comparator, which its value as a quantity does not have.
-fn is_bound(left: &Item<'_>, right: &Item<'_>) -> bool {
-    let comparator = |item: &Item<'_>| item.as_element().map(|json| json.get("comparator").is_some());
-    comparator(left).zip(comparator(right)).is_some_and(|(left, right)| left || right)
-}
-
-/// `~` of two items.
-pub(super) fn equivalent(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<bool, EvaluationError> {
-    if is_same(left, right) {
-        return Ok(true);
-    }
-    match (left.value(), right.value()) {
-        (Some(one), Some(other)) => {
-            // Texts are brought into another form first.
-            meter.charge(one.cost_with(&other) + (one.size() + other.size()) / 16)?;
-            Ok(one.is_equivalent(&other))
-        }
-        (None, None) => same_elements(left, right, meter),
-        _ => Ok(false),
-    }
-}
-
-/// Whether both are the very same element of a document.
-fn is_same(left: &Item<'_>, right: &Item<'_>) -> bool {
-    match (&left.0, &right.0) {
-        (Repr::Element(left), Repr::Element(right)) => {
-            std::ptr::eq(left.json, right.json) && *left.json != Json::Null && left.fhir_type.is_some()
-        }
-        _ => false,
-    }
-}
-
-fn same_elements(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<bool, EvaluationError> {
-    let (Repr::Element(left), Repr::Element(right)) = (&left.0, &right.0) else { return Ok(false) };
-    if !json_equal(left.json, right.json, meter)? {
-        return Ok(false);
-    }
-    match (left.sibling, right.sibling) {
-        (Some(left), Some(right)) => json_equal(left, right, meter),
-        (left, right) => Ok(left.is_none() && right.is_none()),
-    }
-}
-
-/// Equal content: order of members does not matter, numbers are compared as numbers.
-fn json_equal(left: &Json, right: &Json, meter: &Meter) -> Result<bool, EvaluationError> {
-    meter.charge(1)?;
-    match (left, right) {
-        (Json::Object(left), Json::Object(right)) => {
-            if left.len() != right.len() {
-                return Ok(false);
-            }
-            // Each is looked for among all.
-            meter.charge(left.len() * right.len() / 64)?;
-            for (name, value) in left.iter() {
-                match right.get(name) {
-                    Some(other) if json_equal(value, other, meter)? => {}
-                    _ => return Ok(false),
-                }
-            }
-            Ok(true)
-        }
-        (Json::Array(left), Json::Array(right)) => {
-            if left.len() != right.len() {
-                return Ok(false);
-            }
-            for (left, right) in left.iter().zip(right) {
-                if !json_equal(left, right, meter)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        }
-        (Json::Number(left), Json::Number(right)) => {
-            Ok(left == right || Decimal::parse(left).is_some_and(|left| Some(left) == Decimal::parse(right)))
-        }
-        (Json::String(left), Json::String(right)) => {
-            meter.charge_text(left.len().min(right.len()))?;
-            Ok(left == right)
-        }
-        (left, right) => Ok(left == right),
-    }
 }
 
 /// The precision in digits of a date, time or number.

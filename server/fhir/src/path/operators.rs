@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 
 use super::EvaluationError;
+use super::comparison;
 use super::evaluator::{Evaluation, Evaluator, Scope};
-use super::item::{self, Item, Repr};
+use super::item::{Item, Repr};
 use super::meter::Meter;
 use super::number::Number;
 use super::temporal;
@@ -29,8 +30,10 @@ pub(super) fn binary<'a>(
     let result = match operator {
         Operator::Equal => equal(&left, &right, &evaluator.meter)?.map(Value::Boolean),
         Operator::NotEqual => equal(&left, &right, &evaluator.meter)?.map(|equal| Value::Boolean(!equal)),
-        Operator::Equivalent => Some(Value::Boolean(equivalent(evaluator, &left, &right)?)),
-        Operator::NotEquivalent => Some(Value::Boolean(!equivalent(evaluator, &left, &right)?)),
+        Operator::Equivalent => Some(Value::Boolean(comparison::equivalent_lists(&left, &right, &evaluator.meter)?)),
+        Operator::NotEquivalent => {
+            Some(Value::Boolean(!comparison::equivalent_lists(&left, &right, &evaluator.meter)?))
+        }
         Operator::In => membership(evaluator, &left, &right)?,
         Operator::Contains => membership(evaluator, &right, &left)?,
         Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
@@ -115,7 +118,7 @@ pub(super) fn equal(left: &[Item<'_>], right: &[Item<'_>], meter: &Meter) -> Res
     }
     let mut result = Some(true);
     for (one, other) in left.iter().zip(right) {
-        match item::equal(one, other, meter)? {
+        match comparison::equal(one, other, meter)? {
             Some(true) => {}
             Some(false) => return Ok(Some(false)),
             None => result = None,
@@ -154,29 +157,6 @@ fn logic<'a>(
         _ => None,
     };
     Ok(result.map(|value| Item::of(Value::Boolean(value))).into_iter().collect())
-}
-
-/// `~` of collections: the same items in any order.
-fn equivalent<'a>(
-    evaluator: &Evaluator<'a, '_>,
-    left: &[Item<'a>],
-    right: &[Item<'a>],
-) -> Result<bool, EvaluationError> {
-    if left.len() != right.len() {
-        return Ok(false);
-    }
-    evaluator.charge(left.len().saturating_mul(right.len()))?;
-    let mut rest: Vec<&Item<'_>> = right.iter().collect();
-    'left: for one in left {
-        for at in 0..rest.len() {
-            if item::equivalent(one, rest[at], &evaluator.meter)? {
-                rest.swap_remove(at);
-                continue 'left;
-            }
-        }
-        return Ok(false);
-    }
-    Ok(true)
 }
 
 fn membership<'a>(

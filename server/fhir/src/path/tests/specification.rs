@@ -87,3 +87,43 @@ fn the_number_of_a_group_ends_where_the_digits_do() {
 fn the_type_of_nothing_is_not_told() {
     all(&[("{} is Integer | photo is Attachment | photo.is(Attachment)", ""), ("1 is Integer", "System.Boolean true")]);
 }
+
+#[test]
+fn equivalent_elements_have_equivalent_children() {
+    let coding = |display: &str, code: &str| {
+        crate::object! { "system": "http://loinc.org", "code": code, "display": display }
+    };
+    let part = |id: &str, text: &str, value: &str| {
+        crate::object! {
+            "id": id, "code": crate::object! { "coding": crate::array![coding(text, "1"), coding("x", id)] },
+            "valueQuantity": crate::object! { "value": crate::json::Json::Number(value.into()) },
+        }
+    };
+    let resource = crate::object! {
+        "resourceType": "Observation", "status": "final",
+        "code": crate::object! { "coding": crate::array![coding("Weight", "1")] },
+        "category": crate::array![
+            crate::object! { "coding": crate::array![coding("weight of the body", "1"), coding("x", "2")] },
+            crate::object! { "coding": crate::array![coding("x", "2")] },
+        ],
+        "component": crate::array![part("a", "X", "1.0"), part("b", "x", "1.00"), part("a", "X", "2")],
+        "note": crate::array![
+            crate::object! { "id": "n", "authorString": "Me", "text": "Some WORDS" },
+            crate::object! { "text": "some words", "authorString": "me" },
+            crate::object! { "text": "some words" },
+        ],
+    };
+    for (expression, expected) in [
+        ("code.coding[0] ~ category[0].coding[0] and code.coding[0] != category[0].coding[0]", "true"),
+        ("code.coding[0] ~ category[1].coding[0]", "false"),
+        ("code ~ category[0] and category[0] ~ category[1]", "true"),
+        ("code ~ category[1]", "false"),
+        ("component[0] ~ component[1] and component[0] != component[1]", "true"),
+        ("component[0] ~ component[2]", "false"),
+        ("note[0] ~ note[1]", "true"),
+        ("note[1] ~ note[2] or code ~ code.coding", "false"),
+        ("note.take(2) ~ (note[1].combine(note[0]))", "true"),
+    ] {
+        assert_eq!(result(expression, &resource), format!("System.Boolean {expected}"), "{expression}");
+    }
+}
