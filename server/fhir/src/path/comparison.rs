@@ -62,8 +62,8 @@ pub(super) fn equivalent_lists(left: &[Item<'_>], right: &[Item<'_>], meter: &Me
     Ok(true)
 }
 
-/// All children are equivalent, "except for "id" elements"; Codings are by system and code, CodeableConcepts by any Coding
-/// that both have. <https://hl7.org/fhir/R4/fhirpath.html#functions>
+/// All children are equivalent, "except for "id" elements"; `Coding`s are by system and code, concepts by any coding that both
+/// have. <https://hl7.org/fhir/R4/fhirpath.html#functions>
 fn equivalent_elements(left: &Item<'_>, right: &Item<'_>, meter: &Meter) -> Result<bool, EvaluationError> {
     let (Repr::Element(one), Repr::Element(other)) = (&left.0, &right.0) else { return Ok(false) };
     if left.type_name() != right.type_name() {
