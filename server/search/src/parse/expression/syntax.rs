@@ -14,8 +14,9 @@ use crate::parse::refusal::Refusal;
 /// Deepest nesting of parentheses and brackets. (IN-17)
 const MAX_NESTING: usize = 50;
 
-/// Most `and`, `or` and `not` that are about each other: each turn from `and` to `or` or back is one more. (IN-17)
-const MAX_DEPTH: usize = 100;
+/// Most `and`, `or` and `not` that are about each other: each turn from `and` to `or` or back is one more. What asks
+/// the database calls itself for each, and a thread's stack ends. (IN-17)
+const MAX_DEPTH: usize = 30;
 
 const OPERATORS: &[&str] =
     &["eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le", "ap", "sa", "eb", "pr", "po", "ss", "sb", "in", "ni", "re"];
