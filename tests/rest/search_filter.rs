@@ -77,7 +77,7 @@ async fn and_and_or_from_left_to_right(server: TestServer) {
     )
     .await;
     let turns = |count: usize| format!("code eq x{}", " and code eq x or code eq x".repeat(count));
-    found(&system, "Observation", &[(&turns(15), &["a", "c"])]).await;
+    found(&system, "Observation", &[(&turns(7), &["a", "c"])]).await;
     refused(&system, "Observation", &[&turns(16)]).await;
 }
 
