@@ -38,7 +38,7 @@ pub const MAX_OPERATIONS: usize = 10_000;
 const MAX_STEPS: usize = 20_000_000;
 
 /// Most steps of the paths of one FHIRPath Patch together; each has the bound of one evaluation, besides.
-const MAX_EVALUATION: u64 = 5_000_000;
+const MAX_EVALUATION: u64 = 20_000_000;
 
 /// Most values that `copy` operations of one patch may add: each could double the document else.
 const MAX_COPIED: usize = 500_000;

@@ -25,11 +25,14 @@ impl Number {
         (scale <= MAX_SCALE).then_some(Number { mantissa, scale })
     }
 
-    /// The number with as many decimal places as there can be; nothing if it is too large.
+    /// The number with as many decimal places as there can be; nothing if it is too large, or too small to be told from 0.
     pub(super) fn nearest(value: &Decimal) -> Option<Number> {
         let (mantissa, scale) = value.to_scaled()?;
         let number = Number { mantissa, scale };
-        if scale <= MAX_SCALE { Some(number) } else { number.rounded(MAX_SCALE) }
+        if scale <= MAX_SCALE {
+            return Some(number);
+        }
+        number.rounded(MAX_SCALE).filter(|rounded| rounded.mantissa != 0 || mantissa == 0)
     }
 
     pub(super) fn from_float(value: f64) -> Option<Number> {

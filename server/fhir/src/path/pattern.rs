@@ -98,16 +98,17 @@ impl Pattern {
         }
         let replacement = with_groups(replacement, &self.regex);
         let (mut out, mut end) = (String::new(), 0);
-        meter.charge(self.steps(text.len()))?;
         for captures in self.regex.captures_iter(text) {
             let whole = captures.get_match();
-            // To know where a match ends, all that follows may have to be read.
-            meter.charge(1 + self.steps(text.len() - whole.start()))?;
+            // Up to the match all states may be looked at; to know where it ends, all that follows may have to be read.
+            meter.charge(1 + self.steps(whole.end() - end))?;
+            meter.charge_text(text.len() - whole.end())?;
             out.push_str(&text[end..whole.start()]);
             captures.expand(&replacement, &mut out);
             out = bounded(out)?;
             end = whole.end();
         }
+        meter.charge(self.steps(text.len() - end))?;
         out.push_str(&text[end..]);
         meter.charge_text(out.len())?;
         bounded(out)
@@ -151,13 +152,22 @@ fn with_groups<'r>(replacement: &'r str, regex: &Regex) -> Cow<'r, str> {
 /// What reading a pattern counts as: its classes may have many characters, which are put in order, and folded where case
 /// does not matter.
 fn reading(text: &str) -> usize {
-    let classes = text.bytes().filter(|byte| matches!(byte, b'[' | b'\\')).count();
-    READING + text.len() + classes * if folds_case(text) { FOLDED_CLASS } else { CLASS }
+    READING + text.len() + classes(text) * if folds_case(text) { FOLDED_CLASS } else { CLASS }
+}
+
+/// Classes in brackets, and those that a letter stands for: `\w`, `\pL`.
+fn classes(text: &str) -> usize {
+    let (mut classes, mut escaped) = (0, false);
+    for byte in text.bytes() {
+        classes += usize::from(if escaped { b"dDsSwWpP".contains(&byte) } else { byte == b'[' });
+        escaped = byte == b'\\' && !escaped;
+    }
+    classes
 }
 
 /// Whether flags of a group may switch case off: `(?i)`, `(?s-mi:`.
 fn folds_case(text: &str) -> bool {
-    text.split('?').skip(1).any(|rest| {
+    text.split("(?").skip(1).any(|rest| {
         let flags = rest.bytes().take_while(|byte| byte.is_ascii_alphabetic() || *byte == b'-');
         flags.take(8).any(|flag| flag == b'i')
     })

@@ -170,3 +170,17 @@ fn patterns_that_are_made_cost_what_their_machines_cost() {
         "System.String \"aa\""
     );
 }
+
+#[test]
+fn what_people_write_is_not_refused() {
+    let words = "some words  of a note ".repeat(500);
+    let patient = Json::parse(format!(r#"{{"resourceType":"Patient","name":[{{"text":"{words}"}}]}}"#).as_bytes());
+    let patient = patient.expect("valid");
+    for (expression, expected) in [
+        (r"'123.45.6789 (ab)'.matches('(?i)^\\d{3}\\.\\d{2}\\.\\d{4}\\s+\\(\\w+\\)$')", "System.Boolean true"),
+        (r"name.text.replaceMatches('\\s+', ' ').length()", "System.Integer 10500"),
+        (r"name.text.replaceMatches('\\w+', 'x').length() < 10000", "System.Boolean true"),
+    ] {
+        assert_eq!(result(expression, &patient), expected, "{expression}");
+    }
+}
