@@ -240,6 +240,13 @@ async fn codes_have_an_implied_system(server: TestServer) {
     store(&system, "DocumentReference", "first", &document()).await;
     let next = [document().as_slice(), &[("relatesTo", relates)]].concat();
     store(&system, "DocumentReference", "next", &next).await;
+    let concept = object! { "code": "8480-6" };
+    let include = object! { "system": "http://loinc.org", "concept": array![concept] };
+    let compose = object! { "include": array![include] };
+    let contains = array![object! { "system": "http://loinc.org", "code": "8480-6" }];
+    let expansion = object! { "timestamp": "2020-01-01", "contains": contains };
+    let members = [("status", "active".into()), ("compose", compose), ("expansion", expansion)];
+    store(&system, "ValueSet", "v", &members).await;
     let gender = "http://hl7.org/fhir/administrative-gender";
     let relationship = "DocumentReference?relationship=DocumentReference/first";
     found(
@@ -253,6 +260,7 @@ async fn codes_have_an_implied_system(server: TestServer) {
             (&format!("Patient?_filter=gender%20ne%20{gender}%7Cfemale"), &["b"]),
             ("Observation?status=http://hl7.org/fhir/observation-status%7Cfinal", &["o"]),
             ("Observation?code=http://somewhere%7Cbare", &[]),
+            ("ValueSet?code=http://loinc.org%7C8480-6", &["v"]),
             ("Patient?gender=http://loinc.org%7Cfemale", &[]),
             ("Patient?gender:not=http://loinc.org%7Cfemale&_sort=_id", &["a", "b"]),
             ("Observation?status=http://hl7.org/fhir/administrative-gender%7Cfinal", &[]),

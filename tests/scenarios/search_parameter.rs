@@ -145,7 +145,10 @@ async fn what_would_not_work_is_refused(server: TestServer) {
         assert!(answer.text().contains(issue), "{issue}: {}", answer.describe());
         system.get("SearchParameter/x").await.expect_status(404);
     }
-    system.put("SearchParameter/x").json(&good()).await.expect_status(201);
+    // HL7's own components are unions.
+    let union = composite("name.given | name.family");
+    system.put("SearchParameter/x").json(&with(union, "id", "x")).await.expect_status(201);
+    system.put("SearchParameter/x").json(&good()).await.expect_status(200);
     let second = with(with(good(), "id", "y"), "url", "http://example.org/other");
     system.put("SearchParameter/y").json(&second).await.expect_status(422);
     let draft = with(second, "status", "draft");
@@ -293,9 +296,10 @@ async fn what_a_guide_publishes_again_changes_nothing(server: TestServer) {
         ("date", "date", "Procedure", "Procedure.performed"),
         ("onset-date", "date", "Condition", "Condition.onset.as(dateTime) | Condition.onset.as(Period)"),
         ("patient", "reference", "Goal", "Goal.subject.where(resolve() is Patient)"),
+        ("patient", "reference", "Condition", "Condition.subject"),
         ("_lastUpdated", "date", "Encounter", "Resource.meta.lastUpdated"),
     ] {
-        let id = format!("guide-{}", code.replace('_', ""));
+        let id = format!("guide-{base}{}", code.replace('_', "-"));
         let parameter = with(definition(&id, code, kind, base, expression), "target", array!["Patient"]);
         let parameter = if kind == "reference" { parameter } else { definition(&id, code, kind, base, expression) };
         system.put(&format!("SearchParameter/{id}")).json(&parameter).await.expect_status(201);

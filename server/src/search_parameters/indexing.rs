@@ -161,18 +161,21 @@ async fn proceed(app: &App, kept: &Kept, to: State) -> Result<(), StoreError> {
 /// Deletes some index rows of what is gone, and forgets it when there are none left. Rows that another definition has too
 /// stay: the same parameter of a type may have come back under another id, or with other types beside it.
 async fn purge(app: &App, kept: &Kept) -> Result<(), StoreError> {
+    let set = app.store.search_parameters().await?;
+    let others = set.kept.iter().filter(|it| it.state != State::Gone).filter_map(definition);
+    let in_use: BTreeSet<ParamId> = others.flat_map(|other| other.param_ids()).collect();
     let ids = definition(kept).map(|definition| definition.param_ids()).unwrap_or_default();
-    let ids: Arc<[ParamId]> = ids.into();
-    let kept = kept.clone();
+    let params: Arc<[i64]> = ids.iter().filter(|id| !in_use.contains(id)).map(|id| id.0).collect();
+    let (kept, generation) = (kept.clone(), set.generation);
     app.store
         .write(move |tx| {
-            let (kept, ids) = (kept.clone(), ids.clone());
+            let (kept, params) = (kept.clone(), params.clone());
             Box::pin(async move {
-                // Read in this transaction: who comes after it indexes everything anew, and waits until this one has ended.
-                let others = kept::all(tx).await?.kept;
-                let others = others.iter().filter(|it| it.state != State::Gone).filter_map(definition);
-                let in_use: BTreeSet<ParamId> = others.flat_map(|other| other.param_ids()).collect();
-                let params: Vec<i64> = ids.iter().filter(|id| !in_use.contains(id)).map(|id| id.0).collect();
+                // Who has come since may have the same rows: another round. Who comes from now on indexes everything anew,
+                // and waits until this transaction has ended.
+                if kept::generation(tx).await? != generation {
+                    return Ok(());
+                }
                 if params.is_empty() || kept::purge(tx, &kept, &params, PURGED).await? == 0 {
                     kept::forget(tx, &kept).await?;
                 }

@@ -4,7 +4,7 @@
 //! A resource becomes a definition when its status is `active`. It must work: what would take no effect, or would
 //! change what a parameter of HL7 means, is refused with all reasons at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use fhir::definitions::is_resource_type;
 use fhir::json::Json;
@@ -211,9 +211,14 @@ fn says_the_same(definition: &Definition, r4: &Registry) -> bool {
 /// finds by them is found either way.
 fn repeats(definition: &Definition, known: &Parameter) -> bool {
     let components = || known.components.iter().zip(&definition.components);
+    // Who names Patients alone as targets need not say so in the expression.
+    let are_patients = definition.targets == ["Patient"];
+    let elements = |expression: &str| -> BTreeSet<String> {
+        let all = union::elements(expression, &known.resource_type);
+        if are_patients { all.iter().map(|it| union::without_target(it)).collect() } else { all }
+    };
     known.kind == definition.kind
-        && union::elements(&known.expression, &known.resource_type)
-            == union::elements(&definition.expression, &known.resource_type)
+        && elements(&known.expression) == elements(&definition.expression)
         && definition.targets.iter().all(|target| known.targets.contains(target))
         && known.components.len() == definition.components.len()
         && components().all(|(known, it)| known.kind == it.kind && known.expression == it.expression)
@@ -304,7 +309,7 @@ fn without_effect(definition: &Definition, resource_type: &str) -> Option<(Strin
         return Some(("expression".to_owned(), text));
     }
     definition.components.iter().enumerate().find_map(|(index, component)| {
-        let of_branch = |branch: String| format!("({branch}).{}", component.expression);
+        let of_branch = |branch: String| format!("({branch}).select({})", component.expression);
         let selected: Vec<String> = union::branches(expression, resource_type).into_iter().map(of_branch).collect();
         let text = selected.iter().map(|branch| nothing_of(branch, resource_type)).collect::<Option<Vec<_>>>()?;
         Some((format!("component[{index}].expression"), text.into_iter().next()?))

@@ -1,9 +1,7 @@
 //! Which data types a search parameter can select, told from its expression: some modifiers have a meaning on some of
 //! them only. <https://hl7.org/fhir/R4/search.html#ptypes>
 
-use std::collections::BTreeSet;
-
-use fhir::definitions::{element_of, is_resource_type};
+use fhir::definitions::{Element, element_of, is_resource_type};
 
 use super::Parameter;
 use super::union::{self, split};
@@ -43,11 +41,11 @@ fn branches(parameter: &Parameter) -> Vec<String> {
     union::branches(&parameter.expression, &parameter.resource_type)
 }
 
-/// The value sets that all codes are of which an expression selects in a resource of a type; None where the elements are of
-/// another type than `code`, or where that cannot be told.
-pub(super) fn value_sets_of_codes(expression: &str, resource_type: &str) -> Option<BTreeSet<&'static str>> {
+/// The elements that an expression selects in a resource of a type; None where one is of another type than `code`, or where
+/// that cannot be told.
+pub(super) fn codes(expression: &str, resource_type: &str) -> Option<Vec<&'static Element>> {
     let branches = union::branches(expression, resource_type);
-    let mut sets = BTreeSet::new();
+    let mut codes = Vec::new();
     for branch in &branches {
         let path = branch.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(branch);
         let (parent, name) = path.trim().rsplit_once('.')?;
@@ -56,10 +54,10 @@ pub(super) fn value_sets_of_codes(expression: &str, resource_type: &str) -> Opti
             if element.types.iter().any(|it| it.code != "code") {
                 return None;
             }
-            sets.insert(element.required.as_deref()?);
+            codes.push(element);
         }
     }
-    Some(sets).filter(|it| !it.is_empty())
+    Some(codes).filter(|it| !it.is_empty())
 }
 
 /// Whether all that the parameter selects are media types: `Attachment.contentType`, `Binary.contentType`.

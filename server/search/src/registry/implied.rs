@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use fhir::json::Json;
 
-use super::elements::value_sets_of_codes;
+use super::elements::codes;
 use super::{Component, Parameter};
 use crate::query::ParamKind;
 
@@ -25,9 +25,11 @@ pub(crate) fn may_be_of_component(parameter: &Parameter, component: &Component, 
     are_codes_of(&expression.join(" | "), &parameter.resource_type, system)
 }
 
+/// A code that is bound to no value set, or to one that is not known, may be of any system.
 fn are_codes_of(expression: &str, resource_type: &str, system: &str) -> bool {
-    let Some(sets) = value_sets_of_codes(expression, resource_type) else { return false };
-    sets.into_iter().any(|set| systems(set).is_none_or(|systems| systems.contains(system)))
+    let Some(codes) = codes(expression, resource_type) else { return false };
+    let is_of = |set: &str| systems(set).is_none_or(|systems| systems.contains(system));
+    codes.into_iter().any(|code| code.required.as_deref().is_none_or(is_of))
 }
 
 /// The systems that a value set of HL7's takes its codes from; None where that is not known.
@@ -79,6 +81,8 @@ mod tests {
             ("Observation", "code", "http://loinc.org", false),
             ("DocumentReference", "contenttype", "urn:ietf:bcp:13", true),
             ("DocumentReference", "relation", "http://hl7.org/fhir/document-relationship-type", true),
+            ("ValueSet", "code", "http://loinc.org", true),
+            ("CodeSystem", "language", "urn:ietf:bcp:47", true),
             ("Appointment", "part-status", "http://hl7.org/fhir/participationstatus", true),
         ] {
             let parameter = r4().find(resource_type, code).expect("HL7 has it");
@@ -90,14 +94,15 @@ mod tests {
         assert!(!may_be_of_component(relationship, relation, "http://loinc.org"));
     }
 
-    /// Every parameter that selects codes alone has a system that they imply.
+    /// Every required binding of codes names systems.
     #[test]
     fn every_binding_is_known() {
         let mut unknown = BTreeSet::new();
         for resource_type in fhir::definitions::resource_types() {
             for parameter in r4().parameters(resource_type) {
-                let Some(sets) = value_sets_of_codes(&parameter.expression, resource_type) else { continue };
-                unknown.extend(sets.into_iter().filter(|set| systems(set).is_none_or(BTreeSet::is_empty)));
+                let codes = codes(&parameter.expression, resource_type).unwrap_or_default();
+                let sets = codes.into_iter().filter_map(|code| code.required.as_deref());
+                unknown.extend(sets.filter(|set| systems(set).is_none_or(BTreeSet::is_empty)));
             }
         }
         assert_eq!(unknown, BTreeSet::new());

@@ -164,7 +164,7 @@ pub(super) async fn search<S: Session>(
     (query, asked): (&Query, &Contained),
 ) -> Result<SearchPage, StoreError> {
     let queries = std::slice::from_ref(query);
-    let position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
+    let mut position = query.cursor.as_deref().map(|text| cursor.open(text, view, queries)).transpose()?;
     if position.as_ref().is_some_and(|position| position.keys.len() != order::keys(&[]).len()) {
         return Err(StoreError::Cursor);
     }
@@ -175,7 +175,11 @@ pub(super) async fn search<S: Session>(
     if query.count == 0 {
         return Ok(SearchPage { total, ..SearchPage::default() });
     }
-    let mut rows = session.rows(&page(found, position.as_ref(), query.count + 1)).await?;
+    let mut rows = session.rows(&page(found.clone(), position.as_ref(), query.count + 1)).await?;
+    if rows.is_empty() && position.take_if(|position| position.backwards).is_some() {
+        // All that stood before is gone: what is left begins with the first page.
+        rows = session.rows(&page(found, None, query.count + 1)).await?;
+    }
     let turned = turn(&mut rows, query.count, position.as_ref(), |row: &Row| row.cells[RID + 1..].to_vec());
     let seal = |position: Position| cursor.seal(&position, view, queries);
     let (next, previous) = (turned.next.map(seal), turned.previous.map(seal));

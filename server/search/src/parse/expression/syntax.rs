@@ -98,11 +98,10 @@ impl Reader<'_> {
             (left, depth) = match left {
                 Expression::And(mut all) | Expression::Or(mut all) if is_same => {
                     all.push(right);
-                    (join(all), depth.max(below + 1))
+                    (join(all), depth.max(self.around(below)?))
                 }
-                other => (join(vec![other, right]), depth.max(below) + 1),
+                other => (join(vec![other, right]), self.around(depth.max(below))?),
             };
-            self.check(depth, MAX_DEPTH, "and, or and not about each other")?;
         }
     }
 
@@ -113,8 +112,8 @@ impl Reader<'_> {
             if !self.letter('(') {
                 return Err(refusal(self.at, "behind not a ( is expected"));
             }
-            let (inner, depth) = self.nested(')')?;
-            return Ok((Expression::Not(Box::new(inner)), depth + 1));
+            let (inner, below) = self.nested(')')?;
+            return Ok((Expression::Not(Box::new(inner)), self.around(below)?));
         }
         if self.letter('(') {
             return self.nested(')');
@@ -142,7 +141,9 @@ impl Reader<'_> {
                 return Err(refusal(at, "the name of a search parameter is expected"));
             }
             let filter = if self.letter('[') { Some(self.nested(']')?) } else { None };
-            depth = filter.as_ref().map_or(depth, |(_, below)| depth.max(below + 1));
+            if let Some((_, below)) = &filter {
+                depth = depth.max(self.around(*below)?);
+            }
             steps.push(Step { at, name, filter: filter.map(|(filter, _)| Box::new(filter)) });
             if !self.text[self.at..].starts_with('.') {
                 return Ok((steps, depth));
@@ -162,6 +163,12 @@ impl Reader<'_> {
         }
         self.nesting -= 1;
         Ok(inner)
+    }
+
+    /// How deep it is that is about something so deep.
+    fn around(&self, below: usize) -> Result<usize, Refusal> {
+        self.check(below + 1, MAX_DEPTH, "and, or and not about each other")?;
+        Ok(below + 1)
     }
 
     fn check(&self, found: usize, most: usize, what: &str) -> Result<(), Refusal> {
