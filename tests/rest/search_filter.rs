@@ -78,7 +78,7 @@ async fn and_and_or_from_left_to_right(server: TestServer) {
     .await;
     let turns = |count: usize| format!("code eq x{}", " and code eq x or code eq x".repeat(count));
     found(&system, "Observation", &[(&turns(7), &["a", "c"])]).await;
-    refused(&system, "Observation", &[&turns(16)]).await;
+    refused(&system, "Observation", &[&turns(8)]).await;
 }
 
 /// "Values are never case sensitive"; "Token is the same, including namespace if specified (case insensitive)".

@@ -16,7 +16,7 @@ const MAX_NESTING: usize = 50;
 
 /// Most `and`, `or` and `not` that are about each other: each turn from `and` to `or` or back is one more. What asks
 /// the database calls itself for each: a build without optimizations has stack for twenty, others for a hundred. (IN-17)
-const MAX_DEPTH: usize = 30;
+const MAX_DEPTH: usize = 15;
 
 const OPERATORS: &[&str] =
     &["eq", "ne", "co", "sw", "ew", "gt", "lt", "ge", "le", "ap", "sa", "eb", "pr", "po", "ss", "sb", "in", "ni", "re"];
