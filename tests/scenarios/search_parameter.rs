@@ -300,8 +300,11 @@ async fn what_a_guide_publishes_again_changes_nothing(server: TestServer) {
         ("_lastUpdated", "date", "Encounter", "Resource.meta.lastUpdated"),
     ] {
         let id = format!("guide-{base}{}", code.replace('_', "-"));
-        let parameter = with(definition(&id, code, kind, base, expression), "target", array!["Patient"]);
-        let parameter = if kind == "reference" { parameter } else { definition(&id, code, kind, base, expression) };
+        let mut parameter = definition(&id, code, kind, base, expression);
+        if kind == "reference" {
+            let targets = if base == "Goal" { array!["Patient", "Group"] } else { array!["Patient"] };
+            parameter = with(parameter, "target", targets);
+        }
         system.put(&format!("SearchParameter/{id}")).json(&parameter).await.expect_status(201);
     }
     is(&server, "no search parameters of its own").await;

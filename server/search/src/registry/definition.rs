@@ -207,8 +207,8 @@ fn says_the_same(definition: &Definition, r4: &Registry) -> bool {
     !types.is_empty() && types.iter().all(is_same)
 }
 
-/// Whether the definition selects on the type of a known parameter what that selects. It may name fewer targets: what HL7's
-/// finds by them is found either way.
+/// Whether the definition selects on the type of a known parameter what that selects. Which targets it names is up to it:
+/// they say what an id without a type may be of, which stays as HL7 has it.
 fn repeats(definition: &Definition, known: &Parameter) -> bool {
     let components = || known.components.iter().zip(&definition.components);
     // Who names Patients alone as targets need not say so in the expression.
@@ -219,7 +219,6 @@ fn repeats(definition: &Definition, known: &Parameter) -> bool {
     };
     known.kind == definition.kind
         && elements(&known.expression) == elements(&definition.expression)
-        && definition.targets.iter().all(|target| known.targets.contains(target))
         && known.components.len() == definition.components.len()
         && components().all(|(known, it)| known.kind == it.kind && known.expression == it.expression)
 }
