@@ -6,13 +6,14 @@ use std::sync::OnceLock;
 
 use fhir::json::Json;
 
-use super::elements::codes;
+use super::elements::{are_all, codes};
 use super::{Component, Parameter};
 use crate::query::ParamKind;
 
 /// Whether a parameter selects codes alone whose system this may be. False where it selects anything else.
 pub(crate) fn may_be_of(parameter: &Parameter, system: &str) -> bool {
-    are_codes_of(&parameter.expression, &parameter.resource_type, system)
+    // What the parameter selects is remembered; its expression is read again for codes alone, not in every search of tokens.
+    are_all(parameter, "code") && are_codes_of(&parameter.expression, &parameter.resource_type, system)
 }
 
 /// The same of a component of a composite.
