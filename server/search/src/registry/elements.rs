@@ -21,7 +21,7 @@ pub(crate) fn can_repeat(parameter: &Parameter) -> bool {
 
 /// Whether an element on the path repeats; None where it is more than a path, with a type at its end or without.
 fn repeats(path: &str, resource_type: &str) -> Option<bool> {
-    let inner = path.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(path);
+    let inner = union::bare(path);
     let inner = inner.rsplit_once(" as ").map_or(inner, |(inner, _)| inner).trim();
     let mut types = vec![resource_type.to_owned()];
     let mut repeats = false;
@@ -47,7 +47,7 @@ pub(super) fn codes(expression: &str, resource_type: &str) -> Option<Vec<&'stati
     let branches = union::branches(expression, resource_type);
     let mut codes = Vec::new();
     for branch in &branches {
-        let path = branch.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(branch);
+        let path = union::bare(branch);
         let (parent, name) = path.trim().rsplit_once('.')?;
         for parent in of_branch(parent, resource_type)? {
             let element = element_of(&parent, name)?;
@@ -88,7 +88,7 @@ pub(super) fn types_of_expression(expression: &str, resource_type: &str) -> Opti
 
 /// `(Type.a.b as T)`, `Type.a.where(…).b`, `Type.a.as(T)`, `Type.a.ofType(T)`.
 fn of_branch(branch: &str, resource_type: &str) -> Option<Vec<String>> {
-    let inner = branch.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(branch).trim();
+    let inner = union::bare(branch).trim();
     if let Some((_, cast)) = inner.rsplit_once(" as ") {
         return cast.bytes().all(|it| it.is_ascii_alphanumeric()).then(|| vec![cast.to_owned()]);
     }

@@ -20,11 +20,16 @@ pub(super) fn without_target(branch: &str) -> String {
     compact.strip_suffix(".where(resolve()isPatient)").map(str::to_owned).unwrap_or(compact)
 }
 
+/// The branch without the parentheses around it, such as those of `(Type.a as T)`.
+pub(super) fn bare(branch: &str) -> &str {
+    branch.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(branch)
+}
+
 /// What an expression selects in resources of a type: its branches, each in one way of writing.
 pub(super) fn elements(expression: &str, resource_type: &str) -> BTreeSet<String> {
     let element = |branch: String| {
         let compact: String = branch.split_whitespace().collect::<Vec<_>>().join(" ");
-        let inner = compact.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(&compact);
+        let inner = bare(&compact);
         let cast = inner.rsplit_once(" as ").filter(|(_, name)| name.bytes().all(|it| it.is_ascii_alphanumeric()));
         let inner = cast.map_or(inner.to_owned(), |(path, name)| format!("{path}.ofType({name})"));
         let inner = inner.replace(".as(", ".ofType(");
