@@ -88,6 +88,11 @@ impl TypeIds {
     }
 }
 
+/// Links of searches that are remembered to have very many resources at their other end …
+const REMEMBERED_CROWDS: u64 = 1_000;
+/// … and for how long: then they are counted again.
+const CROWDED_FOR: Duration = Duration::from_secs(10);
+
 /// A resource's natural key: number of its type and logical id.
 pub(crate) type ResourceKey = (i64, String);
 
@@ -105,6 +110,8 @@ pub(crate) struct Known {
     pub(crate) names: Cache<i64, Arc<str>>,
     /// Tokens that are in the dictionary.
     pub(crate) tokens: Cache<i64, ()>,
+    /// Links of searches that were seen lately to have very many resources at their other end.
+    pub(crate) crowds: Cache<String, ()>,
     /// Rows of access tokens.
     pub(crate) access: Remembered<token::Hash, Arc<Row>>,
     /// Resources by type, id and patient in whose compartment they were looked for; none: anybody's.
@@ -127,6 +134,7 @@ impl Known {
             targets: Cache::new(REMEMBERED),
             names: Cache::new(REMEMBERED_NAMES),
             tokens: Cache::new(REMEMBERED),
+            crowds: Cache::builder().max_capacity(REMEMBERED_CROWDS).time_to_live(CROWDED_FOR).build(),
             access: Remembered::new(REMEMBERED_TOKENS as usize, REMEMBERED_TOKENS, |_| 1),
             resources: Remembered::new((REMEMBERED_BYTES / ORDINARY_TEXT) as usize, REMEMBERED_BYTES, |stored| {
                 stored.body.len() as u64 + 256

@@ -11,12 +11,14 @@ pub(crate) fn can_select(parameter: &Parameter, types: &[&str]) -> bool {
     selected(parameter).is_none_or(|selected| selected.iter().any(|it| types.contains(&it.as_str())))
 }
 
-/// Whether the parameter can select several elements of one resource; true where the expression does not tell.
+/// Whether the parameter can select several elements of one resource; true where the expression does not tell. Read once:
+/// the default order of answers asks for it in every search.
 pub(crate) fn can_repeat(parameter: &Parameter) -> bool {
-    match branches(parameter).as_slice() {
+    let read = || match branches(parameter).as_slice() {
         [path] => repeats(path, &parameter.resource_type).unwrap_or(true),
         _ => true,
-    }
+    };
+    *parameter.repeats.get_or_init(read)
 }
 
 /// Whether an element on the path repeats; None where it is more than a path, with a type at its end or without.

@@ -59,6 +59,8 @@ pub struct Parameter {
     whole: OnceLock<Option<Expression>>,
     /// See [`super::elements`].
     pub(super) selected: OnceLock<Option<Vec<String>>>,
+    /// See [`super::elements`].
+    pub(super) repeats: OnceLock<bool>,
 }
 
 /// One component of a composite parameter.
@@ -242,6 +244,7 @@ impl Parameter {
             branches,
             whole: OnceLock::new(),
             selected: OnceLock::new(),
+            repeats: OnceLock::new(),
         })
     }
 

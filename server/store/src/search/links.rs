@@ -6,6 +6,7 @@
 //! through. (LK-14)
 
 use futures::future::BoxFuture;
+use moka::sync::Cache;
 use sea_orm::JoinType;
 use sea_orm::sea_query::{Alias, DynIden, Expr, ExprTrait, IntoIden, Query as Sql, SelectStatement};
 use search::query::{Filter, Param, ParamKind};
@@ -145,8 +146,9 @@ pub(super) fn chain<'a, S: Session>(
         let Some(plan) = Plan::new(session, view, link.other_type, link.filters, &[]).await? else {
             return Ok(Condition::Nothing);
         };
-        let targets = plan.targets_up_to(session, NAMED).await?;
-        let Some(targets) = targets else { return Ok(linked(plan, &link, false, false)) };
+        let crowd = Crowd::of(session, view, &link);
+        let few = if crowd.is_known() { None } else { crowd.noted(plan.targets_up_to(session, NAMED).await?) };
+        let Some(targets) = few else { return Ok(linked(plan, &link, false, false)) };
         if targets.is_empty() {
             return Ok(Condition::Nothing);
         }
@@ -170,11 +172,37 @@ pub(super) fn has<'a, S: Session>(
             return Ok(Condition::Nothing);
         };
         let is_of_patient = link.param.compartment && own_type == session.known().types.id("Patient");
-        let sources = plan.rids_up_to(session, NAMED).await?;
-        let Some(sources) = sources else { return Ok(linked(plan, &link, true, is_of_patient)) };
+        let crowd = Crowd::of(session, view, &link);
+        let few = if crowd.is_known() { None } else { crowd.noted(plan.rids_up_to(session, NAMED).await?) };
+        let Some(sources) = few else { return Ok(linked(plan, &link, true, is_of_patient)) };
         let rids = pointed_at(session, &[link.param.id.0], &sources, Some(own_type)).await?;
         Ok(Condition::Rids { rids, how: "found through the resources that refer to them" })
     })
+}
+
+/// What was seen lately to satisfy the conditions of a link in numbers above [`NAMED`]: to look whether they still do costs
+/// as much as the search itself. Either way of asking is right, so nothing depends on whether it is still so.
+struct Crowd {
+    seen: Cache<String, ()>,
+    link: String,
+}
+
+impl Crowd {
+    fn of<S: Session>(session: &mut S, view: &View, link: &Link<'_>) -> Self {
+        Crowd { seen: session.known().crowds.clone(), link: format!("{:?} {:?} {view:?}", link.param.id, link.filters) }
+    }
+
+    fn is_known(&self) -> bool {
+        self.seen.contains_key(&self.link)
+    }
+
+    /// What was found, where that is few: else it is a crowd from now on.
+    fn noted(self, few: Option<Vec<i64>>) -> Option<Vec<i64>> {
+        if few.is_none() {
+            self.seen.insert(self.link, ());
+        }
+        few
+    }
 }
 
 fn linked(plan: Plan, link: &Link<'_>, is_reverse: bool, is_of_patient: bool) -> Condition {

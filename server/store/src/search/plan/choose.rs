@@ -22,7 +22,7 @@ impl Plan {
         }
         // What holds of all that is this patient's narrows nothing: the listing has that, in order.
         let holds_of_all = |it: &Condition| self.only_patient().is_some_and(|patient| it.has_no_exceptions(patient));
-        let mut candidates: Vec<(usize, Source)> = (self.conditions.iter().enumerate())
+        let mut candidates: Vec<(usize, Source<'_>)> = (self.conditions.iter().enumerate())
             .filter(|(_, it)| !holds_of_all(it))
             .filter_map(|(index, it)| Some((index, self.source(it)?)))
             .collect();
@@ -38,24 +38,25 @@ impl Plan {
             [(index, Source::Rids(_))] => return Ok(Driver::Rows(*index)),
             _ => {}
         }
-        let mut best = (u64::MAX, Driver::Listing);
+        let (mut best, mut estimates) = ((u64::MAX, Driver::Listing), Vec::new());
         for (index, source) in candidates {
             let (found, ordered, driver) = match source {
                 // So many are sorted sooner than that a scan comes upon them.
                 Source::Rids(PROBE..SORTED) => (PROBE - 1, false, Driver::Rows(index)),
                 Source::Rids(count) => (count, false, Driver::Rows(index)),
                 Source::Rows(select) => (count(session, select).await?, false, Driver::Rows(index)),
-                Source::Index { probe, is_ordered, .. } => {
-                    (count(session, probe).await?, is_ordered, Driver::Index(index))
+                Source::Index { scans, is_ordered, .. } => {
+                    (count(session, self.probe(&scans)).await?, is_ordered, Driver::Index(index))
                 }
             };
-            self.estimates.push((index, found));
+            estimates.push((index, found));
             // Rows that do not stand in the natural order would all have to be sorted.
             let cost = if found < PROBE { found } else { PROBE + u64::from(!ordered) };
             if cost < best.0 {
                 best = (cost, driver);
             }
         }
+        self.estimates = estimates;
         // Many values and no order: for a page in natural order the listing is no worse, and stops early.
         let is_known =
             matches!(best.1, Driver::Rows(index) if matches!(self.conditions[index], Condition::Rids { .. }));
@@ -63,7 +64,7 @@ impl Plan {
     }
 
     /// How a condition could drive.
-    fn source(&self, condition: &Condition) -> Option<Source> {
+    fn source<'a>(&self, condition: &'a Condition) -> Option<Source<'a>> {
         if let Condition::Rids { rids, .. } = condition {
             return Some(Source::Rids(rids.len() as u64));
         }
@@ -73,40 +74,42 @@ impl Plan {
         let scans = condition.scans()?;
         let is_ordered = scans.iter().all(|any| any.is_ordered());
         let is_good = scans.iter().all(|any| any.is_ordered() || any.table == Table::Uri);
-        let probe = match scans.as_slice() {
-            [only] => self.probe(only),
-            several => {
-                // A limit belongs to a statement of its own before it is put together with others.
-                let limited = |any: &&Any| Sql::select().column("rid").from_subquery(self.probe(any), "p").take();
-                let mut probes = several.iter().map(limited);
-                let mut all = probes.next()?;
-                for further in probes {
-                    all.union(UnionType::All, further);
-                }
-                all
-            }
-        };
-        Some(Source::Index { probe, is_ordered, is_good })
+        Some(Source::Index { scans, is_ordered, is_good })
+    }
+
+    /// The first rows of ranges.
+    fn probe(&self, scans: &[&Any]) -> SelectStatement {
+        if let [only] = scans {
+            return self.probe_of(only);
+        }
+        // A limit belongs to a statement of its own before it is put together with others.
+        let limited = |any: &&Any| Sql::select().column("rid").from_subquery(self.probe_of(any), "p").take();
+        let mut probes = scans.iter().map(limited);
+        let mut all = probes.next().unwrap_or_default();
+        for further in probes {
+            all.union(UnionType::All, further);
+        }
+        all
     }
 
     /// The first rows of one range.
-    fn probe(&self, any: &Any) -> SelectStatement {
+    fn probe_of(&self, any: &Any) -> SelectStatement {
         let mut rows = Sql::select();
         rows.column(("d", "rid")).from_as(any.table.name(), "d").cond_where(self.scanned(any)).limit(PROBE).take()
     }
 }
 
 /// How a condition could drive.
-enum Source {
+enum Source<'a> {
     /// So many row ids are known.
     Rids(u64),
     /// Row ids come from a statement.
     Rows(SelectStatement),
     /// Ranges of an index.
-    Index { probe: SelectStatement, is_ordered: bool, is_good: bool },
+    Index { scans: Vec<&'a Any>, is_ordered: bool, is_good: bool },
 }
 
-impl Source {
+impl Source<'_> {
     fn is_ordered(&self) -> bool {
         matches!(self, Source::Index { is_ordered: true, .. })
     }
