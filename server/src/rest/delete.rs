@@ -17,6 +17,9 @@
 //! the server should return … a `204 No Content`". So it is 204, and tells nothing of what is hidden. Of several matches:
 //! "A server may choose to delete all the matching resources, or it may choose to return a `412`"; the setting
 //! `conditional-delete` chooses, and the CapabilityStatement says which.
+//!
+//! An id that is unknown is 404, where that "should" is 204: what is hidden answers as what is unknown, and an app must not
+//! be told that something is gone which is there, and which it named.
 
 use std::sync::Arc;
 

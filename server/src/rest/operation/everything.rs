@@ -79,13 +79,13 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
                 || (*it == subjects.root && may_read(caller, it))
         }
     });
-    let mut types: Vec<&str> = types.filter(|it| within(&subjects, it).is_some()).collect();
-    if types.is_empty() && asked.is_some() {
+    let mut types: Vec<&str> = types.collect();
+    if asked.is_some() && !types.iter().any(|it| within(&subjects, it).is_some()) {
         let text = format!("_type must name a type that lies in the compartment of {}, beside others", subjects.root);
         return Err(invalid(IssueCode::Value, text));
     }
     let held = held(app, caller, &subjects).await?;
-    types.retain(|it| held.contains(it));
+    types.retain(|it| held.contains(it) && within(&subjects, it).is_some());
     let queries = types.into_iter().map(|it| query(&subjects, invocation, it, &options));
     let queries = queries.collect::<Result<Vec<Query>, Error>>()?;
     let mut page = match queries.as_slice() {
