@@ -122,6 +122,9 @@ async fn what_is_wrong_with_a_request_is_named(server: TestServer) {
     for (path, status, words) in [
         ("Patient/a/$everthing", 404, "$everything"),
         ("Patient/a/$nothing", 404, "$validate"),
+        ("Patient/a/$no.thing%20", 404, "$validate"),
+        ("Patient/$no.thing", 404, "$validate"),
+        ("$no.thing", 404, "$export"),
         ("Device/a/$everything", 404, "/Patient/[id]/$everything"),
         ("$everything", 404, "/Patient/$everything"),
         ("Nothing/$meta", 404, "Nothing"),
@@ -249,7 +252,7 @@ async fn validation(server: TestServer) {
         parameters(list)
     };
     let update = system.post("Patient/a/$validate").json(&holding("update", &valid)).await.expect_status(200);
-    assert_eq!(severity(&update), "error", "there is no such patient yet");
+    assert_eq!(severity(&update), "information", "an update creates what is not there");
     system.store(&valid).await;
     for (client, mode, expected) in [
         (server.system(), "update", "information"),

@@ -44,6 +44,11 @@ async fn labels_of_resources(server: TestServer) {
         assert_eq!(sorted(tags(&system.get(path).await.expect_status(200))), ["secret", "y"], "{path}");
         assert_eq!(tags(&server.patient("a").get(path).await.expect_status(200)), ["y"], "{path}: LK-17");
     }
+    for path in ["Slot/$meta", "Slot/$meta?_format=xml"] {
+        let nothing = system.get(path).await.expect_status(200);
+        assert!(!nothing.text().contains("valueMeta"), "nothing in FHIR is empty: {}", nothing.text());
+    }
+    server.with_scope("patient/Patient.r", Some("a")).get("$meta").await.expect_status(403);
     system.post("Patient/a/$meta-add").await.expect_status(400);
     let version = parameters(vec![object! { "name": "meta", "valueMeta": object! { "versionId": "9" } }]);
     system.post("Patient/a/$meta-add").json(&version).await.expect_status(400);

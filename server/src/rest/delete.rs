@@ -5,11 +5,10 @@
 //!
 //! | status | when |
 //! |---|---|
-//! | 204 | deleted, or deleted before; `ETag` is the version of the deletion. By criteria also where nothing matches |
+//! | 204 | deleted, or deleted before; `ETag` is the version of the deletion. Also where nothing is there, or nothing matches |
 //! | 200 | the same with an OperationOutcome, on `Prefer: return=OperationOutcome` |
 //! | 400 | criteria that say nothing, or that match more than [`MOST`] resources |
 //! | 403 | the token does not allow it: for each resource by itself |
-//! | 404 | unknown or hidden (LK-31) |
 //! | 412 | `If-Match` or `If-None-Match` does not hold; the criteria match several resources and `conditional-delete` is `single` |
 //!
 //! Where criteria match nothing, R4 says: "**No matches** or **One Match**: The server performs an ordinary `delete` on
@@ -18,8 +17,7 @@
 //! "A server may choose to delete all the matching resources, or it may choose to return a `412`"; the setting
 //! `conditional-delete` chooses, and the CapabilityStatement says which.
 //!
-//! An id that is unknown is 404, where that "should" is 204: what is hidden answers as what is unknown, and an app must not
-//! be told that something is gone which is there, and which it named.
+//! What is hidden does not exist for the caller: it is 204 as well, stays as it is, and the answer has no `ETag`. (LK-31)
 
 use std::sync::Arc;
 
@@ -169,7 +167,10 @@ pub async fn one(
     preconditions: &Preconditions,
 ) -> Result<Answer, Error> {
     let current = tx.current(&context.caller.view, resource_type, id).await?;
-    let Some(current) = current else { return Err(Error::unknown(resource_type, id)) };
+    let Some(current) = current else {
+        preconditions.check(None)?;
+        return Ok(Answer::empty(StatusCode::NO_CONTENT));
+    };
     if current.deleted {
         preconditions.check(Some(&current))?;
         return Ok(answer(&current));

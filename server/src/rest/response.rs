@@ -241,7 +241,7 @@ pub async fn finish(
 
 /// An error in the format that the client accepts; where it accepts none, in JSON.
 pub fn rendered(request: &HttpRequest, error: &Error) -> HttpResponse {
-    let presentation = Presentation::of(request).unwrap_or(Presentation::STORED);
+    let presentation = Presentation::of_error(request);
     match presentation.render(error.outcome().to_string().into()) {
         Ok(body) => error.respond(presentation.content_type, body),
         Err(_) => error.error_response(),

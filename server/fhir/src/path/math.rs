@@ -51,8 +51,9 @@ pub(super) fn of_number<'a>(call: &Invocation<'a, '_, '_>) -> Result<Option<Valu
         F::Ln => float(number.to_float().ln()),
         F::Sqrt => float(number.to_float().sqrt()),
         F::Log => match number_argument(call)? {
-            Some(base) => float(number.to_float().ln() / base.to_float().ln()),
-            None => None,
+            // No logarithm has the base 0: dividing by its limit would say 0.
+            Some(base) if base.mantissa > 0 => float(number.to_float().ln() / base.to_float().ln()),
+            _ => None,
         },
         F::Power => match (number_argument(call)?, value) {
             (Some(Number { mantissa, scale: 0 }), Value::Integer(base)) if mantissa >= 0 => {

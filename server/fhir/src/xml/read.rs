@@ -94,7 +94,7 @@ impl<'a> Decoder<'a> {
                 }
                 Event::End(_) => return Ok(Token::Close),
                 Event::Eof => return Ok(Token::End),
-                Event::Comment(_) => {}
+                Event::Comment(_) | Event::PI(_) => {}
                 Event::Text(text) if text.chars().all(|character| character.is_ascii_whitespace()) => {}
                 Event::Decl(declaration) if self.at == 0 => self.check_declaration(&declaration)?,
                 other => return Err(self.error(refusal(&other))),
@@ -366,7 +366,6 @@ fn is_xhtml(definition: Option<&TypeDefinition>) -> bool {
 fn refusal(event: &Event<'_>) -> &'static str {
     match event {
         Event::DocType(_) => "a document type declaration (DOCTYPE) is not accepted",
-        Event::PI(_) => "processing instructions are not accepted",
         Event::Decl(_) => "an XML declaration may only stand at the very start",
         Event::GeneralRef(_) => "entities are not accepted here",
         Event::CData(_) => "CDATA is not accepted outside of narratives",

@@ -4,7 +4,7 @@
 //! | what | is replaced where it is |
 //! |---|---|
 //! | `Reference.reference` | another entry's `fullUrl` (as it stands, or relative to the own `fullUrl`), or criteria (`Patient?identifier=…`) |
-//! | elements of type uri, url, oid and uuid | a `fullUrl` |
+//! | elements of type uri and url | a `fullUrl`; those of type oid and uuid could not hold what it becomes, and stay |
 //! | links and images in narratives | a `fullUrl`, also a relative one |
 //!
 //! A reference to a version (`/_history/…`) stays one: to the version that the entry leaves, unless the entry's resource
@@ -22,7 +22,7 @@ use super::narrative;
 use crate::rest::conditional::searched_type;
 
 /// Types of elements that hold a URI.
-const URI_TYPES: &[&str] = &["uri", "url", "oid", "uuid"];
+const URI_TYPES: &[&str] = &["uri", "url"];
 
 /// What links point at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

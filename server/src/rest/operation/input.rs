@@ -80,12 +80,12 @@ impl Input {
             }
             _ => {
                 let how = if is_complex { "; send it in a Parameters resource with POST" } else { "" };
-                let text = format!("parameter {name} must be a {}{how}", parameter.kind);
+                let text = format!("parameter {name} must be of the type {}{how}", parameter.kind);
                 return Err(Issue::error(IssueCode::Value, text));
             }
         };
         if !is_valid(parameter.kind, &text) {
-            let text = format!("parameter {name} must be a {}, not {text:?}", parameter.kind);
+            let text = format!("parameter {name} must be of the type {}, not {text:?}", parameter.kind);
             return Err(Issue::error(IssueCode::Value, text));
         }
         self.values.push((name, text.into()));

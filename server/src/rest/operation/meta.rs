@@ -126,7 +126,11 @@ async fn in_use(app: &App, caller: &Caller, resource_type: &str) -> Result<Objec
         let may = |it: &&str| {
             access::decide(caller, Interaction::Search, it).is_ok() && *caller.view.rule(it) != TypeRule::Denied
         };
-        fhir::definitions::resource_types().iter().map(String::as_str).filter(may).collect()
+        let types: Vec<&str> = fhir::definitions::resource_types().iter().map(String::as_str).filter(may).collect();
+        if types.is_empty() {
+            access::decide(caller, Interaction::Search, "Patient")?;
+        }
+        types
     } else {
         access::decide(caller, Interaction::Search, resource_type)?;
         vec![resource_type]
@@ -243,8 +247,11 @@ fn parsed(body: &str) -> Result<Json, Error> {
     Json::parse(body.as_bytes()).map_err(Error::internal)
 }
 
+/// The Meta; where there is nothing in it, no parameter: nothing in FHIR is empty.
 fn returned(meta: Json) -> Answer {
-    Answer::resource(parameters(vec![object! { "name": "return", "valueMeta": meta }]).to_string())
+    let is_empty = meta.as_object().is_some_and(Object::is_empty);
+    let returned = (!is_empty).then(|| object! { "name": "return", "valueMeta": meta });
+    Answer::resource(parameters(returned.into_iter().collect()).to_string())
 }
 
 #[cfg(test)]

@@ -125,6 +125,9 @@ fn codes(invocation: &Invocation) -> Result<Vec<Code>, Error> {
     if codes.is_empty() || codes.iter().any(Code::is_empty) {
         return Err(invalid(IssueCode::Required, "say what was measured: code=… (and system=…), or coding"));
     }
+    if let Some(code) = codes.iter().find(|code| !code.is_valid()) {
+        return Err(invalid(IssueCode::Value, format!("{code:?} is no code with the URI of its system")));
+    }
     Ok(codes)
 }
 

@@ -80,8 +80,10 @@ async fn update(app: &App, caller: &Caller, invocation: &Invocation, resource: &
     let (resource_type, id) = (invocation.target.resource_type.as_str(), invocation.target.id.as_str());
     access::decide(caller, Interaction::Update, resource_type)?;
     let context = Context::new(app, caller);
-    let before = current(app, caller, invocation).await?;
-    check_standing(&context, &before)?;
+    // Where nothing stands there, an update creates it.
+    if let Some(before) = app.store.read(&caller.view, resource_type, id).await?.filter(|before| !before.deleted) {
+        check_standing(&context, &before.body)?;
+    }
     check_stated(resource_type, id, resource)?;
     Prepared::new(&context, resource_type, id, resource.clone()).map(drop)
 }

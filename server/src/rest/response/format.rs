@@ -95,9 +95,14 @@ impl Presentation {
         }
     }
 
+    /// How an error is presented, also where the request does not say it in a way that can be understood.
+    pub fn of_error(request: &HttpRequest) -> Self {
+        Self::of(request).or_else(|_| accepted(request)).unwrap_or(Self::STORED)
+    }
+
     /// The same with parameters that are read already.
     pub fn with(request: &HttpRequest, pairs: &[(String, String)]) -> Result<Self, Error> {
-        let presentation = match only(pairs, "_format")? {
+        let presentation = match only(pairs, "_format")?.filter(|value| !value.is_empty()) {
             // A + in a media type that was not encoded has become a space.
             Some(value) => named(&value.replace(' ', "+"))?,
             None => accepted(request)?,

@@ -26,6 +26,14 @@ impl Code {
         self.code.is_empty()
     }
 
+    /// Whether they can stand in an answer, by the patterns of the types `code` and `uri`.
+    /// <https://hl7.org/fhir/R4/datatypes.html#code>
+    pub(super) fn is_valid(&self) -> bool {
+        let is_word = |word: &str| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c.is_control());
+        self.code.split(' ').all(is_word)
+            && self.system.as_deref().is_none_or(|system| system.is_empty() || is_word(system))
+    }
+
     /// As the value of a token parameter.
     pub(super) fn token(&self) -> String {
         let system = self.system.as_deref().map(|system| format!("{}|", literal(system))).unwrap_or_default();
