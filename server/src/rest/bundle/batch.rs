@@ -91,7 +91,7 @@ async fn got(app: &App, context: &Context, get: Get, lenient: bool) -> Result<An
             let within = search::compartment::Within { compartment, id, member };
             search::compartment::execute(app, caller, within, pairs, lenient).await
         }
-        Get::Capabilities(mode) => Ok(capabilities::execute(app, *mode)),
+        Get::Capabilities(asked) => capabilities::execute(app, asked),
     }?;
     debug_assert!(answer.status == StatusCode::OK || answer.status == StatusCode::NOT_MODIFIED);
     Ok(answer)

@@ -119,7 +119,7 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
 /// The answer to a GET entry about what the server itself is; nothing for other entries.
 fn own_answer(app: &App, get: &Get) -> Result<Option<Answer>, Error> {
     match get {
-        Get::Capabilities(mode) => Ok(Some(capabilities::execute(app, *mode))),
+        Get::Capabilities(asked) => capabilities::execute(app, asked).map(Some),
         Get::Read(it) => {
             let own = definition::own(app, &it.resource_type, &it.id);
             own.map(|answer| answer.cut(&it.elements)).transpose()
