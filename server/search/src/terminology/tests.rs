@@ -145,7 +145,9 @@ fn questions_are_found_and_answered_wherever_they_stand() {
     assert_eq!(questions.iter().map(|it| it.bare).collect::<Vec<_>>(), [true, false]);
     let token = Match::Token { system: Some("http://a".to_owned()), code: Some("cat".to_owned()) };
     let answers: Vec<_> = questions.into_iter().map(|it| (it, vec![token.clone()])).collect();
-    answer(&mut query, &answers);
+    assert_eq!(answer(&mut query, &answers, 1), None);
+    assert_eq!(asked(&query).len(), 2, "nothing is put where there are too many");
+    assert_eq!(answer(&mut query, &answers, 2), Some(2));
     assert_eq!(asked(&query), []);
     assert!(format!("{query:?}").matches("cat").count() == 2);
 }
