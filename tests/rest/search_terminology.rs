@@ -9,6 +9,7 @@ use crate::bundle::{bundle, entry, requested, statuses, with};
 tests::on_both_engines!(
     value_sets_and_hierarchies,
     lk_01_a_hidden_value_set_is_none,
+    a_regex_of_what_is_known_as_a_whole,
     criteria_ask_as_a_search_does,
     entries_of_bundles_ask_as_a_search_does,
     what_is_asked_by_is_not_written_beside,
@@ -191,4 +192,38 @@ async fn what_is_asked_by_is_not_written_beside(server: TestServer) {
     system.post("").json(&both).await.expect_status(200);
     let batch = system.post("").json(&bundle("batch", vec![set("cats"), asking()])).await.expect_status(200).json();
     assert_eq!(statuses(&batch), ["200", "200"]);
+}
+
+async fn a_regex_of_what_is_known_as_a_whole(server: TestServer) {
+    animals(&server).await;
+    let system = server.system();
+    let part = r#"{"resourceType":"CodeSystem","id":"b","url":"http://b","status":"active","content":"fragment","concept":[{"code":"x"}]}"#;
+    store(&system, part).await;
+    for (id, of, property, value) in [
+        ("three", "http://a", "code", "[a-z]{3}"),
+        ("parents", "http://a", "parent", "d.*"),
+        ("part", "http://b", "code", ".*"),
+        ("unknown", "http://c", "code", ".*"),
+        ("unread", "http://a", "code", "("),
+        ("behind", "http://a", "code", "(?=d).*"),
+    ] {
+        let filter = object! { "property": property, "op": "regex", "value": value };
+        let include = object! { "system": of, "filter": array![filter] };
+        let compose = object! { "include": array![include] };
+        let set = object! { "resourceType": "ValueSet", "id": id, "status": "active", "compose": compose };
+        system.store(&set).await;
+    }
+    for (query, expected) in [
+        ("code:in=ValueSet/three", vec!["c", "d"]),
+        ("code:not-in=ValueSet/three", vec!["p", "x"]),
+        ("code:in=ValueSet/parents", vec!["p"]),
+    ] {
+        let mut found = system.matches(&format!("Observation?{query}")).await;
+        found.sort();
+        assert_eq!(found, expected, "{query}");
+    }
+    for (id, word) in [("part", "fragment"), ("unknown", "http://c"), ("unread", "regex"), ("behind", "regex")] {
+        let answer = system.get(&format!("Observation?code:in=ValueSet/{id}")).await.expect_status(400);
+        assert!(answer.issues().join(" ").contains(word), "{id}: {:?}", answer.issues());
+    }
 }

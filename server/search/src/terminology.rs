@@ -69,6 +69,9 @@ pub enum TerminologyError {
     /// Too many codes.
     #[error("{0} has more than {MAX_CODES} codes, too many to search by")]
     TooCostly(String),
+    /// Too much work.
+    #[error("{0}")]
+    Slow(String),
     /// The definition uses what is not done here.
     #[error("{0}")]
     NotSupported(String),

@@ -114,7 +114,7 @@ async fn stored(app: &App, caller: &Caller, need: &Need) -> Result<Option<Json>,
 
 fn refused(error: &TerminologyError) -> Error {
     let code = match &error {
-        TerminologyError::TooCostly(_) => IssueCode::TooCostly,
+        TerminologyError::TooCostly(_) | TerminologyError::Slow(_) => IssueCode::TooCostly,
         TerminologyError::NotSupported(_) => IssueCode::NotSupported,
         TerminologyError::Invalid(_) => IssueCode::Invalid,
     };
