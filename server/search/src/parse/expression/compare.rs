@@ -53,9 +53,8 @@ pub(super) fn compare(place: Place<'_>, code: &str, test: &Test) -> Result<Filte
         "_list" => return Err(not_here("_list, which has eq: write _list eq 1, or not (_list eq 1)")),
         "_has" => return Err(syntax::refusal(test.at, "write _has:Type:reference:parameter in front of the operator")),
         "_filter" | "_text" | "_content" => {
-            let text =
-                format!("{code} is no parameter of an expression: write {code}=… beside _filter, both must hold");
-            return Err(syntax::refusal(test.at, &text));
+            let why = format!("{code} is no parameter of an expression: write {code}=… beside _filter, both must hold");
+            return Err(syntax::refusal(test.at, &why));
         }
         _ => {}
     }
@@ -66,8 +65,8 @@ pub(super) fn compare(place: Place<'_>, code: &str, test: &Test) -> Result<Filte
     let not_here = || not_here(&format!("{} parameters such as {code}", parameter.kind.as_str()));
     if operator == "ne" && elements::can_select(&parameter, &["canonical"]) {
         // Each stands in the index with and without its version: one of the two always differs.
-        let text = format!("ne has no meaning on canonical URLs with and without a version: write not ({code} eq …)");
-        return Err(syntax::refusal(test.operator_at, &text));
+        let why = format!("ne has no meaning on canonical URLs with and without a version: write not ({code} eq …)");
+        return Err(syntax::refusal(test.operator_at, &why));
     }
     let param = parameter.param().ok_or_else(not_here)?;
     let value = escape(&with_namespace(kind, &test.value));
