@@ -503,7 +503,7 @@ async fn parameters_of_all_resources(server: TestServer) {
         ("_text co bone", "beside _filter"),
         ("_content co bone", "beside _filter"),
         ("_filter eq x", "beside _filter"),
-        ("_query eq x", "_query"),
+        ("_query eq x", "special parameters"),
         ("_type eq Observation", "_type"),
         ("_sort eq code", "_sort"),
     ] {
