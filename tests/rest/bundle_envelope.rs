@@ -95,12 +95,18 @@ async fn in_07_entries_are_as_large_as_single_requests(server: TestServer) {
 /// As single requests have it.
 async fn what_the_server_itself_is_can_be_read(server: TestServer) {
     let system = server.system();
-    let urls =
-        ["metadata", "metadata?mode=normative", "metadata?mode=terminology", "OperationDefinition/tributary-diff"];
+    let urls = [
+        "metadata",
+        "metadata?mode=normative",
+        "metadata?mode=terminology",
+        "OperationDefinition/tributary-diff",
+        "metadata?_summary=true",
+        "metadata?mode=normative&_elements=fhirVersion",
+    ];
     for kind in ["batch", "transaction"] {
         let entries = urls.map(|url| entry("GET", url)).to_vec();
         let response = system.post("").json(&bundle(kind, entries)).await.expect_status(200).json();
-        assert_eq!(statuses(&response), ["200"; 4], "{kind}");
+        assert_eq!(statuses(&response), ["200"; 6], "{kind}");
         for (url, entry) in urls.iter().zip(response.list("entry")) {
             let single = system.get(url).await.expect_status(200).json();
             assert_eq!(entry.get("resource"), Some(&single), "{kind} {url}");
@@ -109,10 +115,11 @@ async fn what_the_server_itself_is_can_be_read(server: TestServer) {
         let base = system.post("").json(&bundle(kind, vec![entry("GET", "")])).await;
         assert_eq!(base.status, if kind == "batch" { 200 } else { 400 });
         assert!(kind == "transaction" || statuses(&base.json()) == ["200"], "{}", base.text());
-        let wrong = vec![entry("GET", "metadata?mode=none")];
-        let answer = system.post("").json(&bundle(kind, wrong)).await;
-        let status = if kind == "batch" { statuses(&answer.json())[0].clone() } else { answer.status.to_string() };
-        assert_eq!(status, "400");
+        for wrong in ["metadata?mode=none", "metadata?_summary=count", "metadata?_elements=none", "metadata?_count=1"] {
+            let answer = system.post("").json(&bundle(kind, vec![entry("GET", wrong)])).await;
+            let status = if kind == "batch" { statuses(&answer.json())[0].clone() } else { answer.status.to_string() };
+            assert_eq!(status, "400", "{wrong}");
+        }
     }
     let app = server.with_scope("system/Patient.rs", None);
     let response = app.post("").json(&bundle("transaction", vec![entry("HEAD", urls[3])])).await.expect_status(200);

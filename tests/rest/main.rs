@@ -44,5 +44,6 @@ mod search_ranges;
 mod search_rules;
 mod search_special;
 mod search_terminology;
+mod search_values;
 mod update;
 mod vread;

@@ -16,6 +16,7 @@ tests::on_both_engines!(
     resources_that_point_at_it,
     additional_names,
     words_of_all_types,
+    parameters_of_all_resources,
 );
 
 async fn store(system: &Client, text: &str) {
@@ -428,4 +429,89 @@ async fn words_of_all_types(server: TestServer) {
     let refused = system.get("Bundle?_text=platypus").await.expect_status(400).text();
     let nearest = refused.split("the nearest are").nth(1).unwrap();
     assert!(!nearest.contains("_text"), "{refused}");
+}
+
+/// `_id`, `_list` and what stands in `meta`, by themselves and behind references.
+async fn parameters_of_all_resources(server: TestServer) {
+    let system = server.system();
+    let meta = |text: &str| Json::parse(text.as_bytes()).unwrap();
+    for (id, text) in [
+        ("a", r#"{"tag":[{"system":"http://t","code":"x"}],"profile":["http://p|1"],"source":"http://here"}"#),
+        ("b", r#"{"security":[{"system":"http://t","code":"R"}],"profile":["http://q"]}"#),
+    ] {
+        let mut observation = observation(id, "final", &[("http://s", "c")]);
+        observation.as_object_mut().unwrap().insert("meta", meta(text));
+        system.store(&observation).await;
+    }
+    store(&system, r#"{"resourceType":"Patient","id":"p"}"#).await;
+    for (id, item) in [("one", "Observation/a"), ("two", "Observation/b"), ("people", "Patient/p")] {
+        let entry = array![object! { "item": object! { "reference": item } }];
+        let list = object! { "resourceType": "List", "id": id, "status": "current", "mode": "working", "entry": entry };
+        system.store(&list).await;
+    }
+    found(
+        &system,
+        "Observation",
+        &[
+            ("_id eq a", &["a"]),
+            ("_id ne a", &["b"]),
+            ("_id eq a or _id eq b", &["a", "b"]),
+            ("_id pr true and not (_id eq a)", &["b"]),
+            ("_list eq one", &["a"]),
+            ("_list eq List/two", &["b"]),
+            ("_list eq one or _list eq two", &["a", "b"]),
+            ("not (_list eq one) and code eq c", &["b"]),
+            ("_list eq none", &[]),
+            ("subject._list eq people and _id eq b", &["b"]),
+            ("subject:Patient._id eq p", &["a", "b"]),
+            ("_tag eq x", &["a"]),
+            ("_tag eq http://t|X", &["a"]),
+            ("_tag pr false", &["b"]),
+            ("_security eq http://t|R or _security eq none", &["b"]),
+            ("not (_security eq R)", &["a"]),
+            ("_profile eq http://p", &["a"]),
+            ("_profile eq http://p|1", &["a"]),
+            ("_profile eq http://p|2", &[]),
+            ("_profile pr true and not (_profile eq http://p)", &["b"]),
+            ("_source eq http://here", &["a"]),
+            ("_lastUpdated gt 2020-01-01 and _lastUpdated lt 2100", &["a", "b"]),
+            ("_lastUpdated lt 2020-01-01 or _tag eq x", &["a"]),
+            ("_has:Observation:derived-from:code eq c", &[]),
+        ],
+    )
+    .await;
+    found(
+        &system,
+        "Patient",
+        &[
+            ("_has:Observation:patient:_id eq b and _list eq people", &["p"]),
+            ("_has:Observation:patient:_list eq one", &["p"]),
+            ("_has:Observation:patient:_tag eq x", &["p"]),
+            ("not (_has:Observation:patient:_profile eq http://q)", &[]),
+            ("_has:List:item:_id eq people", &["p"]),
+        ],
+    )
+    .await;
+    for (expression, word) in [
+        ("_list ne one", "not (_list eq"),
+        ("_list re List/one", "has eq"),
+        ("_list eq $current-problems", "functional"),
+        ("_list eq a/b", "logical id"),
+        ("_id gt a", "_id"),
+        ("_profile ne http://p", "not (_profile eq"),
+        ("_has eq x", "_has:Type:reference:parameter"),
+        ("_text co bone", "beside _filter"),
+        ("_content co bone", "beside _filter"),
+        ("_filter eq x", "beside _filter"),
+        ("_query eq x", "special parameters"),
+        ("_type eq Observation", "_type"),
+        ("_sort eq code", "_sort"),
+    ] {
+        let answer = system.get(&asked("Observation", expression)).await.expect_status(400);
+        assert!(answer.issues().join(" ").contains(word), "{expression}: {:?}", answer.issues());
+    }
+    // To ask for what a list holds is to search lists.
+    let app = server.with_scope("system/Observation.rs", None);
+    app.get(&asked("Observation", "_id eq a")).await.expect_status(200);
+    assert!(app.matches(&asked("Observation", "_list eq one")).await.is_empty());
 }

@@ -44,7 +44,7 @@ mod tests;
 
 pub use item::Item;
 pub use meter::Meter;
-pub use pattern::Patterns;
+pub use pattern::{Patterns, WholeText};
 pub use trace::Trace;
 
 /// Most steps of one evaluation, unless an environment says otherwise.

@@ -15,7 +15,7 @@ use std::cell::Cell;
 
 use fhir::outcome::Issue;
 
-use crate::query::{Filter, Match, Query, SortBy};
+use crate::query::{Query, SortBy};
 use crate::registry::Parameter;
 
 use condition::find;
@@ -151,10 +151,6 @@ pub fn criteria(resource_type: &str, pairs: &[(String, String)], options: &Optio
         let text = format!("criteria must say by at least one search parameter which {resource_type} is meant");
         return Err(vec![Refusal::invalid(text).error()]);
     }
-    if query.filters.iter().any(asks_terminology) {
-        let text = "criteria cannot use value sets and code systems (:in, :not-in, :above, :below)".to_owned();
-        return Err(vec![Refusal::not_supported(text).error()]);
-    }
     Ok(query)
 }
 
@@ -175,14 +171,6 @@ pub fn can_chain(parameter: &Parameter) -> bool {
 
 fn is_result_parameter(name: &str) -> bool {
     control::is_control(name) || ["_include:", "_revinclude:"].iter().any(|it| name.starts_with(it))
-}
-
-fn asks_terminology(filter: &Filter) -> bool {
-    let here = match filter {
-        Filter::Any { matches, .. } => matches.iter().any(|it| matches!(it, Match::Terminology(_))),
-        _ => false,
-    };
-    here || filter.children().iter().any(asks_terminology)
 }
 
 type Read = (Vec<Query>, Vec<(String, String)>, Vec<Issue>);

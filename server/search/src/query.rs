@@ -482,6 +482,8 @@ pub enum UnitMatch {
         /// Coded unit.
         code: String,
     },
+    /// `value|system|`: any unit of this system; only inside [`Filter::Exact`].
+    OfSystem(String),
     /// `value||code`, `value|code`: the coded unit or the written unit is this.
     Named(String),
     /// Of a parameter's [`Aspect::Canonical`]: this canonical UCUM unit, in which the number is given.

@@ -69,6 +69,9 @@ pub enum TerminologyError {
     /// Too many codes.
     #[error("{0} has more than {MAX_CODES} codes, too many to search by")]
     TooCostly(String),
+    /// Too much work.
+    #[error("{0}")]
+    Slow(String),
     /// The definition uses what is not done here.
     #[error("{0}")]
     NotSupported(String),
@@ -101,6 +104,14 @@ impl Sources {
 }
 
 impl Need {
+    /// The type of the definition.
+    pub fn resource_type(&self) -> &'static str {
+        match self {
+            Need::ValueSet(_) => "ValueSet",
+            Need::CodeSystem(_) => "CodeSystem",
+        }
+    }
+
     /// How it is named to people.
     pub fn name(&self) -> &str {
         match self {
@@ -118,12 +129,17 @@ pub fn asked(query: &Query) -> Vec<Question> {
     questions
 }
 
-/// Puts the tokens in place of the questions.
-pub fn answer(query: &mut Query, answers: &[(Question, Vec<Match>)]) {
+/// Puts the tokens in place of the questions, and says how many; nothing is put where there are more than `most`.
+pub fn answer(query: &mut Query, answers: &[(Question, Vec<Match>)], most: usize) -> Option<usize> {
     let Query { resource_type, filters, .. } = query;
+    let count = filters.iter().map(|filter| count(resource_type, filter, answers)).fold(0, usize::saturating_add);
+    if count > most {
+        return None;
+    }
     for filter in filters {
         replace(resource_type, filter, answers);
     }
+    Some(count)
 }
 
 /// The codes, or what is needed to list them.
@@ -152,6 +168,25 @@ fn collect(resource_type: &str, filter: &Filter, questions: &mut Vec<Question>) 
     }
     let below = type_below(resource_type, filter).to_owned();
     filter.children().iter().for_each(|child| collect(&below, child, questions));
+}
+
+/// How many tokens answer the questions of the filter.
+fn count(resource_type: &str, filter: &Filter, answers: &[(Question, Vec<Match>)]) -> usize {
+    let tokens = |param: &Param, wanted: &Match| match wanted {
+        Match::Terminology(terminology) => {
+            let question = question(resource_type, param, terminology);
+            answers.iter().find(|(asked, _)| *asked == question).map_or(0, |(_, tokens)| tokens.len())
+        }
+        _ => 0,
+    };
+    let own = match filter {
+        Filter::Any { param, matches, .. } => {
+            matches.iter().map(|wanted| tokens(param, wanted)).fold(0, usize::saturating_add)
+        }
+        _ => 0,
+    };
+    let below = type_below(resource_type, filter);
+    filter.children().iter().map(|child| count(below, child, answers)).fold(own, usize::saturating_add)
 }
 
 fn replace(resource_type: &str, filter: &mut Filter, answers: &[(Question, Vec<Match>)]) {

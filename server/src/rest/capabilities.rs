@@ -55,6 +55,13 @@ pub enum Mode {
     Terminology,
 }
 
+/// Which statement, and which of its elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub(crate) mode: Mode,
+    elements: Elements,
+}
+
 /// A statement and its entity tag.
 #[derive(Clone)]
 struct Statement {
@@ -75,7 +82,7 @@ struct Made {
 /// `GET` and `HEAD`; needs no token.
 pub async fn handler(request: HttpRequest, app: web::Data<App>) -> Result<HttpResponse, Error> {
     let presentation = Presentation::of(&request)?;
-    let (mode, elements) = asked(request.query_string())?;
+    let Asked { mode, elements } = Asked::of(request.query_string())?;
     let Statement { body, etag } = current(&app, mode).cut(&elements)?;
     let has = request::header(&request, "If-None-Match")?;
     let has =
@@ -90,9 +97,9 @@ pub async fn handler(request: HttpRequest, app: web::Data<App>) -> Result<HttpRe
     Ok(response)
 }
 
-/// The statement as a resource, also for entries of a batch.
-pub fn execute(app: &App, mode: Mode) -> Answer {
-    Answer::resource(current(app, mode).body)
+/// The statement as a resource, for entries of a Bundle.
+pub fn execute(app: &App, asked: &Asked) -> Result<Answer, Error> {
+    Ok(Answer::resource(current(app, asked.mode).cut(&asked.elements)?.body))
 }
 
 fn current(app: &App, mode: Mode) -> Statement {
@@ -100,11 +107,6 @@ fn current(app: &App, mode: Mode) -> Statement {
 }
 
 impl Mode {
-    /// What the parameter `mode` asks for.
-    pub fn of(query: &str) -> Result<Self, Error> {
-        Self::among(&request::only(query, &["mode"])?)
-    }
-
     /// What the parameter `mode` among others asks for.
     fn among(pairs: &[(String, String)]) -> Result<Self, Error> {
         let invalid = |text: String| Error::bad_request(Issue::error(IssueCode::Value, text));
@@ -164,13 +166,15 @@ fn stated(mode: Mode, config: &Config, instantiated: &Instantiated) -> Json {
     resource
 }
 
-/// Which statement, and which of its elements.
-fn asked(query: &str) -> Result<(Mode, Elements), Error> {
-    let pairs = request::only(query, &["mode", "_summary", "_elements"])?;
-    let mode = Mode::among(&pairs)?;
-    let pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| name != "mode").collect();
-    let elements = elements_of(Some(mode.resource_type()), &pairs).map_err(Error::bad_request)?;
-    Ok((mode, elements))
+impl Asked {
+    /// What the parameters ask for.
+    pub fn of(query: &str) -> Result<Self, Error> {
+        let pairs = request::only(query, &["mode", "_summary", "_elements"])?;
+        let mode = Mode::among(&pairs)?;
+        let pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| name != "mode").collect();
+        let elements = elements_of(Some(mode.resource_type()), &pairs).map_err(Error::bad_request)?;
+        Ok(Asked { mode, elements })
+    }
 }
 
 impl Statement {
@@ -214,12 +218,13 @@ mod tests {
 
     #[test]
     fn modes() {
-        assert_eq!(Mode::of("").unwrap(), Mode::Full);
-        assert_eq!(Mode::of("mode=full&_format=xml").unwrap(), Mode::Full);
-        assert_eq!(Mode::of("mode=normative").unwrap(), Mode::Normative);
-        assert_eq!(Mode::of("mode=terminology").unwrap(), Mode::Terminology);
+        let mode = |query: &str| Asked::of(query).map(|asked| asked.mode);
+        assert_eq!(mode("").unwrap(), Mode::Full);
+        assert_eq!(mode("mode=full&_format=xml").unwrap(), Mode::Full);
+        assert_eq!(mode("mode=normative").unwrap(), Mode::Normative);
+        assert_eq!(mode("mode=terminology&_summary=true").unwrap(), Mode::Terminology);
         for bad in ["mode=", "mode=FULL", "mode=full&mode=full", "mode=x", "Mode=full"] {
-            assert_eq!(Mode::of(bad).unwrap_err().status(), 400, "{bad}");
+            assert_eq!(mode(bad).unwrap_err().status(), 400, "{bad}");
         }
     }
 }

@@ -22,7 +22,7 @@ use fhir::definitions::is_resource_type;
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use search::parse::{Options, criteria};
-use search::query::{Elements, Filter, Match, Query};
+use search::query::{Elements, Query};
 use search::view::Compartment;
 use store::{Store, Stored, Tx};
 
@@ -30,6 +30,7 @@ use crate::access::{self, Interaction};
 use crate::error::Error;
 use crate::rest::Context;
 use crate::rest::request::{self, Pairs};
+use crate::rest::search::terminology::Lookup;
 
 /// Types whose matches may lie outside of a patient's compartment: there a conditional write of a caller bound to
 /// patients would make duplicates of what it cannot see.
@@ -100,18 +101,29 @@ impl Preconditions {
 }
 
 impl Criteria {
-    /// Reads criteria on `resource_type`, as in `If-None-Exist`, and checks that the caller may use them.
-    pub fn prepare(context: &Context, resource_type: &str, text: &str) -> Result<Self, Error> {
+    /// Reads criteria on `resource_type`, as in `If-None-Exist`, and checks that the caller may use them. Codes that they
+    /// ask for are looked up at once: they are asked inside of transactions, too.
+    pub async fn prepare(
+        lookup: &mut Lookup<'_>,
+        context: &Context,
+        resource_type: &str,
+        text: &str,
+    ) -> Result<Self, Error> {
         let confined = matches!(context.caller.view.compartment(), Compartment::Patients(_));
         if confined && IDENTITY.contains(&resource_type) {
             let text = format!("conditional writes of {resource_type} need a token that is not bound to patients");
             return Err(Error::forbidden(text));
         }
-        Self::of_reference(context, resource_type, text)
+        Self::of_reference(lookup, context, resource_type, text).await
     }
 
     /// Reads criteria that stand in a reference of a transaction.
-    pub fn of_reference(context: &Context, resource_type: &str, text: &str) -> Result<Self, Error> {
+    pub async fn of_reference(
+        lookup: &mut Lookup<'_>,
+        context: &Context,
+        resource_type: &str,
+        text: &str,
+    ) -> Result<Self, Error> {
         access::decide(&context.caller, Interaction::Search, resource_type)?;
         let text = text.strip_prefix('?').unwrap_or(text);
         let mut pairs: Pairs = request::without_general(request::pairs(text)?);
@@ -129,11 +141,7 @@ impl Criteria {
             );
             return Err(Error::bad_request(Issue::error(IssueCode::Invalid, text)));
         }
-        if query.filters.iter().any(asks_terminology) {
-            let text =
-                format!("the criteria \"{text}\" ask for codes of a value set or hierarchy, which only a search can");
-            return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
-        }
+        lookup.resolve(&mut query).await?;
         query.count = 2;
         query.total = false;
         pairs.sort_unstable();
@@ -218,13 +226,6 @@ pub fn is_not_modified(if_none_match: Option<&str>, if_modified_since: Option<&s
 /// value is not taken for the end of it.
 fn named(resource_type: &str, pairs: &[(String, String)]) -> String {
     pairs.iter().fold(format!("{resource_type}?"), |key, (name, value)| format!("{key}{name:?}={value:?}&"))
-}
-
-/// Whether codes must be looked up before the store can be asked; criteria are asked inside of transactions, too.
-fn asks_terminology(filter: &Filter) -> bool {
-    let own =
-        matches!(filter, Filter::Any { matches, .. } if matches.iter().any(|it| matches!(it, Match::Terminology(_))));
-    own || filter.children().iter().any(asks_terminology)
 }
 
 /// The only match, if there is one; several are 412.

@@ -20,6 +20,7 @@ use crate::rest::binary;
 use crate::rest::conditional::{Criteria, refuse_conditional_references};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
+use crate::rest::search::terminology::Lookup;
 use crate::rest::{Context, Prepared, Written};
 
 /// A create that is ready to be carried out.
@@ -46,21 +47,27 @@ pub async fn handler(
     let limit = MAX_RESOURCE.min(app.config.max_body);
     let resource = binary::resource(&request, payload, (resource_type, None), limit).await?;
     let context = Context::new(&app, &caller);
-    let create = prepare(&context, resource_type, resource, criteria)?;
+    let create = prepare(&app, &context, resource_type, resource, criteria).await?;
     let written = run(&app, &context, create).await?;
     let returned = returned(request::prefer(&request), Return::Representation);
     Answer::written(&written, &context.base, returned).respond(presentation)
 }
 
 /// Decides access, checks and indexes; a new id is given whatever the resource says.
-pub fn prepare(
+pub async fn prepare(
+    app: &App,
     context: &Context,
     resource_type: &str,
     resource: Json,
     if_none_exist: Option<&str>,
 ) -> Result<Create, Error> {
     access::decide(&context.caller, Interaction::Create, resource_type)?;
-    let if_none_exist = if_none_exist.map(|text| Criteria::prepare(context, resource_type, text)).transpose()?;
+    let if_none_exist = match if_none_exist {
+        Some(text) => {
+            Some(Criteria::prepare(&mut Lookup::new(app, &context.caller), context, resource_type, text).await?)
+        }
+        None => None,
+    };
     refuse_conditional_references(&resource)?;
     let prepared = Prepared::new(context, resource_type, &context.fresh_id(), resource)?;
     Ok(Create { prepared, if_none_exist })

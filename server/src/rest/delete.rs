@@ -33,6 +33,7 @@ use crate::config::ConditionalDelete;
 use crate::error::Error;
 use crate::rest::conditional::{Criteria, Preconditions, single};
 use crate::rest::response::{Answer, Presentation};
+use crate::rest::search::terminology::Lookup;
 use crate::rest::update::{self, Aim, Aimed};
 use crate::rest::{Context, request};
 
@@ -79,13 +80,13 @@ async fn respond(request: &HttpRequest, app: &App, caller: &Caller, aim: Aim<'_>
     let presentation = Presentation::of(request)?;
     let resource_type = request::resource_type(request)?;
     let context = Context::new(app, caller);
-    let delete = prepare(app, &context, Aimed { resource_type, aim }, Preconditions::of(request)?)?;
+    let delete = prepare(app, &context, Aimed { resource_type, aim }, Preconditions::of(request)?).await?;
     let answer = run(app, &context, delete).await?;
     answer.telling(request::prefer(request), "deleted, or not there").respond(presentation)
 }
 
 /// Decides access.
-pub fn prepare(
+pub async fn prepare(
     app: &App,
     context: &Context,
     Aimed { resource_type, aim }: Aimed<'_>,
@@ -95,16 +96,24 @@ pub fn prepare(
     let target = match aim {
         Aim::Id(id) => Target::Id(id.to_owned()),
         Aim::Criteria(text) => {
-            Target::Criteria(Box::new(criteria(app, context, resource_type, text)?), app.config.conditional_delete)
+            let mode = app.config.conditional_delete;
+            let lookup = &mut Lookup::new(app, &context.caller);
+            Target::Criteria(Box::new(criteria(mode, lookup, context, resource_type, text).await?), mode)
         }
     };
     Ok(Delete { resource_type: resource_type.to_owned(), target, preconditions })
 }
 
 /// Criteria that find as many resources as may be deleted, and one more.
-pub fn criteria(app: &App, context: &Context, resource_type: &str, text: &str) -> Result<Criteria, Error> {
-    let criteria = Criteria::prepare(context, resource_type, text)?;
-    Ok(match app.config.conditional_delete {
+pub async fn criteria(
+    mode: ConditionalDelete,
+    lookup: &mut Lookup<'_>,
+    context: &Context,
+    resource_type: &str,
+    text: &str,
+) -> Result<Criteria, Error> {
+    let criteria = Criteria::prepare(lookup, context, resource_type, text).await?;
+    Ok(match mode {
         ConditionalDelete::Single => criteria,
         ConditionalDelete::Multiple => criteria.up_to(MOST + 1),
     })

@@ -33,6 +33,7 @@ use crate::error::{Error, Kind};
 use crate::rest::conditional::{Criteria, Preconditions, refuse_conditional_references, single};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Format, Presentation, returned};
+use crate::rest::search::terminology::Lookup;
 use crate::rest::update::{self, Aim, Aimed};
 use crate::rest::{Context, Prepared, Written, create};
 
@@ -192,7 +193,8 @@ pub async fn prepare(
     let (target, found) = match aim {
         Aim::Id(id) => (Target::Id(id.to_owned()), app.store.read(&context.caller.view, resource_type, id).await?),
         Aim::Criteria(text) => {
-            let criteria = Criteria::prepare(context, resource_type, text)?;
+            let criteria =
+                Criteria::prepare(&mut Lookup::new(app, &context.caller), context, resource_type, text).await?;
             let found = single(criteria.matches_before(&app.store, context).await?)?;
             (Target::Criteria(Box::new(criteria)), found)
         }

@@ -31,9 +31,10 @@ pub mod compartment;
 mod explain;
 mod page;
 pub mod system;
-mod terminology;
+pub mod terminology;
 
 pub use page::{Searched, write};
+use terminology::Lookup;
 
 /// `GET`.
 pub async fn handler(request: HttpRequest, app: web::Data<App>, caller: Caller) -> Result<HttpResponse, Error> {
@@ -83,13 +84,24 @@ pub async fn prepare(
     pairs: &[(String, String)],
     lenient: bool,
 ) -> Result<Parsed, Error> {
+    prepare_with(&mut Lookup::new(app, caller), (app, caller), resource_type, pairs, lenient).await
+}
+
+/// The same for one of several searches, which look up together.
+pub async fn prepare_with(
+    lookup: &mut Lookup<'_>,
+    (app, caller): (&App, &Caller),
+    resource_type: &str,
+    pairs: &[(String, String)],
+    lenient: bool,
+) -> Result<Parsed, Error> {
     access::decide(caller, Interaction::Search, resource_type)?;
     let mut parsed = parse(resource_type, pairs, &options(app, lenient)).map_err(Error::bad_request)?;
     access::decide_search(caller, &parsed.query)?;
     if let Some(contained) = &mut parsed.query.contained {
         contained.containers = access::searchable(caller).map(str::to_owned).collect();
     }
-    terminology::resolve(app, caller, &mut parsed.query).await?;
+    lookup.resolve(&mut parsed.query).await?;
     Ok(parsed)
 }
 

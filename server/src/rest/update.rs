@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::rest::conditional::{Criteria, Preconditions, refuse_conditional_references};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
+use crate::rest::search::terminology::Lookup;
 use crate::rest::{Context, Prepared, Written, binary, create, extract};
 
 /// An update that is ready to be carried out.
@@ -133,7 +134,8 @@ pub async fn prepare(
             (id.to_owned(), None)
         }
         Aim::Criteria(text) => {
-            let criteria = Criteria::prepare(context, resource_type, text)?;
+            let criteria =
+                Criteria::prepare(&mut Lookup::new(app, &context.caller), context, resource_type, text).await?;
             let found = criteria.guess(&app.store, context).await?;
             let (id, _) = aimed_id(resource_type, found.as_deref(), stated_id.as_deref(), &fresh_id)?;
             (id.to_owned(), Some(criteria))

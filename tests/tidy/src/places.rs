@@ -8,14 +8,13 @@ use crate::tree::{Source, assert_none, product_sources, sources, without_tests};
 const CLOCK_AND_RANDOMNESS: [&str; 2] = ["server/src/clock.rs", "server/src/random.rs"];
 
 /// Files that name types all the same, and why.
-const REASONED: [(&str, &str); 4] = [
+const REASONED: [(&str, &str); 3] = [
     (
         "server/src/rest/conditional.rs",
         "types whose conditional writes would tell who exists are refused by name (LK-26)",
     ),
     ("server/src/rest/history/listed", "_list is defined by List"),
     ("server/src/rest/operation", "an operation is defined on a type by the specification"),
-    ("server/src/rest/search/terminology", ":in and :below are defined by ValueSet and CodeSystem"),
 ];
 
 /// Types that the specification itself singles out in the REST interactions and the store.

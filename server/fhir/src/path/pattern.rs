@@ -38,6 +38,22 @@ impl Default for Patterns {
     }
 }
 
+/// A pattern that no expression has, and that a text must match as a whole: filters of value sets have such.
+#[derive(Clone, Debug)]
+pub struct WholeText(Pattern);
+
+impl WholeText {
+    /// Compiles it; the text says why it is none.
+    pub fn new(text: &str, patterns: &mut Patterns) -> Result<WholeText, String> {
+        Pattern::of_expression(text, true, patterns).map(WholeText)
+    }
+
+    /// Whether it matches the whole text.
+    pub fn matches(&self, text: &str, meter: &Meter) -> Result<bool, EvaluationError> {
+        self.0.matches(text, meter)
+    }
+}
+
 /// A compiled pattern.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {

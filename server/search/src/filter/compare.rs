@@ -39,6 +39,7 @@ pub(super) fn satisfies(value: &Value, wanted: &Match) -> bool {
             let right_unit = match unit {
                 None => true,
                 Some(UnitMatch::Coded { system: wanted, code: wanted_code }) => wanted == system && wanted_code == code,
+                Some(UnitMatch::OfSystem(wanted)) => wanted == system,
                 Some(UnitMatch::Named(name)) => name == code || name == written,
                 Some(UnitMatch::Canonical(unit)) => unit == code,
             };

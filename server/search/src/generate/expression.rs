@@ -7,6 +7,7 @@ use super::random::SplitMix64;
 use super::{pair, values};
 use crate::filter::values::Value;
 use crate::query::{Aspect, ParamKind};
+use crate::registry::elements;
 
 /// A `_filter` of one to four tests.
 pub(super) fn filter(
@@ -50,6 +51,7 @@ fn test(types: &Types<'_>, (searched, witness): (&Searched, Witness), random: &m
         ParamKind::Date => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "po", "co"],
         ParamKind::Number => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap", "co"],
         ParamKind::Quantity => &["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"],
+        _ if elements::can_select(&known.parameter, &["canonical"]) => &["eq"],
         _ => &["eq", "ne"],
     };
     let operator = random.pick(operators).copied().unwrap_or("eq");

@@ -188,7 +188,7 @@ fn near(number: &str, random: &mut SplitMix64) -> String {
 
 fn amount(value: &Decimal, [system, code, unit]: [&str; 3], random: &mut SplitMix64) -> String {
     let number = near(value.as_str(), random);
-    match random.below(6) {
+    match random.below(7) {
         0 | 1 if !code.is_empty() => match elsewise(value, code, random) {
             Some((number, code)) if random.one_in(3) => format!("{number}||{code}"),
             Some((number, code)) => format!("{number}|http://unitsofmeasure.org|{code}"),
@@ -197,6 +197,7 @@ fn amount(value: &Decimal, [system, code, unit]: [&str; 3], random: &mut SplitMi
         2 if !code.is_empty() => format!("{number}|{}|{}", escape(system), escape(code)),
         3 if !code.is_empty() => format!("{number}||{}", escape(code)),
         4 if !unit.is_empty() => format!("{number}||{}", escape(unit)),
+        5 if !system.is_empty() => format!("{number}|{}|", escape(system)),
         _ => number,
     }
 }

@@ -13,20 +13,28 @@ type Alternative = (Aspect, Vec<Match>);
 /// The condition of a composite parameter.
 pub(super) fn filter(place: Place<'_>, parameter: &Parameter, value: &str) -> Result<Filter, Refusal> {
     let name = &parameter.code;
-    let (mut plain, mut canonical) = (Vec::new(), Vec::new());
+    let (mut plain, mut canonical, mut exact) = (Vec::new(), Vec::new(), Vec::new());
     for alternative in alternatives(name, value)? {
         for (aspect, matches) in one(place, parameter, alternative)? {
-            if aspect == Aspect::Canonical { canonical.push(matches) } else { plain.push(matches) }
+            if matches.iter().any(quantity::is_exact) {
+                exact.push(matches);
+            } else if aspect == Aspect::Canonical {
+                canonical.push(matches);
+            } else {
+                plain.push(matches);
+            }
         }
     }
-    if plain.len() + canonical.len() > MAX_ALTERNATIVES {
+    if plain.len() + canonical.len() + exact.len() > MAX_ALTERNATIVES {
         return Err(Refusal::too_costly(format!("{name}: more than {MAX_ALTERNATIVES} alternatives")));
     }
     let filters = [(Aspect::Value, plain), (Aspect::Canonical, canonical)];
     let filters = filters.into_iter().filter(|(_, alternatives)| !alternatives.is_empty());
-    let mut filters: Vec<Filter> = filters
-        .filter_map(|(aspect, alternatives)| Some(Filter::Composite { param: parameter.aspect(aspect)?, alternatives }))
-        .collect();
+    let of = |aspect, alternatives| Some(Filter::Composite { param: parameter.aspect(aspect)?, alternatives });
+    let mut filters: Vec<Filter> = filters.filter_map(|(aspect, alternatives)| of(aspect, alternatives)).collect();
+    if !exact.is_empty() {
+        filters.extend(of(Aspect::Value, exact).map(|filter| Filter::Exact(Box::new(filter))));
+    }
     Ok(if filters.len() == 1 { filters.remove(0) } else { Filter::Or(filters) })
 }
 

@@ -71,7 +71,7 @@ pub(super) fn everything(all: bool) -> Filter {
 }
 
 /// `_list`: what a List names. <https://hl7.org/fhir/R4/search.html#list>
-fn list(value: &str) -> Result<Filter, Refusal> {
+pub(super) fn list(value: &str) -> Result<Filter, Refusal> {
     let mut ids = Vec::new();
     for alternative in alternatives("_list", value)? {
         let id = unescape("_list", alternative)?;

@@ -46,7 +46,8 @@ pub(super) fn settle(query: &mut Query) -> Result<(), Refusal> {
     }
     if query.filters.iter().any(|filter| contained::filter(&query.resource_type, filter).is_none()) {
         return refuse(
-            "_has, _list, _lastUpdated, _text, _content, near, co of numbers and parameters that are being indexed",
+            "_has, _list, _lastUpdated, _text, _content, near, co of numbers, number|system| of quantities and parameters \
+             that are being indexed",
             "contained resources are pointed at by nothing but their container, change with it, and are found by the \
              index alone",
         );

@@ -1,5 +1,8 @@
-//! Quantity values: `number`, `number|system|code`, `number||code`, `number|code`.
+//! Quantity values: `number`, `number|system|code`, `number||code`, `number|code`, `number|system|`.
 //! <https://hl7.org/fhir/R4/search.html#quantity>
+//!
+//! "The system and code follow the same pattern as token parameters": so `number|system|` is any unit of the system. The
+//! index has units, but not of which system they are, so that the resources themselves are looked at.
 //!
 //! A UCUM unit is compared in canonical units, so that other units of the same dimension are found. `number||code` and
 //! `number|code` mean the unit as coded or as written for people, or, if it is a UCUM unit, the canonical one.
@@ -18,15 +21,23 @@ pub(super) fn filter(parameter: &Parameter, value: &str) -> Result<Filter, Refus
     Ok(any(parameter, &matches(&parameter.code, value)?))
 }
 
-/// One condition for each aspect that occurs.
-pub(super) fn any(parameter: &Parameter, found: &[(Aspect, Match)]) -> Filter {
-    let of = |aspect: Aspect| found.iter().filter(move |it| it.0 == aspect).map(|it| it.1.clone()).collect::<Vec<_>>();
-    let filters = [Aspect::Value, Aspect::Canonical].map(|aspect| (aspect, of(aspect)));
-    let filters = filters.into_iter().filter(|(_, matches)| !matches.is_empty());
-    let mut filters: Vec<Filter> = filters
-        .filter_map(|(aspect, matches)| Some(Filter::Any { param: parameter.aspect(aspect)?, matches, negated: false }))
-        .collect();
+/// One condition for each aspect that occurs, and one for what no index helps with.
+fn any(parameter: &Parameter, found: &[(Aspect, Match)]) -> Filter {
+    let of = |aspect: Aspect, exact: bool| {
+        let found = found.iter().filter(|it| it.0 == aspect && is_exact(&it.1) == exact);
+        let matches: Vec<Match> = found.map(|it| it.1.clone()).collect();
+        let param = parameter.aspect(aspect).filter(|_| !matches.is_empty())?;
+        let filter = Filter::Any { param, matches, negated: false };
+        Some(if exact { Filter::Exact(Box::new(filter)) } else { filter })
+    };
+    let filters = [(Aspect::Value, false), (Aspect::Canonical, false), (Aspect::Value, true)];
+    let mut filters: Vec<Filter> = filters.into_iter().filter_map(|(aspect, exact)| of(aspect, exact)).collect();
     if filters.len() == 1 { filters.remove(0) } else { Filter::Or(filters) }
+}
+
+/// Whether it is about the system of a unit alone, which no index has.
+pub(super) fn is_exact(wanted: &Match) -> bool {
+    matches!(wanted, Match::Quantity { unit: Some(UnitMatch::OfSystem(_)), .. })
 }
 
 /// The alternatives, each with the aspect that it looks at.
@@ -47,9 +58,14 @@ fn one(name: &str, value: &str) -> Result<Vec<(Aspect, Match)>, Refusal> {
         }
         [number, code] if !code.is_empty() => (number, "", code),
         [number, system, code] if !code.is_empty() => (number, system.as_str(), code),
+        [number, system, _] if !system.is_empty() => {
+            let (number, unit) = (number::one(name, number)?, Some(UnitMatch::OfSystem(system.clone())));
+            return Ok(vec![(Aspect::Value, Match::Quantity { number, unit })]);
+        }
         _ => {
             return Err(Refusal::invalid(format!(
-                "{name}: {value:?} is not a quantity: write number, number|system|code, number||code or number|code"
+                "{name}: {value:?} is not a quantity: write number, number|system|code, number|system|, number||code or \
+                 number|code"
             )));
         }
     };

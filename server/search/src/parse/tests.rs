@@ -5,7 +5,7 @@ use fhir::outcome::IssueCode;
 
 use super::*;
 use crate::entry::Target;
-use crate::query::{DateMatch, Match, Order, Prefix, Sort, SortBy, StringMode, UnitMatch};
+use crate::query::{DateMatch, Filter, Match, Order, Prefix, Sort, SortBy, StringMode, UnitMatch};
 
 const BASE: &str = "http://server/fhir";
 
@@ -128,9 +128,21 @@ fn numbers_and_quantities() {
         let found = matches("Observation", "value-quantity", value);
         assert!(matches!(&found[0], Match::Quantity { unit, .. } if *unit == expected), "{value}");
     }
-    for bad in ["x", "5.4|http://unitsofmeasure.org|", "5.4||", "5,", "|||"] {
+    for bad in ["x", "5.4||", "5.4|", "||mg", "5.4|http://x||mg", "5,", "|||"] {
         assert_eq!(refused("Observation", "value-quantity", bad).0, IssueCode::Invalid, "{bad}");
     }
+    // No index has the systems of units by themselves.
+    let filters = query("Observation", &[("value-quantity", "5|http://x|,6")]).filters;
+    let [Filter::Or(both)] = filters.as_slice() else { panic!("{filters:?}") };
+    let unit = |filter: &Filter| match filter {
+        Filter::Any { matches, .. } => match &matches[..] {
+            [Match::Quantity { unit, .. }] => unit.clone(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let Filter::Exact(of_system) = &both[1] else { panic!("{both:?}") };
+    assert_eq!([unit(&both[0]), unit(of_system)], [None, Some(UnitMatch::OfSystem("http://x".to_owned()))]);
 }
 
 #[test]

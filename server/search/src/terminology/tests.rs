@@ -89,6 +89,13 @@ fn compositions() {
             false,
             "a|cat a|plant",
         ),
+        (regex("code", "[a-z]{3}"), false, "a|cat a|dog"),
+        (regex("code", "p.*t|wolf|o"), false, "a|plant a|wolf"),
+        (regex("code", "^d.*"), false, "a|dog"),
+        (regex("legs", r"\\d"), false, "a|cat a|wolf"),
+        (regex("parent", "dog"), false, "a|poodle a|wolf"),
+        (regex("wings", ".*"), false, ""),
+        (regex("code", "[a-z]{3}"), true, "|cat |dog a|cat a|dog"),
         (
             r#""compose":{"include":[{"system":"http://a"}],"exclude":[{"system":"http://a","concept":[{"code":"plant"}]}]}"#
                 .to_owned(),
@@ -117,16 +124,58 @@ fn compositions() {
     }
 }
 
+fn regex(property: &str, pattern: &str) -> String {
+    let filter = format!(r#"{{"property":"{property}","op":"regex","value":"{pattern}"}}"#);
+    format!(r#""compose":{{"include":[{{"system":"http://a","filter":[{filter}]}}]}}"#)
+}
+
 #[test]
 fn what_cannot_be_listed_says_so() {
     let many: Vec<String> = (0..=MAX_CODES).map(|it| format!(r#"{{"code":"{it}"}}"#)).collect();
     let many = format!(r#""compose":{{"include":[{{"system":"http://a","concept":[{}]}}]}}"#, many.join(","));
-    let regex = r#""compose":{"include":[{"system":"http://a","filter":[{"property":"x","op":"regex","value":"y"}]}]}"#;
+    let (unread, large) = (regex("code", "("), regex("code", "(\\\\w{500}){500}"));
+    let operator = regex("code", "y").replace(r#""regex""#, r#""like""#);
     let itself = r#""compose":{"include":[{"valueSet":["http://one"]}]}"#;
-    for (text, expected) in [(many.as_str(), "10000 codes"), (regex, "regex"), (itself, "imports itself")] {
+    for (text, expected) in [
+        (many.as_str(), "10000 codes"),
+        (unread.as_str(), "regex \"(\""),
+        (large.as_str(), "not read"),
+        (operator.as_str(), "like"),
+        (itself, "imports itself"),
+    ] {
         let error = codes(Terminology::ValueSet("http://one".to_owned()), false, &[("http://one", text)]).unwrap_err();
         assert!(error.to_string().contains(expected) && error.to_string().contains("http://one"), "{error}");
     }
+}
+
+/// A pattern may be looked for in many texts, but not for ever.
+#[test]
+fn a_regex_is_bounded() {
+    let concepts: Vec<String> =
+        (0..2_000).map(|it| format!(r#"{{"code":"{it}","display":"{}"}}"#, "a".repeat(1_000))).collect();
+    let system = format!(
+        r#"{{"resourceType":"CodeSystem","url":"http://long","content":"complete","concept":[{}]}}"#,
+        concepts.join(",")
+    );
+    let set = regex("display", "(a|b|c){0,900}z").replace("http://a", "http://long");
+    let mut sources = sources(&[("http://one", &set)]);
+    let system = Json::parse(system.as_bytes()).unwrap();
+    sources.insert(Need::CodeSystem("http://long".to_owned()), system.into());
+    let question = Question { terminology: Terminology::ValueSet("http://one".to_owned()), bare: false };
+    assert!(matches!(expand(&question, &sources), Err(TerminologyError::Slow(_))));
+}
+
+/// Of a system that is not known, or not as a whole, nothing can be listed.
+#[test]
+fn a_regex_needs_all_concepts() {
+    let set = regex("code", ".*").replace("http://a", "http://part");
+    let mut sources = sources(&[("http://one", &set)]);
+    let question = Question { terminology: Terminology::ValueSet("http://one".to_owned()), bare: false };
+    let need = Need::CodeSystem("http://part".to_owned());
+    assert_eq!(expand(&question, &sources), Ok(Expansion::Needs(vec![need.clone()])));
+    let part = br#"{"resourceType":"CodeSystem","url":"http://part","content":"fragment","concept":[{"code":"x"}]}"#;
+    sources.insert(need, Json::parse(part).unwrap().into());
+    assert!(matches!(expand(&question, &sources), Err(TerminologyError::NotSupported(_))));
 }
 
 #[test]
@@ -145,7 +194,9 @@ fn questions_are_found_and_answered_wherever_they_stand() {
     assert_eq!(questions.iter().map(|it| it.bare).collect::<Vec<_>>(), [true, false]);
     let token = Match::Token { system: Some("http://a".to_owned()), code: Some("cat".to_owned()) };
     let answers: Vec<_> = questions.into_iter().map(|it| (it, vec![token.clone()])).collect();
-    answer(&mut query, &answers);
+    assert_eq!(answer(&mut query, &answers, 1), None);
+    assert_eq!(asked(&query).len(), 2, "nothing is put where there are too many");
+    assert_eq!(answer(&mut query, &answers, 2), Some(2));
     assert_eq!(asked(&query), []);
     assert!(format!("{query:?}").matches("cat").count() == 2);
 }

@@ -2,22 +2,37 @@
 //!
 //! "the value set … is the union of its includes … minus the excludes"; within one include all conditions hold.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use fhir::json::Json;
+use fhir::path::{Meter, Patterns, WholeText};
 
 use super::codes::Codes;
 use super::hierarchy::{Concepts, concepts};
 use super::{Halt, MAX_CODES, MAX_IMPORTS, Need, Sources, TerminologyError};
 use crate::query::Direction;
 
+/// Steps that the patterns of a value set may take. (IN-17)
+const MAX_STEPS: u64 = 1_000_000;
+
 /// The codes of the value set `url`; `listed`: no whole systems.
 pub(super) fn codes(url: &str, sources: &Sources, listed: bool) -> Result<Codes, Halt> {
-    set(url, &Loader { sources, listed }, &mut Vec::new())
+    let cost = Cost { patterns: RefCell::default(), meter: Meter::new(MAX_STEPS) };
+    set(url, &Loader { sources, listed, cost: &cost }, &mut Vec::new())
 }
 
 struct Loader<'a> {
     sources: &'a Sources,
     /// Whether whole systems are to be listed code by code.
     listed: bool,
+    cost: &'a Cost,
+}
+
+/// What is left for patterns.
+struct Cost {
+    patterns: RefCell<Patterns>,
+    meter: Meter,
 }
 
 fn set(url: &str, loader: &Loader<'_>, importing: &mut Vec<String>) -> Result<Codes, Halt> {
@@ -37,13 +52,13 @@ fn set(url: &str, loader: &Loader<'_>, importing: &mut Vec<String>) -> Result<Co
     };
     importing.push(url.to_owned());
     let excluded = compose.list("exclude");
-    let list_wholes = Loader { sources: loader.sources, listed: loader.listed || !excluded.is_empty() };
+    let list_wholes = Loader { listed: loader.listed || !excluded.is_empty(), ..*loader };
     let mut found = Codes::default();
     for include in compose.list("include") {
         found.add(include_of(url, include, &list_wholes, importing)?);
         found = found.bounded(url)?;
     }
-    let as_they_are = Loader { sources: loader.sources, listed: false };
+    let as_they_are = Loader { listed: false, ..*loader };
     for exclude in excluded {
         found = found.without(&include_of(url, exclude, &as_they_are, importing)?);
     }
@@ -84,7 +99,7 @@ fn of_system(url: &str, system: &str, include: &Json, loader: &Loader<'_>) -> Re
     let concepts = concepts(system, loader.sources)?;
     let mut found: Vec<&str> = concepts.all.keys().copied().collect();
     for filter in filters {
-        let filter = Filter::read(url, filter)?;
+        let filter = Filter::read(url, filter, loader.cost)?;
         let below = filter.closure(&concepts);
         let mut kept = Vec::new();
         for code in found {
@@ -103,32 +118,45 @@ struct Filter<'a> {
     property: &'a str,
     operator: &'a str,
     value: &'a str,
+    /// The value of `regex`: "a regex match on the literal string of the property value". HL7's test cases show that it
+    /// is one of all of it: `[^\t\r\n\f]{5}` is not `code2a`.
+    pattern: Option<(WholeText, &'a Meter)>,
 }
 
 impl<'a> Filter<'a> {
-    fn read(url: &'a str, filter: &'a Json) -> Result<Self, TerminologyError> {
+    fn read(url: &'a str, filter: &'a Json, cost: &'a Cost) -> Result<Self, TerminologyError> {
         let text = |name: &str| {
             let missing = || TerminologyError::Invalid(format!("a filter of the value set {url} has no {name}"));
             filter.str(name).ok_or_else(missing)
         };
-        Ok(Filter { url, property: text("property")?, operator: text("op")?, value: text("value")? })
+        let (property, operator, value) = (text("property")?, text("op")?, text("value")?);
+        let pattern = match operator {
+            "regex" => {
+                let pattern = WholeText::new(value, &mut cost.patterns.borrow_mut());
+                let why = |why| {
+                    TerminologyError::Invalid(format!("the regex {value:?} of the value set {url} is not read: {why}"))
+                };
+                Some((pattern.map_err(why)?, &cost.meter))
+            }
+            _ => None,
+        };
+        Ok(Filter { url, property, operator, value, pattern })
     }
 
-    fn closure<'b>(&self, concepts: &Concepts<'b>) -> std::collections::BTreeSet<&'b str> {
+    fn closure<'b>(&self, concepts: &Concepts<'b>) -> BTreeSet<&'b str> {
         let direction = if self.operator == "generalizes" { Direction::Above } else { Direction::Below };
         match self.operator {
             "is-a" | "descendent-of" | "is-not-a" | "generalizes" => concepts.closure(self.value, direction),
-            _ => std::collections::BTreeSet::new(),
+            _ => BTreeSet::new(),
         }
     }
 
-    fn holds(
-        &self,
-        concepts: &Concepts<'_>,
-        code: &str,
-        closure: &std::collections::BTreeSet<&str>,
-    ) -> Result<bool, TerminologyError> {
+    fn holds(&self, concepts: &Concepts<'_>, code: &str, closure: &BTreeSet<&str>) -> Result<bool, TerminologyError> {
         let values = || values(concepts, code, self.property);
+        if let Some((pattern, meter)) = &self.pattern {
+            let is_match = |text: &String| pattern.matches(text, meter).map_err(|_| self.too_long());
+            return values().iter().try_fold(false, |found, text| Ok(found || is_match(text)?));
+        }
         Ok(match self.operator {
             "is-a" | "generalizes" => closure.contains(code),
             "is-not-a" => !closure.contains(code),
@@ -147,12 +175,19 @@ impl<'a> Filter<'a> {
     }
 }
 
+impl Filter<'_> {
+    fn too_long(&self) -> TerminologyError {
+        let text = format!("the regex {:?} of the value set {} takes too long on all concepts", self.value, self.url);
+        TerminologyError::Slow(text)
+    }
+}
+
 /// What a concept has as a property.
 fn values(concepts: &Concepts<'_>, code: &str, property: &str) -> Vec<String> {
     const MEMBERS: &[&str] =
         &["valueCode", "valueString", "valueBoolean", "valueInteger", "valueDecimal", "valueDateTime"];
     let Some(concept) = concepts.all.get(code) else { return Vec::new() };
-    let owned = |codes: std::collections::BTreeSet<&str>| codes.into_iter().map(str::to_owned).collect();
+    let owned = |codes: BTreeSet<&str>| codes.into_iter().map(str::to_owned).collect();
     match property {
         "concept" | "code" => return vec![code.to_owned()],
         "display" => return concept.str("display").map(str::to_owned).into_iter().collect(),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use fhir::json::Json;
+use fhir::outcome::{Issue, IssueCode};
 use store::{Store, Tx};
 
 use super::entry::Action;
@@ -12,6 +13,7 @@ use super::transaction::Plan;
 use crate::error::Error;
 use crate::rest::Context;
 use crate::rest::conditional::Criteria;
+use crate::rest::search::terminology::Lookup;
 
 /// How many resources of a type the transaction may delete or change, so that what criteria found does not match after
 /// it: that many more are asked for.
@@ -41,7 +43,12 @@ fn with_room(criteria: Criteria, room: &Room) -> Criteria {
 }
 
 /// The criteria that stand in references, by their text.
-pub(super) fn references(context: &Context, steps: &[Step], room: &Room) -> Result<Vec<(String, Criteria)>, Error> {
+pub(super) async fn references(
+    lookup: &mut Lookup<'_>,
+    context: &Context,
+    steps: &[Step],
+    room: &Room,
+) -> Result<Vec<(String, Criteria)>, Error> {
     let mut known = HashSet::new();
     let mut references = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -53,13 +60,30 @@ pub(super) fn references(context: &Context, steps: &[Step], room: &Room) -> Resu
             // What a patch leaves alone is no link of this transaction.
             let stands = before.is_some_and(|before| before.contains(&Json::from(text).to_string()));
             if !stands && known.insert(text) {
-                let criteria = Criteria::of_reference(context, resource_type, &text[resource_type.len() + 1..]);
+                let criteria =
+                    Criteria::of_reference(lookup, context, resource_type, &text[resource_type.len() + 1..]).await;
                 let criteria = criteria.map_err(|error| error.within(&place(index)))?;
                 references.push((text.to_owned(), with_room(criteria, room)));
             }
         }
     }
     Ok(references)
+}
+
+/// Refuses to write value sets and code systems beside what asks by them: what they list is looked up before the
+/// transaction, and would be what they list no more.
+pub(super) fn refuse_definitions(lookup: &Lookup<'_>, steps: &[Step]) -> Result<(), Error> {
+    let writes = |step: &&Step| !matches!(step.action, Action::Get { .. } | Action::Operation { .. });
+    let Some(index) = steps.iter().position(|step| writes(&step) && lookup.depends_on(step.action.resource_type()))
+    else {
+        return Ok(());
+    };
+    let text = format!(
+        "the transaction asks by value sets or code systems (:in, :not-in, :above, :below), so it cannot write a {}: send \
+         that before or after it",
+        steps[index].action.resource_type()
+    );
+    Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text).at(place(index))))
 }
 
 /// All criteria, each once and in an order that is the same for every transaction; of those that differ in how many

@@ -40,7 +40,7 @@ async fn one(
 ) -> Result<Answer, Error> {
     match Entry::read(entry, &context.base, largest)?.action {
         Action::Create { resource_type, resource, if_none_exist } => {
-            let create = create::prepare(context, &resource_type, resource, if_none_exist.as_deref())?;
+            let create = create::prepare(app, context, &resource_type, resource, if_none_exist.as_deref()).await?;
             let written = create::run(app, context, create).await?;
             Ok(Answer::written(&written, &context.base, returned))
         }
@@ -57,7 +57,7 @@ async fn one(
             Ok(Answer::written(&written, &context.base, returned))
         }
         Action::Delete { resource_type, aim, preconditions } => {
-            let delete = delete::prepare(app, context, aim.of(&resource_type), preconditions)?;
+            let delete = delete::prepare(app, context, aim.of(&resource_type), preconditions).await?;
             delete::run(app, context, delete).await
         }
         Action::Get { get, head } => {
@@ -91,7 +91,7 @@ async fn got(app: &App, context: &Context, get: Get, lenient: bool) -> Result<An
             let within = search::compartment::Within { compartment, id, member };
             search::compartment::execute(app, caller, within, pairs, lenient).await
         }
-        Get::Capabilities(mode) => Ok(capabilities::execute(app, *mode)),
+        Get::Capabilities(asked) => capabilities::execute(app, asked),
     }?;
     debug_assert!(answer.status == StatusCode::OK || answer.status == StatusCode::NOT_MODIFIED);
     Ok(answer)

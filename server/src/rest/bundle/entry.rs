@@ -11,13 +11,12 @@ use search::query::Elements;
 
 use super::envelope;
 use crate::error::Error;
-use crate::rest::capabilities::Mode;
 use crate::rest::conditional::Preconditions;
 use crate::rest::read::Read;
 use crate::rest::request::{self, Pairs, known_type, valid_id};
 use crate::rest::search::parameters;
 use crate::rest::update::{self, Aimed};
-use crate::rest::{history, operation, patch};
+use crate::rest::{capabilities, history, operation, patch};
 
 /// An entry that is understood.
 #[derive(Clone, Debug)]
@@ -72,7 +71,7 @@ pub(super) enum Get {
     /// `Patient/1/Observation?…`, `Patient/1/*?…`.
     CompartmentSearch { compartment: String, id: String, member: String, pairs: Pairs },
     /// `metadata`, `metadata?mode=…`.
-    Capabilities(Mode),
+    Capabilities(capabilities::Asked),
 }
 
 /// One resource that is read, and which version the client has.
@@ -224,7 +223,7 @@ fn aim(method: &str, id: Option<&str>, query: Option<&str>) -> Result<Aim, Error
 fn get(segments: &[&str], query: Option<&str>, request: &Json) -> Result<Get, Error> {
     let query = query.unwrap_or_default();
     match *segments {
-        ["metadata"] => Mode::of(query).map(Get::Capabilities),
+        ["metadata"] => capabilities::Asked::of(query).map(Get::Capabilities),
         [""] => Ok(Get::SystemSearch { pairs: parameters(query)? }),
         ["_history"] => Ok(Get::Histories { resource_type: None, pairs: request::only(query, history::PARAMETERS)? }),
         [resource_type, "_history"] => {
@@ -319,8 +318,9 @@ mod tests {
         assert!(matches!(get("Patient/1/_history/2"), Some(Get::Vread(..))));
         assert!(matches!(get("Patient/1/_history?_count=3"), Some(Get::History { .. })));
         assert!(matches!(get("Patient?name=x"), Some(Get::Search { .. })));
-        assert!(matches!(get("metadata"), Some(Get::Capabilities(Mode::Full))));
-        assert!(matches!(get("metadata?mode=terminology"), Some(Get::Capabilities(Mode::Terminology))));
+        assert!(matches!(get("metadata"), Some(Get::Capabilities(asked)) if asked.mode == capabilities::Mode::Full));
+        let terminology = get("metadata?mode=terminology&_summary=true");
+        assert!(matches!(terminology, Some(Get::Capabilities(asked)) if asked.mode == capabilities::Mode::Terminology));
         for url in ["?_type=Patient", "http://s/fhir?_type=Patient", "http://s/fhir/?_type=Patient"] {
             assert!(matches!(get(url), Some(Get::SystemSearch { .. })), "{url}");
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use fhir::json::Json;
+use search::entry::Target;
 use search::filter;
 use search::query::{Filter, Match, ParamKind, Query};
 
@@ -73,7 +74,7 @@ impl<'a> Writes<'a> {
         filters.iter().all(|filter| match filter {
             // The server gives it an id that no client knows.
             Filter::Id(_) if matches!(step.action, Action::Create { .. }) => false,
-            _ if !filter.types_looked_into().is_empty() => step.lock_key() == criteria.lock_key(),
+            _ if !types_looked_into(filter).is_empty() => step.lock_key() == criteria.lock_key(),
             _ => filter::matches(filter, resource, self.base),
         })
     }
@@ -98,7 +99,7 @@ impl<'a> Index<'a> {
     /// Entries among which those are that satisfy the query.
     fn candidates(&self, query: &Query) -> Vec<usize> {
         let resource_type = query.resource_type.as_str();
-        let Some(codes) = query.filters.iter().find_map(wanted_codes) else {
+        let Some(codes) = query.filters.iter().filter_map(wanted_codes).min_by_key(Vec::len) else {
             return self.types.get(resource_type).cloned().unwrap_or_default();
         };
         let entries = codes.into_iter().filter_map(|code| self.codes.get(&(resource_type, code)));
@@ -107,6 +108,22 @@ impl<'a> Index<'a> {
         entries.dedup();
         entries
     }
+}
+
+/// The types of other resources on which the answer depends: those behind references, and those that lie above and below
+/// each other.
+pub(super) fn types_looked_into(filter: &Filter) -> Vec<&str> {
+    let mut types = filter.types_looked_into();
+    let mut open = vec![filter];
+    while let Some(filter) = open.pop() {
+        open.extend(filter.children());
+        let Filter::Any { matches, .. } = filter else { continue };
+        types.extend(matches.iter().filter_map(|wanted| match wanted {
+            Match::Hierarchy { target: Target::Local { resource_type, .. }, .. } => Some(resource_type.as_str()),
+            _ => None,
+        }));
+    }
+    types
 }
 
 /// Codes one of which stands as it is in every resource that satisfies the filter: those of tokens with a system, for

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use search::query::Filter;
 use store::Stored;
 
 use super::entry::{Action, Aim};
 use super::links::{Linked, Links, conditional_references};
-use super::matching::Writes;
+use super::matching::{Writes, types_looked_into};
 use super::overlaps;
 use crate::config::ConditionalDelete;
 use crate::error::Error;
@@ -295,14 +294,14 @@ fn referred<'a>(
 ) -> Result<String, Error> {
     let query = criteria.query();
     let resource_type = query.resource_type.as_str();
-    let looked_into: Vec<&str> = query.filters.iter().flat_map(Filter::types_looked_into).collect();
+    let looked_into: Vec<&str> = query.filters.iter().flat_map(types_looked_into).collect();
     if !looked_into.is_empty() {
         // What such criteria find among resources that are still to be written is known to no index.
         let is_concerned = |(name, _): &&(&str, &str)| *name == resource_type || looked_into.contains(name);
         if let Some((name, id)) = written.iter().find(is_concerned) {
             let text = format!(
                 "the conditional reference {text} looks into other resources, and the transaction itself writes {name}/{id}: \
-                 name what is meant without a chain or _has"
+                 name what is meant without a chain, _has, :above or :below"
             );
             return Err(Error::bad_request(Issue::error(IssueCode::NotSupported, text)));
         }

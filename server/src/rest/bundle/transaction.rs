@@ -29,6 +29,7 @@ use crate::rest::operation::definition;
 use crate::rest::read;
 use crate::rest::request::Return;
 use crate::rest::response::Answer;
+use crate::rest::search::terminology::Lookup;
 use crate::rest::{Context, Prepared, Written, capabilities, create, delete, patch, projected, search, update, vread};
 
 /// A transaction that is ready to be carried out.
@@ -81,13 +82,15 @@ pub(super) enum Before {
 pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Before) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(asked.entries.len());
     let (mut searches, mut own_answers) = (HashMap::new(), HashMap::new());
+    let mut lookup = Lookup::new(app, &context.caller);
     for (index, entry) in asked.entries.into_iter().enumerate() {
         let within = |error: Error| error.within(&place(index));
-        let step = step(app, context, entry, asked.largest).map_err(within)?;
+        let step = step(&mut lookup, (app, context), entry, asked.largest).await.map_err(within)?;
         match &step.action {
             Action::Get { get: Get::Search { resource_type, pairs }, .. } => {
+                let by = (app, &*context.caller);
                 let parsed =
-                    search::prepare(app, &context.caller, resource_type, pairs, false).await.map_err(within)?;
+                    search::prepare_with(&mut lookup, by, resource_type, pairs, false).await.map_err(within)?;
                 if parsed.query.explain {
                     return Err(within(Error::bad_request("__explain has no place in a transaction; use a batch")));
                 }
@@ -109,7 +112,8 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
         step.patched =
             patched_before(&app.store, context, step, &found).await.map_err(|it| it.within(&place(index)))?;
     }
-    let references = asking::references(context, &steps, &room)?;
+    let references = asking::references(&mut lookup, context, &steps, &room).await?;
+    asking::refuse_definitions(&lookup, &steps)?;
     asking::ask_before(&app.store, context, (&[], &references), &mut found).await?;
     let resolution = resolve(&steps, &references, &found, &context.base)?;
     let prepared = prepared(context, &steps, &resolution)?;
@@ -119,7 +123,7 @@ pub(super) async fn plan(app: &App, context: &Context, asked: Asked, before: Bef
 /// The answer to a GET entry about what the server itself is; nothing for other entries.
 fn own_answer(app: &App, get: &Get) -> Result<Option<Answer>, Error> {
     match get {
-        Get::Capabilities(mode) => Ok(Some(capabilities::execute(app, *mode))),
+        Get::Capabilities(asked) => capabilities::execute(app, asked).map(Some),
         Get::Read(it) => {
             let own = definition::own(app, &it.resource_type, &it.id);
             own.map(|answer| answer.cut(&it.elements)).transpose()
@@ -158,31 +162,40 @@ fn patched(context: &Context, step: &Step, stored: Option<Stored>) -> Result<Pat
 }
 
 /// Reads an entry and decides access.
-fn step(app: &App, context: &Context, entry: Json, largest: usize) -> Result<Step, Error> {
+async fn step(
+    lookup: &mut Lookup<'_>,
+    (app, context): (&App, &Context),
+    entry: Json,
+    largest: usize,
+) -> Result<Step, Error> {
     let Entry { full_url, action } = Entry::read(entry, &context.base, largest)?;
     let decide = |interaction, resource_type: &str| access::decide(&context.caller, interaction, resource_type);
-    let criteria = |resource_type: &str, text: Option<&str>| {
-        text.map(|text| Criteria::prepare(context, resource_type, text)).transpose()
-    };
-    let criteria = match &action {
+    let text = match &action {
         Action::Create { resource_type, if_none_exist, .. } => {
             decide(Interaction::Create, resource_type)?;
-            criteria(resource_type, if_none_exist.as_deref())?
+            if_none_exist.as_deref()
         }
         Action::Update { resource_type, aim, .. } => {
             decide(Interaction::Update, resource_type)?;
-            criteria(resource_type, aim.criteria())?
+            aim.criteria()
         }
         Action::Patch { resource_type, aim, .. } => {
             decide(Interaction::Patch, resource_type)?;
-            criteria(resource_type, aim.criteria())?
+            aim.criteria()
         }
         Action::Delete { resource_type, aim, .. } => {
             decide(Interaction::Delete, resource_type)?;
-            aim.criteria().map(|text| delete::criteria(app, context, resource_type, text)).transpose()?
+            aim.criteria()
         }
         Action::Get { get, .. } => decide_get(context, get).map(|()| None)?,
         Action::Operation { .. } => return Err(not_here()),
+    };
+    let criteria = match (text, &action) {
+        (None, _) => None,
+        (Some(text), Action::Delete { resource_type, .. }) => {
+            Some(delete::criteria(app.config.conditional_delete, lookup, context, resource_type, text).await?)
+        }
+        (Some(text), _) => Some(Criteria::prepare(lookup, context, action.resource_type(), text).await?),
     };
     if let Action::Update { aim: Aim::Id(id), resource, resource_type, .. } = &action {
         update::check_stated(resource_type, id, resource)?;

@@ -11,7 +11,8 @@ use search::query::{Filter, Query};
 use search::registry::registry;
 use search::view::TypeRule;
 
-use super::{explain, form_pairs, options, page, parameters, terminology};
+use super::terminology::Lookup;
+use super::{explain, form_pairs, options, page, parameters};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
@@ -88,9 +89,10 @@ pub(super) async fn execute_types(
 ) -> Result<Answer, Error> {
     let ParsedTypes { mut queries, applied, warnings } =
         parse_types(several.types, pairs, &options(app, lenient)).map_err(Error::bad_request)?;
+    let mut lookup = Lookup::new(app, caller);
     for query in &mut queries {
         access::decide_search(caller, query)?;
-        terminology::resolve(app, caller, query).await?;
+        lookup.resolve(query).await?;
         query.filters.extend((several.within)(&query.resource_type));
         several.path.clone_into(&mut query.path);
     }

@@ -2,7 +2,8 @@
 //! <https://hl7.org/fhir/R4/search.html#token>
 //!
 //! A definition is looked for among the stored resources that the caller can see, then among HL7's own, which are
-//! embedded: [`search::terminology`] says which are needed.
+//! embedded: [`search::terminology`] says which are needed. Criteria are searches, too: what they ask is looked up before
+//! the transaction in which they are.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use search::parse::{Options, literal, parse};
 use search::query::{Match, Query};
-use search::terminology::{Expansion, Need, Question, Sources, TerminologyError, answer, asked, expand};
+use search::terminology::{Expansion, MAX_CODES, Need, Question, Sources, TerminologyError, answer, asked, expand};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -19,39 +20,67 @@ use crate::error::Error;
 
 mod embedded;
 
-/// Most definitions that one search may need. (IN-17)
+/// Most definitions that a search, or the searches of a transaction together, may need. (IN-17)
 const MAX_DEFINITIONS: usize = 100;
 
-/// Answers the questions that the query has.
-pub(super) async fn resolve(app: &App, caller: &Caller, query: &mut Query) -> Result<(), Error> {
-    let questions = asked(query);
-    if questions.is_empty() {
-        return Ok(());
+/// Most codes that they may ask for: a value set counts wherever it is asked for. (IN-17)
+const MAX_ASKED: usize = 50 * MAX_CODES;
+
+/// What has been looked up for one search, or for several that are made together.
+pub struct Lookup<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    sources: Sources,
+    answers: Vec<(Question, Vec<Match>)>,
+    loaded: usize,
+    asked: usize,
+}
+
+impl<'a> Lookup<'a> {
+    /// Nothing yet, of what the caller can see.
+    pub fn new(app: &'a App, caller: &'a Caller) -> Self {
+        Lookup { app, caller, sources: Sources::default(), answers: Vec::new(), loaded: 0, asked: 0 }
     }
-    let mut sources = Sources::default();
-    let (mut answers, mut loaded) = (Vec::new(), 0);
-    for question in questions {
-        let tokens = loop {
-            match expand(&question, &sources).map_err(|error| refused(&error))? {
-                Expansion::Tokens(tokens) => break tokens,
+
+    /// Whether what has been looked up may be another thing once resources of the type change.
+    pub fn depends_on(&self, resource_type: &str) -> bool {
+        let definitions = [Need::ValueSet(String::new()), Need::CodeSystem(String::new())];
+        !self.answers.is_empty() && definitions.iter().any(|it| it.resource_type() == resource_type)
+    }
+
+    /// Answers the questions that the query has.
+    pub async fn resolve(&mut self, query: &mut Query) -> Result<(), Error> {
+        for question in asked(query) {
+            if !self.answers.iter().any(|(known, _)| *known == question) {
+                let tokens = self.expanded(&question).await?;
+                self.answers.push((question, tokens));
+            }
+        }
+        self.asked += answer(query, &self.answers, MAX_ASKED - self.asked).ok_or_else(|| {
+            let text = format!("value sets and code systems are asked for with more than {MAX_ASKED} codes in all");
+            Error::bad_request(Issue::error(IssueCode::TooCostly, text))
+        })?;
+        Ok(())
+    }
+
+    async fn expanded(&mut self, question: &Question) -> Result<Vec<Match>, Error> {
+        loop {
+            match expand(question, &self.sources).map_err(|error| refused(&error))? {
+                Expansion::Tokens(tokens) => return Ok(tokens),
                 Expansion::Needs(needs) => {
-                    loaded += needs.len();
-                    if loaded > MAX_DEFINITIONS {
-                        let text = format!("the search needs more than {MAX_DEFINITIONS} value sets and code systems");
+                    self.loaded += needs.len();
+                    if self.loaded > MAX_DEFINITIONS {
+                        let text = format!("more than {MAX_DEFINITIONS} value sets and code systems are needed");
                         return Err(Error::bad_request(Issue::error(IssueCode::TooCostly, text)));
                     }
                     for need in needs {
-                        let definition = load(app, caller, &need).await?;
-                        sources.insert(need, definition);
+                        let definition = load(self.app, self.caller, &need).await?;
+                        self.sources.insert(need, definition);
                     }
                 }
             }
-        };
-        let answered: (Question, Vec<Match>) = (question, tokens);
-        answers.push(answered);
+        }
     }
-    answer(query, &answers);
-    Ok(())
 }
 
 /// The definition, or 400: the search cannot be answered without it.
@@ -70,10 +99,7 @@ async fn load(app: &App, caller: &Caller, need: &Need) -> Result<Arc<Json>, Erro
 
 /// The newest of the stored resources that the caller can see.
 async fn stored(app: &App, caller: &Caller, need: &Need) -> Result<Option<Json>, Error> {
-    let (resource_type, name) = match need {
-        Need::ValueSet(name) => ("ValueSet", name),
-        Need::CodeSystem(name) => ("CodeSystem", name),
-    };
+    let (resource_type, name) = (need.resource_type(), need.name());
     let pair = |name: &str, value: &str| (name.to_owned(), literal(value));
     let pairs = match (name.strip_prefix("ValueSet/"), name.split_once('|')) {
         (Some(id), _) => vec![pair("_id", id)],
@@ -88,7 +114,7 @@ async fn stored(app: &App, caller: &Caller, need: &Need) -> Result<Option<Json>,
 
 fn refused(error: &TerminologyError) -> Error {
     let code = match &error {
-        TerminologyError::TooCostly(_) => IssueCode::TooCostly,
+        TerminologyError::TooCostly(_) | TerminologyError::Slow(_) => IssueCode::TooCostly,
         TerminologyError::NotSupported(_) => IssueCode::NotSupported,
         TerminologyError::Invalid(_) => IssueCode::Invalid,
     };

@@ -267,6 +267,8 @@ impl Alternative {
                 // Of its own, so that a negated comparison does not negate the unit with it.
                 let value = Cond::all().add(number_matches(&columns.number(), number));
                 match unit {
+                    // Refused before: the rows do not say of which system their units are.
+                    Some(UnitMatch::OfSystem(_)) => value.add(Expr::val(1).eq(0)),
                     None | Some(UnitMatch::Canonical(_)) => value,
                     Some(UnitMatch::Coded { system, code }) => {
                         value.add(columns.col("unit").eq(keys::token(system, code)))

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use search::entry::Target;
-use search::query::{Direction, Filter, Match, Param};
+use search::query::{Direction, Filter, Match, Param, UnitMatch};
 use search::view::View;
 
 use super::any::{Alternative, Any, Cases, table_of, tokens_where};
@@ -309,6 +309,9 @@ async fn one<S: Session>(session: &mut S, scope: Scope<'_>, wanted: &Match) -> R
         Match::Date(date) => vec![Alternative::Date(*date)],
         Match::Period { low, high } => vec![Alternative::Period { low: *low, high: *high }],
         Match::Number(number) => vec![Alternative::Number(number.clone())],
+        Match::Quantity { unit: Some(UnitMatch::OfSystem(_)), .. } => {
+            return Err(StoreError::Unsupported("no index has the systems of units without their codes".into()));
+        }
         Match::Quantity { number, unit } => {
             vec![Alternative::Quantity { number: number.clone(), unit: unit.clone() }]
         }

@@ -335,6 +335,7 @@ fn entry_matches(entry: &IndexValue, wanted: &Match) -> bool {
                 && match wanted {
                     None => true,
                     Some(UnitMatch::Coded { system: one, code: two }) => (one, two) == (system, code),
+                    Some(UnitMatch::OfSystem(one)) => one == system,
                     Some(UnitMatch::Named(name)) => name == code || name == unit,
                     Some(UnitMatch::Canonical(name)) => name == code,
                 }

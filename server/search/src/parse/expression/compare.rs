@@ -15,13 +15,13 @@
 //! | `re` | reference |
 
 use super::syntax::{self, Test};
-use crate::parse::condition::{everything, exact_unless_indexed, find, kind};
+use crate::parse::condition::{everything, exact_unless_indexed, find, kind, list};
 use crate::parse::escape::escape;
 use crate::parse::place::Place;
 use crate::parse::refusal::Refusal;
 use crate::parse::{date, hierarchy, number, quantity, reference, string, token, uri};
 use crate::query::{DateMatch, Direction, Filter, Match, Order, ParamKind, Prefix, StringMode};
-use crate::registry::Parameter;
+use crate::registry::{Parameter, elements};
 
 /// Names that "can be used in place of their associated full namespace".
 const NAMESPACES: [(&str, &str); 4] = [
@@ -49,6 +49,13 @@ pub(super) fn compare(place: Place<'_>, code: &str, test: &Test) -> Result<Filte
             let date = dated(place, code, operator, &escape(&test.value))?;
             return Ok(Filter::LastUpdated(vec![date.ok_or_else(|| not_here("_lastUpdated"))?]));
         }
+        "_list" if operator == "eq" => return list(&escape(&test.value)),
+        "_list" => return Err(not_here("_list, which has eq: write _list eq 1, or not (_list eq 1)")),
+        "_has" => return Err(syntax::refusal(test.at, "write _has:Type:reference:parameter in front of the operator")),
+        "_filter" | "_text" | "_content" => {
+            let why = format!("{code} is no parameter of an expression: write {code}=… beside _filter, both must hold");
+            return Err(syntax::refusal(test.at, &why));
+        }
         _ => {}
     }
     let parameter = find(place.resource_type, code)?;
@@ -56,6 +63,11 @@ pub(super) fn compare(place: Place<'_>, code: &str, test: &Test) -> Result<Filte
         return Err(not_here(&format!("{} parameters", parameter.kind.as_str())));
     };
     let not_here = || not_here(&format!("{} parameters such as {code}", parameter.kind.as_str()));
+    if operator == "ne" && elements::can_select(&parameter, &["canonical"]) {
+        // Each stands in the index with and without its version: one of the two always differs.
+        let why = format!("ne has no meaning on canonical URLs with and without a version: write not ({code} eq …)");
+        return Err(syntax::refusal(test.operator_at, &why));
+    }
     let param = parameter.param().ok_or_else(not_here)?;
     let value = escape(&with_namespace(kind, &test.value));
     let filter = if operator == "pr" {

@@ -31,6 +31,7 @@ fn several_types() {
 fn criteria_say_which_and_nothing_else() {
     let read = |text: &[(&str, &str)]| criteria("Patient", &pairs(text), &options());
     assert_eq!(read(&[("identifier", "s|1"), ("_id", "a")]).unwrap().filters.len(), 2);
+    assert_eq!(crate::terminology::asked(&read(&[("gender:in", "http://v")]).unwrap()).len(), 1);
     for (name, value) in [
         ("_count", "1"),
         ("_sort", "_id"),
@@ -42,7 +43,6 @@ fn criteria_say_which_and_nothing_else() {
         ("__explain", "true"),
         ("_contained", "false"),
         ("_cursor", "x"),
-        ("gender:in", "http://v"),
         ("foo", "x"),
     ] {
         assert!(read(&[("identifier", "s|1"), (name, value)]).is_err(), "{name}");

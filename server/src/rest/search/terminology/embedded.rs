@@ -46,7 +46,7 @@ pub(super) fn find(need: &Need) -> Option<Arc<Json>> {
 }
 
 fn unpacked(need: &Need) -> Option<Json> {
-    let resource_type = if matches!(need, Need::ValueSet(_)) { "ValueSet" } else { "CodeSystem" };
+    let resource_type = need.resource_type();
     let (url, version) = need.name().split_once('|').map_or((need.name(), None), |(url, it)| (url, Some(it)));
     let is_wanted = |it: &Json| {
         it.str("resourceType") == Some(resource_type)
