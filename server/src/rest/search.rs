@@ -31,7 +31,7 @@ pub mod compartment;
 mod explain;
 mod page;
 pub mod system;
-mod terminology;
+pub mod terminology;
 
 pub use page::{Searched, write};
 

@@ -23,7 +23,7 @@ mod embedded;
 const MAX_DEFINITIONS: usize = 100;
 
 /// Answers the questions that the query has.
-pub(super) async fn resolve(app: &App, caller: &Caller, query: &mut Query) -> Result<(), Error> {
+pub async fn resolve(app: &App, caller: &Caller, query: &mut Query) -> Result<(), Error> {
     let questions = asked(query);
     if questions.is_empty() {
         return Ok(());
