@@ -1,5 +1,5 @@
 //! Tests of `server/src/audit/conditions.rs`, `links.rs` and `parameters.rs`: whatever is asked of the trail, by whomever,
-//! finds what the evaluator without index finds among the AuditEvents as they are shown.
+//! finds what the evaluator without index finds among the events as they are shown.
 
 use std::collections::BTreeSet;
 
@@ -23,20 +23,29 @@ tests::on_both_engines!(
 /// Searches beside those that ask for every form once.
 const MORE: usize = 400;
 
+/// Two of them are patients of a practitioner.
 fn patient(id: &str) -> Json {
-    object! { "resourceType": "Patient", "id": id, "active": true, "name": array![object! { "family": id }] }
+    let mut patient = object! {
+        "resourceType": "Patient", "id": id, "active": true, "name": array![object! { "family": id }],
+    };
+    if let Some(patient) = patient.as_object_mut().filter(|_| id != "c") {
+        patient.insert("generalPractitioner", array![object! { "reference": "Practitioner/house" }]);
+    }
+    patient
 }
 
-fn observation(id: &str, patient: &str) -> Json {
+/// An observation of a patient, perhaps made by another one.
+fn observation(id: &str, patient: &str, other: Option<&str>) -> Json {
+    let reference = |id: &str| object! { "reference": format!("Patient/{id}") };
     object! {
         "resourceType": "Observation", "id": id, "status": "final", "code": object! { "text": "c" },
-        "subject": object! { "reference": format!("Patient/{patient}") },
+        "subject": reference(patient), "performer": array![reference(other.unwrap_or(patient))],
     }
 }
 
 /// Events of all kinds, about one patient, about several and about none.
 async fn happen(server: &TestServer, system: &Client, own: &Client) {
-    for id in ["a", "b"] {
+    for id in ["a", "b", "c"] {
         system.store(&patient(id)).await;
     }
     for (id, whole) in [("house", None), ("floor", Some("house")), ("room", Some("floor"))] {
@@ -47,8 +56,8 @@ async fn happen(server: &TestServer, system: &Client, own: &Client) {
         system.store(&location).await;
         system.get(&format!("Location/{id}")).await.expect_status(200);
     }
-    for (id, of) in [("o1", "a"), ("o2", "b")] {
-        system.store(&observation(id, of)).await;
+    for (id, of, by) in [("o1", "a", None), ("o2", "b", None), ("o3", "a", Some("b")), ("o4", "a", Some("c"))] {
+        system.store(&observation(id, of, by)).await;
         system.get(&format!("Observation/{id}")).header("x-request-id", &format!("Named.{id}")).await;
     }
     own.get("Patient/a").await.expect_status(200);
@@ -97,7 +106,7 @@ impl<'a> Shown<'a> {
     async fn to(client: &'a Client, base: &'a str, until: &str) -> Self {
         let until = format!("le{until}");
         let mut resources = all(client, &format!("AuditEvent?_sort=date&_count=1000&date={until}")).await;
-        for name in ["Patient", "Observation", "Location", "Provenance", "List"] {
+        for name in ["Patient", "Practitioner", "Observation", "Location", "Provenance", "List"] {
             let found = client.get(name).await;
             resources.extend(if found.status == 200 { found.entries("match") } else { Vec::new() });
         }
@@ -167,6 +176,15 @@ async fn every_form_of_every_parameter_finds_what_the_evaluator_finds(server: Te
     let system = server.system();
     let own = server.with_scope("patient/*.cruds patient/AuditEvent.rs", Some("a"));
     happen(&server, &system, &own).await;
+    system.store(&object! { "resourceType": "Practitioner", "id": "house" }).await;
+    server.command(&["user", "add", "house", "--fhir-user", "Practitioner/house"]);
+    let scope = "user/*.cruds user/AuditEvent.rs";
+    let token = server.command(&["token", "--scope", scope, "--user", "house", "--ttl", "1h"]);
+    let practitioner = server.anonymous().with_token(token.trim());
+    for id in ["a", "b"] {
+        practitioner.get(&format!("Patient/{id}")).await.expect_status(200);
+    }
+    practitioner.get("Patient/c").await.expect_status(404);
     let first = all(&system, "AuditEvent?_sort=date&_count=1000").await;
     let name = |index: usize| object! { "reference": format!("AuditEvent/{}", first[index].str("id").unwrap()) };
     let list = object! {
@@ -181,7 +199,7 @@ async fn every_form_of_every_parameter_finds_what_the_evaluator_finds(server: Te
     system.store(&list).await;
     system.store(&provenance).await;
     let (base, until) = (server.fhir_base(), newest(&system).await);
-    for (client, least) in [(&system, 200), (&own, 150)] {
+    for (client, least) in [(&system, 200), (&own, 150), (&practitioner, 150)] {
         let shown = Shown::to(client, &base, &until).await;
         let (answered, hits) = shown.compare().await;
         println!("{answered} answered, {hits} found something");

@@ -1,6 +1,6 @@
 //! The conditions of a search as conditions on the columns of the trail.
 //!
-//! What no column tells is asked of the AuditEvents themselves, as the caller sees them; columns narrow which those are,
+//! What no column tells is asked of the events themselves, as the caller sees them; columns narrow which those are,
 //! where they can. Of elements with few values an event of each value is asked instead, and the columns for those that
 //! match: so modifiers mean here what they mean everywhere.
 

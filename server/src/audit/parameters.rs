@@ -1,4 +1,4 @@
-//! What a search of the trail asks for: all that R4 has for AuditEvent, read as the searches of other types are.
+//! What a search of the trail asks for: all that R4 has for `AuditEvent`, read as the searches of other types are.
 //! <https://hl7.org/fhir/R4/auditevent.html#search>
 //!
 //! ```text
