@@ -1,9 +1,16 @@
 //! The dictionary of tokens also knows codes without the case of their letters, for `_filter`.
 //!
-//! Only what has capital letters is noted: a code without any is found by the hash that is there. What an older release
-//! writes meanwhile is found as it is written.
+//! Only what has capital letters is noted: a code without any is found by the hash that is there.
+//!
+//! On PostgreSQL processes of an older release write meanwhile. So nothing is locked for longer than it takes to name the
+//! column: tokens are filled in some at a time, each time in a transaction of its own, and the index is built beside the
+//! writes. What older processes insert is filled in by a trigger; letters outside of ASCII only as far as the database's
+//! locale knows their case. On SQLite no other process writes.
+//!
+//! Begun again after it was cut off, it does what is left.
 
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 use sha2::{Digest, Sha256};
 
 use crate::table::{self, Column, Index, index, optional_integer};
@@ -17,12 +24,43 @@ const AT_ONCE: usize = 1_000;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(false)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        table::add_column(manager, "token", &FOLDED).await?;
+        let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
+        if !manager.has_column("token", FOLDED.name).await? {
+            let whole = manager.begin().await?;
+            table::add_column(&whole, "token", &FOLDED).await?;
+            if is_postgres {
+                whole.get_connection().execute_unprepared(OF_OLDER_PROCESSES).await?;
+            }
+            whole.commit().await?;
+        }
         fill(manager).await?;
+        if is_postgres {
+            // One that was not finished is there, but is not used.
+            let unfinished = format!("DROP INDEX IF EXISTS {}", BY_FOLDED.name);
+            manager.get_connection().execute_unprepared(&unfinished).await?;
+            return table::add_index_beside_writes(manager, "token", &BY_FOLDED).await;
+        }
         table::add_index_of_stated(manager, "token", &BY_FOLDED).await
     }
 }
+
+/// The same hash as [`hash`] has. No release that knows the column inserts what this is asked about: once no older one
+/// runs, it may go.
+const OF_OLDER_PROCESSES: &str = "
+CREATE FUNCTION token_is_folded() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.folded_hash := ('x' || encode(substring(sha256(convert_to(lower(NEW.code), 'UTF8')) FROM 1 FOR 8), 'hex'))
+        ::bit(64)::bigint & 9223372036854775807;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER token_is_folded BEFORE INSERT ON token FOR EACH ROW
+WHEN (NEW.folded_hash IS NULL AND NEW.code <> lower(NEW.code)) EXECUTE FUNCTION token_is_folded();
+";
 
 const FOLDED: Column = optional_integer(
     "folded_hash",

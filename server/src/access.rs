@@ -111,6 +111,11 @@ fn speaks_of(scope: &ResourceScope, resource_type: &str) -> bool {
 pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
     decide(caller, Interaction::Search, &query.resource_type)?;
     projected::refuse_among_others(&query.resource_type)?;
+    decide_conditions(caller, query)
+}
+
+/// Whether the caller may ask for other resources as a search does, whatever type is searched.
+pub fn decide_conditions(caller: &Caller, query: &Query) -> Result<(), Error> {
     for include in &query.includes {
         projected::refuse_among_others(include.target_type.as_deref().unwrap_or(&include.source_type))?;
         projected::refuse_among_others(&include.source_type)?;

@@ -25,6 +25,8 @@ use crate::random::Random;
 use crate::rest::response;
 use crate::routes::FHIR;
 
+mod conditions;
+mod links;
 mod named;
 mod parameters;
 mod render;
@@ -34,7 +36,6 @@ pub mod serve;
 pub mod strangers;
 
 pub use named::{masked, patients_in};
-pub use parameters::PARAMETERS;
 
 use route::Asked;
 

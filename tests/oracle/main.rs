@@ -94,7 +94,7 @@ fn share(percent: usize) -> usize {
 /// Asks all engines that are there all queries; fails with the first failures.
 fn compare(name: &str, resources: &[Json], patients: &[&str], queries: &[Generated]) {
     let started = std::time::Instant::now();
-    // The trail has a search of its own, see tests/rest/audit.rs.
+    // The trail has a search of its own, see tests/rest/audit_search.rs.
     let queries: Vec<Generated> =
         queries.iter().filter(|query| !format!("{query:?}").contains("AuditEvent")).cloned().collect();
     let views = views::of(resources, patients, &mut Random::seeded(seed(8)));

@@ -7,6 +7,7 @@ mod asynchronous;
 mod audit;
 mod audit_proxy;
 mod audit_seals;
+mod audit_search;
 mod audit_whole;
 mod bad_input;
 mod binary;

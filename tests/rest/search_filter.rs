@@ -128,6 +128,8 @@ async fn values_without_case(server: TestServer) {
             ("identifier eq http://MRN|mra or identifier eq http://mrn|MrB", &["p", "q"]),
             ("email eq joe@ex.org", &["p"]),
             ("gender eq FEMALE and active eq True", &["p"]),
+            ("gender eq HTTP://HL7.org/fhir/administrative-gender|Female", &["p"]),
+            ("gender eq HTTP://loinc.org|female", &[]),
             ("gender pr False", &["q"]),
         ],
     )

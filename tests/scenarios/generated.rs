@@ -65,7 +65,7 @@ struct Proof {
 }
 
 /// The tests that cells link to.
-const PROOFS: [Proof; 4] = [
+const PROOFS: [Proof; 5] = [
     Proof {
         label: "oracle",
         file: "tests/oracle/main.rs",
@@ -90,6 +90,12 @@ const PROOFS: [Proof; 4] = [
         file: "tests/rest/search_special.rs",
         test: "ids_and_instants",
         what: "asks both engines for what depends on the server's clock and ids",
+    },
+    Proof {
+        label: "trail",
+        file: "tests/rest/audit_search.rs",
+        test: "every_form_of_every_parameter_finds_what_the_evaluator_finds",
+        what: "asks both engines and the oracle for the events of the audit trail, as for all other types",
     },
 ];
 
@@ -122,11 +128,11 @@ fn add_modifiers(page: &mut String) {
             write!(page, "\n### {resource_type}\n\n| parameter | kind | modifiers | prefixes |\n|---|---|---|---|\n");
         for parameter in registry.parameters(resource_type).filter(|it| it.code != REFUSED) {
             let prefixes = parameter.param().map_or(&[][..], |param| search::parse::prefixes(param.kind));
-            let modifiers = cells(parameter, &search::parse::modifiers(parameter), ":");
+            let modifiers = cells(resource_type, parameter, &search::parse::modifiers(parameter), ":");
             let prefixes = if parameter.param().is_none() {
                 "[special][special]".to_owned()
             } else {
-                cells(parameter, prefixes, "")
+                cells(resource_type, parameter, prefixes, "")
             };
             let (code, kind) = (&parameter.code, parameter.kind.as_str());
             let _ = writeln!(page, "| {code} | {kind} | {modifiers} | {prefixes} |");
@@ -139,19 +145,21 @@ fn add_modifiers(page: &mut String) {
 }
 
 /// The label of the test for a modifier or prefix of a parameter.
-fn proof(parameter: &Parameter, form: &str) -> &'static str {
+fn proof(resource_type: &str, parameter: &Parameter, form: &str) -> &'static str {
     match (parameter.code.as_str(), form) {
         ("_id" | "_lastUpdated", _) => "identity",
         (_, "in" | "not-in" | "above" | "below") if parameter.kind.as_str() == "token" => "terminology",
+        _ if resource_type == "AuditEvent" => "trail",
         _ => "oracle",
     }
 }
 
 /// Modifiers or prefixes, grouped by the test that asks them.
-fn cells(parameter: &Parameter, forms: &[&str], mark: &str) -> String {
+fn cells(resource_type: &str, parameter: &Parameter, forms: &[&str], mark: &str) -> String {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     for form in forms {
-        let (label, name) = (proof(parameter, form), format!("{mark}{form}").replace(":[type]", "`:[type]`"));
+        let (label, name) =
+            (proof(resource_type, parameter, form), format!("{mark}{form}").replace(":[type]", "`:[type]`"));
         match groups.iter_mut().find(|(known, _)| *known == label) {
             Some((_, names)) => names.push(name),
             None => groups.push((label, vec![name])),
@@ -190,9 +198,9 @@ fn every_cell_of_search_parameters_has_its_test() {
                 .map(|it| (*it, format!(":{it}=")))
                 .chain(prefixes.iter().map(|it| (*it, format!("={it}"))));
             for (form, written) in written {
-                let label = proof(parameter, form);
+                let label = proof(resource_type, parameter, form);
                 let is_asked = match label {
-                    "oracle" => asked.contains(&(resource_type.clone(), format!("{code}{written}"))),
+                    "oracle" | "trail" => asked.contains(&(resource_type.clone(), format!("{code}{written}"))),
                     "terminology" => sources[label].contains(&written),
                     _ => sources[label].contains(&format!("{code}{written}")),
                 };

@@ -11,7 +11,7 @@ use store::audit::{Event, Kind, instant_of};
 
 const PROFILES: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
 const REQUEST_ENTITY: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType";
-const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+pub(super) const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const TYPES: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
 const INTERACTIONS: &str = "http://hl7.org/fhir/restful-interaction";
 const ENTITY_TYPES: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
@@ -43,18 +43,32 @@ pub(super) fn type_of(kind: Kind) -> (&'static str, &'static str, &'static str) 
     }
 }
 
-/// What happened, of the code that searches have for it.
-pub(super) fn subtype_of(code: &str) -> &str {
-    DICOM.iter().find(|(_, theirs, _)| *theirs == code).map_or(code, |(ours, ..)| ours)
+/// What happened as it stands in the trail, and the code that DICOM has for it.
+pub(super) fn renamed() -> impl Iterator<Item = (&'static str, &'static str)> {
+    DICOM.iter().map(|(ours, theirs, _)| (*ours, *theirs))
 }
 
-/// Statuses whose outcome has this code.
-pub(super) fn statuses_of(outcome: &str) -> Option<(i64, i64)> {
-    match outcome {
-        "0" => Some((0, 399)),
-        "4" => Some((400, 499)),
-        "8" => Some((500, 599)),
-        _ => None,
+/// Statuses from and up to which an outcome has a code.
+pub(super) const OUTCOMES: [(u16, u16, &str); 3] = [(0, 399, "0"), (400, 499, "4"), (500, u16::MAX, "8")];
+
+/// What an interaction with FHIR data is called that FHIR has no code for.
+pub(super) const DELIVERY: &str = "delivery";
+
+/// Where the code of what happened is defined, unless it is DICOM's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SystemOf {
+    /// FHIR's interactions.
+    Interactions,
+    /// This server.
+    Own,
+}
+
+impl SystemOf {
+    pub(super) fn url(self, base: &str) -> Cow<'static, str> {
+        match self {
+            SystemOf::Interactions => INTERACTIONS.into(),
+            SystemOf::Own => format!("{base}/CodeSystem/tributary-audit-event").into(),
+        }
     }
 }
 
@@ -82,16 +96,8 @@ pub(super) fn render(event: &Event, base: &str, seen: Option<&[String]>) -> Json
     }
     resource.insert("action", event.action.to_string());
     resource.insert("recorded", recorded);
-    resource.insert(
-        "outcome",
-        if event.status < 400 {
-            "0"
-        } else if event.status < 500 {
-            "4"
-        } else {
-            "8"
-        },
-    );
+    let outcome = OUTCOMES.iter().find(|(_, last, _)| event.status <= *last);
+    resource.insert("outcome", outcome.map_or("8", |(.., code)| code));
     resource.insert("outcomeDesc", format!("HTTP {}", event.status));
     resource.insert("agent", agents(event, base, seen));
     resource.insert(
@@ -144,11 +150,11 @@ fn subtype(event: &Event, base: &str) -> Json {
     if let Some((_, theirs, display)) = DICOM.iter().find(|(ours, ..)| *ours == code) {
         return coding(DCM, theirs, display);
     }
-    let system: Cow<'_, str> = match event.kind {
-        Kind::Rest if code != "delivery" => INTERACTIONS.into(),
-        _ => format!("{base}/CodeSystem/tributary-audit-event").into(),
+    let system = match event.kind {
+        Kind::Rest if code != DELIVERY => SystemOf::Interactions,
+        _ => SystemOf::Own,
     };
-    object! { "system": system.as_ref(), "code": code }
+    object! { "system": system.url(base).as_ref(), "code": code }
 }
 
 /// Who did it. Of another patient those who see some patients only learn no more than the app: neither who it was nor

@@ -6,18 +6,16 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use futures::future::BoxFuture;
-use search::parse::elements_of;
 use search::view::{Compartment, TypeRule};
 use store::audit::{Event, Filter, TrailQuery, instant_of};
 use store::{Method, SearchPage, Stored};
 
-use super::{parameters, render};
+use super::{conditions, parameters, render};
 use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::rest::response::Answer;
-use crate::rest::search::{Searched, write};
+use crate::rest::{self, response::Answer};
 
 /// The type.
 pub const TYPE: &str = "AuditEvent";
@@ -46,14 +44,10 @@ pub fn search<'a>(
     Box::pin(async move {
         decide(caller, Interaction::Search)?;
         let base = app.config.fhir_base();
-        let pairs = crate::rest::request::without_general(pairs.to_vec());
-        let sizes = (app.config.page_size as usize, app.config.max_page_size as usize);
-        let (query, warnings) = parameters::read(&pairs, &base, sizes, lenient)?;
-        let shape =
-            pairs.iter().filter(|(name, value)| name == "_elements" || (name == "_summary" && value != "count"));
-        let shape: Vec<_> = shape.cloned().collect();
-        let elements = elements_of(Some(TYPE), &shape).map_err(Error::bad_request)?;
-        let page = app.store.trail(&caller.view, &query).await?;
+        let parsed = parameters::read(app, caller, pairs, lenient).await?;
+        let (filters, check) = conditions::of(&parsed.query.filters, &base, seen(caller));
+        let query = TrailQuery { filters, ..parameters::page(&parsed.query) };
+        let page = app.store.trail_that(&caller.view, &query, check.as_ref()).await?;
         if caller.view.is_unrestricted() {
             let patients = page.events.iter().flat_map(|event| &event.patients).cloned();
             caller.trail.note(|noted| noted.patients.extend(patients));
@@ -67,15 +61,7 @@ pub fn search<'a>(
             previous: page.previous,
             total: page.total,
         };
-        let searched = Searched {
-            base: &base,
-            path: TYPE,
-            applied: &query.applied,
-            cursor: query.cursor.as_deref(),
-            elements: &elements,
-            warnings: &warnings,
-        };
-        write(&searched, &shown).map(Answer::resource)
+        rest::search::bundle(&base, &parsed, &shown).map(Answer::resource)
     })
 }
 
@@ -88,12 +74,16 @@ fn decide(caller: &Caller, interaction: Interaction) -> Result<(), Error> {
     }
 }
 
-fn stored(event: &Event, app: &App, caller: &Caller) -> Stored {
-    let seen = match caller.view.compartment() {
+/// The patients whose events the caller sees; None: all.
+fn seen(caller: &Caller) -> Option<&[String]> {
+    match caller.view.compartment() {
         Compartment::Everyone => None,
         Compartment::Patients(patients) => Some(patients.as_slice()),
-    };
-    let body: Arc<str> = render::render(event, &app.config.fhir_base(), seen).to_string().into();
+    }
+}
+
+fn stored(event: &Event, app: &App, caller: &Caller) -> Stored {
+    let body: Arc<str> = render::render(event, &app.config.fhir_base(), seen(caller)).to_string().into();
     Stored {
         resource_type: TYPE.to_owned(),
         id: render::id(event),

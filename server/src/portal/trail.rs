@@ -135,7 +135,8 @@ impl<'a> Asked<'a> {
         let mut filters = Vec::new();
         if !self.person.is_empty() {
             let account = users::find_by_username(&app.store, self.person).await?.map(|(account, _)| account.id);
-            filters.push(Filter::User(vec![account.unwrap_or_else(|| self.person.to_owned())]));
+            let person = vec![account.unwrap_or_else(|| self.person.to_owned())];
+            filters.push(Filter::Or(vec![Filter::Account(person.clone()), Filter::Record(person)]));
         }
         if !self.patient.is_empty() {
             let id = self.patient.strip_prefix("Patient/").unwrap_or(self.patient);
@@ -155,7 +156,7 @@ impl<'a> Asked<'a> {
             return Ok(Err("The first day lies after the last."));
         }
         if !(self.since.is_empty() && self.until.is_empty()) {
-            filters.push(Filter::Between(since, until + DAY - 1, true));
+            filters.push(Filter::Between(since, until + DAY - 1));
         }
         let applied = self.pairs().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Ok(TrailQuery {

@@ -20,8 +20,6 @@ pub struct Projected {
     pub resource_type: &'static str,
     /// Why nobody writes it.
     pub why: &'static str,
-    /// Parameters of its search: name, type, what they understand.
-    pub parameters: &'static [(&'static str, &'static str, &'static str)],
     /// Reads one.
     pub read: for<'a> fn(&'a App, &'a Caller, &'a str) -> BoxFuture<'a, Result<Answer, Error>>,
     /// Searches one page.
@@ -32,7 +30,6 @@ pub struct Projected {
 pub const TABLE: &[Projected] = &[Projected {
     resource_type: audit::serve::TYPE,
     why: "the audit trail is written by the server alone, and what stands in it does not change",
-    parameters: audit::PARAMETERS,
     read: audit::serve::read,
     search: audit::serve::search,
 }];

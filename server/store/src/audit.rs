@@ -26,6 +26,7 @@ use crate::{Executor, Store};
 use seal::Leaf;
 
 pub(crate) mod carrier;
+mod filter;
 mod journal;
 pub(crate) mod log;
 mod parts;
@@ -35,8 +36,9 @@ mod sealing;
 mod search;
 mod verify;
 
+pub use filter::Filter;
 pub use retention::Standing;
-pub use search::{Filter, TrailPage, TrailQuery};
+pub use search::{Check, TrailPage, TrailQuery};
 pub use verify::{Anchor, Fault, Verified};
 
 /// Name of the chain of seals in the database itself: of all events on PostgreSQL, of those of writes on SQLite.

@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 use sea_orm_migration::MigratorTrait as _;
 
 /// Rows that an older release wrote, and writes while both releases run.
@@ -52,9 +52,60 @@ async fn tokens_of_before_have_no_case(connection: &DatabaseConnection) {
     // An older release still writes.
     connection.execute_unprepared(&format!("INSERT INTO {columns} VALUES (9999, 's', 'A', 0, 0)")).await.unwrap();
     let stated = "SELECT code || ' ' || folded_hash AS found FROM token WHERE folded_hash IS NOT NULL";
-    assert_eq!(found(connection, stated.to_owned()).await.len(), 1_100);
-    let some = found(connection, format!("{stated} AND token IN (7, 1099) ORDER BY token")).await;
-    assert_eq!(some, ["Code-7 6541287470910203901", "Code-1099 7316361590638035963"]);
+    // SQLite has no two processes that write.
+    let is_filled = usize::from(connection.get_database_backend() == DbBackend::Postgres);
+    assert_eq!(found(connection, stated.to_owned()).await.len(), 1_100 + is_filled);
+    let some = found(connection, format!("{stated} AND token IN (7, 1099, 9999) ORDER BY token")).await;
+    let hashes = ["Code-7 6541287470910203901", "Code-1099 7316361590638035963", "A 5374906597990186442"];
+    assert_eq!(some, hashes[..2 + is_filled]);
+}
+
+/// While the tokens that were there are looked at, others are written and read.
+async fn tokens_are_filled_beside_writes(connection: &DatabaseConnection) {
+    up_to(connection, "_000029_").await;
+    let many = "INSERT INTO token (token, system, code, code_hash, system_hash) \
+                SELECT n, 's', 'Code-' || n, 0, 0 FROM generate_series(1, 60000) AS n";
+    connection.execute_unprepared(many).await.unwrap();
+    let migrated = migrations::Migrator::up(connection, None);
+    let beside = async {
+        let (mut number, mut partly) = (100_000, 0);
+        loop {
+            number += 1;
+            let insert = format!(
+                "INSERT INTO token (token, system, code, code_hash, system_hash) VALUES ({number}, 's', 'B', 0, 0)"
+            );
+            connection.execute_unprepared(&insert).await.unwrap();
+            let filled = "SELECT count(*) AS found FROM token WHERE folded_hash IS NOT NULL AND token <= 60000";
+            let counted = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, filled)).await;
+            // Before there is the column, none is filled.
+            let filled: i64 = counted.ok().flatten().map_or(0, |row| row.try_get("", "found").unwrap());
+            if filled == 60_000 {
+                return partly;
+            }
+            partly += usize::from(filled > 0);
+        }
+    };
+    let (migrated, partly) = tokio::join!(migrated, beside);
+    migrated.unwrap();
+    assert!(partly > 0, "nothing is seen of it before all is done");
+    let unfilled = "SELECT code AS found FROM token WHERE folded_hash IS NULL";
+    assert_eq!(found(connection, unfilled.to_owned()).await, [""; 0], "what is written beside is filled");
+    let ready = "SELECT CAST(indisvalid AS text) AS found FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
+                 WHERE relname = 'token_by_folded'";
+    assert_eq!(found(connection, ready.to_owned()).await, ["true"]);
+}
+
+/// Cut off in the middle, a migration is begun again.
+async fn tokens_are_filled_once_more(connection: &DatabaseConnection) {
+    migrations::Migrator::up(connection, None).await.unwrap();
+    connection.execute_unprepared("DELETE FROM seaql_migrations WHERE version LIKE '%_000029_%'").await.unwrap();
+    connection.execute_unprepared("DROP INDEX token_by_folded").await.unwrap();
+    let insert = "INSERT INTO token (token, system, code, code_hash, system_hash, folded_hash) VALUES \
+                  (7, 's', 'Code-7', 0, 0, NULL)";
+    connection.execute_unprepared(insert).await.unwrap();
+    migrations::Migrator::up(connection, None).await.unwrap();
+    let stated = "SELECT code || ' ' || folded_hash AS found FROM token";
+    assert_eq!(found(connection, stated.to_owned()).await, ["Code-7 6541287470910203901"]);
 }
 
 /// Applies all migrations before that one.
@@ -110,4 +161,19 @@ async fn tokens_of_before_have_no_case_on_sqlite() {
 #[tokio::test]
 async fn tokens_of_before_have_no_case_on_postgres() {
     on_postgres(tokens_of_before_have_no_case, "migration_of_tokens").await;
+}
+
+#[tokio::test]
+async fn tokens_are_filled_beside_writes_on_postgres() {
+    on_postgres(tokens_are_filled_beside_writes, "migration_beside_writes").await;
+}
+
+#[tokio::test]
+async fn tokens_are_filled_once_more_on_sqlite() {
+    on_sqlite(tokens_are_filled_once_more, "migration-once-more").await;
+}
+
+#[tokio::test]
+async fn tokens_are_filled_once_more_on_postgres() {
+    on_postgres(tokens_are_filled_once_more, "migration_once_more").await;
 }

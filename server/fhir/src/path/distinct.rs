@@ -8,6 +8,7 @@ use super::comparison;
 use super::evaluator::Items;
 use super::item::Item;
 use super::meter::Meter;
+use super::temporal;
 use super::value::Value;
 use crate::json::Json;
 
@@ -122,7 +123,8 @@ fn is_number(item: &Item<'_>) -> bool {
     matches!(item.value(), Some(Value::Integer(_) | Value::Decimal(_)))
 }
 
-/// What equal items have in common; nothing of dates, times and quantities, of which the written form says too little.
+/// What equal items have in common; nothing of quantities and dates with an hour alone, of which the written form says too
+/// little. What has such a digest equals nothing without one, but for numbers.
 fn digest_of(item: &Item<'_>, state: &RandomState, meter: &Meter) -> Result<Option<u64>, EvaluationError> {
     Ok(match (item.value(), item.as_element()) {
         (Some(Value::String(text)), _) => {
@@ -130,6 +132,8 @@ fn digest_of(item: &Item<'_>, state: &RandomState, meter: &Meter) -> Result<Opti
             Some(state.hash_one(&*text))
         }
         (Some(Value::Boolean(value)), _) => Some(state.hash_one(value)),
+        (Some(Value::Date(date) | Value::DateTime(date)), _) => temporal::key(&date).map(|key| state.hash_one(key)),
+        (Some(Value::Time(time, precision)), _) => Some(state.hash_one(temporal::time_key(time, precision))),
         (Some(value), _) => value.as_number().map(|number| {
             let number = number.trimmed();
             state.hash_one((number.mantissa, number.scale))

@@ -32,6 +32,17 @@ pub(super) fn compare_times(left: (Time, Precision), right: (Time, Precision)) -
     compare_components(clock(left.0).into_iter(), clock(right.0).into_iter(), count(left.1), count(right.1))
 }
 
+/// What values have in common that [`compare`] finds equal: how much they state, and from when on. None for an hour
+/// without minutes, which in another time zone is no whole hour.
+pub(super) fn key(value: &DateTime) -> Option<(usize, i64)> {
+    (value.precision != Precision::Hour).then(|| (components(value.precision), value.start()))
+}
+
+/// As [`key`], for times of day.
+pub(super) fn time_key(time: Time, precision: Precision) -> (usize, i64) {
+    (components(precision), time.micros_of_day())
+}
+
 fn compare_components(
     left: impl Iterator<Item = i64>,
     right: impl Iterator<Item = i64>,

@@ -13,7 +13,15 @@ use crate::query::ParamKind;
 /// Whether a parameter selects codes alone whose system this may be. False where it selects anything else.
 pub(crate) fn may_be_of(parameter: &Parameter, system: &str) -> bool {
     // What the parameter selects is remembered; its expression is read again for codes alone, not in every search of tokens.
-    are_all(parameter, "code") && are_codes_of(&parameter.expression, &parameter.resource_type, system)
+    are_all(parameter, "code")
+        && are_codes_of(&parameter.expression, &parameter.resource_type, &|systems| systems.contains(system))
+}
+
+/// The same whatever the case of its letters.
+pub(crate) fn may_be_in_any_case(parameter: &Parameter, system: &str) -> bool {
+    let system = system.to_lowercase();
+    let is_one = |systems: &BTreeSet<String>| systems.iter().any(|it| it.to_lowercase() == system);
+    are_all(parameter, "code") && are_codes_of(&parameter.expression, &parameter.resource_type, &is_one)
 }
 
 /// The same of a component of a composite.
@@ -23,13 +31,13 @@ pub(crate) fn may_be_of_component(parameter: &Parameter, component: &Component, 
     }
     let of_component = |branch: &str| format!("{}.{}", branch.trim(), component.expression);
     let expression: Vec<String> = parameter.expression.split('|').map(of_component).collect();
-    are_codes_of(&expression.join(" | "), &parameter.resource_type, system)
+    are_codes_of(&expression.join(" | "), &parameter.resource_type, &|systems| systems.contains(system))
 }
 
 /// A code that is bound to no value set, or to one that is not known, may be of any system.
-fn are_codes_of(expression: &str, resource_type: &str, system: &str) -> bool {
+fn are_codes_of(expression: &str, resource_type: &str, has_it: &dyn Fn(&BTreeSet<String>) -> bool) -> bool {
     let Some(codes) = codes(expression, resource_type) else { return false };
-    let is_of = |set: &str| systems(set).is_none_or(|systems| systems.contains(system));
+    let is_of = |set: &str| systems(set).is_none_or(has_it);
     codes.into_iter().any(|code| code.required.as_deref().is_none_or(is_of))
 }
 
@@ -88,6 +96,11 @@ mod tests {
         ] {
             let parameter = r4().find(resource_type, code).expect("HL7 has it");
             assert_eq!(may_be_of(parameter, system), expected, "{resource_type}.{code} {system}");
+            assert_eq!(
+                may_be_in_any_case(parameter, &system.to_uppercase()),
+                expected,
+                "{resource_type}.{code} {system}"
+            );
         }
         let relationship = r4().find("DocumentReference", "relationship").expect("HL7 has it");
         let relation = relationship.components.iter().find(|it| it.kind == ParamKind::Token).expect("a code");

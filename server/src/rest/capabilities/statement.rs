@@ -7,7 +7,7 @@ use fhir::definitions::resource_types;
 use fhir::json::{Json, Object};
 use fhir::{array, object};
 use search::parse;
-use search::registry::{Kind, Parameter, registry};
+use search::registry::{Kind, Parameter, Registry, registry};
 use smart::metadata::Metadata;
 
 use crate::config::ConditionalDelete;
@@ -158,7 +158,7 @@ fn resource(name: &str, base: &str, pointing: &BTreeMap<String, Vec<String>>) ->
     resource.insert("conditionalDelete", conditional_delete);
     resource.insert("referencePolicy", array!["literal", "logical"]);
     let registry = registry();
-    let parameters: Vec<&Arc<Parameter>> = registry.parameters(name).filter(|it| is_searchable(it)).collect();
+    let parameters = searchable(&registry, name);
     let includes = parameters.iter().filter(|parameter| parse::can_chain(parameter));
     let includes: Vec<Json> = includes.map(|parameter| format!("{name}:{}", parameter.code).into()).collect();
     if !includes.is_empty() {
@@ -175,22 +175,13 @@ fn resource(name: &str, base: &str, pointing: &BTreeMap<String, Vec<String>>) ->
 /// A type that the server itself makes.
 fn of_projected(projected: &Projected) -> Json {
     let name = projected.resource_type;
-    let parameter = |(code, kind, documentation): &(&str, &str, &str)| {
-        let mut stated = Object::new();
-        stated.insert("name", *code);
-        stated.insert("type", *kind);
-        if !documentation.is_empty() {
-            stated.insert("documentation", *documentation);
-        }
-        Json::Object(stated)
-    };
     object! {
         "type": name,
         "profile": format!("http://hl7.org/fhir/StructureDefinition/{name}"),
         "documentation": projected.why,
         "interaction": array![object! { "code": "read" }, object! { "code": "search-type" }],
         "versioning": "no-version",
-        "searchParam": projected.parameters.iter().map(parameter).collect::<Vec<Json>>(),
+        "searchParam": search_parameters(&searchable(&registry(), name)),
     }
 }
 
@@ -218,6 +209,10 @@ fn search_parameters(parameters: &[&Arc<Parameter>]) -> Vec<Json> {
         Json::Object(stated)
     });
     special.chain(defined).collect()
+}
+
+fn searchable<'a>(registry: &'a Registry, name: &str) -> Vec<&'a Arc<Parameter>> {
+    registry.parameters(name).filter(|it| is_searchable(it)).collect()
 }
 
 /// Whether searches know the parameter: those that have an index, and those with rules of their own.

@@ -1,47 +1,25 @@
 //! Reading the trail, newest first or oldest first, a page at a time.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Order, Query, SelectStatement};
 use search::query::Query as Bound;
 use search::view::{Compartment, View};
 
-use super::{COLUMNS, Event, id_at, is_one_of};
+use super::filter::Filter;
+use super::{COLUMNS, Event};
 use crate::error::StoreError;
 use crate::row::Cell;
 use crate::search::order::Position;
-use crate::search::question::one_holds;
 use crate::session::{Session, SqliteSession};
 use crate::{Executor, SEARCH_LIMIT, Store};
 
-/// What must hold of an event.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Filter {
-    /// It is one of these.
-    Ids(Vec<[u8; 16]>),
-    /// It happened between these instants, both included, microseconds since 1970; or not.
-    Between(i64, i64, bool),
-    /// It is about one of these patients.
-    Patients(Vec<String>),
-    /// One of these apps did it.
-    Client(Vec<String>),
-    /// One of these accounts, or people by their records, did it.
-    User(Vec<String>),
-    /// One of these did it: app, account or person.
-    Agent(Vec<String>),
-    /// It came from one of these addresses.
-    Address(Vec<String>),
-    /// It touched one of these, `Type/id`.
-    Entity(Vec<String>),
-    /// `C`, `R`, `U`, `D`, `E`.
-    Action(Vec<String>),
-    /// The status lies in one of these ranges, both ends included.
-    Status(Vec<(i64, i64)>),
-    /// Kinds, by their numbers.
-    Kind(Vec<i64>),
-    /// What happened.
-    Subtype(Vec<String>),
-    /// None of these.
-    Never,
-}
+/// Looks at an event where no column tells: whether it is asked for.
+pub type Check = Arc<dyn Fn(&Event) -> bool + Send + Sync>;
+
+/// Events that are looked at together.
+const CHUNK: usize = 500;
 
 /// A page to be read.
 #[derive(Clone, Debug)]
@@ -74,6 +52,7 @@ pub struct TrailPage {
 }
 
 /// Where a page begins.
+#[derive(Clone, Copy)]
 struct Start {
     id: [u8; 16],
     back: bool,
@@ -82,6 +61,16 @@ struct Start {
 impl Store {
     /// One page of the events that `view` shows: of a view of patients, those that are about one of them.
     pub async fn trail(&self, view: &View, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+        self.trail_that(view, query, None).await
+    }
+
+    /// The same of those that pass a check, too.
+    pub async fn trail_that(
+        &self,
+        view: &View,
+        query: &TrailQuery,
+        check: Option<&Check>,
+    ) -> Result<TrailPage, StoreError> {
         let binding = [Bound {
             applied: query.applied.clone(),
             ..Bound::of(&format!("trail {}", query.oldest_first), query.count)
@@ -92,16 +81,21 @@ impl Store {
         });
         let start = start.transpose()?;
         let condition = condition(&query.filters, view.compartment());
-        let total = if query.total { Some(self.count_events(&condition).await?) } else { None };
+        let total = match (query.total, check) {
+            (false, _) => None,
+            (true, None) => Some(self.count_events(&condition).await?),
+            (true, Some(check)) => Some(self.count_checked(&condition, check).await?),
+        };
         if query.count == 0 {
             return Ok(TrailPage { total, ..TrailPage::default() });
         }
         let back = start.as_ref().is_some_and(|start| start.back);
-        let ascending = query.oldest_first != back;
-        let select = page_of(condition, start.as_ref(), ascending, query.count as u64 + 1);
-        let rows = self.trail_rows(&select).await?;
-        let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
-        events.sort_unstable_by(|one, other| if ascending { one.id.cmp(&other.id) } else { other.id.cmp(&one.id) });
+        let walk = Walk { condition: &condition, ascending: query.oldest_first != back };
+        let start_id = start.as_ref().map(|start| start.id);
+        let mut events = match check {
+            None => self.events(&walk, start_id, query.count + 1).await?,
+            Some(check) => self.checked(&walk, start_id, query.count + 1, check).await?,
+        };
         let more = events.len() > query.count;
         events.truncate(query.count);
         if back {
@@ -115,6 +109,73 @@ impl Store {
         let next = if after { seal(events.last(), false) } else { None };
         let previous = if before { seal(events.first(), true) } else { None };
         Ok(TrailPage { events, next, previous, total })
+    }
+
+    /// The first events behind a place.
+    async fn events(&self, walk: &Walk<'_>, start: Option<[u8; 16]>, most: usize) -> Result<Vec<Event>, StoreError> {
+        let rows = self.trail_rows(&walk.page(start, most)).await?;
+        let mut events = rows.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
+        let ascending = walk.ascending;
+        events.sort_unstable_by(|one, other| if ascending { one.id.cmp(&other.id) } else { other.id.cmp(&one.id) });
+        events.truncate(most);
+        Ok(events)
+    }
+
+    /// The first events behind a place that pass the check.
+    async fn checked(
+        &self,
+        walk: &Walk<'_>,
+        start: Option<[u8; 16]>,
+        most: usize,
+        check: &Check,
+    ) -> Result<Vec<Event>, StoreError> {
+        let mut found = Vec::new();
+        let looked = self.look_through(walk, start, check, |events| {
+            found.extend(events);
+            found.len() < most
+        });
+        looked.await?;
+        found.truncate(most);
+        Ok(found)
+    }
+
+    async fn count_checked(&self, condition: &Cond, check: &Check) -> Result<u64, StoreError> {
+        let mut count = 0;
+        let walk = Walk { condition, ascending: false };
+        let looked = self.look_through(&walk, None, check, |events| {
+            count += events.len() as u64;
+            true
+        });
+        looked.await?;
+        Ok(count)
+    }
+
+    /// Hands over events that pass the check, some at a time, until no more are wanted.
+    async fn look_through(
+        &self,
+        walk: &Walk<'_>,
+        mut start: Option<[u8; 16]>,
+        check: &Check,
+        mut wants_more: impl FnMut(Vec<Event>) -> bool,
+    ) -> Result<(), StoreError> {
+        let (begin, limit) = (Instant::now(), self.known().search_limit);
+        loop {
+            let mut events = self.events(walk, start, CHUNK).await?;
+            let is_last = events.len() < CHUNK;
+            start = events.last().map(|event| event.id);
+            let check = Check::clone(check);
+            let passed = tokio::task::spawn_blocking(move || {
+                events.retain(|event| check(event));
+                events
+            });
+            let passed = passed.await.map_err(|_panicked| StoreError::Stopped)?;
+            if !wants_more(passed) || is_last {
+                return Ok(());
+            }
+            if begin.elapsed() > limit {
+                return Err(StoreError::took_longer_than(limit));
+            }
+        }
     }
 
     async fn count_events(&self, condition: &Cond) -> Result<u64, StoreError> {
@@ -153,96 +214,31 @@ impl Store {
     }
 }
 
-/// What must hold. Who sees some patients only cannot ask for others either: an event about several is found by what is
-/// shown of it, so not by what it touched; nor is one that touched several things.
+/// What must hold of the events that a compartment shows.
 fn condition(filters: &[Filter], compartment: &Compartment) -> Cond {
-    let Compartment::Patients(seen) = compartment else {
-        return filters.iter().fold(Cond::all(), |all, filter| all.add(filter.condition()));
+    let all = match compartment {
+        Compartment::Everyone => Cond::all(),
+        Compartment::Patients(_) => Cond::all().add(Filter::HasPatients.condition(compartment)),
     };
-    let mut all = Cond::all().add(Filter::Patients(seen.clone()).condition());
-    for filter in filters {
-        all = match filter {
-            Filter::Patients(asked) => {
-                let own = asked.iter().filter(|patient| seen.contains(patient)).cloned().collect();
-                all.add(Filter::Patients(own).condition())
-            }
-            Filter::Entity(_) => all
-                .add(filter.condition())
-                .add(is_one_of("patients", seen))
-                .add(Expr::col("entities").not_like("%\n%\n%")),
-            // Which other patient it was, and from where, is not told, so it cannot be tried out either.
-            Filter::User(_) | Filter::Address(_) => all.add(filter.condition()).add(is_told(seen)),
-            Filter::Agent(agents) => all.add(
-                Cond::any()
-                    .add(is_one_of("client", agents))
-                    .add(Cond::all().add(Filter::User(agents.clone()).condition()).add(is_told(seen))),
-            ),
-            _ => all.add(filter.condition()),
-        };
-    }
-    all
+    filters.iter().fold(all, |all, filter| all.add(filter.condition(compartment)))
 }
 
-/// Whether the person is no patient, or one of these.
-fn is_told(seen: &[String]) -> Cond {
-    let own: Vec<String> = seen.iter().map(|patient| format!("Patient/{patient}")).collect();
-    let person = || Expr::col("fhir_user");
-    Cond::any().add(person().is_null()).add(person().not_like("Patient/%")).add(is_one_of("fhir_user", &own))
+/// Events, in an order.
+struct Walk<'a> {
+    condition: &'a Cond,
+    ascending: bool,
 }
 
-fn page_of(condition: Cond, start: Option<&Start>, ascending: bool, limit: u64) -> SelectStatement {
-    let mut select = Query::select();
-    select.columns(COLUMNS).from("audit_event").cond_where(condition);
-    if let Some(start) = start {
-        let (id, column) = (start.id.to_vec(), Expr::col("id"));
-        select.and_where(if ascending { column.gt(id) } else { column.lt(id) });
-    }
-    select.order_by("id", if ascending { Order::Asc } else { Order::Desc }).limit(limit);
-    select
-}
-
-impl Filter {
-    fn condition(&self) -> Cond {
-        let any = |expressions: Vec<Expr>| one_holds(expressions.into_iter().map(|it| Cond::all().add(it)).collect());
-        let one_of = |column, values: &[String]| any(vec![is_one_of(column, values)]);
-        match self {
-            Filter::Ids(ids) => any(vec![Expr::col("id").is_in(ids.iter().map(|id| id.to_vec()))]),
-            Filter::Between(low, high, true) => Cond::all()
-                .add(Expr::col("id").gte(id_at(*low, [0; 8]).to_vec()))
-                .add(Expr::col("id").lte(id_at(*high, [0xff; 8]).to_vec())),
-            Filter::Between(low, high, false) => Cond::any()
-                .add(Expr::col("id").lt(id_at(*low, [0; 8]).to_vec()))
-                .add(Expr::col("id").gt(id_at(*high, [0xff; 8]).to_vec())),
-            Filter::Patients(patients) => {
-                let mut found = Query::select();
-                found.column("id").from("audit_patient").and_where(is_one_of("patient", patients));
-                any(vec![Expr::col("id").in_subquery(found)])
-            }
-            Filter::Client(clients) => one_of("client", clients),
-            Filter::User(people) => any(vec![is_one_of("account", people), is_one_of("fhir_user", people)]),
-            Filter::Agent(agents) => {
-                any(["client", "account", "fhir_user"].map(|column| is_one_of(column, agents)).to_vec())
-            }
-            Filter::Address(addresses) => one_of("address", addresses),
-            Filter::Entity(references) => any(references.iter().flat_map(|it| touches(it)).collect()),
-            Filter::Action(actions) => one_of("action", actions),
-            Filter::Status(ranges) => {
-                any(ranges.iter().map(|(low, high)| Expr::col("status").between(*low, *high)).collect())
-            }
-            Filter::Kind(kinds) => any(vec![Expr::col("kind").is_in(kinds.iter().copied())]),
-            Filter::Subtype(subtypes) => one_of("subtype", subtypes),
-            Filter::Never => any(Vec::new()),
+impl Walk<'_> {
+    fn page(&self, start: Option<[u8; 16]>, most: usize) -> SelectStatement {
+        let mut select = Query::select();
+        select.columns(COLUMNS).from("audit_event").cond_where(self.condition.clone());
+        if let Some(start) = start {
+            let (id, column) = (start.to_vec(), Expr::col("id"));
+            select.and_where(if self.ascending { column.gt(id) } else { column.lt(id) });
         }
+        select.order_by("id", if self.ascending { Order::Asc } else { Order::Desc }).limit(most as u64).take()
     }
-}
-
-/// Whether a resource stands among what was touched; ids have no letter that a pattern would read otherwise but `_`,
-/// which they cannot have.
-fn touches(reference: &str) -> [Expr; 2] {
-    ["% {}\n%", "% {}/\\_history/%"].map(|pattern| {
-        let pattern = pattern.replace("{}", reference);
-        Expr::col("entities").like(sea_orm::sea_query::LikeExpr::new(pattern).escape('\\'))
-    })
 }
 
 fn start_of(place: &Position) -> Option<Start> {

@@ -96,6 +96,8 @@ fn thousands_of_items_can_be_distinct() {
         ("entry.resource.distinct().count()", "System.Integer 2000"),
         ("(entry.resource | entry.resource.quantity | entry.resource.id).count()", "System.Integer 6000"),
         ("repeat(entry.resource.quantity | entry).count()", "System.Integer 4000"),
+        ("entry.resource.quantity.select(@2020-01-01 + $this * 1 day).distinct().count()", "System.Integer 2000"),
+        ("entry.select(@2020-01-01T00:00:00Z + $index * 1 minute).isDistinct()", "System.Boolean true"),
     ] {
         assert_eq!(result(expression, &bundle), expected, "{expression}");
     }
@@ -118,6 +120,23 @@ fn the_same_items_are_equal_among_few_and_among_many() {
     assert_eq!(result(&format!("({values}).count()"), &pairs), "System.Integer 11");
     assert_eq!(result(&format!("({} | {values}).count()", many.join("|")), &pairs), "System.Integer 31");
     assert_eq!(result(&format!("({values} | {}).count()", many.join("|")), &pairs), "System.Integer 31");
+}
+
+#[test]
+fn dates_are_equal_among_few_and_among_many() {
+    let patient = Json::parse(br#"{"resourceType":"Patient","birthDate":"2020-01-01"}"#).expect("valid");
+    let same = "@2020-01-01T10:00:00Z | @2020-01-01T12:00:00.000+02:00 | @2020-01-01T10:00:00.0Z \
+                | @2020-01-01 | birthDate | @T10:00:00 | @T10:00:00.000 | @2020-01-01T10:00Z | @2020-01-01T11:00+01:00";
+    let other =
+        "@2020-01-01T10:00:00 | @2020 | @2020-01 | @T10:00 | @2020-01-01T10:00:01Z | @2020-01-01T10 | @2020-01-01T";
+    let many: Vec<String> = (10..40).map(|second| format!("@2020-05-05T10:00:{second}Z")).collect();
+    let few = result(&format!("({same} | {other}).count()"), &patient);
+    let rest = many.join("|");
+    assert_eq!(result(&format!("({same}).count()"), &patient), "System.Integer 4");
+    let count = |text: &str| text.rsplit(' ').next().and_then(|it| it.parse::<usize>().ok()).expect("a number");
+    for text in [format!("({rest} | {same} | {other}).count()"), format!("({same} | {other} | {rest}).count()")] {
+        assert_eq!(count(&result(&text, &patient)), count(&few) + many.len(), "{text}");
+    }
 }
 
 #[test]

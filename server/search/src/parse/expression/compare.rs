@@ -21,7 +21,7 @@ use crate::parse::place::Place;
 use crate::parse::refusal::Refusal;
 use crate::parse::{date, hierarchy, number, quantity, reference, string, token, uri};
 use crate::query::{DateMatch, Direction, Filter, Match, Order, ParamKind, Prefix, StringMode};
-use crate::registry::{Parameter, elements};
+use crate::registry::{Parameter, elements, implied};
 
 /// Names that "can be used in place of their associated full namespace".
 const NAMESPACES: [(&str, &str); 4] = [
@@ -131,7 +131,9 @@ fn matches(
     let code = parameter.code.as_str();
     let words = |mode| string::matches(code, &value.replace('|', "\\|"), mode);
     let matches = match (kind, operator) {
-        (ParamKind::Token, "eq" | "ne") => token::of(parameter, value)?.into_iter().map(in_any_case).collect(),
+        (ParamKind::Token, "eq" | "ne") => {
+            token::of(parameter, value)?.into_iter().map(|it| in_any_case(parameter, it)).collect()
+        }
         (ParamKind::Token, "in" | "ni") => token::value_sets(code, value, place.options)?,
         // The value subsumes a concept of the resource: that lies below it.
         (ParamKind::Token, "ss") => vec![hierarchy::subsumed(code, value, Direction::Below)?],
@@ -170,10 +172,14 @@ fn matches(
     }
 }
 
-/// "Token is the same, including namespace if specified (case insensitive)".
-fn in_any_case(wanted: Match) -> Match {
+/// "Token is the same, including namespace if specified (case insensitive)": also the namespace that codes imply.
+fn in_any_case(parameter: &Parameter, wanted: Match) -> Match {
     match wanted {
-        Match::Token { system, code: Some(code) } => Match::AnyCase { system, code },
+        Match::Token { system, code: Some(code) } => {
+            let is_implied = |system: &String| implied::may_be_in_any_case(parameter, system);
+            let system = system.map(|it| if is_implied(&it) { String::new() } else { it });
+            Match::AnyCase { system, code }
+        }
         // What asks for a namespace alone asks for just that one.
         other => other,
     }

@@ -108,6 +108,8 @@ fn values() {
     assert_eq!(of("Patient", "gender ne male"), Match::Other(Box::new(any_case(None, "male"))));
     assert_eq!(of("Observation", r#"code eq "http://x|a,b$c""#), any_case(Some("http://x"), "a,b$c"));
     assert_eq!(of("Observation", "code eq |a"), any_case(Some(""), "a"));
+    assert_eq!(of("Patient", "gender eq HTTP://HL7.org/fhir/administrative-gender|Male"), any_case(Some(""), "Male"));
+    assert_eq!(of("Patient", "gender eq http://loinc.org|Male"), any_case(Some("http://loinc.org"), "Male"));
     assert_eq!(of("Observation", "code eq http://x|"), token(Some("http://x"), None));
     assert_eq!(of("Observation", "code eq loinc|8480-6"), of("Observation", "code eq http://loinc.org|8480-6"));
     assert_eq!(of("Observation", "code eq SNOMED|8480-6"), of("Observation", "code eq http://snomed.info/sct|8480-6"));
