@@ -107,11 +107,17 @@ fn speaks_of(scope: &ResourceScope, resource_type: &str) -> bool {
 
 /// Whether the caller may ask that at all. `_revinclude` is a search of the type that points here: where the token
 /// can read that type but not search it, it is refused; of a type that it cannot see at all, nothing is there to find.
-/// So are conditions on other resources: chains, `_has` and `_list`.
-pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
+/// So are conditions on other resources: chains, `_has` and `_list`. `_revinclude=*` stands for the types that the token
+/// may search.
+pub fn decide_search(caller: &Caller, query: &mut Query) -> Result<(), Error> {
     decide(caller, Interaction::Search, &query.resource_type)?;
     projected::refuse_among_others(&query.resource_type)?;
-    for include in &query.includes {
+    query.includes.retain(|include| {
+        let name = &include.source_type;
+        let is_searched = || projected::of(name).is_none() && decide(caller, Interaction::Search, name).is_ok();
+        !include.wildcard || !include.reverse || is_searched()
+    });
+    for include in query.includes.iter().filter(|include| !include.wildcard) {
         projected::refuse_among_others(include.target_type.as_deref().unwrap_or(&include.source_type))?;
         projected::refuse_among_others(&include.source_type)?;
     }

@@ -524,4 +524,6 @@ pub struct Include {
     pub target_type: Option<String>,
     /// `:iterate`: applied to what was included too, until nothing is added.
     pub iterate: bool,
+    /// One of those that `*` stands for: whoever asks leaves it out where the type may not be searched.
+    pub wildcard: bool,
 }

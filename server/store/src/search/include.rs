@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query as Sql, SelectStatement, UnionType};
 use sea_orm::{DbBackend, JoinType};
 use search::query::Include;
-use search::view::View;
+use search::view::{TypeRule, View};
 
 use super::any::{is_listed, is_one_of, is_set};
 use super::condition::Place;
@@ -73,11 +73,11 @@ async fn ends<S: Session>(
     seen: &mut BTreeSet<i64>,
 ) -> Result<Vec<i64>, StoreError> {
     let mut wanted: BTreeSet<i64> = BTreeSet::new();
-    for include in includes {
+    for includes in together(view, includes) {
         for rids in frontier.chunks(CHUNK) {
-            let ends = linked(session, view, include, rids).await?;
+            let ends = linked(session, view, &includes, rids).await?;
             // Ends of references may be hidden: only what is shown counts against the bound, see `load`.
-            if include.reverse && ends.len() > MOST {
+            if includes.iter().any(|include| include.reverse) && ends.len() > MOST {
                 return Err(too_many());
             }
             wanted.extend(ends);
@@ -85,6 +85,25 @@ async fn ends<S: Session>(
     }
     wanted.retain(|rid| seen.insert(*rid));
     Ok(wanted.into_iter().collect())
+}
+
+/// The includes that one statement answers: those forwards, and those back to types of which the view says the same. All
+/// that `*` stands for are a few statements.
+fn together<'a>(view: &View, includes: &[&'a Include]) -> Vec<Vec<&'a Include>> {
+    // Forwards; back to types that are seen as a whole, but for this: what is nobody's is seen only where the type is shared.
+    let mut shared: [Vec<&Include>; 3] = Default::default();
+    let mut alone = Vec::new();
+    for include in includes.iter().filter(|include| !include.params.is_empty()) {
+        match view.rule(&include.source_type) {
+            _ if !include.reverse => shared[2].push(*include),
+            TypeRule::Denied => {}
+            TypeRule::Whole => {
+                shared[usize::from(search::compartment::is_shared(&include.source_type))].push(*include);
+            }
+            TypeRule::Granular(_) => alone.push(vec![*include]),
+        }
+    }
+    shared.into_iter().filter(|includes| !includes.is_empty()).chain(alone).collect()
 }
 
 /// What the frontier leads to, where nothing is hidden: found and read by one statement on PostgreSQL, where a second would
@@ -152,12 +171,15 @@ async fn read_all<S: Session>(
 fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> Option<SelectStatement> {
     let mut all: Option<SelectStatement> = None;
     for reverse in [false, true] {
-        let asked = || includes.iter().filter(|include| include.reverse == reverse && !include.params.is_empty());
+        let has_params = |include: &&Include| include.reverse == reverse && !include.params.is_empty();
+        let asked: Vec<&Include> = includes.iter().copied().filter(has_params).collect();
+        if asked.is_empty() {
+            continue;
+        }
         // Of what is pointed at, the row ids find the references: see `ends_of_references`.
-        let param = || if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
-        let conditions = asked().map(|include| condition_of(session, include, param()));
-        let Some(any) = conditions.reduce(Cond::add) else { continue };
-        let params: Vec<i64> = asked().flat_map(|include| &include.params).map(|param| param.id.0).collect();
+        let param = if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
+        let any = condition_of(session, &asked, &param);
+        let params: Vec<i64> = asked.iter().flat_map(|include| &include.params).map(|param| param.id.0).collect();
         let ends = if reverse {
             pointing_at(session, any, frontier)
         } else {
@@ -174,14 +196,17 @@ fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> 
 }
 
 /// That the reference `i` to the target `t` is one that is asked for.
-fn condition_of<S: Session>(session: &S, include: &Include, param: Expr) -> Cond {
-    let params: Vec<i64> = include.params.iter().map(|param| param.id.0).collect();
-    let own = Cond::all().add(is_one_of(param, &params));
-    let target_type = include.target_type.as_ref().map(|target| session.known().types.id(target));
-    Cond::any().add(match target_type {
-        Some(target_type) => own.add(Expr::col(("t", "type_id")).eq(target_type)),
-        None => own,
-    })
+fn condition_of<S: Session>(session: &S, includes: &[&Include], param: &Expr) -> Cond {
+    let mut by_target: BTreeMap<Option<i64>, Vec<i64>> = BTreeMap::new();
+    for include in includes {
+        let target_type = include.target_type.as_ref().map(|target| session.known().types.id(target));
+        by_target.entry(target_type).or_default().extend(include.params.iter().map(|param| param.id.0));
+    }
+    let towards = |(target_type, params): (Option<i64>, Vec<i64>)| {
+        let own = Cond::all().add(is_one_of(param.clone(), &params));
+        own.add_option(target_type.map(|it| Expr::col(("t", "type_id")).eq(it)))
+    };
+    by_target.into_iter().map(towards).fold(Cond::any(), Cond::add)
 }
 
 /// Row ids that the references of the frontier point at. Most of them point at the same few.
@@ -208,24 +233,23 @@ fn pointing_at<S: Session>(session: &S, asked: Cond, frontier: &[i64]) -> Select
     select.cond_where(asked).limit(2 * MOST as u64).take()
 }
 
-/// Row ids that the frontier points at, or that point at it as far as the view shows them.
+/// Row ids that the frontier points at, or that point at it as far as the view shows them: by includes that go
+/// [together].
 async fn linked<S: Session>(
     session: &mut S,
     view: &View,
-    include: &Include,
+    includes: &[&Include],
     frontier: &[i64],
 ) -> Result<Vec<i64>, StoreError> {
-    if include.params.is_empty() {
-        return Ok(Vec::new());
-    }
+    let Some(first) = includes.first() else { return Ok(Vec::new()) };
     // Where a reference ends: `t` is its target, `r` the resource of that name.
     let ends = is_named("r", "t");
     let same = Expr::col(("t", "target")).equals(("i", "target"));
     let mut select = Sql::select();
-    select.distinct().column((if include.reverse { "i" } else { "r" }, "rid"));
-    if include.reverse {
+    select.distinct().column((if first.reverse { "i" } else { "r" }, "rid"));
+    if first.reverse {
         // What the page names counts; what names the page counts only if it can be seen.
-        let Some(view) = SearchView::new(session, view, &include.source_type).await? else { return Ok(Vec::new()) };
+        let Some(view) = SearchView::new(session, view, &first.source_type).await? else { return Ok(Vec::new()) };
         select.from_as("resource", "r").join_as(JoinType::InnerJoin, "target", "t", ends);
         select.join_as(JoinType::InnerJoin, "index_reference", "i", same);
         select.cond_where(view.condition(&Place::of(Expr::col(("i", "rid"))))).limit(MOST as u64 + 1);
@@ -233,12 +257,9 @@ async fn linked<S: Session>(
         select.from_as("index_reference", "i").join_as(JoinType::InnerJoin, "target", "t", same);
         select.join_as(JoinType::InnerJoin, "resource", "r", ends);
     }
-    let from = Expr::col((if include.reverse { "r" } else { "i" }, "rid"));
-    select.and_where(is_listed(session.backend(), from, frontier)).cond_where(condition_of(
-        session,
-        include,
-        Expr::col(("i", "param")),
-    ));
+    let from = Expr::col((if first.reverse { "r" } else { "i" }, "rid"));
+    select.and_where(is_listed(session.backend(), from, frontier));
+    select.cond_where(condition_of(session, includes, &Expr::col(("i", "param"))));
     session.numbers(&select).await
 }
 
