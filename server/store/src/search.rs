@@ -19,6 +19,7 @@ use crate::session::Session;
 use crate::tx::Tx;
 
 pub(crate) mod any;
+mod canonical;
 pub(crate) mod condition;
 mod contained;
 mod exact;
@@ -31,6 +32,7 @@ pub(crate) mod plan;
 pub(crate) mod question;
 pub(crate) mod resolve;
 mod several;
+mod versions;
 
 pub use explain::ExplainedStep;
 
@@ -126,7 +128,7 @@ async fn search<S: Session>(
     };
     let rids = rows.iter().map(|row| row.i64(plan::RID_COLUMN)).collect::<Result<Vec<_>, _>>()?;
     let matches = stored_of_numbers(session, rows, &query.resource_type).await?;
-    let included = include::included(session, view, &query.includes, &rids).await?;
+    let included = include::included(session, view, &query.includes, (&rids, &matches)).await?;
     Ok(SearchPage { matches, included, next, previous, total, containers: BTreeMap::new() })
 }
 

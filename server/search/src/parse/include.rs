@@ -26,10 +26,13 @@ pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> R
             return Err(Refusal::unknown(format!("{name}: there is no modifier {other:?}; iterate is one")).firm());
         }
     };
+    let concerns = |it: &Parameter| iterate || types.iter().any(|name| chain::points_at(it, name));
     Ok(match (direction, value, iterate) {
-        ("_include", "*", true) => of_all_types(false, iterate, |_| true),
+        ("_include", "*", false) => forward(name, value, searched, types, iterate)?.into_iter().collect(),
+        // It is the same for all types that are searched.
+        (_, "*", _) if types.first().is_some_and(|first| *first != searched) => Vec::new(),
+        (_, "*", _) => of_all_types(direction == "_revinclude", iterate, concerns),
         ("_include", ..) => forward(name, value, searched, types, iterate)?.into_iter().collect(),
-        (_, "*", _) => of_all_types(true, iterate, |it| iterate || chain::points_at(it, searched)),
         _ => reverse(name, value, searched, types, iterate)?.into_iter().collect(),
     })
 }
@@ -38,7 +41,8 @@ pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> R
 fn of_all_types(reverse: bool, iterate: bool, concerns: impl Fn(&Parameter) -> bool) -> Vec<Include> {
     let registry = registry();
     let of_type = |source: &String| {
-        let references = registry.parameters(source).filter(|it| concerns(it)).filter_map(|it| chain::reference(it).ok());
+        let references =
+            registry.parameters(source).filter(|it| concerns(it)).filter_map(|it| chain::reference(it).ok());
         let params: Vec<Param> = references.collect();
         let include =
             Include { reverse, source_type: source.clone(), params, target_type: None, iterate, wildcard: true };

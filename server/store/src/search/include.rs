@@ -10,67 +10,144 @@ use search::view::{TypeRule, View};
 use super::any::{is_listed, is_one_of, is_set};
 use super::condition::Place;
 use super::links::is_named;
+use super::{canonical, versions};
 use crate::error::StoreError;
 use crate::resources::{AFTER_STORED, Stored, stored_columns, stored_of_numbers, stored_of_types};
 use crate::session::Session;
 use crate::view::SearchView;
 
 /// Most resources that one page includes.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 /// Row ids listed in one statement.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 
-/// What the page with these row ids includes, without the page itself, by row id. (LK-15: each as the view shows it)
+/// A resource from which includes go on.
+pub(super) struct Node {
+    /// Row id of the resource, whichever version this is.
+    pub(super) rid: i64,
+    pub(super) stored: Stored,
+    /// Whether a newer version is current: the index says nothing of this one.
+    pub(super) is_old: bool,
+}
+
+impl Node {
+    fn current(rid: i64, stored: &Stored) -> Self {
+        Node { rid, stored: stored.clone(), is_old: false }
+    }
+
+    /// Whether what it refers to is to be read from its text: the index has references without their versions.
+    fn is_read(&self) -> bool {
+        self.is_old || self.stored.body.contains("/_history/")
+    }
+}
+
+/// What was found, besides the page.
+struct Found {
+    /// Row ids that were come upon, those of the page among them, be they shown or not.
+    seen: BTreeSet<i64>,
+    /// Current versions, by row id.
+    shown: BTreeMap<i64, Stored>,
+    /// Other versions that were named, by row id and version.
+    old: BTreeMap<(i64, i64), Stored>,
+}
+
+impl Found {
+    /// The resources of these row ids that nobody has come upon yet, as far as the view shows them.
+    async fn load<S: Session>(
+        &mut self,
+        session: &mut S,
+        view: &View,
+        mut wanted: Vec<i64>,
+        loaded: &mut BTreeMap<i64, Stored>,
+    ) -> Result<(), StoreError> {
+        wanted.retain(|rid| self.seen.insert(*rid));
+        for rids in wanted.chunks(CHUNK) {
+            load(session, view, rids, loaded).await?;
+            self.check(loaded)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, loaded: &BTreeMap<i64, Stored>) -> Result<(), StoreError> {
+        if self.shown.len() + self.old.len() + loaded.len() > MOST { Err(too_many()) } else { Ok(()) }
+    }
+}
+
+/// What a page includes, without the page itself, by row id; last the versions that are not current. (LK-15: each as the view
+/// shows it)
 ///
 /// An include that iterates looks at what was included too, until nothing is added; what the view hides leads nowhere.
 pub(super) async fn included<S: Session>(
     session: &mut S,
     view: &View,
     includes: &[Include],
-    page: &[i64],
+    (rids, page): (&[i64], &[Stored]),
 ) -> Result<Vec<Stored>, StoreError> {
-    let mut seen: BTreeSet<i64> = page.iter().copied().collect();
-    let mut found: BTreeMap<i64, Stored> = BTreeMap::new();
-    let mut frontier: Vec<i64> = page.to_vec();
+    if includes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = Found { seen: rids.iter().copied().collect(), shown: BTreeMap::new(), old: BTreeMap::new() };
+    let mut frontier: Vec<Node> = rids.iter().zip(page).map(|(rid, stored)| Node::current(*rid, stored)).collect();
     let mut is_page = true;
     while !frontier.is_empty() {
         let asked: Vec<&Include> = includes.iter().filter(|include| is_page || include.iterate).collect();
-        let mut loaded = BTreeMap::new();
-        if view.is_unrestricted() {
-            for rids in frontier.chunks(CHUNK) {
-                load_ends(session, &asked, rids, &mut loaded).await?;
-            }
-            loaded.retain(|rid, _| seen.insert(*rid));
-        } else {
-            let wanted = ends(session, view, &asked, &frontier, &mut seen).await?;
-            for rids in wanted.chunks(CHUNK) {
-                load(session, view, rids, &mut loaded).await?;
-                if found.len() + loaded.len() > MOST {
-                    return Err(too_many());
-                }
-            }
-        }
-        frontier = loaded.keys().copied().collect();
-        found.append(&mut loaded);
-        if found.len() > MOST {
-            return Err(too_many());
-        }
+        frontier =
+            if asked.is_empty() { Vec::new() } else { step(session, view, &asked, &frontier, &mut found).await? };
         is_page = false;
     }
-    Ok(found.into_values().collect())
+    Ok(found.shown.into_values().chain(found.old.into_values()).collect())
 }
 
-fn too_many() -> StoreError {
+/// One step from the frontier: what it leads to that nobody has come upon yet.
+async fn step<S: Session>(
+    session: &mut S,
+    view: &View,
+    asked: &[&Include],
+    frontier: &[Node],
+    found: &mut Found,
+) -> Result<Vec<Node>, StoreError> {
+    let mut loaded = BTreeMap::new();
+    let back: Vec<&Include> = asked.iter().copied().filter(|include| include.reverse).collect();
+    let (read, indexed): (Vec<&Node>, Vec<&Node>) = frontier.iter().partition(|node| node.is_read());
+    let rids = |nodes: &[&Node]| nodes.iter().map(|node| node.rid).collect::<Vec<_>>();
+    for (includes, rids) in [(asked, rids(&indexed)), (back.as_slice(), rids(&read))] {
+        if view.is_unrestricted() {
+            for rids in rids.chunks(CHUNK) {
+                load_ends(session, includes, rids, &mut loaded).await?;
+            }
+        } else {
+            let wanted = ends(session, view, includes, &rids).await?;
+            found.load(session, view, wanted, &mut loaded).await?;
+        }
+    }
+    if view.is_unrestricted() {
+        loaded.retain(|rid, _| found.seen.insert(*rid));
+    }
+    let meant = canonical::ends(session, view, asked, frontier).await?;
+    found.load(session, view, meant, &mut loaded).await?;
+    let named = versions::referred(session, view, asked, &read).await?;
+    found.load(session, view, named.current, &mut loaded).await?;
+    let mut nodes: Vec<Node> = loaded.iter().map(|(rid, stored)| Node::current(*rid, stored)).collect();
+    found.shown.append(&mut loaded);
+    for (rid, stored) in named.old {
+        if found.old.insert((rid, stored.version), stored.clone()).is_none() {
+            nodes.push(Node { rid, stored, is_old: true });
+        }
+    }
+    found.check(&loaded)?;
+    Ok(nodes)
+}
+
+pub(super) fn too_many() -> StoreError {
     StoreError::TooCostly(format!("a page would include more than {MOST} resources; ask for fewer with _count"))
 }
 
-/// Row ids that the frontier leads to and that nobody has seen yet.
+/// Row ids that the frontier leads to.
 async fn ends<S: Session>(
     session: &mut S,
     view: &View,
     includes: &[&Include],
     frontier: &[i64],
-    seen: &mut BTreeSet<i64>,
 ) -> Result<Vec<i64>, StoreError> {
     let mut wanted: BTreeSet<i64> = BTreeSet::new();
     for includes in together(view, includes) {
@@ -83,13 +160,12 @@ async fn ends<S: Session>(
             wanted.extend(ends);
         }
     }
-    wanted.retain(|rid| seen.insert(*rid));
     Ok(wanted.into_iter().collect())
 }
 
 /// The includes that one statement answers: those forwards, and those back to types of which the view says the same. All
 /// that `*` stands for are a few statements.
-fn together<'a>(view: &View, includes: &[&'a Include]) -> Vec<Vec<&'a Include>> {
+pub(super) fn together<'a>(view: &View, includes: &[&'a Include]) -> Vec<Vec<&'a Include>> {
     // Forwards; back to types that are seen as a whole, but for this: what is nobody's is seen only where the type is shared.
     let mut shared: [Vec<&Include>; 3] = Default::default();
     let mut alone = Vec::new();
@@ -171,7 +247,7 @@ async fn read_all<S: Session>(
 fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> Option<SelectStatement> {
     let mut all: Option<SelectStatement> = None;
     for reverse in [false, true] {
-        let has_params = |include: &&Include| include.reverse == reverse && !include.params.is_empty();
+        let has_params = |include: &&Include| include.reverse == reverse && params_of(include).next().is_some();
         let asked: Vec<&Include> = includes.iter().copied().filter(has_params).collect();
         if asked.is_empty() {
             continue;
@@ -179,7 +255,7 @@ fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> 
         // Of what is pointed at, the row ids find the references: see `ends_of_references`.
         let param = if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
         let any = condition_of(session, &asked, &param);
-        let params: Vec<i64> = asked.iter().flat_map(|include| &include.params).map(|param| param.id.0).collect();
+        let params: Vec<i64> = asked.iter().flat_map(|include| params_of(include)).collect();
         let ends = if reverse {
             pointing_at(session, any, frontier)
         } else {
@@ -195,12 +271,17 @@ fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> 
     all
 }
 
+/// The parameters of an include that lead on by references.
+fn params_of(include: &Include) -> impl Iterator<Item = i64> {
+    include.params.iter().filter(|param| param.leads.by_reference()).map(|param| param.id.0)
+}
+
 /// That the reference `i` to the target `t` is one that is asked for.
 fn condition_of<S: Session>(session: &S, includes: &[&Include], param: &Expr) -> Cond {
     let mut by_target: BTreeMap<Option<i64>, Vec<i64>> = BTreeMap::new();
     for include in includes {
         let target_type = include.target_type.as_ref().map(|target| session.known().types.id(target));
-        by_target.entry(target_type).or_default().extend(include.params.iter().map(|param| param.id.0));
+        by_target.entry(target_type).or_default().extend(params_of(include));
     }
     let towards = |(target_type, params): (Option<i64>, Vec<i64>)| {
         let own = Cond::all().add(is_one_of(param.clone(), &params));
