@@ -148,6 +148,10 @@ fn refuse_projected(filter: &Filter) -> Result<(), Error> {
             projected::refuse_among_others(target_type)?;
             filters.iter().try_for_each(refuse_projected)
         }
+        Filter::Has { source_type, filters, .. } => {
+            projected::refuse_among_others(source_type)?;
+            filters.iter().try_for_each(refuse_projected)
+        }
         other => other.types_looked_into().into_iter().try_for_each(projected::refuse_among_others),
     }
 }
