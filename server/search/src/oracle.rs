@@ -150,8 +150,8 @@ impl<'a> World<'a> {
         let Some(parameter) = registry.find(type_of(&self.rows[index]), &param.code) else { return Vec::new() };
         let elements = parameter.select_plainly(resource).unwrap_or_default();
         let fragments = elements.iter().filter_map(|element| element.json.str("reference")?.strip_prefix('#'));
-        let contained = self.rows[container].resource.list("contained");
-        let place = |id: &str| contained.iter().position(|contained| contained.str("id") == Some(id));
+        let standing = self.rows[container].resource.list("contained");
+        let place = |id: &str| standing.iter().position(|contained| contained.str("id") == Some(id));
         fragments.filter_map(|id| inside.get(&place(id)?).copied()).collect()
     }
 
