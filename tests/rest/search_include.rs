@@ -22,7 +22,7 @@ fn reference(text: &str) -> Json {
 async fn store(system: &Client, resource_type: &str, id: &str, members: &[(&str, Json)]) {
     let mut resource = object! { "resourceType": resource_type, "id": id };
     for (name, value) in members {
-        resource.as_object_mut().unwrap().insert(*name, value.clone());
+        resource.as_object_mut().unwrap().insert(name, value.clone());
     }
     system.store(&resource).await;
 }
