@@ -107,16 +107,22 @@ fn speaks_of(scope: &ResourceScope, resource_type: &str) -> bool {
 
 /// Whether the caller may ask that at all. `_revinclude` is a search of the type that points here: where the token
 /// can read that type but not search it, it is refused; of a type that it cannot see at all, nothing is there to find.
-/// So are conditions on other resources: chains, `_has` and `_list`.
-pub fn decide_search(caller: &Caller, query: &Query) -> Result<(), Error> {
+/// So are conditions on other resources: chains, `_has` and `_list`. `_revinclude=*` stands for the types that the token
+/// may search.
+pub fn decide_search(caller: &Caller, query: &mut Query) -> Result<(), Error> {
     decide(caller, Interaction::Search, &query.resource_type)?;
     projected::refuse_among_others(&query.resource_type)?;
+    query.includes.retain(|include| {
+        let name = &include.source_type;
+        let is_searched = || projected::of(name).is_none() && decide(caller, Interaction::Search, name).is_ok();
+        !include.wildcard || !include.reverse || is_searched()
+    });
     decide_conditions(caller, query)
 }
 
 /// Whether the caller may ask for other resources as a search does, whatever type is searched.
 pub fn decide_conditions(caller: &Caller, query: &Query) -> Result<(), Error> {
-    for include in &query.includes {
+    for include in query.includes.iter().filter(|include| !include.wildcard) {
         projected::refuse_among_others(include.target_type.as_deref().unwrap_or(&include.source_type))?;
         projected::refuse_among_others(&include.source_type)?;
     }
@@ -145,6 +151,10 @@ fn refuse_projected(filter: &Filter) -> Result<(), Error> {
         }
         Filter::Chain { target_type, filters, .. } => {
             projected::refuse_among_others(target_type)?;
+            filters.iter().try_for_each(refuse_projected)
+        }
+        Filter::Has { source_type, filters, .. } => {
+            projected::refuse_among_others(source_type)?;
             filters.iter().try_for_each(refuse_projected)
         }
         other => other.types_looked_into().into_iter().try_for_each(projected::refuse_among_others),

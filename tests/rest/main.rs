@@ -39,6 +39,7 @@ mod search_cases;
 mod search_compartment;
 mod search_contained;
 mod search_filter;
+mod search_include;
 mod search_patients;
 mod search_queries;
 mod search_ranges;

@@ -12,6 +12,7 @@ tests::on_both_engines!(
     pages_go_forwards_and_back,
     what_changes_is_found_as_it_is,
     chains_go_into_contained_resources,
+    chains_stay_inside_a_container,
     in_30_what_cannot_be_asked_is_refused,
     lk_24_contained_resources_are_seen_with_their_container,
 );
@@ -252,6 +253,46 @@ async fn chains_go_into_contained_resources(server: TestServer) {
     assert_eq!((total(&answer).as_deref(), answer.matches().len()), (Some("30"), 7));
     let answer = system.get("Medication?code=many&_contained=true&_total=accurate&_containedType=contained").await;
     assert_eq!(total(&answer).as_deref(), Some("1200"));
+}
+
+/// "References are resolved by looking through the 'container' resource":
+/// <https://hl7.org/fhir/R4/references.html#contained>.
+async fn chains_stay_inside_a_container(server: TestServer) {
+    let system = server.system();
+    let questionnaire = object! {
+        "resourceType": "Questionnaire", "id": "q", "status": "active", "url": "http://q", "version": "1", "title": "asked",
+    };
+    system.store(&object! { "resourceType": "Patient", "id": "a" }).await;
+    system.store(&questionnaire).await;
+    for (id, maker) in [("r1", "#o1"), ("r2", "#o2"), ("r3", "#none"), ("r4", "Organization/o1")] {
+        let mut inner = medication("m", "x", "active");
+        inner.as_object_mut().unwrap().insert("manufacturer", object! { "reference": maker });
+        let organization = |id: &str, name: &str| object! { "resourceType": "Organization", "id": id, "name": name };
+        let answers = object! {
+            "resourceType": "QuestionnaireResponse", "id": "qr", "status": "completed", "questionnaire": "http://q|1",
+        };
+        let mut contained = vec![inner, organization("o1", "inside"), organization("o2", "outside")];
+        contained.extend((id == "r1").then_some(answers));
+        system.store(&request(id, "a", contained)).await;
+    }
+    for (query, expected) in [
+        ("Medication?_contained=true&manufacturer.name=inside", vec!["MedicationRequest/r1"]),
+        (
+            "Medication?_contained=true&_containedType=contained&manufacturer.name=outside",
+            vec!["MedicationRequest/r2#m"],
+        ),
+        ("Medication?_contained=true&manufacturer:Organization._id=o1", vec!["MedicationRequest/r1"]),
+        ("Medication?_contained=true&manufacturer.name=nobody", vec![]),
+        ("MedicationRequest?medication.manufacturer.name=inside", vec!["MedicationRequest/r1"]),
+        ("QuestionnaireResponse?_contained=true&questionnaire.title=asked", vec!["MedicationRequest/r1"]),
+    ] {
+        assert_eq!(urls(&system.get(query).await.expect_status(200)), expected, "{query}");
+    }
+    let stranger = server.patient("b");
+    assert!(urls(&stranger.get("Medication?_contained=true&manufacturer.name=inside").await).is_empty());
+    // What is contained no more leads nowhere.
+    system.store(&request("r1", "a", vec![medication("m", "x", "active")])).await;
+    assert!(urls(&system.get("Medication?_contained=true&manufacturer.name=inside").await).is_empty());
 }
 
 async fn in_30_what_cannot_be_asked_is_refused(server: TestServer) {

@@ -29,7 +29,10 @@ const ANSWERS: &[(&str, &str)] = &[
     ("q2_history_type", "200: sara"),
     ("q6_expand_valueset", "404"),
     ("q6_lookup_loinc", "404"),
-    ("patient_revinclude_wildcard", "400"),
+    (
+        "patient_revinclude_wildcard",
+        "200: sara john ann height weight pain old pressure words tension suture visit pills",
+    ),
     ("patient_export", "202"),
     ("patient_read_by_id", "200 Patient"),
     ("patient_by_family_exact", "200: john"),

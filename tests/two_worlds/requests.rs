@@ -98,7 +98,7 @@ impl<'a> Requests<'a> {
     /// Includes what points at the matches, of whomever it is.
     fn backwards(&mut self) -> (String, String) {
         let names = ["_revinclude", "_revinclude:iterate"];
-        let values = ["Observation:subject", "Encounter:patient", "Observation:*", "Observation:performer"];
+        let values = ["Observation:subject", "Encounter:patient", "Observation:*", "Observation:performer", "*"];
         ((*self.random.pick(&names)).to_owned(), (*self.random.pick(&values)).to_owned())
     }
 

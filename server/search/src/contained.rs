@@ -103,10 +103,10 @@ mod tests {
             .flat_map(|name| registry.parameters(name).filter_map(|parameter| Some(parameter.param()?.id)))
             .collect();
         for id in own {
-            let stated = id.without_value();
-            for id in [id, id.of_contained(), id.into_contained(), stated, stated.of_contained()] {
-                assert!(seen.insert(id), "{id:?}");
+            for id in [id, id.into_contained(), id.without_value(), id.as_stated()] {
+                assert!(seen.insert(id) && seen.insert(id.of_contained()), "{id:?}");
             }
+            assert!(seen.insert(id.named_alone()) && seen.insert(id.named_with_version()), "{id:?}");
         }
     }
 

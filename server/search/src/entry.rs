@@ -28,6 +28,24 @@ impl ParamId {
     pub fn without_value(self) -> Self {
         ParamId(self.0 ^ 0x1d94_63a8_f02b_5ec7)
     }
+
+    /// Of a reference parameter: the identity under which canonical URLs stand exactly as they are stated.
+    #[must_use]
+    pub fn as_stated(self) -> Self {
+        ParamId(self.0 ^ 0x63b9_2f05_c71d_4ea8)
+    }
+
+    /// Of the parameter `url` of a type with canonical URLs: the identity under which resources have theirs with the version.
+    #[must_use]
+    pub fn named_with_version(self) -> Self {
+        ParamId(self.0 ^ 0x3f52_90c6_7be1_d814)
+    }
+
+    /// The same for the URL alone.
+    #[must_use]
+    pub fn named_alone(self) -> Self {
+        ParamId(self.0 ^ 0x4a0d_e87b_15f6_932c)
+    }
 }
 
 /// Chronology of a resource that does not say when it happened: sorts last, newest first.
@@ -60,6 +78,8 @@ pub struct Contained {
     pub resource_type: String,
     /// Its values, each under [`of_contained`](ParamId::of_contained) of the parameter of its type.
     pub entries: Vec<IndexEntry>,
+    /// By which of its reference parameters it points at which contained resources of the same container, by their place.
+    pub inward: Vec<(ParamId, usize)>,
 }
 
 /// One value of one parameter.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use fhir::json::Json;
 use fhir::reference::Reference;
 
+use crate::canonical;
 use crate::compartment::{self, PATIENT_ELSEWHERE};
 use crate::entry::{Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
 use crate::query::{Aspect, ParamKind};
@@ -25,6 +26,8 @@ mod string;
 mod text;
 mod token;
 mod uri;
+
+pub use reference::{local_references, stated_canonicals};
 
 /// Most entries of one resource: each is a row of the index, and all are written in one transaction. (IN-17)
 pub const MOST_ENTRIES: usize = 100_000;
@@ -100,6 +103,7 @@ pub fn extract_by(registry: &Registry, resource: &Json, base: &str) -> Result<Ex
     }
     patients.sort_unstable();
     patients.dedup();
+    entries.all.extend(canonical::entries(resource_type, resource));
     let mut extracted = Extracted { entries: entries.all, chronology, patients, ..Extracted::default() };
     contained::add((registry, Wanted::ALL), resource, base, &mut extracted)?;
     Ok(extracted)
@@ -183,6 +187,8 @@ impl Entries {
                 self.keep(parameter.aspect_id(Aspect::Text));
                 self.each(elements, token::identifier);
                 self.keep(parameter.aspect_id(Aspect::Identifier));
+                self.each(elements, reference::stated);
+                self.keep(parameter.id.as_stated());
             }
             _ => {}
         }

@@ -41,9 +41,13 @@
 //! those that the resource itself contains, too. `_contained` searches them as if each stood by itself, where its
 //! container stands in the order.
 //!
+//! **Canonical URLs** lead to what has the URL and the version, without a version to the newest ([`canonical`]).
+//!
 //! **Includes** follow references to resources of this server, from the matches of the page: one step, and with
 //! `:iterate` from what was included too, until nothing is added. What is a match of the page is not included again.
+//! A reference to a version includes that version.
 
+pub mod canonical;
 pub mod compartment;
 pub mod contained;
 pub mod entry;

@@ -25,6 +25,7 @@ use crate::registry::registry;
 use crate::view::{Compartment, TypeRule, View};
 use link::{Links, Seat};
 
+mod canonical;
 mod include;
 mod link;
 mod order;
@@ -140,15 +141,17 @@ impl<'a> World<'a> {
         self.find(resource_type, id)
     }
 
-    /// Where the contained resources are that a resource points at by the parameter.
+    /// Where the contained resources are that a resource, or what it contains, points at by the parameter.
     fn inward(&self, index: usize, param: &Param) -> Vec<usize> {
         let resource = self.rows[index].resource;
-        let Some(inside) = self.inside.get(&index) else { return Vec::new() };
+        let container = self.containers.get(&index).copied().unwrap_or(index);
+        let Some(inside) = self.inside.get(&container) else { return Vec::new() };
         let registry = registry();
         let Some(parameter) = registry.find(type_of(&self.rows[index]), &param.code) else { return Vec::new() };
         let elements = parameter.select_plainly(resource).unwrap_or_default();
         let fragments = elements.iter().filter_map(|element| element.json.str("reference")?.strip_prefix('#'));
-        let place = |id: &str| resource.list("contained").iter().position(|contained| contained.str("id") == Some(id));
+        let standing = self.rows[container].resource.list("contained");
+        let place = |id: &str| standing.iter().position(|contained| contained.str("id") == Some(id));
         fragments.filter_map(|id| inside.get(&place(id)?).copied()).collect()
     }
 

@@ -218,13 +218,15 @@ struct Reader<'a> {
     seen: Vec<String>,
     /// Conditions so far.
     spent: Cell<usize>,
+    /// Different `_include` and `_revinclude` so far.
+    includes: usize,
 }
 
 impl<'a> Reader<'a> {
     fn new(resource_type: &str, searched: Searched<'a>) -> Self {
         let options = searched.options;
         let query = Query::of(resource_type, options.default_count.min(options.max_count));
-        Reader { searched, query, seen: Vec::new(), spent: Cell::new(0) }
+        Reader { searched, query, seen: Vec::new(), spent: Cell::new(0), includes: 0 }
     }
 
     /// Gives the value that took effect; None for what links set themselves, and for what does not concern the type.
@@ -239,14 +241,16 @@ impl<'a> Reader<'a> {
     fn effective(&mut self, name: &str, value: &str) -> Result<Option<String>, Refusal> {
         let is = |parameter: &str| name.strip_prefix(parameter).is_some_and(|it| it.is_empty() || it.starts_with(':'));
         if is("_include") || is("_revinclude") {
-            let include = include::read(name, value, &self.query.resource_type, self.searched.types)?;
-            let Some(include) = include else { return Ok(None) };
-            if self.query.includes.len() >= MAX_INCLUDES {
+            let mut includes = include::read(name, value, &self.query.resource_type, self.searched.types)?;
+            if includes.is_empty() {
+                return Ok(None);
+            }
+            includes.retain(|include| !self.query.includes.contains(include));
+            self.includes += usize::from(!includes.is_empty());
+            if self.includes > MAX_INCLUDES {
                 return Err(Refusal::too_costly(format!("more than {MAX_INCLUDES} _include and _revinclude")));
             }
-            if !self.query.includes.contains(&include) {
-                self.query.includes.push(include);
-            }
+            self.query.includes.append(&mut includes);
         } else if name == "_sort" {
             sort::add(value, &self.query.resource_type, &mut self.query.sort)?;
         } else if control::is_control(name) {

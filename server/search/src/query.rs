@@ -241,6 +241,8 @@ pub struct Param {
     /// compartment by none of them points at the patient by this one. None: it may lie there by no parameter at all, as
     /// a Patient in its own.
     pub other_compartment_params: Option<Vec<ParamId>>,
+    /// For reference parameters: how its values lead to other resources.
+    pub leads: Leads,
     /// Identities of the parameters whose rows are its rows too; empty if it has rows of its own.
     /// See [`crate::registry::Parameter::members`].
     pub members: Vec<ParamId>,
@@ -253,6 +255,30 @@ impl Param {
             return vec![self.clone()];
         }
         self.members.iter().map(|id| Param { id: *id, members: Vec::new(), ..self.clone() }).collect()
+    }
+}
+
+/// How the values of a reference parameter lead to other resources, as far as its expression tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leads {
+    /// By `Reference.reference`.
+    #[default]
+    ByReference,
+    /// By canonical URLs. <https://hl7.org/fhir/R4/references.html#canonical>
+    ByCanonical,
+    /// Some this way, some that.
+    Both,
+}
+
+impl Leads {
+    /// Whether references can.
+    pub fn by_reference(self) -> bool {
+        self != Leads::ByCanonical
+    }
+
+    /// Whether canonical URLs can.
+    pub fn by_canonical(self) -> bool {
+        self != Leads::ByReference
     }
 }
 
@@ -526,4 +552,13 @@ pub struct Include {
     pub target_type: Option<String>,
     /// `:iterate`: applied to what was included too, until nothing is added.
     pub iterate: bool,
+    /// One of those that `*` stands for: whoever asks leaves it out where the type may not be searched.
+    pub wildcard: bool,
+}
+
+impl Include {
+    /// Whether it leads to, or back from, resources of the type, as far as it names one.
+    pub fn may_end_at(&self, resource_type: &str) -> bool {
+        self.target_type.as_deref().is_none_or(|it| it == resource_type)
+    }
 }

@@ -129,7 +129,7 @@ impl Criteria {
         let mut pairs: Pairs = request::without_general(request::pairs(text)?);
         let options = Options::at_most(2, context.base.to_string(), context.clock.now());
         let mut query = criteria(resource_type, &pairs, &options).map_err(Error::bad_request)?;
-        access::decide_search(&context.caller, &query)?;
+        access::decide_search(&context.caller, &mut query)?;
         let more = !query.includes.is_empty()
             || !query.sort.is_empty()
             || query.cursor.is_some()

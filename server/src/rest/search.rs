@@ -97,7 +97,7 @@ pub async fn prepare_with(
 ) -> Result<Parsed, Error> {
     access::decide(caller, Interaction::Search, resource_type)?;
     let mut parsed = parse(resource_type, pairs, &options(app, lenient)).map_err(Error::bad_request)?;
-    access::decide_search(caller, &parsed.query)?;
+    access::decide_search(caller, &mut parsed.query)?;
     if let Some(contained) = &mut parsed.query.contained {
         contained.containers = access::searchable(caller).map(str::to_owned).collect();
     }

@@ -273,6 +273,10 @@ impl Tx {
             let type_id = contained_type(self.known().types.id(&inside.resource_type));
             rows.add(Table::Listing, vec![Cell::Integer(type_id)]);
             self.add_entries(&inside.entries, &mut rows);
+            for (param, place) in &inside.inward {
+                let target = contained::row_id(indexed.rid, *place);
+                rows.add(Table::Reference, [param.0, target].map(Cell::Integer).to_vec());
+            }
             for (all, rows) in all.iter_mut().zip(&mut rows.tables) {
                 all.append(rows);
             }

@@ -112,7 +112,8 @@ impl Tx {
     }
 }
 
-async fn read<S: Session>(
+/// The current version, or that one, if the view shows it.
+pub(crate) async fn read<S: Session>(
     session: &mut S,
     view: &ResolvedView,
     resource_type: &str,

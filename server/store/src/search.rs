@@ -19,6 +19,7 @@ use crate::session::Session;
 use crate::tx::Tx;
 
 pub(crate) mod any;
+mod canonical;
 pub(crate) mod condition;
 mod contained;
 mod exact;
@@ -31,6 +32,7 @@ pub(crate) mod plan;
 pub(crate) mod question;
 pub(crate) mod resolve;
 mod several;
+mod versions;
 
 pub use explain::ExplainedStep;
 
@@ -128,7 +130,7 @@ async fn search<S: Session>(
     let matches = stored_of_numbers(session, rows, &query.resource_type).await?;
     let included = match query.includes.as_slice() {
         [] => Vec::new(),
-        includes => include::included(session, view, includes, &rids).await?,
+        includes => include::included(session, view, includes, (&rids, &matches)).await?,
     };
     Ok(SearchPage { matches, included, next, previous, total, containers: BTreeMap::new() })
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use fhir::decimal::Decimal;
 use sea_orm::ConnectionTrait as _;
 use search::entry::{Extent, Extracted, IndexEntry, IndexValue, ParamId};
-use search::query::{Aspect, DateMatch, Filter, Match, NumberMatch, Param, ParamKind, Prefix, Query, StringMode};
+use search::query::{
+    Aspect, DateMatch, Filter, Leads, Match, NumberMatch, Param, ParamKind, Prefix, Query, StringMode,
+};
 use search::view::View;
 use store::{Change, Method, Store, StoreError};
 
@@ -92,6 +94,7 @@ fn named(id: i64, kind: ParamKind, matches: Vec<Match>) -> Filter {
         aspect: Aspect::Value,
         compartment: false,
         other_compartment_params: None,
+        leads: Leads::ByReference,
         members: Vec::new(),
     };
     Filter::Any { param, matches, negated: false }

@@ -1,7 +1,7 @@
 //! What contained resources put into the index: values of the parameters of their own types, and which of them their
 //! container points at. <https://hl7.org/fhir/R4/search.html#contained>
 //!
-//! A contained resource is read by itself: what it refers to by `#id` leads nowhere.
+//! A contained resource is read by itself; what it refers to by `#id` stands in the same container.
 
 use std::collections::HashMap;
 
@@ -23,6 +23,7 @@ pub(super) fn add(
     if resource.get("contained").is_none() {
         return Ok(());
     }
+    let standing = standing(resource);
     let mut count = extracted.entries.len();
     for (place, (resource_type, contained)) in crate::contained::of(resource) {
         let mut entries = Entries::default();
@@ -38,10 +39,12 @@ pub(super) fn add(
         for entry in &mut entries.all {
             entry.param = entry.param.of_contained();
         }
+        let inward = inward((registry, wanted), contained, &standing)?;
+        let inward = inward.into_iter().map(|(param, place)| (param.of_contained(), place)).collect();
         let resource_type = resource_type.to_owned();
-        extracted.contained.push(Contained { place, resource_type, entries: entries.all });
+        extracted.contained.push(Contained { place, resource_type, entries: entries.all, inward });
     }
-    extracted.inward = inward((registry, wanted), resource)?;
+    extracted.inward = inward((registry, wanted), resource, &standing)?;
     Ok(())
 }
 
@@ -67,19 +70,28 @@ fn read(
     Ok(())
 }
 
-/// By which parameters the resource points at which of its contained resources.
-fn inward((registry, wanted): (&Registry, Wanted<'_>), resource: &Json) -> Result<Vec<(ParamId, usize)>, ExtractError> {
-    let mut found = Vec::new();
+/// The places of the contained resources by their ids.
+fn standing(resource: &Json) -> HashMap<&str, usize> {
     let mut standing = HashMap::new();
     for (place, (_, contained)) in crate::contained::of(resource) {
         standing.entry(contained.str("id").unwrap_or_default()).or_insert(place);
     }
+    standing
+}
+
+/// By which parameters a resource, or what it contains, points at which of the contained resources.
+fn inward(
+    (registry, wanted): (&Registry, Wanted<'_>),
+    resource: &Json,
+    standing: &HashMap<&str, usize>,
+) -> Result<Vec<(ParamId, usize)>, ExtractError> {
+    let mut found = Vec::new();
     for parameter in wanted.of(registry, resource.str("resourceType").unwrap_or_default()) {
         if parameter.kind != Kind::Indexed(ParamKind::Reference) {
             continue;
         }
         let elements = parameter.select(resource).map_err(|message| failed(parameter, message))?;
-        let places = elements.iter().filter_map(|element| place(&standing, element));
+        let places = elements.iter().filter_map(|element| place(standing, element));
         found.extend(places.map(|place| (parameter.id.into_contained(), place)));
     }
     found.sort_unstable();

@@ -6,8 +6,8 @@ use super::random::SplitMix64;
 use super::values::PREFIXES;
 use super::{expression, form, pair};
 use crate::filter::values::Value;
+use crate::parse::can_chain;
 use crate::query::{Aspect, ParamKind};
-use crate::registry::elements::can_select;
 
 /// Any condition on a type; through at most `depth` other resources.
 pub(super) fn condition(
@@ -92,14 +92,20 @@ pub(super) fn has(
     Some(pair(&format!("_has:{}:{}:{name}", source.name, known.code()), value))
 }
 
-/// Whether its values are references to resources, in the data too; most of a search should find something.
+/// Whether its values are references to resources or canonical URLs, in the data too; most of a search should find something.
 pub(super) fn leads_anywhere(known: &Known) -> bool {
-    leads(known) && known.values(Aspect::Value).any(|it| matches!(it, Value::Local(..)))
+    let leads = known.parameter.param().map(|param| param.leads).unwrap_or_default();
+    let is_end = |value: &Value| match value {
+        Value::Local(..) => leads.by_reference(),
+        Value::Url(_) => leads.by_canonical(),
+        _ => false,
+    };
+    can_chain(&known.parameter) && known.values(Aspect::Value).any(is_end)
 }
 
 /// Whether its values can be references to resources.
 pub(super) fn leads(known: &Known) -> bool {
-    can_select(&known.parameter, &["Reference"])
+    known.parameter.param().is_some_and(|param| param.leads.by_reference()) && can_chain(&known.parameter)
 }
 
 /// `_id`.
@@ -150,6 +156,10 @@ pub(super) fn includes(types: &Types<'_>, searched: &Searched, random: &mut Spli
     match random.below(8) {
         0 => pairs.push(pair("_include", format!("{}:*", searched.name))),
         1 | 2 => pairs.extend(random.pick(&sources).map(|(source, known)| reverse(source, known, searched, random))),
+        3 if random.one_in(4) => {
+            let names = ["_revinclude", "_include:iterate"];
+            pairs.extend(random.pick(&names).map(|name| pair(name, "*".to_owned())));
+        }
         3 => {
             let name = if random.one_in(3) { "_revinclude:iterate" } else { "_revinclude" };
             pairs.extend(random.pick(&sources).map(|(source, _)| pair(name, format!("{}:*", source.name))));

@@ -42,8 +42,10 @@ impl<'s, 'w, 'a> Links<'s, 'w, 'a> {
         match filter {
             Filter::Chain { param, target_type, filters } => {
                 let world = self.sight.world;
-                let values = world.values(index, param);
+                let values = world.values(index, param).filter(|_| param.leads.by_reference());
+                let meant = self.sight.behind_canonicals(index, param, Some(target_type));
                 values.is_some_and(|values| values.iter().any(|it| self.is_end(filter, it, target_type, filters)))
+                    || meant.into_iter().any(|target| self.all_hold(filters, target))
                     || world.inward(index, param).into_iter().any(|inside| {
                         let can_be_asked = |it: &Filter| contained::filter(target_type, it).is_some();
                         type_of(&world.rows[inside]) == target_type
@@ -83,7 +85,8 @@ impl<'s, 'w, 'a> Links<'s, 'w, 'a> {
         let world = self.sight.world;
         let mut targets = HashSet::new();
         for source in world.of_type(source_type).iter().copied().filter(|source| self.all_hold(filters, *source)) {
-            let values = world.values(source, param);
+            targets.extend(self.sight.behind_canonicals(source, param, None));
+            let values = world.values(source, param).filter(|_| param.leads.by_reference());
             targets.extend(values.iter().flat_map(|values| values.iter()).filter_map(|it| world.target(it)));
         }
         targets

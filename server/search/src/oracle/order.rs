@@ -50,7 +50,7 @@ impl World<'_> {
     }
 
     /// Where the earliest value of the type's `date` begins, if it says when.
-    fn chronology(&self, index: usize) -> Option<i64> {
+    pub(super) fn chronology(&self, index: usize) -> Option<i64> {
         if let Some(container) = self.containers.get(&index) {
             return self.chronology(*container); // where it comes in the order is up to its container
         }

@@ -112,13 +112,6 @@ pub(super) fn reference(parameter: &Parameter) -> Result<Param, Refusal> {
         );
         return Err(Refusal::not_supported(text));
     }
-    if !elements::can_select(parameter, &["Reference"]) {
-        let text = format!(
-            "{code} of {resource_type} holds canonical URLs: they are searched by as they are, but lead to no other \
-             resources"
-        );
-        return Err(Refusal::not_supported(text));
-    }
     Ok(param)
 }
 

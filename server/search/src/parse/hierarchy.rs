@@ -140,5 +140,9 @@ fn parent(resource_type: &str) -> Option<Param> {
         let element = it.expression.strip_prefix(&prefix).unwrap_or_default();
         (element == "partOf" || element.starts_with("parent")) && it.targets.iter().any(|it| it == resource_type)
     };
-    registry.parameters(resource_type).find(upwards).and_then(|it| chain::reference(it).ok())
+    registry
+        .parameters(resource_type)
+        .find(upwards)
+        .and_then(|it| chain::reference(it).ok())
+        .filter(|it| it.leads.by_reference())
 }

@@ -1,19 +1,19 @@
 //! `_include` and `_revinclude`. <https://hl7.org/fhir/R4/search.html#include>
 //!
-//! `_include=Type:parameter`, `Type:parameter:Target`, `Type:*`, `*`; `_revinclude=Type:parameter`, `Type:*`; with
-//! `:iterate` they are applied to what was included too.
+//! `_include` and `_revinclude` are `Type:parameter`, `Type:parameter:Target`, `Type:*` or `*`; with `:iterate` they are
+//! applied to what was included too.
 
 use std::sync::Arc;
 
-use fhir::definitions::is_resource_type;
+use fhir::definitions::{is_resource_type, resource_types};
 
 use super::refusal::Refusal;
 use super::{chain, find};
 use crate::query::{Include, Param, ParamKind};
 use crate::registry::{Parameter, registry};
 
-/// The include that `name=value` asks for in a search of `searched`; None if it concerns only another one of `types`.
-pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> Result<Option<Include>, Refusal> {
+/// The includes that `name=value` asks for in a search of `searched`; none if it concerns only another one of `types`.
+pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> Result<Vec<Include>, Refusal> {
     let (direction, modifier) = name.split_once(':').map_or((name, None), |(name, modifier)| (name, Some(modifier)));
     let iterate = match modifier {
         None => false,
@@ -26,11 +26,29 @@ pub(super) fn read(name: &str, value: &str, searched: &str, types: &[&str]) -> R
             return Err(Refusal::unknown(format!("{name}: there is no modifier {other:?}; iterate is one")).firm());
         }
     };
-    if direction == "_include" {
-        forward(name, value, searched, types, iterate)
-    } else {
-        reverse(name, value, searched, types, iterate)
-    }
+    let concerns = |it: &Parameter| iterate || types.iter().any(|name| chain::points_at(it, name));
+    Ok(match (direction, value, iterate) {
+        ("_include", "*", false) => forward(name, value, searched, types, iterate)?.into_iter().collect(),
+        // It is the same for all types that are searched.
+        (_, "*", _) if types.first().is_some_and(|first| *first != searched) => Vec::new(),
+        (_, "*", _) => of_all_types(direction == "_revinclude", iterate, concerns),
+        ("_include", ..) => forward(name, value, searched, types, iterate)?.into_iter().collect(),
+        _ => reverse(name, value, searched, types, iterate)?.into_iter().collect(),
+    })
+}
+
+/// An include of each type that has any of the references.
+fn of_all_types(reverse: bool, iterate: bool, concerns: impl Fn(&Parameter) -> bool) -> Vec<Include> {
+    let registry = registry();
+    let of_type = |source: &String| {
+        let references =
+            registry.parameters(source).filter(|it| concerns(it)).filter_map(|it| chain::reference(it).ok());
+        let params: Vec<Param> = references.collect();
+        let include =
+            Include { reverse, source_type: source.clone(), params, target_type: None, iterate, wildcard: true };
+        Some(include).filter(|include| !include.params.is_empty())
+    };
+    resource_types().iter().filter_map(of_type).collect()
 }
 
 fn forward(name: &str, value: &str, searched: &str, types: &[&str], iterate: bool) -> Result<Option<Include>, Refusal> {
@@ -59,11 +77,6 @@ fn forward(name: &str, value: &str, searched: &str, types: &[&str], iterate: boo
 }
 
 fn reverse(name: &str, value: &str, searched: &str, types: &[&str], iterate: bool) -> Result<Option<Include>, Refusal> {
-    if value == "*" {
-        return Err(Refusal::invalid(format!(
-            "{name}=*: write Type:*, for each type whose references are to be followed"
-        )));
-    }
     let written = Written::read(name, value)?;
     let points_at = |target: &str| written.parameters.iter().any(|it| chain::points_at(it, target));
     if let Some(target) = written.target {
@@ -100,7 +113,7 @@ impl<'a> Written<'a> {
             [source, code, target] => (*source, *code, Some(*target)),
             _ => {
                 return Err(Refusal::invalid(format!(
-                    "{name}={value}: write Type:parameter, Type:parameter:Target or Type:*"
+                    "{name}={value}: write Type:parameter, Type:parameter:Target, Type:* or *"
                 )));
             }
         };
@@ -136,7 +149,7 @@ impl<'a> Written<'a> {
         let params: Vec<Param> = self.parameters.iter().filter(|it| concerns(it)).filter_map(|it| it.param()).collect();
         // Of the matches of a page all are of the type that is searched.
         let target_type = self.target.filter(|_| !reverse || iterate).map(str::to_owned);
-        Include { reverse, source_type: self.source.to_owned(), params, target_type, iterate }
+        Include { reverse, source_type: self.source.to_owned(), params, target_type, iterate, wildcard: false }
     }
 
     fn cannot_point_at(&self, name: &str, target: &str) -> Refusal {

@@ -188,7 +188,6 @@ fn what_is_not_done_says_so() {
         ("Patient", "_score", "x"),
         ("Patient", "_sort", "_score"),
         ("Patient", "_list", "$current-allergies"),
-        ("QuestionnaireResponse", "questionnaire.title", "x"),
         ("Observation", "encounter.patient:below", "Patient/1"),
     ] {
         let (code, text) = refused(resource_type, name, value);

@@ -118,7 +118,9 @@ impl Definition {
         let own = parameters.flat_map(|parameter| aspects.map(|aspect| parameter.aspect_id(aspect)));
         let kinds = |id: ParamId| {
             let stated = id.without_value();
-            [id, id.of_contained(), id.into_contained(), stated, stated.of_contained()]
+            let canonical = id.as_stated();
+            let within = [id, stated, canonical, id.into_contained()].map(ParamId::of_contained);
+            [id, id.into_contained(), stated, canonical].into_iter().chain(within)
         };
         own.flat_map(kinds).collect()
     }

@@ -8,9 +8,9 @@ use fhir::json::Json;
 use fhir::path::{Environment, Expression, Item, PathError};
 
 use super::definition::Definition;
-use super::union;
+use super::{elements, union};
 use crate::entry::ParamId;
-use crate::query::{Aspect, Param, ParamKind};
+use crate::query::{Aspect, Leads, Param, ParamKind};
 
 /// Most steps of an evaluation of an expression that is not HL7's: it runs on every write of its types.
 const CUSTOM_BUDGET: u64 = 100_000;
@@ -123,8 +123,19 @@ impl Parameter {
             aspect,
             compartment,
             other_compartment_params,
+            leads: self.leads(),
             members,
         })
+    }
+
+    fn leads(&self) -> Leads {
+        if self.kind != Kind::Indexed(ParamKind::Reference) || !elements::can_select(self, &["canonical", "uri"]) {
+            Leads::ByReference
+        } else if elements::can_select(self, &["Reference"]) {
+            Leads::Both
+        } else {
+            Leads::ByCanonical
+        }
     }
 
     /// Whether it selects family names by themselves, and not names as a whole.

@@ -9,6 +9,7 @@ use super::parameter::identity;
 use super::*;
 use crate::entry::ParamId;
 use crate::examples::examples;
+use crate::query::Leads;
 
 #[test]
 fn all_definitions_are_there() {
@@ -316,4 +317,18 @@ fn values_that_other_parameters_hold_together_are_not_held_again() {
             "Observation.combo-value-quantity: component-value-quantity, value-quantity",
         ]
     );
+}
+
+/// What is led to in two ways is asked in two ways: no parameter of HL7's is.
+#[test]
+fn parameters_lead_by_references_or_by_canonical_urls() {
+    let leads = |resource_type: &str, code: &str| registry().find(resource_type, code).unwrap().param().unwrap().leads;
+    assert_eq!(leads("QuestionnaireResponse", "questionnaire"), Leads::ByCanonical);
+    assert_eq!(leads("ServiceRequest", "instantiates-canonical"), Leads::ByCanonical);
+    assert_eq!(leads("ConceptMap", "source-uri"), Leads::ByCanonical);
+    assert_eq!(leads("Observation", "patient"), Leads::ByReference);
+    for parameter in resource_types().iter().flat_map(|name| r4().parameters(name)) {
+        let leads = parameter.param().map(|param| param.leads);
+        assert_ne!(leads, Some(Leads::Both), "{} {}", parameter.resource_type, parameter.code);
+    }
 }

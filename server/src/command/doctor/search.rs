@@ -112,6 +112,11 @@ fn names() -> HashMap<ParamId, (String, String)> {
                     (id.into_contained(), " (to contained)"),
                     (id.without_value(), " (without value)"),
                     (id.without_value().of_contained(), " (contained, without value)"),
+                    (id.into_contained().of_contained(), " (contained, to contained)"),
+                    (id.as_stated(), " (canonical)"),
+                    (id.as_stated().of_contained(), " (contained, canonical)"),
+                    (id.named_with_version(), " (named with its version)"),
+                    (id.named_alone(), " (named alone)"),
                 ] {
                     names.entry(id).or_insert((resource_type.clone(), format!("{name}{suffix}")));
                 }

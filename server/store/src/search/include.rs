@@ -5,86 +5,181 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::sea_query::{Cond, Expr, ExprTrait, Order, Query as Sql, SelectStatement, UnionType};
 use sea_orm::{DbBackend, JoinType};
 use search::query::Include;
-use search::view::View;
+use search::view::{TypeRule, View};
 
 use super::any::{is_listed, is_one_of, is_set};
 use super::condition::Place;
 use super::links::is_named;
+use super::{canonical, versions};
 use crate::error::StoreError;
 use crate::resources::{AFTER_STORED, Stored, stored_columns, stored_of_numbers, stored_of_types};
 use crate::session::Session;
 use crate::view::SearchView;
 
 /// Most resources that one page includes.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 /// Row ids listed in one statement.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 
-/// What the page with these row ids includes, without the page itself, by row id. (LK-15: each as the view shows it)
+/// A resource from which includes go on.
+pub(super) struct Node {
+    /// Row id of the resource, whichever version this is.
+    pub(super) rid: i64,
+    pub(super) stored: Stored,
+    /// Whether a newer version is current: the index says nothing of this one.
+    pub(super) is_old: bool,
+}
+
+impl Node {
+    fn current(rid: i64, stored: &Stored) -> Self {
+        Node { rid, stored: stored.clone(), is_old: false }
+    }
+
+    /// Whether what it refers to is to be read from its text: the index has references without their versions.
+    fn is_read(&self) -> bool {
+        self.is_old || self.stored.body.contains("/_history/")
+    }
+}
+
+/// What was found, besides the page.
+struct Found {
+    /// Row ids that were come upon, those of the page among them, be they shown or not.
+    seen: BTreeSet<i64>,
+    /// Current versions, by row id.
+    shown: BTreeMap<i64, Stored>,
+    /// Other versions that were named, by row id and version.
+    old: BTreeMap<(i64, i64), Stored>,
+}
+
+impl Found {
+    /// The resources of these row ids that nobody has come upon yet, as far as the view shows them.
+    async fn load<S: Session>(
+        &mut self,
+        session: &mut S,
+        view: &View,
+        mut wanted: Vec<i64>,
+        loaded: &mut BTreeMap<i64, Stored>,
+    ) -> Result<(), StoreError> {
+        wanted.retain(|rid| self.seen.insert(*rid));
+        for rids in wanted.chunks(CHUNK) {
+            load(session, view, rids, loaded).await?;
+            self.check(loaded)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, loaded: &BTreeMap<i64, Stored>) -> Result<(), StoreError> {
+        if self.shown.len() + self.old.len() + loaded.len() > MOST { Err(too_many()) } else { Ok(()) }
+    }
+}
+
+/// What a page includes, without the page itself, by row id; last the versions that are not current. (LK-15: each as the view
+/// shows it)
 ///
 /// An include that iterates looks at what was included too, until nothing is added; what the view hides leads nowhere.
 pub(super) async fn included<S: Session>(
     session: &mut S,
     view: &View,
     includes: &[Include],
-    page: &[i64],
+    (rids, page): (&[i64], &[Stored]),
 ) -> Result<Vec<Stored>, StoreError> {
-    let mut seen: BTreeSet<i64> = page.iter().copied().collect();
-    let mut found: BTreeMap<i64, Stored> = BTreeMap::new();
-    let mut frontier: Vec<i64> = page.to_vec();
+    if includes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = Found { seen: rids.iter().copied().collect(), shown: BTreeMap::new(), old: BTreeMap::new() };
+    let mut frontier: Vec<Node> = rids.iter().zip(page).map(|(rid, stored)| Node::current(*rid, stored)).collect();
     let mut is_page = true;
     while !frontier.is_empty() {
         let asked: Vec<&Include> = includes.iter().filter(|include| is_page || include.iterate).collect();
-        let mut loaded = BTreeMap::new();
-        if view.is_unrestricted() {
-            for rids in frontier.chunks(CHUNK) {
-                load_ends(session, &asked, rids, &mut loaded).await?;
-            }
-            loaded.retain(|rid, _| seen.insert(*rid));
-        } else {
-            let wanted = ends(session, view, &asked, &frontier, &mut seen).await?;
-            for rids in wanted.chunks(CHUNK) {
-                load(session, view, rids, &mut loaded).await?;
-                if found.len() + loaded.len() > MOST {
-                    return Err(too_many());
-                }
-            }
-        }
-        frontier = loaded.keys().copied().collect();
-        found.append(&mut loaded);
-        if found.len() > MOST {
-            return Err(too_many());
-        }
+        frontier =
+            if asked.is_empty() { Vec::new() } else { step(session, view, &asked, &frontier, &mut found).await? };
         is_page = false;
     }
-    Ok(found.into_values().collect())
+    Ok(found.shown.into_values().chain(found.old.into_values()).collect())
 }
 
-fn too_many() -> StoreError {
+/// One step from the frontier: what it leads to that nobody has come upon yet.
+async fn step<S: Session>(
+    session: &mut S,
+    view: &View,
+    asked: &[&Include],
+    frontier: &[Node],
+    found: &mut Found,
+) -> Result<Vec<Node>, StoreError> {
+    let mut loaded = BTreeMap::new();
+    let back: Vec<&Include> = asked.iter().copied().filter(|include| include.reverse).collect();
+    let (read, indexed): (Vec<&Node>, Vec<&Node>) = frontier.iter().partition(|node| node.is_read());
+    let rids = |nodes: &[&Node]| nodes.iter().map(|node| node.rid).collect::<Vec<_>>();
+    for (includes, rids) in [(asked, rids(&indexed)), (back.as_slice(), rids(&read))] {
+        if view.is_unrestricted() {
+            for rids in rids.chunks(CHUNK) {
+                load_ends(session, includes, rids, &mut loaded).await?;
+            }
+        } else {
+            let wanted = ends(session, view, includes, &rids).await?;
+            found.load(session, view, wanted, &mut loaded).await?;
+        }
+    }
+    if view.is_unrestricted() {
+        loaded.retain(|rid, _| found.seen.insert(*rid));
+    }
+    let meant = canonical::ends(session, view, asked, frontier).await?;
+    found.load(session, view, meant, &mut loaded).await?;
+    let named = versions::referred(session, view, asked, &read).await?;
+    found.load(session, view, named.current, &mut loaded).await?;
+    let mut nodes: Vec<Node> = loaded.iter().map(|(rid, stored)| Node::current(*rid, stored)).collect();
+    found.shown.append(&mut loaded);
+    for (rid, stored) in named.old {
+        if found.old.insert((rid, stored.version), stored.clone()).is_none() {
+            nodes.push(Node { rid, stored, is_old: true });
+        }
+    }
+    found.check(&loaded)?;
+    Ok(nodes)
+}
+
+pub(super) fn too_many() -> StoreError {
     StoreError::TooCostly(format!("a page would include more than {MOST} resources; ask for fewer with _count"))
 }
 
-/// Row ids that the frontier leads to and that nobody has seen yet.
+/// Row ids that the frontier leads to.
 async fn ends<S: Session>(
     session: &mut S,
     view: &View,
     includes: &[&Include],
     frontier: &[i64],
-    seen: &mut BTreeSet<i64>,
 ) -> Result<Vec<i64>, StoreError> {
     let mut wanted: BTreeSet<i64> = BTreeSet::new();
-    for include in includes {
+    for includes in together(view, includes) {
         for rids in frontier.chunks(CHUNK) {
-            let ends = linked(session, view, include, rids).await?;
+            let ends = linked(session, view, &includes, rids).await?;
             // Ends of references may be hidden: only what is shown counts against the bound, see `load`.
-            if include.reverse && ends.len() > MOST {
+            if includes.iter().any(|include| include.reverse) && ends.len() > MOST {
                 return Err(too_many());
             }
             wanted.extend(ends);
         }
     }
-    wanted.retain(|rid| seen.insert(*rid));
     Ok(wanted.into_iter().collect())
+}
+
+/// The includes that one statement answers: those forwards, and those back to types of which the view says the same. All
+/// that `*` stands for are a few statements.
+pub(super) fn together<'a>(view: &View, includes: &[&'a Include]) -> Vec<Vec<&'a Include>> {
+    // Forwards; back to types that are seen as a whole, but for this: what is nobody's is seen only where the type is shared.
+    let mut shared: [Vec<&Include>; 3] = Default::default();
+    let mut alone = Vec::new();
+    for include in includes.iter().filter(|include| !include.params.is_empty()) {
+        match view.rule(&include.source_type) {
+            _ if !include.reverse => shared[2].push(*include),
+            TypeRule::Denied => {}
+            TypeRule::Whole => {
+                shared[usize::from(search::compartment::is_shared(&include.source_type))].push(*include);
+            }
+            TypeRule::Granular(_) => alone.push(vec![*include]),
+        }
+    }
+    shared.into_iter().filter(|includes| !includes.is_empty()).chain(alone).collect()
 }
 
 /// What the frontier leads to, where nothing is hidden: found and read by one statement on PostgreSQL, where a second would
@@ -152,12 +247,15 @@ async fn read_all<S: Session>(
 fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> Option<SelectStatement> {
     let mut all: Option<SelectStatement> = None;
     for reverse in [false, true] {
-        let asked = || includes.iter().filter(|include| include.reverse == reverse && !include.params.is_empty());
+        let has_params = |include: &&Include| include.reverse == reverse && params_of(include).next().is_some();
+        let asked: Vec<&Include> = includes.iter().copied().filter(has_params).collect();
+        if asked.is_empty() {
+            continue;
+        }
         // Of what is pointed at, the row ids find the references: see `ends_of_references`.
-        let param = || if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
-        let conditions = asked().map(|include| condition_of(session, include, param()));
-        let Some(any) = conditions.reduce(Cond::add) else { continue };
-        let params: Vec<i64> = asked().flat_map(|include| &include.params).map(|param| param.id.0).collect();
+        let param = if reverse { Expr::col(("i", "param")) } else { Expr::col(("i", "param")).add(0_i64) };
+        let any = condition_of(session, &asked, &param);
+        let params: Vec<i64> = asked.iter().flat_map(|include| params_of(include)).collect();
         let ends = if reverse {
             pointing_at(session, any, frontier)
         } else {
@@ -173,15 +271,23 @@ fn ends_of<S: Session>(session: &S, includes: &[&Include], frontier: &[i64]) -> 
     all
 }
 
+/// The parameters of an include that lead on by references.
+fn params_of(include: &Include) -> impl Iterator<Item = i64> {
+    include.params.iter().filter(|param| param.leads.by_reference()).map(|param| param.id.0)
+}
+
 /// That the reference `i` to the target `t` is one that is asked for.
-fn condition_of<S: Session>(session: &S, include: &Include, param: Expr) -> Cond {
-    let params: Vec<i64> = include.params.iter().map(|param| param.id.0).collect();
-    let own = Cond::all().add(is_one_of(param, &params));
-    let target_type = include.target_type.as_ref().map(|target| session.known().types.id(target));
-    Cond::any().add(match target_type {
-        Some(target_type) => own.add(Expr::col(("t", "type_id")).eq(target_type)),
-        None => own,
-    })
+fn condition_of<S: Session>(session: &S, includes: &[&Include], param: &Expr) -> Cond {
+    let mut by_target: BTreeMap<Option<i64>, Vec<i64>> = BTreeMap::new();
+    for include in includes {
+        let target_type = include.target_type.as_ref().map(|target| session.known().types.id(target));
+        by_target.entry(target_type).or_default().extend(params_of(include));
+    }
+    let towards = |(target_type, params): (Option<i64>, Vec<i64>)| {
+        let own = Cond::all().add(is_one_of(param.clone(), &params));
+        own.add_option(target_type.map(|it| Expr::col(("t", "type_id")).eq(it)))
+    };
+    by_target.into_iter().map(towards).fold(Cond::any(), Cond::add)
 }
 
 /// Row ids that the references of the frontier point at. Most of them point at the same few.
@@ -208,24 +314,23 @@ fn pointing_at<S: Session>(session: &S, asked: Cond, frontier: &[i64]) -> Select
     select.cond_where(asked).limit(2 * MOST as u64).take()
 }
 
-/// Row ids that the frontier points at, or that point at it as far as the view shows them.
+/// Row ids that the frontier points at, or that point at it as far as the view shows them: by includes that go
+/// [together].
 async fn linked<S: Session>(
     session: &mut S,
     view: &View,
-    include: &Include,
+    includes: &[&Include],
     frontier: &[i64],
 ) -> Result<Vec<i64>, StoreError> {
-    if include.params.is_empty() {
-        return Ok(Vec::new());
-    }
+    let Some(first) = includes.first() else { return Ok(Vec::new()) };
     // Where a reference ends: `t` is its target, `r` the resource of that name.
     let ends = is_named("r", "t");
     let same = Expr::col(("t", "target")).equals(("i", "target"));
     let mut select = Sql::select();
-    select.distinct().column((if include.reverse { "i" } else { "r" }, "rid"));
-    if include.reverse {
+    select.distinct().column((if first.reverse { "i" } else { "r" }, "rid"));
+    if first.reverse {
         // What the page names counts; what names the page counts only if it can be seen.
-        let Some(view) = SearchView::new(session, view, &include.source_type).await? else { return Ok(Vec::new()) };
+        let Some(view) = SearchView::new(session, view, &first.source_type).await? else { return Ok(Vec::new()) };
         select.from_as("resource", "r").join_as(JoinType::InnerJoin, "target", "t", ends);
         select.join_as(JoinType::InnerJoin, "index_reference", "i", same);
         select.cond_where(view.condition(&Place::of(Expr::col(("i", "rid"))))).limit(MOST as u64 + 1);
@@ -233,12 +338,9 @@ async fn linked<S: Session>(
         select.from_as("index_reference", "i").join_as(JoinType::InnerJoin, "target", "t", same);
         select.join_as(JoinType::InnerJoin, "resource", "r", ends);
     }
-    let from = Expr::col((if include.reverse { "r" } else { "i" }, "rid"));
-    select.and_where(is_listed(session.backend(), from, frontier)).cond_where(condition_of(
-        session,
-        include,
-        Expr::col(("i", "param")),
-    ));
+    let from = Expr::col((if first.reverse { "r" } else { "i" }, "rid"));
+    select.and_where(is_listed(session.backend(), from, frontier));
+    select.cond_where(condition_of(session, includes, &Expr::col(("i", "param"))));
     session.numbers(&select).await
 }
 

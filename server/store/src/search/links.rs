@@ -9,10 +9,12 @@ use futures::future::BoxFuture;
 use moka::sync::Cache;
 use sea_orm::JoinType;
 use sea_orm::sea_query::{Alias, DynIden, Expr, ExprTrait, IntoIden, Query as Sql, SelectStatement};
+use search::canonical::stated;
 use search::query::{Filter, Param, ParamKind};
 use search::view::View;
 
 use super::any::{Alternative, Any, is_listed, is_one_of, is_set};
+use super::canonical::Names;
 use super::condition::{Condition, Place};
 use super::plan::Plan;
 use super::question::finds_a_row;
@@ -42,6 +44,8 @@ pub(crate) struct Linked {
     /// What holds of it.
     pub(crate) conditions: Vec<Condition>,
     view: SearchView,
+    /// Where canonical URLs lead: what they mean at the other end, or where they lead back, at this one.
+    names: Option<Names>,
 }
 
 /// A link as it is asked for.
@@ -58,7 +62,7 @@ impl Linked {
     pub(super) fn predicate(&self, place: &Place) -> Expr {
         match self.key() {
             Some(key) if self.is_of_patient && place.depth == 0 => self.of_patient(place, key),
-            _ => self.along_references(place),
+            _ => self.along(place),
         }
     }
 
@@ -96,15 +100,29 @@ impl Linked {
     }
 
     /// Each resource that the references lead to is asked.
-    fn along_references(&self, place: &Place) -> Expr {
+    fn along(&self, place: &Place) -> Expr {
+        let mut select = Sql::select();
+        select.expr(Expr::val(1));
+        let other = match &self.names {
+            Some(names) => names.join(&mut select, self.param, place, self.is_reverse),
+            None => self.join_references(&mut select, place),
+        };
+        select.cond_where(self.view.condition(&other));
+        for condition in &self.conditions {
+            select.and_where(condition.predicate(&other));
+        }
+        finds_a_row(select)
+    }
+
+    /// From a place along its references; the place at the other end.
+    fn join_references(&self, select: &mut SelectStatement, place: &Place) -> Place {
         let depth = place.depth + 1;
         let name = |letter: &str| Alias::new(format!("{letter}{depth}")).into_iden();
         let [x, t, r] = ["x", "t", "r"].map(name);
-        let mut select = Sql::select();
-        select.expr(Expr::val(1)).from_as("resource", r.clone());
-        join_ends(&mut select, &x, &t, &r);
+        select.from_as("resource", r.clone());
+        join_ends(select, &x, &t, &r);
         select.and_where(Expr::col((x.clone(), "param")).eq(self.param));
-        let other = if self.is_reverse {
+        if self.is_reverse {
             select.and_where(Expr::col((r, "rid")).eq(place.rid.clone()));
             place.linked("x")
         } else {
@@ -113,12 +131,7 @@ impl Linked {
                 .and_where(Expr::col((r.clone(), "type_id")).eq(self.type_id))
                 .and_where(is_set(Expr::col((r, "live"))));
             place.linked("r")
-        };
-        select.cond_where(self.view.condition(&other));
-        for condition in &self.conditions {
-            select.and_where(condition.predicate(&other));
         }
-        finds_a_row(select)
     }
 }
 
@@ -208,7 +221,25 @@ impl Crowd {
 fn linked(plan: Plan, link: &Link<'_>, is_reverse: bool, is_of_patient: bool) -> Condition {
     let Plan { type_id, conditions, view, .. } = plan;
     let (code, param) = (link.param.code.clone(), link.param.id.0);
-    Condition::Linked(Box::new(Linked { code, param, is_reverse, is_of_patient, type_id, conditions, view }))
+    Condition::Linked(Box::new(Linked {
+        code,
+        param,
+        is_reverse,
+        is_of_patient,
+        type_id,
+        conditions,
+        view,
+        names: None,
+    }))
+}
+
+/// The same along canonical URLs.
+pub(super) fn along_canonicals(plan: Plan, param: &Param, names: Names, is_reverse: bool) -> Condition {
+    let Plan { type_id, conditions, view, .. } = plan;
+    let (code, param) = (param.code.clone(), stated(param).id.0);
+    let is_of_patient = false;
+    let names = Some(names);
+    Condition::Linked(Box::new(Linked { code, param, is_reverse, is_of_patient, type_id, conditions, view, names }))
 }
 
 /// Current resources, perhaps of one type only, that some resources point at by one of the parameters.

@@ -9,7 +9,7 @@ use super::any::{Alternative, Any, Cases, table_of, tokens_where};
 use super::condition::Condition;
 use super::links::{self, Link};
 use super::plan::Plan;
-use super::{contained, exact, hierarchy};
+use super::{canonical, contained, exact, hierarchy};
 use crate::error::StoreError;
 use crate::keys;
 use crate::session::Session;
@@ -71,27 +71,29 @@ pub(crate) async fn resolve<S: Session>(
         Filter::Chain { param, target_type, filters } => {
             let link = Link { param, other_type: target_type, filters };
             let view = passed_through(scope)?;
-            let outward = links::chain(session, view, link).await?;
-            match contained::inward(session, view, link).await? {
-                Some(inward) if matches!(outward, Condition::Nothing) => inward,
-                Some(inward) => Condition::Or(vec![outward, inward]),
-                None => outward,
+            let mut ways = Vec::new();
+            if param.leads.by_reference() {
+                ways.push(links::chain(session, view, link).await?);
             }
+            if param.leads.by_canonical() {
+                ways.push(canonical::chain(session, view, link).await?);
+            }
+            ways.extend(contained::inward(session, view, link).await?);
+            one_of(ways)
         }
         Filter::Has { source_type, param, filters } => {
             let link = Link { param, other_type: source_type, filters };
-            links::has(session, passed_through(scope)?, link, type_id).await?
+            let (view, mut ways) = (passed_through(scope)?, Vec::new());
+            if param.leads.by_reference() {
+                ways.push(links::has(session, view, link, type_id).await?);
+            }
+            if param.leads.by_canonical() {
+                ways.push(canonical::has(session, view, link, scope.resource_type).await?);
+            }
+            one_of(ways)
         }
         Filter::All(filters) => Condition::All(resolve_all(session, scope, filters).await?),
-        Filter::Or(filters) => {
-            let mut any = resolve_all(session, scope, filters).await?;
-            any.retain(|condition| !matches!(condition, Condition::Nothing));
-            match any.len() {
-                0 => Condition::Nothing,
-                1 => any.remove(0),
-                _ => Condition::Or(any),
-            }
-        }
+        Filter::Or(filters) => one_of(resolve_all(session, scope, filters).await?),
         Filter::Not(inner) => {
             let mut inner = resolve_all(session, scope, std::slice::from_ref(inner)).await?;
             Condition::Not(Box::new(inner.remove(0)))
@@ -103,6 +105,15 @@ pub(crate) async fn resolve<S: Session>(
             exact::resolve(session, plan, scope.resource_type, filter).await?
         }
     })
+}
+
+fn one_of(mut any: Vec<Condition>) -> Condition {
+    any.retain(|condition| !matches!(condition, Condition::Nothing));
+    match any.len() {
+        0 => Condition::Nothing,
+        1 => any.remove(0),
+        _ => Condition::Or(any),
+    }
 }
 
 /// The numbers of these Patients, if they are few and somebody refers to each: as a rule, whose data they are.

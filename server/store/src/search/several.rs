@@ -18,6 +18,7 @@ use super::{SearchPage, count, include, turn};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::keys::NOBODY;
+use crate::resources::Stored;
 use crate::row::Cell;
 use crate::session::Session;
 use crate::view::patients_of;
@@ -71,8 +72,9 @@ pub(super) async fn search<S: Session>(
     // Through the view once more: what was found may have been changed since.
     let mut bodies = BTreeMap::new();
     include::load(session, view, &rids, &mut bodies).await?;
-    let matches = rids.iter().filter_map(|rid| bodies.remove(rid)).collect();
-    let included = include::included(session, view, &includes(queries), &rids).await?;
+    let (rids, matches): (Vec<i64>, Vec<Stored>) =
+        rids.into_iter().filter_map(|rid| Some((rid, bodies.remove(&rid)?))).unzip();
+    let included = include::included(session, view, &includes(queries), (&rids, &matches)).await?;
     Ok(SearchPage { matches, included, next, previous, total, containers: BTreeMap::new() })
 }
 

@@ -7,7 +7,7 @@ use crate::world::{ORGANIZATION, PART_OF, SUBJECT, World, confined, param, query
 
 fn include(reverse: bool, source_type: &str, params: &[i64], iterate: bool) -> Include {
     let params = params.iter().map(|id| param(*id)).collect();
-    Include { reverse, source_type: source_type.into(), params, target_type: None, iterate }
+    Include { reverse, source_type: source_type.into(), params, target_type: None, iterate, wildcard: false }
 }
 
 async fn included(world: &World, view: &View, resource_type: &str, id: &str, includes: Vec<Include>) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fhir::decimal::Decimal;
 use search::entry::{Extent, Extracted, IndexEntry, IndexValue, NO_CHRONOLOGY, ParamId, Target};
-use search::query::{Aspect, Filter, Match, Param, ParamKind, Query};
+use search::query::{Aspect, Filter, Leads, Match, Param, ParamKind, Query};
 use search::view::{Compartment, TypeRule, View};
 use store::{Change, Method, SearchPage, Store};
 
@@ -40,6 +40,7 @@ pub(crate) fn param(id: i64) -> Param {
         aspect: Aspect::Value,
         compartment: id == SUBJECT,
         other_compartment_params: (id == SUBJECT).then(Vec::new),
+        leads: Leads::ByReference,
         members: Vec::new(),
     }
 }

@@ -127,8 +127,5 @@ fn a_time_of_day_moves_by_hours_and_less() {
 
 #[test]
 fn logarithms_that_are_none_are_empty() {
-    for text in ["10.log(0)", "0.5.log(0.0)", "10.log(-2)", "10.log(1)", "0.ln()", "(-1).log(10)"] {
-        let compiled = Expression::compile(text).expect(text);
-        assert_eq!(compiled.evaluate(&patient()).map(|items| items.len()), Ok(0), "{text}");
-    }
+    all(&["10.log(0)", "0.5.log(0.0)", "10.log(-2)", "10.log(1)", "0.ln()", "(-1).log(10)"].map(|text| (text, "")));
 }

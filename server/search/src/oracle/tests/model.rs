@@ -9,9 +9,10 @@ use fhir::json::Json;
 
 use super::super::{Answer, Row, type_of};
 use super::BASE;
+use crate::canonical;
 use crate::compartment;
 use crate::contained;
-use crate::entry::{Extent, Extracted, IndexValue, NO_CHRONOLOGY, Target};
+use crate::entry::{Extent, Extracted, IndexValue, NO_CHRONOLOGY, ParamId, Target};
 use crate::extract::extract;
 use crate::query::{
     Direction, Filter, Match, NumberMatch, Order, Param, Prefix, Query, Sort, SortBy, StringMode, UnitMatch,
@@ -55,6 +56,13 @@ impl Index {
             inside.map(move |it| (row, inner(row, it.place))).collect::<Vec<_>>()
         };
         rows.iter().flat_map(of_row).collect()
+    }
+
+    /// By which parameters the resource points at which of those that its container, or it itself, contains.
+    fn inward(&self, row: &Row<'_>) -> &[(ParamId, usize)] {
+        let extracted = self.of_row(row);
+        let Some((_, place)) = contained::container(row.rid) else { return &extracted.inward };
+        &extracted.contained.iter().find(|it| it.place == place).expect("it is there").inward
     }
 
     fn entries(&self, row: &Row<'_>, param: &Param) -> Vec<&IndexValue> {
@@ -203,22 +211,32 @@ impl Model<'_> {
                 alternatives.iter().any(fits)
             }),
             Filter::Chain { param, target_type, filters } => {
-                let outward = self.index.entries(row, param).iter().any(|entry| {
-                    let target = self.index.row(self.rows, entry).filter(|it| type_of(it) == target_type);
-                    target.is_some_and(|target| all(filters, target))
-                });
-                let inward = self.index.of_row(row).inward.iter().filter(|(id, _)| *id == param.id.into_contained());
+                let outward = param.leads.by_reference()
+                    && self.index.entries(row, param).iter().any(|entry| {
+                        let target = self.index.row(self.rows, entry).filter(|it| type_of(it) == target_type);
+                        target.is_some_and(|target| all(filters, target))
+                    });
+                let stated = self.index.entries(row, &canonical::stated(param));
+                let mut meant = stated.into_iter().flat_map(|url| self.meant(url, target_type));
+                let inward = self.index.inward(row).iter().filter(|(id, _)| *id == param.id.into_contained());
                 outward
+                    || meant.any(|target| all(filters, target))
                     || inward
-                        .map(|(_, place)| inner(row, *place))
+                        .map(|(_, place)| inner(self.container(row), *place))
                         .any(|inner| type_of(&inner) == target_type && self.holds_inside(target_type, filters, &inner))
             }
             Filter::Has { source_type, param, filters } => {
                 let (resource_type, id) =
                     (type_of(row).to_owned(), row.resource.str("id").unwrap_or_default().to_owned());
                 let this = IndexValue::Reference(Target::Local { resource_type, id });
+                let points_here = |source: &Row<'_>| {
+                    let stated = self.index.entries(source, &canonical::stated(param));
+                    let mut meant = stated.into_iter().flat_map(|url| self.meant(url, type_of(row)));
+                    meant.any(|it| it.rid == row.rid)
+                        || param.leads.by_reference() && self.index.entries(source, param).contains(&&this)
+                };
                 let mut sources = self.rows.iter().filter(|it| type_of(it) == source_type);
-                sources.any(|it| self.index.entries(it, param).contains(&&this) && all(filters, it))
+                sources.any(|it| points_here(it) && all(filters, it))
             }
             Filter::All(filters) => filters.iter().all(|it| self.holds(it, row)),
             Filter::Or(filters) => filters.iter().any(|it| self.holds(it, row)),
@@ -227,6 +245,24 @@ impl Model<'_> {
                 crate::filter::matches_at(filter, row.resource, BASE, Some(row.last_updated))
             }
         }
+    }
+
+    fn container(&self, row: &Row<'_>) -> &Row<'_> {
+        let rid = contained::container(row.rid).map_or(row.rid, |(rid, _)| rid);
+        &self.rows[rid as usize - 1]
+    }
+
+    /// What of a type a canonical URL means.
+    fn meant(&self, url: &IndexValue, resource_type: &str) -> Vec<&Row<'_>> {
+        let Some(names) = canonical::names(resource_type) else { return Vec::new() };
+        let has = |row: &&Row<'_>, id| {
+            let entries = &self.index.of_row(row).entries;
+            entries.iter().any(|it| it.param == id && it.value == *url)
+        };
+        let visible = || self.rows.iter().filter(|row| type_of(row) == resource_type && self.sees(row));
+        let alone = visible().filter(|row| has(row, names.alone));
+        let newest = alone.max_by_key(|row| (self.index.of_row(row).chronology, row.rid));
+        visible().filter(|row| has(row, names.versioned)).chain(newest).collect()
     }
 
     fn matches(&self, entry: &IndexValue, wanted: &Match) -> bool {
@@ -266,8 +302,17 @@ impl Model<'_> {
                 let from = |rid: i64| page.contains(&rid) || (include.iterate && found.contains(&rid));
                 let mut more = Vec::new();
                 for source in self.rows.iter().filter(|it| type_of(it) == include.source_type) {
-                    for entry in include.params.iter().flat_map(|param| self.index.entries(source, param)) {
-                        let Some(target) = self.index.row(self.rows, entry) else { continue };
+                    let mut targets = Vec::new();
+                    for param in &include.params {
+                        if param.leads.by_reference() {
+                            let entries = self.index.entries(source, param).into_iter();
+                            targets.extend(entries.filter_map(|entry| self.index.row(self.rows, entry)));
+                        }
+                        for url in self.index.entries(source, &canonical::stated(param)) {
+                            targets.extend(canonical::types().flat_map(|name| self.meant(url, name)));
+                        }
+                    }
+                    for target in targets {
                         let (near, far) = if include.reverse { (target, source) } else { (source, target) };
                         let is_wanted = include.target_type.as_deref().is_none_or(|it| it == type_of(target));
                         if is_wanted && from(near.rid) && !page.contains(&far.rid) && self.sees(far) {

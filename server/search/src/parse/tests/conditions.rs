@@ -304,12 +304,19 @@ fn includes_with_wildcards_and_iteration() {
     assert!(reverse.params.iter().all(|it| it.code != "patient"), "that cannot point at an Observation");
     let iterate = of("_include:iterate", "Patient:general-practitioner:Practitioner");
     assert!(iterate.iterate && iterate.target_type.as_deref() == Some("Practitioner"));
+    let all = |name: &str, value: &str| query("Observation", &[(name, value)]).includes;
+    let back = all("_revinclude", "*");
+    assert!(back.iter().all(|it| it.reverse && it.wildcard && !it.iterate && !it.params.is_empty()));
+    let sources: Vec<&str> = back.iter().map(|it| it.source_type.as_str()).collect();
+    assert!(sources.contains(&"Provenance") && sources.contains(&"Basic") && !sources.contains(&"Location"));
+    let any = all("_revinclude:iterate", "*");
+    assert!(any.len() > back.len() && any.iter().any(|it| it.source_type == "Location"));
+    assert_eq!(any.len(), all("_include:iterate", "*").len(), "what was included may be of any type");
     let back = of("_revinclude:iterate", "Encounter:patient:Patient");
     assert!(back.iterate && back.reverse && back.target_type.as_deref() == Some("Patient"));
     for (name, value) in [
         ("_include:recurse", "Observation:subject"),
         ("_include", "Patient:*"),
-        ("_revinclude", "*"),
         ("_revinclude", "Location:*"),
         ("_include:iterate", "Nothing:*"),
     ] {
