@@ -433,6 +433,28 @@ async fn words_of_all_types(server: TestServer) {
     assert!(!nearest.contains("_text"), "{refused}");
 }
 
+/// What of them a filter cannot ask, each with what can be written instead.
+async fn refusals_of_all_resources(system: &Client) {
+    for (expression, word) in [
+        ("_list ne one", "not (_list eq"),
+        ("_list re List/one", "has eq"),
+        ("_list eq $current-problems", "functional"),
+        ("_list eq a/b", "logical id"),
+        ("_id gt a", "_id"),
+        ("_profile ne http://p", "not (_profile eq"),
+        ("_has eq x", "_has:Type:reference:parameter"),
+        ("_text co bone", "beside _filter"),
+        ("_content co bone", "beside _filter"),
+        ("_filter eq x", "beside _filter"),
+        ("_query eq x", "special parameters"),
+        ("_type eq Observation", "_type"),
+        ("_sort eq code", "_sort"),
+    ] {
+        let answer = system.get(&asked("Observation", expression)).await.expect_status(400);
+        assert!(answer.issues().join(" ").contains(word), "{expression}: {:?}", answer.issues());
+    }
+}
+
 /// `_id`, `_list` and what stands in `meta`, by themselves and behind references.
 async fn parameters_of_all_resources(server: TestServer) {
     let system = server.system();
@@ -494,24 +516,7 @@ async fn parameters_of_all_resources(server: TestServer) {
         ],
     )
     .await;
-    for (expression, word) in [
-        ("_list ne one", "not (_list eq"),
-        ("_list re List/one", "has eq"),
-        ("_list eq $current-problems", "functional"),
-        ("_list eq a/b", "logical id"),
-        ("_id gt a", "_id"),
-        ("_profile ne http://p", "not (_profile eq"),
-        ("_has eq x", "_has:Type:reference:parameter"),
-        ("_text co bone", "beside _filter"),
-        ("_content co bone", "beside _filter"),
-        ("_filter eq x", "beside _filter"),
-        ("_query eq x", "special parameters"),
-        ("_type eq Observation", "_type"),
-        ("_sort eq code", "_sort"),
-    ] {
-        let answer = system.get(&asked("Observation", expression)).await.expect_status(400);
-        assert!(answer.issues().join(" ").contains(word), "{expression}: {:?}", answer.issues());
-    }
+    refusals_of_all_resources(&system).await;
     // To ask for what a list holds is to search lists.
     let app = server.with_scope("system/Observation.rs", None);
     app.get(&asked("Observation", "_id eq a")).await.expect_status(200);

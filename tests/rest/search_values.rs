@@ -32,7 +32,7 @@ fn asked(resource_type: &str, name: &str, value: &str) -> String {
 async fn store(system: &Client, resource_type: &str, id: &str, members: &[(&str, Json)]) {
     let mut resource = object! { "resourceType": resource_type, "id": id };
     for (name, value) in members {
-        resource.as_object_mut().unwrap().insert(*name, value.clone());
+        resource.as_object_mut().unwrap().insert(name, value.clone());
     }
     system.store(&resource).await;
 }
@@ -88,6 +88,7 @@ async fn tokens(server: TestServer) {
 
 /// "The system and code follow the same pattern as token parameters".
 async fn quantities(server: TestServer) {
+    const VALUE: &str = "value-quantity";
     let system = server.system();
     for (id, text) in [
         ("mg", r#"{"value":5.4,"unit":"milligram","system":"http://unitsofmeasure.org","code":"mg"}"#),
@@ -99,7 +100,6 @@ async fn quantities(server: TestServer) {
         let value = Json::parse(text.as_bytes()).unwrap();
         store(&system, "Observation", id, &observation(&[("valueQuantity", value)])).await;
     }
-    const VALUE: &str = "value-quantity";
     found(
         &system,
         &[

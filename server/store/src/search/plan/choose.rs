@@ -24,7 +24,7 @@ impl Plan {
         let holds_of_all = |it: &Condition| self.only_patient().is_some_and(|patient| it.has_no_exceptions(patient));
         let mut candidates: Vec<(usize, Source<'_>)> = (self.conditions.iter().enumerate())
             .filter(|(_, it)| !holds_of_all(it))
-            .filter_map(|(index, it)| Some((index, self.source(it)?)))
+            .filter_map(|(index, it)| Some((index, Source::of(it)?)))
             .collect();
         // Every scan is of these patients' rows alone: to be theirs leaves all of them, any other condition fewer.
         let is_of_patients = |index: usize| self.conditions[index].patients().is_some();
@@ -44,7 +44,10 @@ impl Plan {
                 // So many are sorted sooner than that a scan comes upon them.
                 Source::Rids(PROBE..SORTED) => (PROBE - 1, false, Driver::Rows(index)),
                 Source::Rids(count) => (count, false, Driver::Rows(index)),
-                Source::Rows(select) => (count(session, select).await?, false, Driver::Rows(index)),
+                Source::Rows(condition) => {
+                    let first = condition.rows().unwrap_or_default().limit(PROBE).take();
+                    (count(session, first).await?, false, Driver::Rows(index))
+                }
                 Source::Index { scans, is_ordered, .. } => {
                     (count(session, self.probe(&scans)).await?, is_ordered, Driver::Index(index))
                 }
@@ -61,20 +64,6 @@ impl Plan {
         let is_known =
             matches!(best.1, Driver::Rows(index) if matches!(self.conditions[index], Condition::Rids { .. }));
         Ok(if best.0 > PROBE && self.in_natural_order && !is_known { Driver::Listing } else { best.1 })
-    }
-
-    /// How a condition could drive.
-    fn source<'a>(&self, condition: &'a Condition) -> Option<Source<'a>> {
-        if let Condition::Rids { rids, .. } = condition {
-            return Some(Source::Rids(rids.len() as u64));
-        }
-        if let Some(mut rows) = condition.rows() {
-            return Some(Source::Rows(rows.limit(PROBE).take()));
-        }
-        let scans = condition.scans()?;
-        let is_ordered = scans.iter().all(|any| any.is_ordered());
-        let is_good = scans.iter().all(|any| any.is_ordered() || any.table == Table::Uri);
-        Some(Source::Index { scans, is_ordered, is_good })
     }
 
     /// The first rows of ranges.
@@ -103,13 +92,26 @@ impl Plan {
 enum Source<'a> {
     /// So many row ids are known.
     Rids(u64),
-    /// Row ids come from a statement.
-    Rows(SelectStatement),
+    /// Row ids come from the statement of the condition's rows.
+    Rows(&'a Condition),
     /// Ranges of an index.
     Index { scans: Vec<&'a Any>, is_ordered: bool, is_good: bool },
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn of(condition: &'a Condition) -> Option<Self> {
+        if let Condition::Rids { rids, .. } = condition {
+            return Some(Source::Rids(rids.len() as u64));
+        }
+        if condition.rows().is_some() {
+            return Some(Source::Rows(condition));
+        }
+        let scans = condition.scans()?;
+        let is_ordered = scans.iter().all(|any| any.is_ordered());
+        let is_good = scans.iter().all(|any| any.is_ordered() || any.table == Table::Uri);
+        Some(Source::Index { scans, is_ordered, is_good })
+    }
+
     fn is_ordered(&self) -> bool {
         matches!(self, Source::Index { is_ordered: true, .. })
     }
