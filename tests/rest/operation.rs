@@ -122,7 +122,7 @@ async fn what_is_wrong_with_a_request_is_named(server: TestServer) {
     for (path, status, words) in [
         ("Patient/a/$everthing", 404, "$everything"),
         ("Patient/a/$nothing", 404, "$validate"),
-        ("Patient/a/$no.thing%20", 404, "$validate"),
+        ("Patient/a/$no.thing", 404, "$validate"),
         ("Patient/$no.thing", 404, "$validate"),
         ("$no.thing", 404, "$export"),
         ("Device/a/$everything", 404, "/Patient/[id]/$everything"),

@@ -8,6 +8,7 @@ tests::on_both_engines!(
     a_range_is_compared_from_end_to_end,
     probabilities_and_composites_are_ranges_too,
     sampled_data_is_found_by_its_bounds,
+    a_value_below_what_can_be_measured_is_not_that_value,
     ranges_are_sorted_by_their_lower_end,
     a_range_is_replaced_whole,
     a_leap_second_is_of_the_day_that_it_ends,
@@ -115,6 +116,40 @@ async fn probabilities_and_composites_are_ranges_too(server: TestServer) {
             ("ValueSet?context-type-quantity=age$eb156|http://unitsofmeasure.org|mo", &["v1"]),
             ("ValueSet?context-type-quantity=age$lt24|http://unitsofmeasure.org|mo", &[]),
             ("ValueSet?context-type-quantity=age$le24|http://unitsofmeasure.org|mo", &["v1"]),
+        ],
+    )
+    .await;
+}
+
+async fn a_value_below_what_can_be_measured_is_not_that_value(server: TestServer) {
+    let code = r#"{"coding":[{"system":"http://loinc.org","code":"2339-0"}]}"#;
+    for (id, comparator) in [("at", ""), ("above", ">"), ("below", "<"), ("most", "<=")] {
+        let comparator = if comparator.is_empty() { String::new() } else { format!(r#""comparator":"{comparator}","#) };
+        let value =
+            format!(r#"{{"value":20,{comparator}"unit":"mg/dL","system":"http://unitsofmeasure.org","code":"mg/dL"}}"#);
+        let text = format!(
+            r#"{{"resourceType":"Observation","id":"{id}","status":"final","code":{code},"valueQuantity":{value}}}"#
+        );
+        store(&server, &[&text]).await;
+    }
+    check(
+        &server,
+        &[
+            ("Observation?value-quantity=20", &["at"]),
+            ("Observation?value-quantity=20||mg/dL", &["at"]),
+            ("Observation?value-quantity=lt10", &["below", "most"]),
+            ("Observation?value-quantity=lt20", &["below", "most"]),
+            // What is above is taken for what is at least that.
+            ("Observation?value-quantity=le20", &["above", "at", "below", "most"]),
+            ("Observation?value-quantity=le19", &["below", "most"]),
+            ("Observation?value-quantity=gt20", &["above"]),
+            ("Observation?value-quantity=gt30", &["above"]),
+            ("Observation?value-quantity=sa19", &["above", "at"]),
+            ("Observation?value-quantity=eb21", &["at", "below", "most"]),
+            ("Observation?value-quantity=lt0.1|http://unitsofmeasure.org|g/L", &["below", "most"]),
+            ("Observation?code-value-quantity=2339-0$lt10", &["below", "most"]),
+            ("Observation?_filter=value-quantity gt 25", &["above"]),
+            ("Observation?value-quantity:missing=true", &[]),
         ],
     )
     .await;

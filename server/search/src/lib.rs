@@ -24,7 +24,7 @@
 //! | string | folded text ([`fold`](mod@fold)) that starts with the folded value; `:contains`; `:exact` as written |
 //! | date | the closed interval that a value may denote with the one of the search: `eq` search contains value, `ne` not `eq`, `gt` value.high > search.high, `lt` value.low < search.low, `ge` value.high >= search.low, `le` value.low <= search.high, `sa` value.low > search.high, `eb` value.high < search.low, `ap` overlap with the search interval widened by a tenth of its distance from now |
 //! | number | `eq` in the implicit range (low inclusive, high exclusive), `ne` not, `gt` and `sa` greater, `lt` and `eb` less, `ge`, `le`, `ap` within 10 %, ends inclusive |
-//! | quantity | as number, and the unit: any; `\|system\|code` as coded, where the system is that of UCUM and the code is valid in canonical units, which both sides are converted to; `\|\|code` and `\|code` coded or written unit, or canonical units. Comparators in data (`<5`) are not looked at |
+//! | quantity | as number, and the unit: any; `\|system\|code` as coded, where the system is that of UCUM and the code is valid in canonical units, which both sides are converted to; `\|\|code` and `\|code` coded or written unit, or canonical units. In data `<5` and `<=5` are all that is at most 5, `>5` and `>=5` all that is at least 5 |
 //! | reference | type and id on this server, else the URL as written, also without `/_history/…`; canonicals with and without their version; `:above` and `:below` along the parameter by which the type points at itself |
 //! | uri | as written, canonicals with and without their version; `:below` those whose path begins with all segments of it, `:above` those that it begins with |
 //! | composite | one element has a value for each component |

@@ -1,6 +1,6 @@
 //! Quantities of data types. <https://hl7.org/fhir/R4/search.html#quantity>
 //!
-//! `Quantity` and its specialisations as they are, `Money` with the currency as a code of ISO 4217, `Range` from end to
+//! `Quantity` and its specialisations as they are, open to the side that a `comparator` names; `Money` with the currency as a code of ISO 4217, `Range` from end to
 //! end, `SampledData` by the bounds of its points.
 
 use fhir::decimal::Decimal;
@@ -18,7 +18,7 @@ pub(super) fn values(type_name: &str, json: &Json, values: &mut Vec<IndexValue>)
         "Money" => values.extend(money(json)),
         "Range" => range(json, values),
         "SampledData" => values.extend(series(json)),
-        _ => values.extend(value(json).map(|number| Unit::of(json).holding(Extent::Point(number)))),
+        _ => values.extend(measured(json).map(|extent| Unit::of(json).holding(extent))),
     }
 }
 
@@ -88,6 +88,17 @@ impl Unit {
 
 fn value(json: &Json) -> Option<Decimal> {
     decimal(json.get("value")?)
+}
+
+/// The value, or all that it may be: "how to understand the value" changes its meaning, so `<5` is not 5. To be less, or no
+/// more, is the same here. <https://hl7.org/fhir/R4/datatypes-definitions.html#Quantity.comparator>
+fn measured(json: &Json) -> Option<Extent> {
+    let value = value(json)?;
+    match json.str("comparator") {
+        Some("<" | "<=") => Extent::between(None, Some(value)),
+        Some(">" | ">=") => Extent::between(Some(value), None),
+        _ => Some(Extent::Point(value)),
+    }
 }
 
 fn money(json: &Json) -> Option<IndexValue> {

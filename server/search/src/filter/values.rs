@@ -241,9 +241,18 @@ fn amounts(type_name: &str, json: &Json) -> Vec<Value> {
             }
             other => other,
         })],
-        _ => vec![amount(exactly(stated(json)), json)],
+        _ => vec![amount(exactly(stated(json)).map(|both| told(both, json.str("comparator"))), json)],
     };
     found.into_iter().flatten().collect()
+}
+
+/// A value that is said to lie on one side of what is written has no bound on that side.
+fn told((low, high): Bounds, comparator: Option<&str>) -> Bounds {
+    match comparator.and_then(|it| it.chars().next()) {
+        Some('<') => (None, high),
+        Some('>') => (low, None),
+        _ => (low, high),
+    }
 }
 
 /// Which of two bounds says the unit of both; None if they say different ones.

@@ -313,9 +313,10 @@ mod tests {
         assert!(of("/?_format=application/fhir+json&_pretty=true").unwrap().pretty);
         assert_eq!(of("/?_format=application/json").unwrap().content_type, "application/json; charset=utf-8");
         assert_eq!(of("/?_format=text%2Fxml%3Bcharset%3Dutf-8").unwrap().format, Format::Xml);
-        for bad in ["turtle", "ttl", "html", "text/html", "", "application/fhir+json;fhirVersion=3.0", "*/*"] {
+        for bad in ["turtle", "ttl", "html", "text/html", "application/fhir+json;fhirVersion=3.0", "*/*"] {
             assert_eq!(of(&format!("/?_format={bad}")), Err(406), "{bad}");
         }
+        assert_eq!(of("/?_format=").unwrap().format, Format::Xml, "a parameter without a value says nothing");
         assert_eq!(of("/?_pretty=maybe"), Err(400));
         assert_eq!(of("/?_format=json&_format=xml"), Err(400));
     }
