@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 
 use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
-use fhir::reference::Reference;
 use futures::future::BoxFuture;
 use search::entry::Target;
+use search::extract::local_references;
 use search::query::{Direction, Filter, Match, Param, Query};
-use search::registry::registry;
 
 use super::serve::TYPE;
 use crate::app::App;
@@ -50,7 +49,7 @@ impl Asker<'_> {
                 }
                 Filter::Has { source_type, param, filters } => {
                     let found = self.find(source_type, std::mem::take(filters)).await?;
-                    let pointed_at = found.iter().flat_map(|it| self.targets(it, source_type, param));
+                    let pointed_at = found.iter().flat_map(|it| self.targets(it, param));
                     let ids: BTreeSet<String> = pointed_at.filter(|(name, _)| name == TYPE).map(|(_, id)| id).collect();
                     *filter = Filter::Id(ids.into_iter().collect());
                 }
@@ -86,18 +85,9 @@ impl Asker<'_> {
     }
 
     /// What a resource points at by a parameter.
-    fn targets(&self, resource: &Json, resource_type: &str, param: &Param) -> Vec<Name> {
-        let base = self.app.config.fhir_base();
-        let registry = registry();
-        let Some(parameter) = registry.find(resource_type, &param.code) else { return Vec::new() };
-        let elements = parameter.select_plainly(resource).unwrap_or_default();
-        let references = elements.iter().filter_map(|element| element.json.str("reference"));
-        references
-            .filter_map(|reference| match Reference::parse(reference, &base) {
-                Reference::Local { resource_type, id, .. } => Some((resource_type, id)),
-                _ => None,
-            })
-            .collect()
+    fn targets(&self, resource: &Json, param: &Param) -> Vec<Name> {
+        let references = local_references(param, resource, &self.app.config.fhir_base());
+        references.into_iter().map(|(resource_type, id, _)| (resource_type, id)).collect()
     }
 
     /// A resource and all that lies above or below it.
@@ -115,7 +105,7 @@ impl Asker<'_> {
         let mut frontier = vec![id];
         while !frontier.is_empty() {
             let found = self.find(&resource_type, vec![Filter::Id(frontier)]).await?;
-            let above = found.iter().flat_map(|it| self.targets(it, &resource_type, parent));
+            let above = found.iter().flat_map(|it| self.targets(it, parent));
             let above: BTreeSet<Name> = above.filter(|(name, _)| *name == resource_type).collect();
             frontier = above.into_iter().filter(|it| line.insert(it.clone())).map(|(_, id)| id).collect();
             if line.len() > MOST {

@@ -128,10 +128,7 @@ async fn search<S: Session>(
     };
     let rids = rows.iter().map(|row| row.i64(plan::RID_COLUMN)).collect::<Result<Vec<_>, _>>()?;
     let matches = stored_of_numbers(session, rows, &query.resource_type).await?;
-    let included = match query.includes.as_slice() {
-        [] => Vec::new(),
-        includes => include::included(session, view, includes, (&rids, &matches)).await?,
-    };
+    let included = include::included(session, view, &query.includes, (&rids, &matches)).await?;
     Ok(SearchPage { matches, included, next, previous, total, containers: BTreeMap::new() })
 }
 

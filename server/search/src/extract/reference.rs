@@ -37,24 +37,24 @@ pub(super) fn stated(_type_name: &str, json: &Json, values: &mut Vec<IndexValue>
 /// What of this server a resource refers to by a parameter, read from the resource itself: type, logical id, and the version
 /// if one is named. <https://hl7.org/fhir/R4/references.html#versions>
 pub fn local_references(param: &Param, resource: &Json, base: &str) -> Vec<(String, String, Option<String>)> {
+    let local = |text: String| match Reference::parse(&text, base) {
+        Reference::Local { resource_type, id, version } => Some((resource_type, id, version)),
+        _ => None,
+    };
+    texts(param, resource, |element| element.str("reference")).into_iter().filter_map(local).collect()
+}
+
+/// The canonical URLs that a resource states by a parameter, read from the resource itself.
+pub fn stated_canonicals(param: &Param, resource: &Json) -> Vec<String> {
+    texts(param, resource, Json::as_str)
+}
+
+/// Texts of the elements that a parameter selects.
+fn texts(param: &Param, resource: &Json, text_of: fn(&Json) -> Option<&str>) -> Vec<String> {
     let registry = registry();
     let parameter = registry.find(resource.str("resourceType").unwrap_or_default(), &param.code);
     let Some(parameter) = parameter.filter(|it| it.id == param.id) else { return Vec::new() };
     // It was indexed, or was when it was current.
     let elements = parameter.select(resource).unwrap_or_default();
-    let texts = elements.iter().filter_map(|element| element.json.str("reference"));
-    let local = |text: &str| match Reference::parse(text, base) {
-        Reference::Local { resource_type, id, version } => Some((resource_type, id, version)),
-        _ => None,
-    };
-    texts.filter_map(local).collect()
-}
-
-/// The canonical URLs that a resource states by a parameter, read from the resource itself.
-pub fn stated_canonicals(param: &Param, resource: &Json) -> Vec<String> {
-    let registry = registry();
-    let parameter = registry.find(resource.str("resourceType").unwrap_or_default(), &param.code);
-    let Some(parameter) = parameter.filter(|it| it.id == param.id) else { return Vec::new() };
-    let elements = parameter.select(resource).unwrap_or_default();
-    elements.iter().filter_map(|element| element.json.as_str().map(str::to_owned)).collect()
+    elements.iter().filter_map(|element| text_of(&element.json).map(str::to_owned)).collect()
 }

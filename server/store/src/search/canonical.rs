@@ -12,12 +12,12 @@ use sea_orm::sea_query::{Alias, Cond, DynIden, Expr, ExprTrait, IntoIden, Query 
 use search::canonical::{self, stated};
 use search::extract::stated_canonicals;
 use search::query::{Include, Param};
-use search::view::{TypeRule, View};
+use search::view::View;
 
 use super::any::{Alternative, Any, is_listed, is_one_of};
 use super::condition::{Condition, Place};
-use super::include::{CHUNK, MOST, Node, together, too_many};
-use super::links::{self, Link, NAMED};
+use super::include::{CHUNK, MOST, Node, seen_alike, together, too_many};
+use super::links::{self, Link};
 use super::plan::Plan;
 use super::question::finds_a_row;
 use super::versions::parsed;
@@ -46,18 +46,9 @@ impl Names {
 
     /// Of several.
     async fn of_types<S: Session>(session: &mut S, view: &View, types: &[&str]) -> Result<Vec<Self>, StoreError> {
-        // As in `together`: what is nobody's is seen only where the type is shared.
-        let mut alike: [Vec<&str>; 2] = Default::default();
-        let mut groups = Vec::new();
-        for name in types.iter().copied().filter(|name| canonical::names(name).is_some()) {
-            match view.rule(name) {
-                TypeRule::Denied => {}
-                TypeRule::Whole => alike[usize::from(search::compartment::is_shared(name))].push(name),
-                TypeRule::Granular(_) => groups.push(vec![name]),
-            }
-        }
         let mut found = Vec::new();
-        for types in groups.into_iter().chain(alike).filter(|types| !types.is_empty()) {
+        let named = types.iter().copied().filter(|name| canonical::names(name).is_some());
+        for types in seen_alike(view, named, |name| name) {
             let Some(view) = SearchView::new(session, view, types[0]).await? else { continue };
             let ids: Vec<canonical::Names> = types.into_iter().filter_map(canonical::names).collect();
             let versioned = ids.iter().map(|it| it.versioned.0).collect();
@@ -91,6 +82,14 @@ impl Names {
         is_one_of(Expr::col((name.clone(), "param")), &both)
     }
 
+    /// A column of the rows `n` by which resources are meant.
+    fn rows(&self, column: &'static str) -> SelectStatement {
+        let n = Alias::new("n").into_iden();
+        let mut select = Sql::select();
+        select.distinct().column((n.clone(), column)).from_as("index_reference", n.clone());
+        select.and_where(self.are(&n)).cond_where(self.mean(&n, &Place::of(Expr::col((n.clone(), "rid"))))).take()
+    }
+
     /// From a place, the resources that URLs mean which it states, or that state URLs which mean it: rows `x` state, rows `n`
     /// are meant. The place at the other end.
     pub(super) fn join(&self, select: &mut SelectStatement, param: i64, place: &Place, is_reverse: bool) -> Place {
@@ -122,14 +121,11 @@ pub(super) fn chain<'a, S: Session>(
         let Some(plan) = Plan::new(session, view, link.other_type, link.filters, &[]).await? else {
             return Ok(Condition::Nothing);
         };
-        let Some(rids) = plan.rids_up_to(session, NAMED).await? else {
+        let Some(rids) = links::few_rids(session, view, &link, &plan).await? else {
             return Ok(links::along_canonicals(plan, link.param, names, false));
         };
-        let n = Alias::new("n").into_iden();
-        let mut select = Sql::select();
-        select.distinct().column((n.clone(), "target")).from_as("index_reference", n.clone());
-        select.and_where(is_listed(session.backend(), Expr::col((n.clone(), "rid")), &rids));
-        select.and_where(names.are(&n)).cond_where(names.mean(&n, &Place::of(Expr::col((n.clone(), "rid")))));
+        let mut select = names.rows("target");
+        select.and_where(is_listed(session.backend(), Expr::col(("n", "rid")), &rids));
         let urls = if rids.is_empty() { Vec::new() } else { session.numbers(&select).await? };
         if urls.is_empty() {
             return Ok(Condition::Nothing);
@@ -151,7 +147,7 @@ pub(super) fn has<'a, S: Session>(
         let Some(plan) = Plan::new(session, view, link.other_type, link.filters, &[]).await? else {
             return Ok(Condition::Nothing);
         };
-        let Some(sources) = plan.rids_up_to(session, NAMED).await? else {
+        let Some(sources) = links::few_rids(session, view, &link, &plan).await? else {
             return Ok(links::along_canonicals(plan, link.param, names, true));
         };
         let rids = meant(session, &names, &[stated(link.param).id.0], &sources).await?;
@@ -265,10 +261,7 @@ async fn meant_by_text<S: Session>(
     let params = params.iter().filter(|param| param.leads.by_canonical());
     let urls: Vec<i64> =
         params.flat_map(|param| stated_canonicals(param, &resource)).map(|url| keys::url(&url)).collect();
-    let n = Alias::new("n").into_iden();
-    let mut select = Sql::select();
-    select.distinct().column((n.clone(), "rid")).from_as("index_reference", n.clone());
-    select.and_where(is_listed(session.backend(), Expr::col((n.clone(), "target")), &urls));
-    select.and_where(names.are(&n)).cond_where(names.mean(&n, &Place::of(Expr::col((n.clone(), "rid")))));
+    let mut select = names.rows("rid");
+    select.and_where(is_listed(session.backend(), Expr::col(("n", "target")), &urls));
     if urls.is_empty() { Ok(Vec::new()) } else { session.numbers(&select).await }
 }

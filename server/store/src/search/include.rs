@@ -166,20 +166,30 @@ async fn ends<S: Session>(
 /// The includes that one statement answers: those forwards, and those back to types of which the view says the same. All
 /// that `*` stands for are a few statements.
 pub(super) fn together<'a>(view: &View, includes: &[&'a Include]) -> Vec<Vec<&'a Include>> {
-    // Forwards; back to types that are seen as a whole, but for this: what is nobody's is seen only where the type is shared.
-    let mut shared: [Vec<&Include>; 3] = Default::default();
-    let mut alone = Vec::new();
-    for include in includes.iter().filter(|include| !include.params.is_empty()) {
-        match view.rule(&include.source_type) {
-            _ if !include.reverse => shared[2].push(*include),
+    let leading = includes.iter().copied().filter(|include| !include.params.is_empty());
+    let (back, forwards): (Vec<&Include>, Vec<&Include>) = leading.partition(|include| include.reverse);
+    let mut groups = seen_alike(view, back, |include| include.source_type.as_str());
+    groups.extend(Some(forwards).filter(|includes| !includes.is_empty()));
+    groups
+}
+
+/// What is of types that the view shows, put together where it says the same of them: what is nobody's is seen only where the
+/// type is shared.
+pub(super) fn seen_alike<T>(
+    view: &View,
+    items: impl IntoIterator<Item = T>,
+    type_of: impl Fn(&T) -> &str,
+) -> Vec<Vec<T>> {
+    let (mut whole, mut alone) = ([Vec::new(), Vec::new()], Vec::new());
+    for item in items {
+        let resource_type = type_of(&item);
+        match view.rule(resource_type) {
             TypeRule::Denied => {}
-            TypeRule::Whole => {
-                shared[usize::from(search::compartment::is_shared(&include.source_type))].push(*include);
-            }
-            TypeRule::Granular(_) => alone.push(vec![*include]),
+            TypeRule::Whole => whole[usize::from(search::compartment::is_shared(resource_type))].push(item),
+            TypeRule::Granular(_) => alone.push(vec![item]),
         }
     }
-    shared.into_iter().filter(|includes| !includes.is_empty()).chain(alone).collect()
+    whole.into_iter().filter(|items| !items.is_empty()).chain(alone).collect()
 }
 
 /// What the frontier leads to, where nothing is hidden: found and read by one statement on PostgreSQL, where a second would

@@ -185,12 +185,22 @@ pub(super) fn has<'a, S: Session>(
             return Ok(Condition::Nothing);
         };
         let is_of_patient = link.param.compartment && own_type == session.known().types.id("Patient");
-        let crowd = Crowd::of(session, view, &link);
-        let few = if crowd.is_known() { None } else { crowd.noted(plan.rids_up_to(session, NAMED).await?) };
+        let few = few_rids(session, view, &link, &plan).await?;
         let Some(sources) = few else { return Ok(linked(plan, &link, true, is_of_patient)) };
         let rids = pointed_at(session, &[link.param.id.0], &sources, Some(own_type)).await?;
         Ok(Condition::Rids { rids, how: "found through the resources that refer to them" })
     })
+}
+
+/// Row ids of what satisfies the conditions of a link, if they are no more than [`NAMED`].
+pub(super) async fn few_rids<S: Session>(
+    session: &mut S,
+    view: &View,
+    link: &Link<'_>,
+    plan: &Plan,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    let crowd = Crowd::of(session, view, link);
+    Ok(if crowd.is_known() { None } else { crowd.noted(plan.rids_up_to(session, NAMED).await?) })
 }
 
 /// What was seen lately to satisfy the conditions of a link in numbers above [`NAMED`]: to look whether they still do costs
@@ -202,7 +212,11 @@ struct Crowd {
 
 impl Crowd {
     fn of<S: Session>(session: &mut S, view: &View, link: &Link<'_>) -> Self {
-        Crowd { seen: session.known().crowds.clone(), link: format!("{:?} {:?} {view:?}", link.param.id, link.filters) }
+        let Link { param, other_type, filters } = link;
+        Crowd {
+            seen: session.known().crowds.clone(),
+            link: format!("{:?} {other_type} {filters:?} {view:?}", param.id),
+        }
     }
 
     fn is_known(&self) -> bool {
