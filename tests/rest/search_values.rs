@@ -6,7 +6,13 @@ use fhir::json::Json;
 use fhir::{array, object};
 use tests::{Client, TestServer, url};
 
-tests::on_both_engines!(tokens, quantities, references_of_several_types, references_behind_references);
+tests::on_both_engines!(
+    tokens,
+    tokens_that_come_later,
+    quantities,
+    references_of_several_types,
+    references_behind_references
+);
 
 /// Each parameter with its value finds these, by their ids.
 async fn found(system: &Client, cases: &[(&str, &str, &str, &[&str])]) {
@@ -44,6 +50,20 @@ fn observation(members: &[(&'static str, Json)]) -> Vec<(&'static str, Json)> {
 
 fn reference(to: &str) -> Json {
     object! { "reference": to }
+}
+
+/// What was not there when a code was asked for is found once it is.
+async fn tokens_that_come_later(server: TestServer) {
+    let system = server.system();
+    let ids = ["a", "b", "c"];
+    for (number, id) in ids.into_iter().enumerate() {
+        for _again in 0..2 {
+            assert_eq!(system.matches("Patient?_sort=_id&identifier=late").await, ids[..number]);
+        }
+        let identifier = object! { "system": format!("http://s/{number}"), "value": "late" };
+        store(&system, "Patient", id, &[("identifier", array![identifier])]).await;
+    }
+    assert_eq!(system.matches("Patient?_sort=_id&identifier=late").await, ids);
 }
 
 async fn tokens(server: TestServer) {

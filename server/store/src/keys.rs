@@ -88,6 +88,9 @@ impl TypeIds {
     }
 }
 
+/// Codes of searches whose tokens are remembered.
+const REMEMBERED_CODES: usize = 10_000;
+
 /// Links of searches that are remembered to have very many resources at their other end …
 const REMEMBERED_CROWDS: u64 = 1_000;
 /// … and for how long: then they are counted again.
@@ -110,6 +113,8 @@ pub(crate) struct Known {
     pub(crate) names: Cache<i64, Arc<str>>,
     /// Tokens that are in the dictionary.
     pub(crate) tokens: Cache<i64, ()>,
+    /// The first tokens of a code in any system, by the hash of the code.
+    pub(crate) codes: Remembered<i64, Arc<[i64]>>,
     /// Links of searches that were seen lately to have very many resources at their other end.
     pub(crate) crowds: Cache<String, ()>,
     /// Rows of access tokens.
@@ -134,6 +139,7 @@ impl Known {
             targets: Cache::new(REMEMBERED),
             names: Cache::new(REMEMBERED_NAMES),
             tokens: Cache::new(REMEMBERED),
+            codes: Remembered::new(REMEMBERED_CODES, REMEMBERED_CODES as u64, |_| 1),
             crowds: Cache::builder().max_capacity(REMEMBERED_CROWDS).time_to_live(CROWDED_FOR).build(),
             access: Remembered::new(REMEMBERED_TOKENS as usize, REMEMBERED_TOKENS, |_| 1),
             resources: Remembered::new((REMEMBERED_BYTES / ORDINARY_TEXT) as usize, REMEMBERED_BYTES, |stored| {

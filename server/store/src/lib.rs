@@ -20,8 +20,8 @@ use sea_orm_migration::MigratorTrait;
 macro_rules! with_session {
     ($store:expr, $session:ident => $work:expr) => {
         match $store.executor() {
-            $crate::Executor::Sqlite { readers, .. } => readers.with(|connection| {
-                let $session = &mut $crate::session::SqliteSession::new(connection, $store.known());
+            $crate::Executor::Sqlite { readers, commits, .. } => readers.with(|connection| {
+                let $session = &mut $crate::session::SqliteSession::new(connection, $store.known(), Some(commits));
                 futures::executor::block_on(async { $work })
             }),
             $crate::Executor::Postgres { lines, asks, .. } => {
@@ -38,9 +38,9 @@ macro_rules! with_session {
 macro_rules! with_long_session {
     ($store:expr, $session:ident => $work:expr) => {
         match $store.executor() {
-            $crate::Executor::Sqlite { readers, .. } => {
+            $crate::Executor::Sqlite { readers, commits, .. } => {
                 let soon = readers.with(|connection| {
-                    let $session = &mut $crate::session::SqliteSession::brief(connection, $store.known())?;
+                    let $session = &mut $crate::session::SqliteSession::brief(connection, $store.known(), commits)?;
                     let done = futures::executor::block_on(async { $work });
                     // What failed in time fails again.
                     if done.is_err() && $crate::session::Session::is_late($session) { Ok(None) } else { done.map(Some) }
@@ -51,11 +51,12 @@ macro_rules! with_long_session {
                     let store = $store.clone();
                     let _turn = readers.turn().await?;
                     let work = move || {
-                        let $crate::Executor::Sqlite { readers, .. } = store.executor() else {
+                        let $crate::Executor::Sqlite { readers, commits, .. } = store.executor() else {
                             return Err($crate::StoreError::Stopped);
                         };
                         readers.with(|connection| {
-                            let $session = &mut $crate::session::SqliteSession::new(connection, store.known());
+                            let $session =
+                                &mut $crate::session::SqliteSession::new(connection, store.known(), Some(commits));
                             futures::executor::block_on(async { $work })
                         })
                     };

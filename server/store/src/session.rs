@@ -10,8 +10,10 @@ use crate::error::StoreError;
 use crate::keys::{Known, ResourceKey};
 use crate::postgres::asks::Asks;
 use crate::postgres::lines::Lines;
+use crate::remembered::AsOf;
 use crate::row::Row;
 use crate::sqlite;
+use crate::sqlite::commits::Commits;
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: std::ffi::c_int = 10_000;
@@ -54,6 +56,11 @@ pub(crate) trait Session: Send {
     /// Targets and types known without asking.
     fn known(&self) -> &Known;
 
+    /// What the data is like now, where that is cheap to know: outside of a transaction on SQLite.
+    fn as_of(&self) -> Option<AsOf> {
+        None
+    }
+
     /// Remembers the number of what is referred to, read from what is committed.
     fn remember_target(&self, key: ResourceKey, target: i64) {
         self.known().targets.insert(key, target);
@@ -74,22 +81,28 @@ pub(crate) trait Session: Send {
 pub(crate) struct SqliteSession<'a> {
     connection: &'a mut Connection,
     known: &'a Known,
+    /// Tells what the data is like; none where it is not the data that is known of.
+    commits: Option<&'a Commits>,
     /// When it began, if it is to be done soon.
     begun: Option<Instant>,
 }
 
 impl<'a> SqliteSession<'a> {
     /// One that takes the time it needs.
-    pub(crate) fn new(connection: &'a mut Connection, known: &'a Known) -> Self {
-        SqliteSession { connection, known, begun: None }
+    pub(crate) fn new(connection: &'a mut Connection, known: &'a Known, commits: Option<&'a Commits>) -> Self {
+        SqliteSession { connection, known, commits, begun: None }
     }
 
     /// One whose statements fail if all of them together are not done [soon](SOON).
-    pub(crate) fn brief(connection: &'a mut Connection, known: &'a Known) -> Result<Self, StoreError> {
+    pub(crate) fn brief(
+        connection: &'a mut Connection,
+        known: &'a Known,
+        commits: &'a Commits,
+    ) -> Result<Self, StoreError> {
         // Before the clock of SQLite: what that one has stopped is late by this one.
         let begun = Instant::now();
         stop_after(connection, FEW_STEPS, Some(SOON))?;
-        Ok(SqliteSession { connection, known, begun: Some(begun) })
+        Ok(SqliteSession { connection, known, commits: Some(commits), begun: Some(begun) })
     }
 }
 
@@ -121,6 +134,10 @@ impl Session for SqliteSession<'_> {
 
     fn backend(&self) -> DbBackend {
         DbBackend::Sqlite
+    }
+
+    fn as_of(&self) -> Option<AsOf> {
+        self.commits?.snapshot().map(AsOf::Commit)
     }
 
     fn known(&self) -> &Known {

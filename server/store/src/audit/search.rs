@@ -201,7 +201,7 @@ impl Store {
                     return Ok(Vec::new());
                 }
                 trail.readers.with(|connection| {
-                    let session = &mut SqliteSession::new(connection, store.known());
+                    let session = &mut SqliteSession::new(connection, store.known(), None);
                     session.limit(Some(SEARCH_LIMIT))?;
                     let rows = futures::executor::block_on(session.rows(&select));
                     session.limit(None)?;

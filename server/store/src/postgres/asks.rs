@@ -1,6 +1,7 @@
 //! What requests ask of PostgreSQL so often that they ask it together.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sea_orm::sea_query::{ArrayType, Value};
 use sea_orm::{DbBackend, Statement};
@@ -10,6 +11,7 @@ use crate::error::StoreError;
 use crate::gather::{Answers, Gather};
 use crate::remembered::AsOf;
 use crate::row::Row;
+use crate::search::resolve::LISTED_TOKENS;
 
 /// Questions by their kind.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Asks {
     pub(crate) current: Gather<Current, Option<Row>>,
     /// Versions of resources as a compartment holds them.
     pub(crate) held: Gather<Held, Option<Row>>,
+    /// The first tokens of a code in any system, by the hash of the code.
+    pub(crate) codes: Gather<i64, Arc<[i64]>>,
 }
 
 /// The current version of a resource: number of its type, logical id.
@@ -40,7 +44,12 @@ pub(crate) struct Held {
 
 impl Asks {
     pub(crate) fn new() -> Self {
-        Asks { access: Gather::new(access), current: Gather::new(current), held: Gather::new(held) }
+        Asks {
+            access: Gather::new(access),
+            current: Gather::new(current),
+            held: Gather::new(held),
+            codes: Gather::new(codes),
+        }
     }
 }
 
@@ -86,6 +95,23 @@ fn held<'a>(lines: &'a Lines, questions: &'a [Held]) -> Answers<'a, Option<Row>>
         list(ArrayType::String, questions.iter().map(nobody)),
     ];
     answered(lines, HELD, lists, questions.len())
+}
+
+/// Of each code no more than a statement would list.
+const CODES: &str = "SELECT t.token, q.at FROM unnest($1::bigint[]) WITH ORDINALITY AS q (code, at) CROSS JOIN LATERAL \
+     (SELECT token FROM token WHERE code_hash = q.code LIMIT $2 OFFSET 0) t";
+
+fn codes<'a>(lines: &'a Lines, questions: &'a [i64]) -> Answers<'a, Arc<[i64]>> {
+    let lists =
+        vec![list(ArrayType::BigInt, questions.iter().map(|code| (*code).into())), (LISTED_TOKENS as i64).into()];
+    Box::pin(async move {
+        let mut tokens = vec![Vec::new(); questions.len()];
+        for row in lines.rows(Statement::from_sql_and_values(DbBackend::Postgres, CODES, lists)).await? {
+            let question = usize::try_from(row.i64(1)?).ok().and_then(|at| tokens.get_mut(at.checked_sub(1)?));
+            question.ok_or(StoreError::Column { column: 1 })?.push(row.i64(0)?);
+        }
+        Ok(tokens.into_iter().map(Arc::from).collect())
+    })
 }
 
 fn list(kind: ArrayType, values: impl Iterator<Item = Value>) -> Value {

@@ -1,5 +1,7 @@
 //! From filters to conditions: texts become numbers, links are followed. <https://hl7.org/fhir/R4/search.html>
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use search::entry::Target;
 use search::query::{Direction, Filter, Match, Param, UnitMatch};
@@ -16,7 +18,7 @@ use crate::session::Session;
 use crate::view::target;
 
 /// Up to this many tokens of a code are listed in the statement, more are left to a subquery.
-const LISTED_TOKENS: usize = 50;
+pub(crate) const LISTED_TOKENS: u64 = 50;
 
 /// In so many systems a code is looked for whose case does not count, and in no more. (IN-17)
 const MOST_SYSTEMS: usize = 10_000;
@@ -266,14 +268,35 @@ async fn tokens_of_codes<S: Session>(session: &mut S, mut codes: Vec<i64>) -> Re
     if codes.is_empty() {
         return Ok(Vec::new());
     }
-    let most = LISTED_TOKENS * codes.len();
-    let mut select = tokens_where("code_hash", &codes);
-    select.limit(most as u64);
-    let tokens = session.numbers(&select).await?;
-    if tokens.len() == most {
+    let most = LISTED_TOKENS * codes.len() as u64;
+    let tokens = match codes[..] {
+        [code] => tokens_of_code(session, code).await?,
+        _ => first_tokens(session, &codes, most).await?,
+    };
+    if tokens.len() as u64 == most {
         return Ok(codes.into_iter().map(Alternative::TokenOfCode).collect());
     }
-    Ok(tokens.into_iter().map(Alternative::Token).collect())
+    Ok(tokens.iter().copied().map(Alternative::Token).collect())
+}
+
+/// Of one code: most searches ask for one, and it is the same for as long as nothing is committed.
+async fn tokens_of_code<S: Session>(session: &mut S, code: i64) -> Result<Arc<[i64]>, StoreError> {
+    let as_of = session.as_of();
+    if let Some(tokens) = as_of.and_then(|now| session.known().codes.get(&code, now)) {
+        return Ok(tokens);
+    }
+    let tokens = match session.asks() {
+        Some((asks, lines)) => asks.codes.ask(&lines, code).await?,
+        None => first_tokens(session, &[code], LISTED_TOKENS).await?,
+    };
+    if let Some(before) = as_of {
+        session.known().codes.put(code, before, tokens.clone());
+    }
+    Ok(tokens)
+}
+
+async fn first_tokens<S: Session>(session: &mut S, codes: &[i64], most: u64) -> Result<Arc<[i64]>, StoreError> {
+    session.numbers(tokens_where("code_hash", codes).limit(most)).await.map(Arc::from)
 }
 
 /// Tokens with this code in that system, or in any, whatever the case of their letters.
@@ -284,8 +307,8 @@ async fn tokens_in_any_case<S: Session>(
 ) -> Result<Vec<Alternative>, StoreError> {
     let cases = Cases::of(code);
     let Some(system) = system else {
-        let tokens = session.numbers(cases.tokens(&["token"]).limit(LISTED_TOKENS as u64)).await?;
-        if tokens.len() == LISTED_TOKENS {
+        let tokens = session.numbers(cases.tokens(&["token"]).limit(LISTED_TOKENS)).await?;
+        if tokens.len() as u64 == LISTED_TOKENS {
             return Ok(vec![Alternative::TokenInAnyCase(cases)]);
         }
         return Ok(tokens.into_iter().map(Alternative::Token).collect());
