@@ -32,7 +32,10 @@ mod m20261123_000026_turns_of_jobs;
 mod m20261123_000027_withdrawals;
 mod m20261123_000028_ranges_of_numbers;
 mod m20261123_000029_tokens_in_any_case;
+mod m20261124_000030_events_of_people;
 pub mod table;
+
+pub use m20261124_000030_events_of_people::NAMES_OTHERS;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -66,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000027_withdrawals::Migration),
             Box::new(m20261123_000028_ranges_of_numbers::Migration),
             Box::new(m20261123_000029_tokens_in_any_case::Migration),
+            Box::new(m20261124_000030_events_of_people::Migration),
         ]
     }
 }
@@ -77,6 +81,10 @@ pub struct TrailMigrator;
 #[async_trait::async_trait]
 impl MigratorTrait for TrailMigrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000009_audit::Migration), Box::new(m20261122_000014_audit_seals::Migration)]
+        vec![
+            Box::new(m20261122_000009_audit::Migration),
+            Box::new(m20261122_000014_audit_seals::Migration),
+            Box::new(m20261124_000030_events_of_people::Migration),
+        ]
     }
 }

@@ -190,6 +190,24 @@ pub async fn add_index_beside_writes(
     told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
 }
 
+/// Adds an index of the rows that satisfy a condition to a table that is there; on PostgreSQL while the table is written,
+/// not inside of a transaction.
+pub async fn add_index_where(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    index: &Index,
+    condition: &'static str,
+) -> Result<(), DbErr> {
+    let connection = manager.get_connection();
+    // One that was not finished is there, but is not used.
+    connection.execute_unprepared(&format!("DROP INDEX IF EXISTS {}", index.name)).await?;
+    let beside = if manager.get_database_backend() == DbBackend::Postgres { "CONCURRENTLY " } else { "" };
+    let columns = index.columns.join(", ");
+    let sql = format!("CREATE INDEX {beside}{} ON {table} ({columns}) WHERE {condition}", index.name);
+    connection.execute_unprepared(&sql).await?;
+    told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
+}
+
 fn of_stated(table: &'static str, index: &Index) -> IndexCreateStatement {
     let mut statement = index_statement(table, index);
     if let Some(column) = index.columns.first() {

@@ -14,6 +14,7 @@ use tests::{Client, TestServer, url};
 
 tests::on_both_engines!(
     every_form_of_every_parameter_finds_what_the_evaluator_finds,
+    co_01_a_batch_is_about_each_patient_that_it_answers_for,
     what_no_event_has_is_missing_everywhere,
     other_resources_are_asked_through_the_callers_view,
     what_the_trail_cannot_answer_is_refused_by_name,
@@ -73,8 +74,42 @@ async fn happen(server: &TestServer, system: &Client, own: &Client) {
         let entries = array![put.clone(), entry("Patient/a"), entry("Observation?status=final")];
         let bundle = object! { "resourceType": "Bundle", "type": kind, "entry": entries };
         system.post("").json(&bundle).await.expect_status(200);
+        let head = object! { "request": object! { "method": "HEAD", "url": "Patient/c" } };
+        let bundle = object! { "resourceType": "Bundle", "type": kind, "entry": array![head, entry("Patient/a")] };
+        system.post("").json(&bundle).await.expect_status(200);
     }
+    let refused = array![entry("Patient/b"), entry("Patient/a")];
+    let bundle = object! { "resourceType": "Bundle", "type": "batch", "entry": refused };
+    own.post("").json(&bundle).await.expect_status(200);
     system.delete("Observation/o2").await.expect_status(204);
+}
+
+/// Also where it hands out no text of the patient; a try that was refused is in nobody else's trail.
+async fn co_01_a_batch_is_about_each_patient_that_it_answers_for(server: TestServer) {
+    let system = server.system();
+    for id in ["a", "b"] {
+        system.store(&patient(id)).await;
+    }
+    let [own, other] = ["a", "b"].map(|id| server.with_scope("patient/*.cruds patient/AuditEvent.rs", Some(id)));
+    let entry = |method: &str, url: &str| object! { "request": object! { "method": method, "url": url } };
+    for kind in ["batch", "transaction"] {
+        let entries = array![entry("HEAD", "Patient/a"), entry("GET", "Patient/a")];
+        let bundle = object! { "resourceType": "Bundle", "type": kind, "entry": entries };
+        system.post("").json(&bundle).await.expect_status(200);
+        let found = system.get(&format!("AuditEvent?subtype={kind}&patient=Patient/a")).await.expect_status(200);
+        assert_eq!(found.json().list("entry").len(), 1, "{kind}");
+    }
+    let head = object! { "resourceType": "Bundle", "type": "batch", "entry": array![entry("HEAD", "Patient/a")] };
+    system.post("").json(&head).await.expect_status(200);
+    let refused = object! { "resourceType": "Bundle", "type": "batch", "entry": array![entry("GET", "Patient/b")] };
+    own.post("").json(&refused).await.expect_status(200);
+    let count = async |client: &Client, patient: &str| {
+        let found = client.get(&format!("AuditEvent?subtype=batch&patient=Patient/{patient}")).await.expect_status(200);
+        found.json().list("entry").len()
+    };
+    assert_eq!(count(&own, "a").await, 3, "read, asked for its head, and the own try");
+    assert_eq!((count(&system, "a").await, count(&system, "b").await), (3, 1));
+    assert_eq!(count(&other, "b").await, 0);
 }
 
 /// All that a client finds of a type, or of the trail up to an instant, oldest first.

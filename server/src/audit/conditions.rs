@@ -135,7 +135,11 @@ impl Reader<'_> {
             _ => return NOTHING,
         };
         let filters: Option<Vec<Filter>> = matches.iter().map(|wanted| of_one(self, param, wanted)).collect();
-        filters.map_or(NOTHING, |filters| exactly(one_of(filters)))
+        let Some(filters) = filters else { return NOTHING };
+        exactly(match patients_of(matches) {
+            Some(patients) => Filter::All(vec![Filter::MayName(patients), one_of(filters)]),
+            None => one_of(filters),
+        })
     }
 
     fn of_dates<'d>(&mut self, dates: impl ExactSizeIterator<Item = &'d DateMatch>) -> Told {
@@ -226,6 +230,15 @@ impl Reader<'_> {
     fn holds(&self, asked: &Asked, event: &Event) -> bool {
         search::filter::matches(asked, &render::render(event, self.base, None), self.base)
     }
+}
+
+/// The patients that are asked for, if nothing else is.
+fn patients_of(matches: &[Match]) -> Option<Vec<String>> {
+    let patient = |wanted: &Match| match wanted {
+        Match::Reference(Target::Local { resource_type, id }) if resource_type == "Patient" => Some(id.clone()),
+        _ => None,
+    };
+    matches.iter().map(patient).collect()
 }
 
 /// That one holds; what always holds needs no other.

@@ -69,9 +69,7 @@ fn unsupported(query: &Query) -> Option<String> {
     if query.contained.is_some() {
         return Some(format!("_contained: nothing is contained in an {TYPE} here"));
     }
-    query
-        .explain
-        .then(|| format!("__explain: {TYPE} is searched in the audit trail, which has one index, that of time"))
+    query.explain.then(|| format!("__explain: {TYPE} is searched in the audit trail, in the order of time"))
 }
 
 /// The pairs without those that [`unsupported`] refuses, and a warning for each of them.

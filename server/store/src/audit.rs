@@ -170,6 +170,15 @@ impl Event {
         })
     }
 
+    /// Adds the Patients that were touched and answered: about these it was, whether or not their texts were seen.
+    fn concern_touched(&mut self) {
+        let answered = self.touched().filter(|entity| entity.status < 400);
+        let patients = answered.filter_map(|entity| patient_of(entity.reference)).map(str::to_owned);
+        for patient in patients.collect::<Vec<_>>() {
+            self.concern(&patient);
+        }
+    }
+
     /// Takes over what another event of the same transaction touched.
     fn absorb(&mut self, other: &Event) {
         self.entities.push_str(&other.entities);
@@ -235,6 +244,13 @@ impl Event {
             written: None,
         })
     }
+}
+
+/// The Patient that a reference or an address below the base names.
+fn patient_of(reference: &str) -> Option<&str> {
+    let id = reference.strip_prefix("Patient/")?.split(['/', '?']).next()?;
+    let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    (!id.is_empty() && id.bytes().all(is_of_id)).then_some(id)
 }
 
 /// What a change of a resource does, as its event says it.

@@ -3,7 +3,7 @@
 //! Who sees some patients only cannot ask for others either: an event is found by what is shown of it. So each
 //! condition says for itself what a view hides, and no condition is ever unknown (`NULL`): each may be negated.
 
-use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Func, LikeExpr, Query};
+use sea_orm::sea_query::{Cond, Expr, ExprTrait as _, Func, LikeExpr, Query, UnionType};
 use search::view::Compartment;
 
 use super::{id_at, is_one_of};
@@ -18,6 +18,9 @@ pub enum Filter {
     Between(i64, i64),
     /// It is about one of these patients.
     Patients(Vec<String>),
+    /// It names one of these patients, or perhaps another one: what is asked besides tells which. To be looked for by
+    /// indexes instead of in the whole trail.
+    MayName(Vec<String>),
     /// It is about a patient.
     HasPatients,
     /// One of these apps did it.
@@ -70,6 +73,10 @@ impl Filter {
                 .add(Expr::col("id").gte(id_at(*low, [0; 8]).to_vec()))
                 .add(Expr::col("id").lte(id_at(*high, [0xff; 8]).to_vec())),
             Filter::Patients(asked) => about(asked.iter().filter(|it| seen.is_none_or(|seen| seen.contains(it)))),
+            Filter::MayName(patients) => match seen {
+                None => may_name(patients),
+                Some(_) => Cond::all().add(Expr::val(1).eq(1)), // whoever sees few patients is found by these
+            },
             Filter::HasPatients => match seen {
                 None => any(vec![Expr::col("patients").ne("")]),
                 Some(seen) => about(seen),
@@ -113,6 +120,17 @@ fn about<'a>(patients: impl IntoIterator<Item = &'a String>) -> Cond {
     let patients: Vec<String> = patients.into_iter().cloned().collect();
     let mut found = Query::select();
     found.column("id").from("audit_patient").and_where(is_one_of("patient", &patients));
+    any(vec![Expr::col("id").in_subquery(found)])
+}
+
+/// It is about one of these patients, done by one of them, or one of the events that name a patient otherwise.
+fn may_name(patients: &[String]) -> Cond {
+    let people: Vec<String> = patients.iter().map(|patient| format!("Patient/{patient}")).collect();
+    let mut found = Query::select();
+    found.column("id").from("audit_patient").and_where(is_one_of("patient", patients));
+    let events = |condition: Cond| Query::select().column("id").from("audit_event").cond_where(condition).take();
+    found.union(UnionType::All, events(stated_one_of("fhir_user", &people)));
+    found.union(UnionType::All, events(Cond::all().add(Expr::cust(migrations::NAMES_OTHERS))));
     any(vec![Expr::col("id").in_subquery(found)])
 }
 
@@ -161,4 +179,41 @@ fn touches(reference: &str) -> impl Iterator<Item = Expr> {
     patterns
         .into_iter()
         .map(move |pattern| Expr::col("entities").like(LikeExpr::new(pattern.replace("{}", reference)).escape('\\')))
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::sea_query::{Order, SqliteQueryBuilder};
+
+    use super::*;
+
+    #[test]
+    fn co_09_whom_events_name_is_not_looked_for_in_the_whole_trail() {
+        let connection = rusqlite::Connection::open_in_memory().expect("a database");
+        let tables = format!(
+            "CREATE TABLE audit_event (id BLOB PRIMARY KEY, subtype TEXT, status INTEGER, fhir_user TEXT, patients TEXT, \
+             entities TEXT) WITHOUT ROWID; CREATE TABLE audit_patient (patient TEXT, id BLOB, PRIMARY KEY (patient, id)) \
+             WITHOUT ROWID; CREATE INDEX by_person ON audit_event (fhir_user, id) WHERE fhir_user IS NOT NULL; \
+             CREATE INDEX of_others ON audit_event (id) WHERE {};",
+            migrations::NAMES_OTHERS
+        );
+        connection.execute_batch(&tables).expect("tables");
+        let patients = || vec!["a".to_owned(), "b".to_owned()];
+        let names: Vec<String> = patients().iter().map(|patient| format!("Patient/{patient}")).collect();
+        let exactly = Filter::Or(vec![
+            Filter::Record(names.clone()),
+            Filter::Entity(names.clone()),
+            Filter::Patients(patients()),
+        ]);
+        for filter in [Filter::All(vec![Filter::MayName(patients()), exactly]), Filter::Record(names)] {
+            let mut found = Query::select();
+            found.column("id").from("audit_event").cond_where(filter.condition(&Compartment::Everyone));
+            let statement = found.order_by("id", Order::Desc).limit(51).to_string(SqliteQueryBuilder);
+            let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).expect("a plan");
+            let steps = explained.query_map([], |row| row.get::<_, String>(3)).expect("steps");
+            let steps: Vec<String> = steps.collect::<Result<_, _>>().expect("steps");
+            let is_whole = |step: &String| step.starts_with("SCAN audit_event") && !step.contains("of_others");
+            assert!(!steps.iter().any(is_whole), "{statement}: {steps:#?}");
+        }
+    }
 }

@@ -13,7 +13,8 @@ const MOST_ENTITIES: usize = 1 << 18;
 impl Event {
     /// The rows of this event, which have the same request: itself, if it is not too large. Else patients stand in rows
     /// of their own and what was touched in others, so that no row says of some patients what was about all of them.
-    pub(super) fn parts(self) -> Vec<Event> {
+    pub(super) fn parts(mut self) -> Vec<Event> {
+        self.concern_touched();
         if self.patients.len() <= MOST_PATIENTS && self.entities.len() <= MOST_ENTITIES {
             return vec![self];
         }
