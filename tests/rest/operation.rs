@@ -131,6 +131,8 @@ async fn what_is_wrong_with_a_request_is_named(server: TestServer) {
         ("Patient/a/$everything?_sinc=2020-01-01T00:00:00Z", 400, "_since"),
         ("Patient/a/$everything?_count=1&_count=2", 400, "twice"),
         ("Patient/a/$everything?start=yesterday", 400, "start"),
+        ("Patient/a/$everything?start=2024-02&end=2024-01-31", 400, "start is after end"),
+        ("Patient/a/$everything?_type=Patient&start=2024&end=2023", 400, "start is after end"),
         ("Patient/a/$everything?_type=Nothing", 400, "Nothing"),
         ("Patient/a/$everything?_type=Practitioner", 400, "compartment"),
         ("Patient/a/$everything?_cursor=forged", 400, "_cursor"),

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use fhir::date::DateTime;
 use fhir::definitions::is_resource_type;
 use fhir::json::Json;
 use fhir::outcome::IssueCode;
@@ -72,6 +73,7 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
     let subjects = subjects(app, caller, invocation).await?;
     let asked = types(caller, invocation)?;
     let options = options(app, false);
+    let bounds = bounds(invocation)?;
     let types = members(subjects.root).filter(|it| match &asked {
         Some(asked) => asked.contains(*it),
         None => {
@@ -85,8 +87,11 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
         return Err(invalid(IssueCode::Value, text));
     }
     let held = held(app, caller, &subjects).await?;
-    types.retain(|it| held.contains(it) && within(&subjects, it).is_some());
-    let queries = types.into_iter().map(|it| query(&subjects, invocation, it, &options));
+    types.retain(|it| held.contains(it));
+    let queries = types.into_iter().filter_map(|it| {
+        let within = within(&subjects, it)?;
+        Some(query(invocation, it, within, &bounds, &options))
+    });
     let queries = queries.collect::<Result<Vec<Query>, Error>>()?;
     let mut page = match queries.as_slice() {
         [] => SearchPage::default(),
@@ -171,8 +176,27 @@ fn within(subjects: &Subjects, resource_type: &str) -> Option<Filter> {
     if filters.is_empty() && !subjects.ids.is_empty() { None } else { Some(Filter::Or(filters)) }
 }
 
+/// When care took place, as values of a date parameter.
+fn bounds(invocation: &Invocation) -> Result<Vec<String>, Error> {
+    let (start, end) = (invocation.input.text("start"), invocation.input.text("end"));
+    let interval = |text: Option<&str>| text.and_then(DateTime::parse).map(|date| date.interval());
+    if let (Some((begin, _)), Some((_, last))) = (interval(start), interval(end))
+        && begin > last
+    {
+        return Err(invalid(IssueCode::Value, "start is after end: no care lies between them"));
+    }
+    let bounds = [("ge", start), ("le", end)];
+    Ok(bounds.into_iter().filter_map(|(prefix, date)| Some(format!("{prefix}{}", date?))).collect())
+}
+
 /// The search of a type.
-fn query(subjects: &Subjects, invocation: &Invocation, resource_type: &str, options: &Options) -> Result<Query, Error> {
+fn query(
+    invocation: &Invocation,
+    resource_type: &str,
+    within: Filter,
+    bounds: &[String],
+    options: &Options,
+) -> Result<Query, Error> {
     let input = &invocation.input;
     let mut pairs = Vec::new();
     for name in ["_count", "_cursor"] {
@@ -183,12 +207,9 @@ fn query(subjects: &Subjects, invocation: &Invocation, resource_type: &str, opti
     if input.text("_count").is_none() {
         query.count = options.max_count; // all in one Bundle, as far as that is bounded
     }
-    query.filters.extend(within(subjects, resource_type));
-    let bounds = [("ge", input.text("start")), ("le", input.text("end"))];
-    let bounds: Vec<String> =
-        bounds.into_iter().filter_map(|(prefix, date)| Some(format!("{prefix}{}", date?))).collect();
+    query.filters.push(within);
     if !bounds.is_empty() {
-        query.filters.extend(clinical(resource_type, &bounds, options)?);
+        query.filters.extend(clinical(resource_type, bounds, options)?);
     }
     Ok(query)
 }
