@@ -10,8 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
-/// What others' code says only when asked for by its target: statements and the life of threads are not news.
-const QUIET: &str = "sqlx=warn,sea_orm_migration=warn,actix_server=warn";
+/// What others' code says only when asked for by its target: statements and the life of threads are not news, bytes that
+/// are no request no errors of the server.
+const QUIET: &str = "sqlx=warn,sea_orm_migration=warn,actix_server=warn,actix_http=off";
 
 /// Starts writing log lines as `config` says; a second start in one process changes nothing.
 pub fn start(config: &Config) {

@@ -105,6 +105,9 @@ async fn refused(server: &TestServer, table: &str) {
     }
     assert!(failures.is_empty(), "{} cases:\n{}", failures.len(), failures.join("\n"));
     assert_eq!(state(server).await, before, "something was changed");
+    let log = server.log();
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!(errors.is_empty(), "what clients send wrongly is no error of the server's: {errors:#?}");
 }
 
 /// The newest version of all that is stored, after a few resources have been put where there are none: every write,
