@@ -29,23 +29,16 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
         if !manager.has_column("token", FOLDED.name).await? {
             let whole = manager.begin().await?;
             table::add_column(&whole, "token", &FOLDED).await?;
-            if is_postgres {
+            if manager.get_database_backend() == DbBackend::Postgres {
                 whole.get_connection().execute_unprepared(OF_OLDER_PROCESSES).await?;
             }
             whole.commit().await?;
         }
         fill(manager).await?;
-        if is_postgres {
-            // One that was not finished is there, but is not used.
-            let unfinished = format!("DROP INDEX IF EXISTS {}", BY_FOLDED.name);
-            manager.get_connection().execute_unprepared(&unfinished).await?;
-            return table::add_index_beside_writes(manager, "token", &BY_FOLDED).await;
-        }
-        table::add_index_of_stated(manager, "token", &BY_FOLDED).await
+        table::add_index_where(manager, "token", &BY_FOLDED, "folded_hash IS NOT NULL").await
     }
 }
 

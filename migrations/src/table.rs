@@ -172,24 +172,6 @@ pub async fn add_index(manager: &SchemaManager<'_>, table: &'static str, index: 
     told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
 }
 
-/// As [`add_index`], of the rows alone that state something in its first column.
-pub async fn add_index_of_stated(manager: &SchemaManager<'_>, table: &'static str, index: &Index) -> Result<(), DbErr> {
-    manager.create_index(of_stated(table, index)).await?;
-    told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
-}
-
-/// As [`add_index_of_stated`], on PostgreSQL, while the table is written; not inside of a transaction.
-pub async fn add_index_beside_writes(
-    manager: &SchemaManager<'_>,
-    table: &'static str,
-    index: &Index,
-) -> Result<(), DbErr> {
-    let sql = of_stated(table, index).to_string(PostgresQueryBuilder);
-    let sql = sql.replacen("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1);
-    manager.get_connection().execute_unprepared(&sql).await?;
-    told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
-}
-
 /// Adds an index of the rows that satisfy a condition to a table that is there; on PostgreSQL while the table is written,
 /// not inside of a transaction.
 pub async fn add_index_where(
@@ -206,14 +188,6 @@ pub async fn add_index_where(
     let sql = format!("CREATE INDEX {beside}{} ON {table} ({columns}) WHERE {condition}", index.name);
     connection.execute_unprepared(&sql).await?;
     told(manager, &format!("INDEX \"{}\"", index.name), index.comment).await
-}
-
-fn of_stated(table: &'static str, index: &Index) -> IndexCreateStatement {
-    let mut statement = index_statement(table, index);
-    if let Some(column) = index.columns.first() {
-        statement.and_where(Expr::col(*column).is_not_null());
-    }
-    statement
 }
 
 /// Says what something is, where the engine can be told.
