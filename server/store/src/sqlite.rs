@@ -187,3 +187,11 @@ impl rusqlite::ToSql for Bound<'_> {
         }
     }
 }
+
+/// How SQLite would run a statement, step by step.
+#[cfg(test)]
+pub(crate) fn plan_of(connection: &Connection, statement: &str) -> Vec<String> {
+    let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).expect("a plan");
+    let steps = explained.query_map([], |row| row.get(3)).expect("steps");
+    steps.collect::<Result<_, _>>().expect("steps")
+}

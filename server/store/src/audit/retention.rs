@@ -190,9 +190,7 @@ mod tests {
         let statements = removals(&[row(1, "a b"), row(2, ""), row(3, "a b"), row(4, "c")]).expect("statements");
         assert_eq!(statements.len(), 3, "those alike together, the events at last");
         for statement in statements.iter().map(|it| it.to_string(sea_orm::sea_query::SqliteQueryBuilder)) {
-            let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).expect("a plan");
-            let steps = explained.query_map([], |row| row.get::<_, String>(3)).expect("steps");
-            let steps: Vec<String> = steps.collect::<Result<_, _>>().expect("steps");
+            let steps = sqlite::plan_of(&connection, &statement);
             assert!(steps.iter().any(|it| it.starts_with("SEARCH")), "{statement}: {steps:?}");
             assert!(!steps.iter().any(|it| it.starts_with("SCAN")), "{statement}: {steps:?}");
         }
