@@ -212,10 +212,6 @@ impl Trail {
                 let version = noted.version.map(|version| version.to_string()).or(version.map(str::to_owned));
                 let version = version.map(|version| format!("/_history/{version}")).unwrap_or_default();
                 touch(&format!("{resource_type}/{id}{version}"));
-                // What was refused is in nobody's trail but one's own: it says nothing of them, only of who asked.
-                if resource_type == "Patient" && noted.client.is_some() && status < 400 {
-                    event.concern(id);
-                }
             } else if let Some(reference) = &noted.found {
                 touch(reference);
             }

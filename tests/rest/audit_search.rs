@@ -110,6 +110,15 @@ async fn co_01_a_batch_is_about_each_patient_that_it_answers_for(server: TestSer
     assert_eq!(count(&own, "a").await, 3, "read, asked for its head, and the own try");
     assert_eq!((count(&system, "a").await, count(&system, "b").await), (3, 1));
     assert_eq!(count(&other, "b").await, 0);
+    let etag = system.get("Patient/a").await.header("etag").map(str::to_owned).expect("a version");
+    for kind in ["batch", "transaction"] {
+        let known = object! { "method": "GET", "url": "Patient/a", "ifNoneMatch": etag.clone() };
+        let bundle = object! { "resourceType": "Bundle", "type": kind, "entry": array![object! { "request": known }] };
+        let answer = system.post("").header("x-request-id", &format!("Known.{kind}")).json(&bundle).await;
+        assert!(answer.text().contains("304"), "{}", answer.text());
+        let found = own.get(&format!("AuditEvent?entity:identifier=Known.{kind}")).await.expect_status(200);
+        assert_eq!(found.json().list("entry").len(), 1, "{kind}");
+    }
 }
 
 /// All that a client finds of a type, or of the trail up to an instant, oldest first.

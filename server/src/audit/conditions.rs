@@ -136,7 +136,8 @@ impl Reader<'_> {
         };
         let filters: Option<Vec<Filter>> = matches.iter().map(|wanted| of_one(self, param, wanted)).collect();
         let Some(filters) = filters else { return NOTHING };
-        exactly(match patients_of(matches) {
+        // Whoever sees some patients only looks through no more than what is about these.
+        exactly(match patients_of(matches).filter(|_| self.seen.is_none()) {
             Some(patients) => Filter::All(vec![Filter::MayName(patients), one_of(filters)]),
             None => one_of(filters),
         })

@@ -170,7 +170,8 @@ impl Event {
         })
     }
 
-    /// Adds the Patients that were touched and answered: about these it was, whether or not their texts were seen.
+    /// Adds the Patients that were touched and answered: about these it was, whether or not their texts were seen. What was
+    /// refused is in nobody's trail but one's own: it says nothing of them, only of who asked.
     fn concern_touched(&mut self) {
         let answered = self.touched().filter(|entity| entity.status < 400);
         let patients = answered.filter_map(|entity| patient_of(entity.reference)).map(str::to_owned);
@@ -248,9 +249,7 @@ impl Event {
 
 /// The Patient that a reference or an address below the base names.
 fn patient_of(reference: &str) -> Option<&str> {
-    let id = reference.strip_prefix("Patient/")?.split(['/', '?']).next()?;
-    let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-    (!id.is_empty() && id.bytes().all(is_of_id)).then_some(id)
+    reference.strip_prefix("Patient/")?.split(['/', '?']).next().filter(|id| fhir::id::is_valid(id))
 }
 
 /// What a change of a resource does, as its event says it.

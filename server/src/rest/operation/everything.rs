@@ -81,14 +81,13 @@ pub(super) async fn execute(app: &App, caller: &Caller, invocation: &Invocation)
                 || (*it == subjects.root && may_read(caller, it))
         }
     });
-    let mut types: Vec<&str> = types.collect();
+    let types: Vec<&str> = types.collect();
     if asked.is_some() && !types.iter().any(|it| within(&subjects, it).is_some()) {
         let text = format!("_type must name a type that lies in the compartment of {}, beside others", subjects.root);
         return Err(invalid(IssueCode::Value, text));
     }
     let held = held(app, caller, &subjects).await?;
-    types.retain(|it| held.contains(it));
-    let queries = types.into_iter().filter_map(|it| {
+    let queries = types.into_iter().filter(|it| held.contains(it)).filter_map(|it| {
         let within = within(&subjects, it)?;
         Some(query(invocation, it, within, &bounds, &options))
     });
