@@ -27,6 +27,7 @@ mod prepared;
 pub mod projected;
 pub mod read;
 pub mod references;
+pub mod replaced_references;
 pub mod request;
 pub mod response;
 pub mod search;

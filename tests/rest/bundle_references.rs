@@ -1,5 +1,5 @@
-//! Tests of what references of a transaction lead to, `server/src/rest/bundle/resolution.rs` and
-//! `server/src/rest/bundle/links.rs`. <https://hl7.org/fhir/R4/http.html#trules>
+//! Tests of what references of a Bundle lead to, `server/src/rest/bundle/resolution.rs`,
+//! `server/src/rest/bundle/links.rs` and `server/src/rest/replaced_references.rs`. <https://hl7.org/fhir/R4/http.html#trules>
 
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ tests::on_both_engines!(
     as_many_conditional_references_as_entries,
     references_to_an_entry_of_elsewhere_are_replaced,
     references_to_versions_name_the_version_that_is_written,
+    what_only_a_transaction_replaces_is_refused_elsewhere,
 );
 
 /// "Resolve any conditional references" is the last step of a transaction: they see what it writes, and not what it
@@ -136,4 +137,30 @@ async fn references_to_versions_name_the_version_that_is_written(server: TestSer
     let of = with(with(entry("POST", "Observation"), "resource", observation(reference)), "fullUrl", here);
     let refused = system.post("").json(&bundle("transaction", vec![put, of])).await.expect_status(400);
     assert!(refused.issues().iter().any(|text| text.contains("leave the version out")), "{}", refused.text());
+}
+
+/// "References within a Bundle.entry.resource to another Bundle.entry.resource that is being created within the batch are
+/// considered to be non-conformant": nothing is stored that points at nothing, and the other entries are carried out.
+async fn what_only_a_transaction_replaces_is_refused_elsewhere(server: TestServer) {
+    let system = server.system();
+    let sibling = "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0";
+    let new = with(with(entry("POST", "Patient"), "resource", patient("new")), "fullUrl", sibling);
+    let of = |text: &str| with(entry("POST", "Observation"), "resource", observation(text));
+    let known_elsewhere = of("urn:uuid:5ab06c0d-4c4f-4d6c-8d8b-5a2c0c6c1b5e");
+    let versioned = format!("{sibling}/_history/1");
+    let asked = vec![of(sibling), of(&versioned), of("?identifier=http://s|new"), new, known_elsewhere];
+    let answer = system.post("").json(&bundle("batch", asked.clone())).await.expect_status(200).json();
+    let statuses: Vec<_> = answer.list("entry").iter().map(|it| it.at(&["response", "status"]).unwrap()).collect();
+    let statuses: Vec<_> = statuses.iter().map(|it| &it.as_str().unwrap()[..3]).collect();
+    assert_eq!(statuses, ["400", "400", "400", "201", "201"]);
+    let refused = answer.list("entry")[0].to_string();
+    assert!(refused.contains("Observation.subject.reference") && refused.contains("send a transaction"), "{refused}");
+    assert_eq!(system.matches("Observation").await.len(), 1);
+    assert_eq!(system.matches("Patient").await.len(), 1);
+    for text in ["Patient?identifier=http://s|new", "?identifier=http://s|new"] {
+        let refused = system.post("Observation").json(&observation(text)).await.expect_status(400);
+        assert!(refused.text().contains("replaced in transactions only"), "{}", refused.text());
+    }
+    let whole = bundle("transaction", vec![asked[0].clone(), asked[3].clone()]);
+    system.post("").json(&whole).await.expect_status(200);
 }

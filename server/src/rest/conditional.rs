@@ -14,12 +14,9 @@
 //! Criteria are answered inside the caller's view, and refused to callers bound to patients on types that identify
 //! people or things beyond their compartment. (LK-26) A parameter that is unknown is 400 always. (LK-43)
 
-use std::fmt::Write as _;
-
 use actix_web::HttpRequest;
 use fhir::date::{SECOND, parse_http_date};
 use fhir::definitions::is_resource_type;
-use fhir::json::Json;
 use fhir::outcome::{Issue, IssueCode};
 use search::parse::{Options, criteria};
 use search::query::{Elements, Query};
@@ -242,45 +239,6 @@ pub fn searched_type(reference: &str) -> Option<&str> {
     reference.split_once('?').map(|(resource_type, _)| resource_type).filter(|name| is_resource_type(name))
 }
 
-/// Refuses references that are criteria: "conditional references" are replaced in transactions only, elsewhere they
-/// would stay and point at nothing. <https://hl7.org/fhir/R4/http.html#trules>
-pub fn refuse_conditional_references(resource: &Json) -> Result<(), Error> {
-    let mut issues = Vec::new();
-    let resource_type = resource.str("resourceType").unwrap_or_default();
-    find_conditional_references(resource, &mut resource_type.to_owned(), &mut issues);
-    if issues.is_empty() { Ok(()) } else { Err(Error::bad_request(issues)) }
-}
-
-fn find_conditional_references(value: &Json, path: &mut String, issues: &mut Vec<Issue>) {
-    let Some(object) = value.as_object() else { return };
-    if value.str("resourceType") == Some("Bundle") {
-        return; // a world of its own
-    }
-    for (name, member) in object.iter() {
-        let len = path.len();
-        path.push('.');
-        path.push_str(name);
-        match member {
-            Json::String(text) if name == "reference" && searched_type(text).is_some() => {
-                let text = format!(
-                    "the conditional reference {text} is replaced in transactions only; here, write the id of the resource"
-                );
-                issues.push(Issue::error(IssueCode::Invalid, text).at(path.as_str()));
-            }
-            Json::Array(items) => {
-                let len = path.len();
-                for (index, item) in items.iter().enumerate() {
-                    let _infallible = write!(path, "[{index}]");
-                    find_conditional_references(item, path, issues);
-                    path.truncate(len);
-                }
-            }
-            _ => find_conditional_references(member, path, issues),
-        }
-        path.truncate(len);
-    }
-}
-
 /// Whether a list of entity tags, weak or strong, names the version.
 fn matches_tag(tags: &str, version: i64) -> bool {
     tags.split(',').map(str::trim).any(|tag| {
@@ -337,21 +295,6 @@ mod tests {
         assert!(is_not_modified(None, Some("Thu, 01 Jan 1970 00:00:01 GMT"), &at));
         assert!(!is_not_modified(None, Some("Thu, 01 Jan 1970 00:00:00 GMT"), &at));
         assert!(!is_not_modified(None, Some("yesterday"), &at));
-    }
-
-    #[test]
-    fn conditional_references_are_named() {
-        let reference = |text: &str| fhir::object! { "reference": text };
-        let resource = fhir::object! {
-            "resourceType": "Observation",
-            "subject": reference("Patient/1"),
-            "performer": fhir::array![reference("Patient/1"), reference("Practitioner?identifier=a|b")],
-            "derivedFrom": fhir::array![reference("http://s/fhir/Observation?x=1"), reference("Nothing?x=1")],
-        };
-        let error = refuse_conditional_references(&resource).unwrap_err();
-        assert_eq!(error.issues().len(), 1);
-        assert_eq!(error.issues()[0].expression, ["Observation.performer[1].reference"]);
-        assert!(refuse_conditional_references(&reference("Patient/1")).is_ok());
     }
 
     #[test]

@@ -17,11 +17,11 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::rest::binary;
-use crate::rest::conditional::{Criteria, refuse_conditional_references};
+use crate::rest::conditional::Criteria;
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
 use crate::rest::search::terminology::Lookup;
-use crate::rest::{Context, Prepared, Written};
+use crate::rest::{Context, Prepared, Written, replaced_references};
 
 /// A create that is ready to be carried out.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub async fn prepare(
         }
         None => None,
     };
-    refuse_conditional_references(&resource)?;
+    replaced_references::refuse_conditional(&resource)?;
     let prepared = Prepared::new(context, resource_type, &context.fresh_id(), resource)?;
     Ok(Create { prepared, if_none_exist })
 }

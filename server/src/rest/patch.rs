@@ -30,12 +30,12 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::{Error, Kind};
-use crate::rest::conditional::{Criteria, Preconditions, refuse_conditional_references, single};
+use crate::rest::conditional::{Criteria, Preconditions, single};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Format, Presentation, returned};
 use crate::rest::search::terminology::Lookup;
 use crate::rest::update::{self, Aim, Aimed};
-use crate::rest::{Context, Prepared, Written, create};
+use crate::rest::{Context, Prepared, Written, create, replaced_references};
 
 /// Media type of JSON Patch.
 pub const JSON_PATCH: &str = "application/json-patch+json";
@@ -285,7 +285,7 @@ pub fn prepared(context: &Context, resource_type: &str, id: &str, after: Json) -
 
 fn patched(context: &Context, stored: &Stored, patch: &Patch, preconditions: &Preconditions) -> Result<Patched, Error> {
     let after = applied(context, stored, patch, preconditions)?;
-    refuse_conditional_references(&after).map_err(as_outcome)?;
+    replaced_references::refuse_conditional(&after).map_err(as_outcome)?;
     let prepared = prepared(context, &stored.resource_type, &stored.id, after)?;
     Ok(Patched { id: stored.id.clone(), version: stored.version, prepared })
 }

@@ -17,11 +17,11 @@ use crate::access::{self, Interaction};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::rest::conditional::{Criteria, Preconditions, refuse_conditional_references};
+use crate::rest::conditional::{Criteria, Preconditions};
 use crate::rest::request::{self, MAX_RESOURCE, Return};
 use crate::rest::response::{Answer, Presentation, returned};
 use crate::rest::search::terminology::Lookup;
-use crate::rest::{Context, Prepared, Written, binary, create, extract};
+use crate::rest::{Context, Prepared, Written, binary, create, extract, replaced_references};
 
 /// An update that is ready to be carried out.
 #[derive(Clone, Debug)]
@@ -141,7 +141,7 @@ pub async fn prepare(
             (id.to_owned(), Some(criteria))
         }
     };
-    refuse_conditional_references(&resource)?;
+    replaced_references::refuse_conditional(&resource)?;
     let prepared = Prepared::new(context, resource_type, &id, resource)?;
     Ok(Update { prepared, criteria, stated_id, fresh_id, preconditions })
 }

@@ -1,5 +1,7 @@
 //! Batch: entries stand alone, each is answered as if it came by itself. <https://hl7.org/fhir/R4/http.html#batch>
 
+use std::collections::HashSet;
+
 use actix_web::http::StatusCode;
 use fhir::json::Json;
 use futures::StreamExt;
@@ -8,6 +10,7 @@ use super::Asked;
 use super::entry::{Action, Entry, Get};
 use crate::app::App;
 use crate::error::Error;
+use crate::rest::replaced_references::refuse_siblings;
 use crate::rest::request::Return;
 use crate::rest::response::Answer;
 use crate::rest::{Context, capabilities, create, delete, history, patch, read, search, update, vread};
@@ -18,12 +21,23 @@ const AT_ONCE: usize = 64;
 /// What is answered to writes, and whether searches pass over parameters that are not known.
 pub(super) type Preferred = (Return, bool);
 
+/// What holds for every entry.
+struct Whole {
+    /// Those of entries that are URNs: nothing else than a transaction could say what they become.
+    full_urls: HashSet<String>,
+    /// Most bytes of the resource of an entry.
+    largest: usize,
+    preferred: Preferred,
+}
+
 /// Carries out the entries; answers come in their order.
 pub(super) async fn run(app: &App, context: &Context, asked: Asked, preferred: Preferred) -> Vec<Answer> {
     let context = &Context { is_part: true, ..context.clone() };
-    let largest = asked.largest;
+    let full_urls = asked.entries.iter().filter_map(|entry| entry.str("fullUrl"));
+    let full_urls = full_urls.filter(|it| it.starts_with("urn:")).map(str::to_owned).collect();
+    let whole = &Whole { full_urls, largest: asked.largest, preferred };
     let answers = asked.entries.into_iter().map(|entry| async move {
-        match one(app, context, entry, largest, preferred).await {
+        match one(app, context, entry, whole).await {
             Ok(answer) => answer,
             Err(error) => Answer::from(&error),
         }
@@ -31,14 +45,12 @@ pub(super) async fn run(app: &App, context: &Context, asked: Asked, preferred: P
     futures::stream::iter(answers).buffered(AT_ONCE).collect().await
 }
 
-async fn one(
-    app: &App,
-    context: &Context,
-    entry: Json,
-    largest: usize,
-    (returned, lenient): Preferred,
-) -> Result<Answer, Error> {
-    match Entry::read(entry, &context.base, largest)?.action {
+async fn one(app: &App, context: &Context, entry: Json, whole: &Whole) -> Result<Answer, Error> {
+    let (returned, lenient) = whole.preferred;
+    if let Some(resource) = entry.get("resource") {
+        refuse_siblings(resource, &whole.full_urls)?;
+    }
+    match Entry::read(entry, &context.base, whole.largest)?.action {
         Action::Create { resource_type, resource, if_none_exist } => {
             let create = create::prepare(app, context, &resource_type, resource, if_none_exist.as_deref()).await?;
             let written = create::run(app, context, create).await?;
