@@ -6,7 +6,7 @@
 //! | criteria: `Patient?identifier=…` | in everything but a transaction |
 //! | the `fullUrl` of an entry, if it is a URN | in the batch of that entry |
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use fhir::json::Json;
@@ -29,7 +29,7 @@ pub fn refuse_conditional(resource: &Json) -> Result<(), Error> {
 
 /// Refuses references to entries of the same batch: "References within a Bundle.entry.resource to another
 /// Bundle.entry.resource that is being created within the batch are considered to be non-conformant."
-pub fn refuse_siblings(resource: &Json, full_urls: &HashSet<String>) -> Result<(), Error> {
+pub fn refuse_siblings(resource: &Json, full_urls: &BTreeSet<String>) -> Result<(), Error> {
     if full_urls.is_empty() {
         return Ok(());
     }
@@ -111,7 +111,7 @@ mod tests {
             "performer": array![reference("urn:uuid:2"), reference("urn:uuid:1/_history/1")],
         };
         let expected = ["Observation.subject.reference", "Observation.performer[1].reference"];
-        assert_eq!(places(refuse_siblings(&resource, &HashSet::from(["urn:uuid:1".to_owned()]))), expected);
-        assert!(refuse_siblings(&resource, &HashSet::new()).is_ok());
+        assert_eq!(places(refuse_siblings(&resource, &BTreeSet::from(["urn:uuid:1".to_owned()]))), expected);
+        assert!(refuse_siblings(&resource, &BTreeSet::new()).is_ok());
     }
 }

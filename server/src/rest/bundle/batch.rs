@@ -1,6 +1,6 @@
 //! Batch: entries stand alone, each is answered as if it came by itself. <https://hl7.org/fhir/R4/http.html#batch>
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use actix_web::http::StatusCode;
 use fhir::json::Json;
@@ -24,7 +24,7 @@ pub(super) type Preferred = (Return, bool);
 /// What holds for every entry.
 struct Whole {
     /// Those of entries that are URNs: nothing else than a transaction could say what they become.
-    full_urls: HashSet<String>,
+    full_urls: BTreeSet<String>,
     /// Most bytes of the resource of an entry.
     largest: usize,
     preferred: Preferred,
