@@ -3,7 +3,7 @@
 //!
 //! | reference | where it is refused |
 //! |---|---|
-//! | criteria: `Patient?identifier=…` | in everything but a transaction |
+//! | criteria: `Patient?identifier=…`, also without a type | in everything but a transaction |
 //! | the `fullUrl` of an entry, if it is a URN | in the batch of that entry |
 
 use std::collections::BTreeSet;
@@ -21,7 +21,8 @@ pub fn refuse_conditional(resource: &Json) -> Result<(), Error> {
         let is_criteria = searched_type(text).is_some() || text.starts_with('?');
         is_criteria.then(|| {
             format!(
-                "the conditional reference {text} is replaced in transactions only; here, write the id of the resource"
+                "the conditional reference {text} is replaced in transactions only, if it names a type; here, write the id \
+                 of the resource"
             )
         })
     })
